@@ -1,0 +1,67 @@
+"""What crosses the cloud's boundary: our own words for App Platform's apps, specs and sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """A deployment's phase, as App Platform names it."""
+
+    PENDING_BUILD = "PENDING_BUILD"
+    BUILDING = "BUILDING"
+    PENDING_DEPLOY = "PENDING_DEPLOY"
+    DEPLOYING = "DEPLOYING"
+    ACTIVE = "ACTIVE"
+    ERROR = "ERROR"
+    CANCELED = "CANCELED"
+    SUPERSEDED = "SUPERSEDED"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One app as the cloud reported it. `owner` is the value of its ORCHESTRATOR_ID env, None when it has none."""
+
+    id: str
+    name: str
+    owner: str | None
+    phase: Phase
+    url: str | None
+    region: str | None
+    size: str | None
+    created_at: datetime
+    updated_at: datetime | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppSpec:
+    """What a sandbox asks the cloud for. `image` is `registry/repository:tag` on GHCR, `token` opens its agent."""
+
+    name: str
+    owner: str
+    image: str
+    region: str
+    size: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSize:
+    """An instance size and its price; App Platform bills per second."""
+
+    slug: str
+    usd_per_month: Decimal
+    usd_per_second: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The cloud's opinion on a spec that was not created: is the name free, what would it cost a month."""
+
+    name_is_available: bool
+    usd_per_month: Decimal | None
