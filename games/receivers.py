@@ -1,0 +1,1 @@
+"""Connects the signals of the apps below."""

@@ -1,0 +1,114 @@
+"""Typed reading of environment variables: a wrong value ends the start with a line a person can act on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+SWITCHES = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
+
+
+def _read(name: str, default: T, parse: Callable[[str], T], allowed: str) -> T:
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return default
+    try:
+        return parse(raw)
+    except (ValueError, KeyError):
+        raise ImproperlyConfigured(f"{name} is {raw!r}; it must be {allowed}.") from None
+
+
+def text(name: str, default: str = "", *, pattern: str = "", allowed: str = "") -> str:
+    def parse(raw: str) -> str:
+        if pattern and not re.fullmatch(pattern, raw):
+            raise ValueError
+        return raw
+
+    return _read(name, default, parse, allowed or f"text that matches {pattern}")
+
+
+def choice(name: str, default: str, options: Collection[str]) -> str:
+    def parse(raw: str) -> str:
+        if raw not in options:
+            raise ValueError
+        return raw
+
+    return _read(name, default, parse, "one of " + ", ".join(sorted(options)))
+
+
+def number(name: str, default: int, *, least: int = 0, most: int = 1_000_000) -> int:
+    def parse(raw: str) -> int:
+        value = int(raw)
+        if not least <= value <= most:
+            raise ValueError
+        return value
+
+    return _read(name, default, parse, f"a whole number from {least} to {most}")
+
+
+def decimal(name: str, default: float, *, least: float, most: float) -> float:
+    def parse(raw: str) -> float:
+        value = float(raw)
+        if not least <= value <= most:
+            raise ValueError
+        return value
+
+    return _read(name, default, parse, f"a number from {least:g} to {most:g}")
+
+
+def switch(name: str, default: bool) -> bool:
+    return _read(name, default, lambda raw: SWITCHES[raw.lower()], "true or false")
+
+
+def words(name: str, default: list[str]) -> list[str]:
+    return _read(
+        name, default, lambda raw: [word.strip() for word in raw.split(",") if word.strip()], "a list"
+    )
+
+
+def url(name: str, default: str = "", schemes: Collection[str] = ("http", "https")) -> str:
+    def parse(raw: str) -> str:
+        parts = urlsplit(raw)
+        if parts.scheme not in schemes or not parts.netloc:
+            raise ValueError
+        return raw.rstrip("/")
+
+    return _read(name, default, parse, "a URL that starts with " + " or ".join(f"{s}://" for s in schemes))
+
+
+def database(name: str, default: dict[str, object]) -> dict[str, object]:
+    """A Django database setting from `postgres://user:password@host:port/name`; `default` when the variable is empty."""
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return default
+    parts = urlsplit(raw)
+    if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
+        # The value holds a password, so it is not repeated here.
+        raise ImproperlyConfigured(
+            f"{name} is set but is not of the form postgres://user:password@host:5432/name."
+        )
+    query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.strip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": query.pop("host", parts.hostname or ""),
+        "PORT": query.pop("port", str(parts.port or "")),
+        "OPTIONS": query,
+    }

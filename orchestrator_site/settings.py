@@ -1,0 +1,272 @@
+"""All configuration, from the environment. Every variable is documented in docs/configuration.md."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from orchestrator_site import environment as env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(env.text("ORCHESTRATOR_VAR", str(BASE_DIR / "var"))).resolve()
+VAR_DIR.mkdir(parents=True, exist_ok=True)
+
+
+def _secret_key() -> str:
+    """SECRET_KEY, or one that is made once and kept, so that sessions and sandbox tokens outlive a restart."""
+    given = env.text("SECRET_KEY")
+    if given:
+        return given
+    path = VAR_DIR / "secret_key"
+    try:
+        with path.open("x") as file:
+            path.chmod(0o600)
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    return path.read_text()
+
+
+# The cloud. Without a token the embedded local cloud is used, and nothing leaves this machine.
+DIGITALOCEAN_TOKEN = env.text("DIGITALOCEAN_TOKEN")
+DIGITALOCEAN_API_URL = env.url("DIGITALOCEAN_API_URL", "https://api.digitalocean.com")
+CLOUD_IS_EMBEDDED = not DIGITALOCEAN_TOKEN
+CLOUD_REQUESTS_PER_MINUTE = env.number("CLOUD_REQUESTS_PER_MINUTE", 250, least=10, most=5000)
+LOCALCLOUD_DIR = VAR_DIR / "localcloud"
+LOCALCLOUD_PORT = env.number("LOCALCLOUD_PORT", 0, most=65535)
+LOCALCLOUD_DEPLOY_SECONDS = env.decimal("LOCALCLOUD_DEPLOY_SECONDS", 2.0, least=0, most=3600)
+
+# The fleet.
+ORCHESTRATOR_ID = env.text(
+    "ORCHESTRATOR_ID",
+    "local" if CLOUD_IS_EMBEDDED else "",
+    pattern=r"[A-Za-z0-9._-]{1,64}",
+    allowed="1 to 64 letters, digits, dots, dashes",
+)
+if not ORCHESTRATOR_ID:
+    raise ImproperlyConfigured(
+        "ORCHESTRATOR_ID is empty; with DIGITALOCEAN_TOKEN set it must name this orchestrator (for example "
+        "staging), so that two orchestrators in one account never touch each other's sandboxes."
+    )
+SANDBOX_NAME_PREFIX = env.text(
+    "SANDBOX_NAME_PREFIX",
+    "sandbox-",
+    pattern=r"[a-z][a-z0-9-]{0,22}-",
+    allowed="lower-case letters, digits and dashes, 24 at most, with a dash at the end",
+)
+SANDBOX_REGION = env.text("SANDBOX_REGION", "syd")
+SANDBOX_SIZE = env.text("SANDBOX_SIZE", "apps-s-1vcpu-1gb")
+SANDBOX_IMAGES = {
+    "python": env.text("SANDBOX_IMAGE_PYTHON", "bikramkgupta/sandbox-python-service:latest"),
+    "node": env.text("SANDBOX_IMAGE_NODE", "bikramkgupta/sandbox-node-service:latest"),
+}
+MAX_TOTAL_SANDBOXES = env.number("MAX_TOTAL_SANDBOXES", 3, least=1, most=100_000)
+ORPHAN_GRACE_SECONDS = env.number("ORPHAN_GRACE_SECONDS", 120)
+BLAST_RADIUS_SHARE = env.decimal("BLAST_RADIUS_SHARE", 0.5, least=0.01, most=1)
+BLAST_RADIUS_FLOOR = env.number("BLAST_RADIUS_FLOOR", 3, least=1)
+MONTHLY_BUDGET_USD = env.decimal("MONTHLY_BUDGET_USD", 0, least=0, most=1_000_000)  # 0: no limit
+
+# The first pool. Once the row exists, what an operator sets in the admin wins.
+WARM_POOL_ENABLED = env.switch("WARM_POOL_ENABLED", True)
+WARM_POOL_TARGET_READY = env.number("WARM_POOL_TARGET_READY", 1, most=1000)
+WARM_POOL_MAX_READY = env.number("WARM_POOL_MAX_READY", 2, least=1, most=1000)
+WARM_POOL_IDLE_TIMEOUT = env.number("WARM_POOL_IDLE_TIMEOUT", 600, least=10)
+WARM_POOL_MAX_CONCURRENT_CREATES = env.number("WARM_POOL_MAX_CONCURRENT_CREATES", 1, least=1, most=100)
+if WARM_POOL_TARGET_READY > WARM_POOL_MAX_READY:
+    raise ImproperlyConfigured(
+        f"WARM_POOL_TARGET_READY is {WARM_POOL_TARGET_READY}; it must be at most WARM_POOL_MAX_READY ({WARM_POOL_MAX_READY})."
+    )
+
+# Launches.
+MAX_CONCURRENT_COLD = env.number("MAX_CONCURRENT_COLD", 3)
+MAX_CONCURRENT_WARM = env.number("MAX_CONCURRENT_WARM", 3)
+MAX_TOTAL_ACTIVE = env.number("MAX_TOTAL_ACTIVE", 10)
+MAX_RUNS_PER_HOUR = env.number("MAX_RUNS_PER_HOUR", 25)
+SANDBOX_MIN_LIFETIME_MINUTES = env.number("SANDBOX_MIN_LIFETIME_MINUTES", 5, least=1, most=1440)
+SANDBOX_MAX_LIFETIME_MINUTES = env.number("SANDBOX_MAX_LIFETIME_MINUTES", 10, least=1, most=1440)
+if SANDBOX_MIN_LIFETIME_MINUTES > SANDBOX_MAX_LIFETIME_MINUTES:
+    raise ImproperlyConfigured(
+        f"SANDBOX_MIN_LIFETIME_MINUTES is {SANDBOX_MIN_LIFETIME_MINUTES}; it must be at most "
+        f"SANDBOX_MAX_LIFETIME_MINUTES ({SANDBOX_MAX_LIFETIME_MINUTES})."
+    )
+MAX_EXTENSIONS = env.number("MAX_EXTENSIONS", 2, most=100)
+
+# Games and their snapshots. A folder by default, DigitalOcean Spaces when its four variables are set.
+CATALOG_DIR = Path(env.text("CATALOG_DIR", str(BASE_DIR / "games" / "catalog")))
+GAME_REPOSITORIES_DIR = VAR_DIR / "repositories"
+SNAPSHOTS_DIR = VAR_DIR / "snapshots"
+SPACES = {
+    "bucket": env.text("SPACES_BUCKET"),
+    "region": env.text("SPACES_REGION"),
+    "access_key": env.text("SPACES_ACCESS_KEY"),
+    "secret_key": env.text("SPACES_SECRET_KEY"),
+}
+SPACES_ENDPOINT_URL = env.url(
+    "SPACES_ENDPOINT_URL", f"https://{SPACES['region']}.digitaloceanspaces.com" if SPACES["region"] else ""
+)
+if any(SPACES.values()) and not all(SPACES.values()):
+    _missing = ", ".join(f"SPACES_{key.upper()}" for key, value in SPACES.items() if not value)
+    raise ImproperlyConfigured(
+        f"{_missing} is empty; Spaces needs SPACES_BUCKET, _REGION, _ACCESS_KEY and _SECRET_KEY together."
+    )
+SNAPSHOT_URL_SECONDS = env.number("SNAPSHOT_URL_SECONDS", 600, least=10)
+
+# The site.
+PORT = env.number("PORT", 8000, least=1, most=65535)
+PUBLIC_URL = env.url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
+SECRET_KEY = _secret_key()
+DEBUG = env.switch("DEBUG", False)
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [PUBLIC_URL])
+TRUST_FORWARDED_HEADERS = env.switch("TRUST_FORWARDED_HEADERS", False)
+HTTPS_ONLY = PUBLIC_URL.startswith("https://")
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"])
+REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "channels",
+    "ninja",
+    "django_q",
+    "orchestrator_site",
+    "pools",
+    "games",
+    "runs",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "orchestrator_site.urls"
+ASGI_APPLICATION = "orchestrator_site.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# IMMEDIATE, because Django's deferred transactions fail at once with "database is locked" when two processes write.
+SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": VAR_DIR / "orchestrator.sqlite3",
+    "OPTIONS": {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    },
+}
+DATABASES = {"default": env.database("DATABASE_URL", SQLITE)}
+DATABASE_IS_SQLITE = DATABASES["default"]["ENGINE"] == SQLITE["ENGINE"]
+# The cluster keeps its connections; in the web they would leak, one a thread.
+_IS_CLUSTER = "qcluster" in sys.argv
+DATABASES["default"]["CONN_MAX_AGE"] = None if _IS_CLUSTER else 0
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CHANNEL_LAYERS: dict[str, dict[str, object]] = {
+    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+    if REDIS_URL
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
+
+CLUSTER_WORKERS = env.number("CLUSTER_WORKERS", 4, least=2, most=64)
+Q_CLUSTER = {
+    "name": "orchestrator",
+    "orm": "default",
+    "broker_class": "orchestrator_site.broker.WakingBroker",
+    "workers": CLUSTER_WORKERS,
+    "queue_limit": CLUSTER_WORKERS,
+    "poll": 0,
+    "timeout": 240,
+    "retry": 600,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "save_limit": -1,
+    "catch_up": False,
+    "label": "Tasks",
+    "log_level": LOG_LEVEL,
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "static/"
+STATIC_ROOT = Path(env.text("STATIC_ROOT", str(VAR_DIR / "static")))
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+SNAPSHOT_STORAGE: dict[str, object] = (
+    {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": SPACES["bucket"],
+            "region_name": SPACES["region"],
+            "access_key": SPACES["access_key"],
+            "secret_key": SPACES["secret_key"],
+            "endpoint_url": SPACES_ENDPOINT_URL,
+            "location": "snapshots",
+            "default_acl": "private",
+            "querystring_auth": True,
+            "querystring_expire": SNAPSHOT_URL_SECONDS,
+            "signature_version": "s3v4",
+        },
+    }
+    if SPACES["bucket"]
+    else {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": SNAPSHOTS_DIR}}
+)
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": VAR_DIR / "files"},
+    },
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "snapshots": SNAPSHOT_STORAGE,
+}
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
+X_FRAME_OPTIONS = "DENY"
+if TRUST_FORWARDED_HEADERS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+NINJA_NUM_PROXIES = 1 if TRUST_FORWARDED_HEADERS else 0
+NINJA_PAGINATION_MAX_LIMIT = 500
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        name: {"level": LOG_LEVEL} for name in ("orchestrator_site", "pools", "games", "runs", "django-q")
+    },
+}

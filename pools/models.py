@@ -1,0 +1,394 @@
+"""The fleet as we intend it (Pool, Sandbox), as the cloud last reported it (CloudApp), and what was done and why (FleetEvent)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils.crypto import salted_hmac
+
+from pools.prices import usd_per_second
+
+
+class Runtime(models.TextChoices):
+    PYTHON = "python", "Python"
+    NODE = "node", "Node.js"
+
+
+class State(models.TextChoices):
+    REQUESTED = "requested", "Requested"
+    CREATING = "creating", "Creating"
+    STAGING = "staging", "Staging"
+    READY = "ready", "Ready"
+    IN_USE = "in_use", "In use"
+    DELETING = "deleting", "Deleting"
+    DELETED = "deleted", "Deleted"
+
+
+SUPPLY = (State.REQUESTED, State.CREATING, State.STAGING, State.READY)
+ON_THE_WAY = (State.REQUESTED, State.CREATING, State.STAGING)
+BEING_CREATED = (State.REQUESTED, State.CREATING)
+LIVE = (*SUPPLY, State.IN_USE)
+
+
+class Origin(models.TextChoices):
+    POOL = "pool", "Pool"
+    COLD = "cold", "Cold start"
+
+
+class FailureKind(models.TextChoices):
+    """Why a create failed, as far as the breaker cares."""
+
+    QUOTA = "quota", "Quota"
+    IMAGE = "image", "Image"
+    PROVIDER = "provider", "Provider"
+    AGENT = "agent", "Agent"
+
+
+class Mode(models.TextChoices):
+    ACTIVE = "active", "Active"
+    PAUSED = "paused", "Paused"
+    DRAINING = "draining", "Draining"
+
+
+class OnEmpty(models.TextChoices):
+    COLD = "cold", "Start cold"
+    FAIL = "fail", "Refuse the launch"
+
+
+class Stage(models.TextChoices):
+    NONE = "none", "Nothing"
+    FILES = "files", "Game files"
+    STARTED = "started", "Game files, and the games started"
+
+
+class Pool(models.Model):
+    """A supply of idle, ready sandboxes of one runtime."""
+
+    name = models.SlugField(max_length=40, unique=True)
+    runtime = models.CharField(
+        max_length=20, choices=Runtime.choices, unique=True, help_text="One pool a runtime."
+    )
+    image = models.CharField(
+        max_length=200,
+        validators=[
+            RegexValidator(
+                r"^[a-z0-9._-]+/[a-z0-9._/-]+:[A-Za-z0-9._-]+$", "Write it as registry/repository:tag."
+            )
+        ],
+        help_text="GHCR image, as registry/repository:tag.",
+    )
+    region = models.CharField(max_length=20)
+    size = models.CharField(max_length=60)
+    target_ready = models.PositiveIntegerField(
+        default=1, help_text="Ready sandboxes wanted while there is demand."
+    )
+    min_ready = models.PositiveIntegerField(
+        default=0, help_text="Ready sandboxes kept even when nobody plays."
+    )
+    max_ready = models.PositiveIntegerField(default=2, help_text="Never more than this ready or on the way.")
+    max_concurrent_creates = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
+    idle_timeout_seconds = models.PositiveIntegerField(default=600, validators=[MinValueValidator(10)])
+    scale_down_delay_seconds = models.PositiveIntegerField(
+        default=30, help_text="Between two retirements of idle sandboxes."
+    )
+    cooldown_after_acquire_seconds = models.PositiveIntegerField(
+        default=0, help_text="Wait this long after a launch before refilling."
+    )
+    max_warm_age_seconds = models.PositiveIntegerField(default=1800, validators=[MinValueValidator(60)])
+    create_timeout_seconds = models.PositiveIntegerField(
+        default=600, validators=[MinValueValidator(10), MaxValueValidator(7200)]
+    )
+    on_empty = models.CharField(max_length=10, choices=OnEmpty.choices, default=OnEmpty.COLD)
+    stage = models.CharField(max_length=10, choices=Stage.choices, default=Stage.STARTED)
+    mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.ACTIVE)
+    last_acquired_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_acquired_by = models.CharField(
+        max_length=80, blank=True, editable=False, help_text="What asked last, for the reasons in the log."
+    )
+    breaker_closed_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Failures before this moment no longer count: an operator closed the breaker.",
+    )
+    recycle_before = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Sandboxes requested before this moment are replaced, one by one.",
+    )
+
+    class Meta:
+        ordering = ["name"]
+        permissions = [
+            ("operate_fleet", "Can act on the fleet"),
+            ("destroy_fleet", "Can delete sandboxes and apps"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(target_ready__lte=F("max_ready")), name="pool_target_within_max"
+            ),
+            models.CheckConstraint(condition=Q(min_ready__lte=F("max_ready")), name="pool_min_within_max"),
+            models.CheckConstraint(
+                condition=Q(max_concurrent_creates__gte=1), name="pool_creates_at_least_one"
+            ),
+            models.CheckConstraint(condition=Q(runtime__in=Runtime.values), name="pool_runtime_valid"),
+            models.CheckConstraint(condition=Q(mode__in=Mode.values), name="pool_mode_valid"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def wanted(self, now: datetime) -> bool:
+        """Whether somebody acquired from this pool within its idle timeout."""
+        if self.last_acquired_at is None:
+            return False
+        return now - self.last_acquired_at < timedelta(seconds=self.idle_timeout_seconds)
+
+
+class SandboxQuerySet(models.QuerySet["Sandbox"]):
+    """The fleet's vocabulary."""
+
+    def live(self) -> SandboxQuerySet:
+        return self.filter(state__in=LIVE)
+
+    def existing(self) -> SandboxQuerySet:
+        """Everything that may exist in the cloud: all but the deleted."""
+        return self.exclude(state=State.DELETED)
+
+    def claimable(self, pool: Pool) -> SandboxQuerySet:
+        return self.filter(pool=pool, state=State.READY).order_by("ready_at", "id")
+
+    def move(self, sandbox_id: uuid.UUID, *, frm: Collection[State], to: State, **fields: Any) -> bool:
+        """Move one sandbox if it still is where the caller believes; False if somebody else was first."""
+        return self.filter(pk=sandbox_id, state__in=frm).update(state=to, **fields) == 1
+
+
+class Sandbox(models.Model):
+    """One App Platform app of ours, from the wish for it to its confirmed absence. A row is never reused."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=32, unique=True)
+    pool = models.ForeignKey(Pool, null=True, blank=True, on_delete=models.SET_NULL, related_name="sandboxes")
+    runtime = models.CharField(max_length=20, choices=Runtime.choices)
+    image = models.CharField(max_length=200)
+    region = models.CharField(max_length=20)
+    size = models.CharField(max_length=60)
+    app_id = models.CharField(max_length=64, unique=True, null=True, blank=True)  # noqa: DJ001  unique, so absent is null
+    url = models.URLField(max_length=300, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.REQUESTED)
+    origin = models.CharField(max_length=10, choices=Origin.choices)
+    create_reason = models.TextField()
+    end_reason = models.TextField(blank=True)
+    failure_kind = models.CharField(max_length=10, choices=FailureKind.choices, blank=True)
+    phase = models.CharField(max_length=20, blank=True, help_text="The deployment's phase as last seen.")
+    phase_seen_at = models.DateTimeField(null=True, blank=True)
+    staged = models.JSONField(
+        default=dict, blank=True, help_text="What was staged: game slug to snapshot hash."
+    )
+    health_checked_at = models.DateTimeField(null=True, blank=True)
+    health_failures = models.PositiveIntegerField(default=0)
+    missing_since = models.DateTimeField(
+        null=True, blank=True, help_text="Absent from every complete listing since."
+    )
+    requested_at = models.DateTimeField()
+    create_sent_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the cloud was last asked to create it."
+    )
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    healthy_at = models.DateTimeField(null=True, blank=True)
+    staging_started_at = models.DateTimeField(null=True, blank=True)
+    ready_at = models.DateTimeField(null=True, blank=True)
+    acquired_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    delete_requested_at = models.DateTimeField(null=True, blank=True)
+    delete_sent_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the cloud was last asked to delete it."
+    )
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = SandboxQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "sandboxes"
+        ordering = ["-requested_at"]
+        indexes = [
+            models.Index(fields=["pool", "state", "ready_at"], name="sandbox_claim"),
+            models.Index(fields=["state"], name="sandbox_existing", condition=~Q(state="deleted")),
+            models.Index(fields=["-requested_at"], name="sandbox_newest"),
+            models.Index(fields=["pool", "-delete_requested_at"], name="sandbox_pool_ends"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=State.values), name="sandbox_state_valid"),
+            models.CheckConstraint(condition=Q(origin__in=Origin.values), name="sandbox_origin_valid"),
+            models.CheckConstraint(condition=~Q(create_reason=""), name="sandbox_created_for_a_reason"),
+            models.CheckConstraint(
+                condition=~Q(state__in=["deleting", "deleted"]) | ~Q(end_reason=""),
+                name="sandbox_ended_for_a_reason",
+            ),
+            # Invariant 5: a lifetime begins when a run takes the sandbox, never before.
+            models.CheckConstraint(
+                condition=Q(expires_at__isnull=True) | Q(acquired_at__isnull=False),
+                name="sandbox_expires_only_in_use",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="in_use") | Q(acquired_at__isnull=False),
+                name="sandbox_in_use_was_acquired",
+            ),
+            models.CheckConstraint(
+                condition=~Q(origin="cold") | ~Q(state__in=["staging", "ready"]),
+                name="sandbox_cold_never_pooled",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def token(self) -> str:
+        """What opens this sandbox's agent: derived, so that no secret lies in the database."""
+        return salted_hmac("pools.sandbox", str(self.id), algorithm="sha256").hexdigest()
+
+    def has_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+    def cost_usd(self, now: datetime) -> Decimal:
+        """What App Platform bills for it until `now`: per second, one minute at the least; nothing before it was accepted."""
+        if self.accepted_at is None:
+            return Decimal(0)
+        seconds = max(60.0, ((self.deleted_at or now) - self.accepted_at).total_seconds())
+        return usd_per_second(self.size) * Decimal(seconds)
+
+
+class CloudApp(models.Model):
+    """One app as the cloud's last complete listing showed it: ours, an orphan, or somebody else's."""
+
+    app_id = models.CharField(max_length=64, primary_key=True)
+    name = models.CharField(max_length=64, db_index=True)
+    owner = models.CharField(
+        max_length=64, blank=True, help_text="Its ORCHESTRATOR_ID; empty when it has none."
+    )
+    phase = models.CharField(max_length=20)
+    url = models.CharField(max_length=300, blank=True)
+    region = models.CharField(max_length=20, blank=True)
+    size = models.CharField(max_length=60, blank=True)
+    failure = models.TextField(blank=True)
+    app_created_at = models.DateTimeField()
+    first_seen_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    listings = models.PositiveIntegerField(default=1, help_text="Complete listings that showed it.")
+    orphan_since = models.DateTimeField(null=True, blank=True)
+    orphan_listings = models.PositiveIntegerField(default=0)
+    delete_reason = models.TextField(
+        blank=True, help_text="Set when an operator or the orphan rule wants it gone."
+    )
+    delete_sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = "app in the cloud"
+        verbose_name_plural = "apps in the cloud"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Fleet(models.Model):
+    """The one row that capacity is reserved under, and what holds for the whole fleet. Get it with `Fleet.get()`."""
+
+    maintenance = models.BooleanField(default=False)
+    maintenance_message = models.CharField(max_length=200, blank=True)
+    nudged = models.BooleanField(default=False, help_text="A turn is queued and has not begun.")
+    turns = models.PositiveBigIntegerField(default=0)
+    turned_at = models.DateTimeField(null=True, blank=True, help_text="When the last turn ended.")
+    listed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the last complete listing was taken."
+    )
+    listings = models.PositiveBigIntegerField(default=0)
+    listing_error = models.TextField(
+        blank=True, help_text="Why the last listing was not complete; empty when it was."
+    )
+    token_refused_at = models.DateTimeField(null=True, blank=True)
+    request_budget = models.JSONField(default=dict, blank=True)
+    stopped_at = models.DateTimeField(
+        null=True, blank=True, help_text="Deletions wait for an operator since."
+    )
+    stopped_reason = models.TextField(blank=True)
+    approved_deletes = models.PositiveIntegerField(
+        default=0, help_text="Deletions an operator has let through."
+    )
+    approved_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "fleet"
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="fleet_is_one_row")]
+
+    def __str__(self) -> str:
+        return "fleet"
+
+    @classmethod
+    def get(cls) -> Fleet:
+        return cls.objects.get_or_create(pk=1)[0]
+
+    @classmethod
+    def lock(cls) -> Fleet:
+        """The row, locked until the transaction ends: limits are checked and places taken under it."""
+        return cls.objects.select_for_update().get(pk=1)
+
+
+class Lease(models.Model):
+    """Who may do a thing that only one may do at a time, until when."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    holder = models.UUIDField()
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class EventCursor(models.Model):
+    """The last number given to a FleetEvent. Taken under the row's lock, so numbers commit in order."""
+
+    name = models.CharField(max_length=20, primary_key=True)
+    last_seq = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.last_seq}"
+
+
+class Level(models.TextChoices):
+    INFO = "info", "Info"
+    WARNING = "warning", "Warning"
+    ERROR = "error", "Error"
+
+
+class FleetEvent(models.Model):
+    """One line of the orchestrator log. Written only by `pools.journal.record`."""
+
+    seq = models.PositiveBigIntegerField(unique=True)
+    at = models.DateTimeField(db_index=True)
+    kind = models.CharField(max_length=30)
+    level = models.CharField(max_length=10, choices=Level.choices, default=Level.INFO)
+    message = models.TextField()
+    sandbox_name = models.CharField(max_length=64, blank=True, db_index=True)
+    app_id = models.CharField(max_length=64, blank=True)
+    pool_name = models.CharField(max_length=40, blank=True)
+    run_id = models.UUIDField(null=True, blank=True, db_index=True)
+    actor = models.CharField(
+        max_length=150, blank=True, help_text="The operator who did it; empty for the machine."
+    )
+    data = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["-seq"]
+
+    def __str__(self) -> str:
+        return self.message

@@ -1,0 +1,23 @@
+"""What App Platform's instance sizes cost, for estimates. The cloud's own list is at /v2/apps/tiers/instance_sizes."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+SECONDS_PER_BILLED_MONTH = 672 * 3600  # App Platform's month has 28 days
+USD_PER_MONTH = {
+    "apps-s-1vcpu-0.5gb": Decimal(5),
+    "apps-s-1vcpu-1gb-fixed": Decimal(10),
+    "apps-s-1vcpu-1gb": Decimal(12),
+    "apps-s-1vcpu-2gb": Decimal(25),
+    "apps-s-2vcpu-4gb": Decimal(50),
+}
+
+
+def usd_per_second(size: str) -> Decimal:
+    """The price of one instance; 0 for a size that is not known here."""
+    return USD_PER_MONTH.get(size, Decimal(0)) / SECONDS_PER_BILLED_MONTH
+
+
+def usd_per_hour(size: str) -> Decimal:
+    return usd_per_second(size) * 3600

@@ -1,0 +1,15 @@
+"""How the fleet tells those above it. All are sent inside the transaction that makes the change: receivers write rows
+and enqueue tasks, and never call the network."""
+
+from django.dispatch import Signal
+
+# A pool's sandbox became READY. Arguments: sandbox, now.
+sandbox_ready = Signal()
+# A cold sandbox is healthy and waits for its run (state CREATING, healthy_at set). Arguments: sandbox, now.
+cold_sandbox_healthy = Signal()
+# A sandbox of a pool that stages entered STAGING: stage it, then call `pools.claims.finish_staging`. Arguments: sandbox, now.
+staging_wanted = Signal()
+# A sandbox goes to DELETING, for whatever reason. Arguments: sandbox, reason (a sentence), now.
+sandbox_ending = Signal()
+# A turn is about to plan: the time for sweeps by those above. Sent outside of any transaction. Arguments: now.
+turn_begins = Signal()

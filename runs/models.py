@@ -1,0 +1,161 @@
+"""One launch from click to end (Run) and everything it said (RunEvent)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+
+from games.models import Game
+from pools.models import Level, Sandbox
+
+
+class LaunchMode(models.TextChoices):
+    WARM = "warm", "Warm"
+    COLD = "cold", "Cold"
+
+
+class ServedBy(models.TextChoices):
+    POOL = "pool", "From the pool"
+    COLD_FALLBACK = "cold_fallback", "Cold, for want of a warm one"
+    COLD = "cold", "Cold, as asked"
+
+
+class RunState(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    ACQUIRING = "acquiring", "Getting a sandbox"
+    DEPLOYING = "deploying", "Deploying"
+    RUNNING = "running", "Running"
+    ENDED = "ended", "Ended"
+    FAILED = "failed", "Failed"
+
+
+STARTING = (RunState.QUEUED, RunState.ACQUIRING, RunState.DEPLOYING)
+ACTIVE = (*STARTING, RunState.RUNNING)
+OVER = (RunState.ENDED, RunState.FAILED)
+
+
+class DeployedFrom(models.TextChoices):
+    STAGED = "staged", "Staged in the sandbox"
+    SNAPSHOT = "snapshot", "Snapshot"
+    SOURCE = "source", "Source"
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def active(self) -> RunQuerySet:
+        return self.filter(state__in=ACTIVE)
+
+    def waiting_for(self, runtime: str) -> RunQuerySet:
+        """Warm launches that wait for a sandbox of the pool, first come first."""
+        return self.filter(
+            state=RunState.ACQUIRING, served_by=ServedBy.POOL, sandbox__isnull=True, game__runtime=runtime
+        ).order_by("created_at", "id")
+
+    def move(self, run_id: uuid.UUID, *, frm: Collection[RunState], to: RunState, **fields: Any) -> bool:
+        """Move one run if it still is where the caller believes; False if somebody else was first."""
+        return self.filter(pk=run_id, state__in=frm).update(state=to, **fields) == 1
+
+
+class Run(models.Model):
+    """One launch of one game in one sandbox, asked for by one visitor or API client."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    game = models.ForeignKey(Game, on_delete=models.PROTECT, related_name="runs")
+    sandbox = models.OneToOneField(
+        Sandbox, null=True, blank=True, on_delete=models.PROTECT, related_name="run"
+    )
+    mode = models.CharField(max_length=10, choices=LaunchMode.choices)
+    served_by = models.CharField(max_length=20, choices=ServedBy.choices, blank=True)
+    use_snapshot = models.BooleanField(default=True)
+    deployed_from = models.CharField(max_length=10, choices=DeployedFrom.choices, blank=True)
+    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.QUEUED)
+    end_reason = models.TextField(blank=True, help_text="A sentence for the player.")
+    visitor = models.CharField(
+        max_length=64, help_text="A salted hash of the session or key; never an address."
+    )
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001  unique, so absent is null
+    extensions = models.PositiveIntegerField(default=0)
+    deploy_attempts = models.PositiveIntegerField(default=0)
+    deploy_lease_until = models.DateTimeField(
+        null=True, blank=True, help_text="A task works on it until then."
+    )
+    acquire_ms = models.PositiveIntegerField(null=True, blank=True)
+    bootstrap_ms = models.PositiveIntegerField(null=True, blank=True)
+    restore_ms = models.PositiveIntegerField(null=True, blank=True)
+    start_ms = models.PositiveIntegerField(null=True, blank=True)
+    total_ms = models.PositiveIntegerField(null=True, blank=True)
+    last_seq = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField()
+    acquired_at = models.DateTimeField(null=True, blank=True)
+    ready_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        indexes = [
+            models.Index(
+                fields=["state", "created_at"], name="run_active", condition=~Q(state__in=["ended", "failed"])
+            ),
+            models.Index(fields=["-created_at"], name="run_newest"),
+            models.Index(fields=["visitor", "-created_at"], name="run_of_visitor"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_state_valid"),
+            models.CheckConstraint(condition=Q(mode__in=LaunchMode.values), name="run_mode_valid"),
+            models.CheckConstraint(
+                condition=~Q(state__in=["ended", "failed"]) | ~Q(end_reason=""), name="run_ended_for_a_reason"
+            ),
+            models.UniqueConstraint(fields=["visitor", "idempotency_key"], name="run_once_per_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.game_id} {self.short_id}"
+
+    @property
+    def short_id(self) -> str:
+        return self.id.hex[:8]
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in OVER
+
+    def get_absolute_url(self) -> str:
+        return reverse("run", args=[self.id])
+
+    def has_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+
+class EventKind(models.TextChoices):
+    LOG = "log", "Log"
+    STATUS = "status", "Status"
+    PROGRESS = "progress", "Progress"
+    READY = "ready", "Ready"
+    END = "end", "End"
+
+
+class RunEvent(models.Model):
+    """One numbered line of a run. Written only by `runs.events.emit`."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    seq = models.PositiveIntegerField()
+    kind = models.CharField(max_length=10, choices=EventKind.choices)
+    level = models.CharField(max_length=10, choices=Level.choices, default=Level.INFO)
+    message = models.TextField()
+    data = models.JSONField(default=dict, blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["run", "seq"]
+        constraints = [models.UniqueConstraint(fields=["run", "seq"], name="run_event_once")]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.message}"
