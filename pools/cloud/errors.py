@@ -8,7 +8,7 @@ class CloudError(Exception):
 
 
 class CloudUnavailable(CloudError):
-    """Nothing useful came back: refused, timed out, 5xx, HTML. The request may have had its effect all the same."""
+    """Nothing useful came back: refused, timed out, 5xx, HTML. The request may have had its effect anyhow."""
 
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)

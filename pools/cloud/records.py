@@ -24,7 +24,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One app as the cloud reported it. `owner` is the value of its ORCHESTRATOR_ID env, None when it has none."""
+    """One app as the cloud reported it. `owner` is the value of its ORCHESTRATOR_ID env, if it has one."""
 
     id: str
     name: str
@@ -40,7 +40,7 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class AppSpec:
-    """What a sandbox asks the cloud for. `image` is `registry/repository:tag` on GHCR, `token` opens its agent."""
+    """What a sandbox asks the cloud for. `image` is `registry/repository:tag`, `token` opens its agent."""
 
     name: str
     owner: str

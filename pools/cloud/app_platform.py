@@ -1,0 +1,230 @@
+"""The way to App Platform: our records and errors come out, no JSON and no pydo type does."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from pools.cloud import app_reader, listing
+from pools.cloud.app_spec import app_spec
+from pools.cloud.budget import RequestBudget
+from pools.cloud.errors import (
+    CloudError,
+    CloudUnavailable,
+    IncompleteListing,
+    InvalidSpec,
+    NameTaken,
+    OverQuota,
+    RateLimited,
+    Unauthorized,
+)
+from pools.cloud.records import App, AppSpec, InstanceSize, Proposal
+from pools.cloud.wire import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Answer, Wire
+
+LISTING_ATTEMPTS = 2  # apps that come and go shift the pages; a second look mostly holds still
+ANY_LIMIT = re.compile(r"limit|quota|maximum|too many", re.IGNORECASE)
+ACCOUNT_LIMIT = re.compile(  # narrower: a 422 may also speak of the limits of one field
+    r"quota|(limit|maximum|too many)\b.*\b(apps|account|team)\b|\b(app|account|team|resource) limit"
+    r"|limit (was |has been |is )?(reached|exceeded)|reached .*\b(limit|maximum)",
+    re.IGNORECASE,
+)
+
+Read = TypeVar("Read")
+
+
+class AppPlatform(Protocol):
+    """What the orchestrator asks of the cloud. Errors are CloudError's kinds, each a sentence for people."""
+
+    @property
+    def budget(self) -> RequestBudget:
+        """What may still be sent; its state travels between processes."""
+
+    def apps(self) -> list[App]:
+        """All apps of the account; raises IncompleteListing, CloudUnavailable, Unauthorized."""
+
+    def find(self, name: str) -> App | None:
+        """The app of that name; None only when a complete listing did not show it."""
+
+    def get(self, app_id: str) -> App | None:
+        """One app; None when the cloud says that there is none."""
+
+    def create(self, spec: AppSpec) -> App:
+        """Create an app, asking once; raises NameTaken, OverQuota, InvalidSpec, Unauthorized, RateLimited.
+
+        After CloudUnavailable (RateLimited apart) it may exist all the same: look it up by name.
+        """
+
+    def delete(self, app_id: str) -> bool:
+        """Delete an app; False when it was already gone."""
+
+    def regions(self) -> list[str]:
+        """The slugs of the regions."""
+
+    def sizes(self) -> list[InstanceSize]:
+        """The instance sizes and what they cost."""
+
+    def propose(self, spec: AppSpec) -> Proposal:
+        """Have a spec validated and priced without creating anything; raises InvalidSpec."""
+
+    def check_token(self) -> None:
+        """Ask for as little as possible; raises Unauthorized when the token does not work."""
+
+
+class DigitalOcean:
+    """App Platform itself, or anything at `endpoint` that speaks its API. Thread-safe and fork-safe.
+
+    No request is retried here: what failed is asked again by the reconciler's next turn. `now` gives seconds
+    since the epoch. Raises ValueError at once for an endpoint that is neither https nor loopback.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        endpoint: str | None = None,
+        budget: RequestBudget | None = None,
+        *,
+        now: Callable[[], float] = time.time,
+        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+        read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
+    ) -> None:
+        self._now = now
+        self._wire = Wire(
+            token,
+            endpoint,
+            budget,
+            now=now,
+            connect_timeout_seconds=connect_timeout_seconds,
+            read_timeout_seconds=read_timeout_seconds,
+        )
+
+    def __repr__(self) -> str:
+        return f"<DigitalOcean at {self._wire.endpoint}>"
+
+    @property
+    def budget(self) -> RequestBudget:
+        return self._wire.budget
+
+    def apps(self) -> list[App]:
+        reason = ""
+        for _ in range(LISTING_ATTEMPTS):
+            try:
+                entries = listing.every_app(self._page)
+            except listing.Broken as broken:
+                reason = str(broken)
+            else:
+                return [self._app(entry) for entry in entries]
+        raise IncompleteListing(f"The list of apps is not complete: {reason}.")
+
+    def find(self, name: str) -> App | None:
+        return next((app for app in self.apps() if app.name == name), None)
+
+    def get(self, app_id: str) -> App | None:
+        answer = self._wire.send("get", _path_segment(app_id))
+        if answer.says_not_found:
+            return None
+        data = self._body(answer).get("app")
+        if isinstance(data, dict) and data.get("id") and not app_reader.has_deployment(data):
+            data = self._with_newest_deployment(data)
+        return self._read(self._app, data, answer)
+
+    def create(self, spec: AppSpec) -> App:
+        answer = self._wire.send("create", {"spec": app_spec(spec)})
+        if answer.status == 409:
+            raise NameTaken(f"There is an app named {spec.name} already.")
+        self._accept_spec(answer, spec)
+        return self._read(self._app, self._body(answer).get("app"), answer)
+
+    def delete(self, app_id: str) -> bool:
+        answer = self._wire.send("delete", _path_segment(app_id))
+        if answer.says_not_found:
+            return False
+        if not answer.is_success:
+            raise self._refusal(answer)
+        return True
+
+    def regions(self) -> list[str]:
+        answer = self._wire.send("list_regions")
+        return self._read(app_reader.read_regions, self._body(answer), answer)
+
+    def sizes(self) -> list[InstanceSize]:
+        answer = self._wire.send("list_instance_sizes")
+        return self._read(app_reader.read_sizes, self._body(answer), answer)
+
+    def propose(self, spec: AppSpec) -> Proposal:
+        answer = self._wire.send("validate_app_spec", {"spec": app_spec(spec)})
+        self._accept_spec(answer, spec)
+        return self._read(app_reader.read_proposal, self._body(answer), answer)
+
+    def check_token(self) -> None:
+        self._body(self._wire.send("list", page=1, per_page=1))
+
+    def _page(self, page: int) -> Any:
+        """The body of one page of the list, None when it can't be read."""
+        try:
+            answer = self._wire.send("list", page=page, per_page=listing.PER_PAGE)
+            if not answer.is_success:
+                raise self._refusal(answer)
+        except RateLimited:
+            raise
+        except CloudUnavailable as error:
+            if page == 1:
+                raise
+            message = f"The list of apps is not complete: page {page} failed. {error}"
+            raise IncompleteListing(message) from error
+        return answer.body
+
+    def _with_newest_deployment(self, data: dict[str, Any]) -> dict[str, Any]:
+        """After a failed first deployment the app may mention none: the ERROR is in the deployment itself."""
+        answer = self._wire.send("list_deployments", data["id"], page=1, per_page=1)
+        deployments = (
+            answer.body.get("deployments") if answer.is_success and isinstance(answer.body, dict) else None
+        )
+        return (
+            app_reader.with_deployment(data, deployments[0])
+            if isinstance(deployments, list) and deployments
+            else data
+        )
+
+    def _accept_spec(self, answer: Answer, spec: AppSpec) -> None:
+        if answer.status not in (400, 403, 422):
+            return
+        said = f"{answer.status}: {answer.message.replace(spec.token, '(token)')}"
+        limit = ANY_LIMIT if answer.status == 403 else ACCOUNT_LIMIT
+        if limit.search(answer.message):
+            raise OverQuota(f"The account can't hold one more app ({said}).")
+        if answer.status != 403:
+            raise InvalidSpec(f"The cloud refused the spec of {spec.name} ({said}).")
+
+    def _body(self, answer: Answer) -> dict[str, Any]:
+        """The JSON object of a successful answer."""
+        if not answer.is_success:
+            raise self._refusal(answer)
+        if not isinstance(answer.body, dict):
+            raise self._wire.unusable(
+                answer, f"The cloud answered {answer.status} with nothing that can be read."
+            )
+        return answer.body
+
+    def _refusal(self, answer: Answer) -> CloudError:
+        if answer.status == 403:
+            return Unauthorized(f"The token may not do this (403: {answer.message}).")
+        return self._wire.unusable(answer)
+
+    def _read(self, reader: Callable[[Any], Read], data: Any, answer: Answer) -> Read:
+        try:
+            return reader(data)
+        except app_reader.Unreadable as error:
+            raise self._wire.unusable(answer, f"The cloud answered {answer.status} with {error}.") from error
+
+    def _app(self, data: Any) -> App:
+        return app_reader.read_app(data, datetime.fromtimestamp(self._now(), UTC))
+
+
+def _path_segment(app_id: str) -> str:
+    """`app_id`, unless it would lead to another path: an empty one asks for the list, dots climb."""
+    if not app_id.strip("."):
+        raise ValueError(f"{app_id!r} is not an app's id.")
+    return app_id

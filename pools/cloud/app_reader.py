@@ -1,0 +1,198 @@
+"""App Platform's JSON, read into our records. Absent fields, odd types and unknown phases are expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from pools.cloud.app_spec import OWNER_KEY
+from pools.cloud.records import App, InstanceSize, Phase, Proposal
+
+COMPONENT_KINDS = ("services", "workers", "jobs", "static_sites", "functions")
+FAILED = (Phase.ERROR, Phase.CANCELED)
+# From the least to the most that a phase says about a deployment that is not active yet.
+BY_WEIGHT = (
+    Phase.UNKNOWN,
+    Phase.SUPERSEDED,
+    Phase.PENDING_BUILD,
+    Phase.BUILDING,
+    Phase.PENDING_DEPLOY,
+    Phase.DEPLOYING,
+    Phase.ACTIVE,
+    Phase.CANCELED,
+    Phase.ERROR,
+)
+
+
+class Unreadable(ValueError):
+    """The JSON is not what it should be; the message says how."""
+
+
+def read_app(data: Any, now: datetime) -> App:
+    """One app. Raises Unreadable without an id; `now` stands in for a creation time that is absent."""
+    app = _mapping(data)
+    app_id = _text(app.get("id"))
+    if app_id is None:
+        raise Unreadable("an app without an id")
+    spec = _mapping(app.get("spec"))
+    deployment = telling_deployment(app)
+    phase = read_phase(deployment.get("phase"))
+    return App(
+        id=app_id,
+        name=_text(spec.get("name")) or _text(app.get("name")) or "",
+        owner=_owner(spec),
+        phase=phase,
+        url=_url(app.get("live_url")) or _url(app.get("default_ingress")),
+        region=_text(_mapping(app.get("region")).get("slug")) or _text(spec.get("region")),
+        size=next(
+            (size for part in _components(spec) if (size := _text(part.get("instance_size_slug")))), None
+        ),
+        created_at=_time(app.get("created_at")) or now,
+        updated_at=_time(app.get("updated_at")),
+        failure=_failure(phase, deployment),
+    )
+
+
+def has_deployment(data: Any) -> bool:
+    """Whether the app's own record mentions a deployment; after a failed first one it may not."""
+    return bool(telling_deployment(_mapping(data)))
+
+
+def telling_deployment(app: dict[str, Any]) -> dict[str, Any]:
+    """The deployment that says how the app is: the active one, else the pending one that says most.
+
+    An active deployment wins over the others, because a pending one may still be there after it. A failed
+    first deployment never becomes active; its ERROR is seen among the pending.
+    """
+    active = _mapping(app.get("active_deployment"))
+    if active and "phase" not in active:
+        return {**active, "phase": Phase.ACTIVE}
+    if read_phase(active.get("phase")) is Phase.ACTIVE:
+        return active
+    others = (app.get("in_progress_deployment"), app.get("pending_deployment"), active)
+    return max(
+        map(_mapping, others), key=lambda deployment: BY_WEIGHT.index(read_phase(deployment.get("phase")))
+    )
+
+
+def with_deployment(data: Any, deployment: Any) -> dict[str, Any]:
+    """The app as if its record had mentioned `deployment`, its newest."""
+    return {**_mapping(data), "in_progress_deployment": deployment}
+
+
+def read_phase(value: Any) -> Phase:
+    """The phase; UNKNOWN for one that is absent or that App Platform has invented since."""
+    try:
+        return Phase(value)
+    except ValueError:
+        return Phase.UNKNOWN
+
+
+def read_regions(data: Any) -> list[str]:
+    """The slugs of the regions where apps can be made now."""
+    regions = [_mapping(region) for region in _sequence(data, "regions")]
+    return [
+        slug
+        for region in regions
+        if (slug := _text(region.get("slug"))) and region.get("disabled") is not True
+    ]
+
+
+def read_sizes(data: Any) -> list[InstanceSize]:
+    """The instance sizes that have a price; the numbers come as strings."""
+    sizes = []
+    for size in map(_mapping, _sequence(data, "instance_sizes")):
+        slug, month, second = (
+            _text(size.get("slug")),
+            _decimal(size.get("usd_per_month")),
+            _decimal(size.get("usd_per_second")),
+        )
+        if slug and month is not None and second is not None:
+            sizes.append(InstanceSize(slug, usd_per_month=month, usd_per_second=second))
+    return sizes
+
+
+def read_proposal(data: Any) -> Proposal:
+    """The answer to a proposed spec. Raises Unreadable when it does not speak of the name."""
+    body = _mapping(data)
+    available = body.get("app_name_available")
+    if not isinstance(available, bool):
+        raise Unreadable("a proposal that does not say whether the name is free")
+    return Proposal(name_is_available=available, usd_per_month=_decimal(body.get("app_cost")))
+
+
+def _owner(spec: dict[str, Any]) -> str | None:
+    for place in (*_components(spec), spec):
+        for env in _items(place.get("envs")):
+            if env.get("key") == OWNER_KEY and (value := _text(env.get("value"))):
+                return value
+    return None
+
+
+def _components(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for kind in COMPONENT_KINDS:
+        yield from _items(spec.get(kind))
+
+
+def _failure(phase: Phase, deployment: dict[str, Any]) -> str | None:
+    if phase not in FAILED:
+        return None
+    ended = "failed" if phase is Phase.ERROR else "was canceled"
+    progress = _mapping(deployment.get("progress"))
+    steps = (*_items(progress.get("steps")), *_items(progress.get("summary_steps")))
+    reason = next(filter(None, map(_reason, steps)), None)
+    return f"The deployment {ended}: {reason}" if reason else f"The deployment {ended} without a reason."
+
+
+def _reason(step: dict[str, Any]) -> str | None:
+    """Why a step, or the innermost step within it, went wrong."""
+    inner = next(filter(None, map(_reason, _items(step.get("steps")))), None)
+    if inner:
+        return inner
+    reason = _mapping(step.get("reason"))
+    said = [text for text in (_text(reason.get("code")), _text(reason.get("message"))) if text]
+    return ": ".join(said) if said else None
+
+
+def _url(value: Any) -> str | None:
+    text = _text(value)
+    return text.rstrip("/") if text and text.startswith(("https://", "http://")) else None
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _decimal(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _items(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _sequence(data: Any, key: str) -> list[Any]:
+    value = _mapping(data).get(key)
+    if not isinstance(value, list):
+        raise Unreadable(f"an answer without “{key}”")
+    return value

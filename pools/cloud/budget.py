@@ -1,0 +1,156 @@
+"""How many requests the cloud may still get from us: our own limit, kept across processes."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pools.cloud.errors import RateLimited
+
+REQUESTS_PER_HOUR = 5000  # App Platform's hourly limit per token; the one per minute is an argument
+FIRST_DELAY_SECONDS = 5.0  # after a 429 that does not say how long to wait; doubled at each further one
+LONGEST_DELAY_SECONDS = 3600.0  # no limit of the cloud looks back further than an hour
+
+
+class _Window:
+    """Counts what was spent within the last `span_seconds`, in slots of `slot_seconds`; never too few."""
+
+    def __init__(self, span_seconds: int, slot_seconds: int, most: int) -> None:
+        self.span_seconds = span_seconds
+        self.slot_seconds = slot_seconds
+        self.most = most
+        self.slots: dict[int, int] = {}
+
+    def counted(self, now: float) -> dict[int, int]:
+        """The slots that still count; one that lies far ahead is left from before the clock was set back."""
+        return {
+            slot: count
+            for slot, count in self.slots.items()
+            if now < self._leaves_at(slot) and slot * self.slot_seconds <= now + self.span_seconds
+        }
+
+    def free(self, now: float) -> int:
+        return self.most - sum(self.counted(now).values())
+
+    def add(self, n: int, now: float) -> None:
+        self.slots = self.counted(now)
+        slot = int(now // self.slot_seconds)
+        self.slots[slot] = self.slots.get(slot, 0) + n
+
+    def wait_for(self, n: int, now: float) -> float:
+        """Seconds until `n` more fit."""
+        missing = n - self.free(now)
+        if missing <= 0:
+            return 0.0
+        for slot, count in sorted(self.counted(now).items()):
+            missing -= count
+            if missing <= 0:
+                return self._leaves_at(slot) - now
+        return float(self.span_seconds)  # `n` is more than fits at all
+
+    def _leaves_at(self, slot: int) -> float:
+        return float((slot + 1) * self.slot_seconds + self.span_seconds)
+
+
+class RequestBudget:
+    """At most `per_minute` requests in any minute and `per_hour` in any hour; none while the cloud says no.
+
+    Thread-safe. `clock` is seconds since the epoch, because the state travels between processes and restarts.
+    """
+
+    def __init__(
+        self, per_minute: int = 250, clock: Callable[[], float] = time.time, per_hour: int = REQUESTS_PER_HOUR
+    ) -> None:
+        self._clock = clock
+        self._windows = (_Window(60, 1, per_minute), _Window(3600, 60, per_hour))
+        self._blocked_until = 0.0
+        self._refusals = 0
+        self._lock = threading.Lock()
+
+    def spend(self, n: int = 1) -> None:
+        """Take `n` requests from the budget, or raise RateLimited and take none."""
+        with self._lock:
+            now = self._clock()
+            wait = self._blocked_for(now)
+            if wait > 0:
+                message = f"The cloud asked us to slow down; nothing is sent for another {math.ceil(wait)} s."
+                raise RateLimited(message, retry_after_seconds=wait)
+            wait = max(window.wait_for(n, now) for window in self._windows)
+            if wait > 0:
+                message = (
+                    f"Our own limit of cloud requests is reached; the next is due in {math.ceil(wait)} s."
+                )
+                raise RateLimited(message, retry_after_seconds=wait)
+            for window in self._windows:
+                window.add(n, now)
+
+    def remaining(self, now: float | None = None) -> int:
+        """How many requests could be sent at `now`; 0 while the cloud wants to be left alone."""
+        with self._lock:
+            now = self._clock() if now is None else now
+            if self._blocked_for(now) > 0:
+                return 0
+            return max(0, min(window.free(now) for window in self._windows))
+
+    def obey(self, retry_after_seconds: float | None) -> float:
+        """The cloud answered 429: send nothing for that long, or a growing while if it did not say.
+
+        Returns the seconds until the next request may be sent.
+        """
+        with self._lock:
+            now = self._clock()
+            already = self._blocked_for(now)
+            if already == 0:  # several threads may hear the same refusal: it counts once
+                self._refusals += 1
+            if retry_after_seconds is None:
+                retry_after_seconds = already or FIRST_DELAY_SECONDS * 2 ** min(self._refusals - 1, 10)
+            delay = max(already, min(retry_after_seconds, LONGEST_DELAY_SECONDS))
+            self._blocked_until = now + delay
+            return delay
+
+    def relax(self) -> None:
+        """The cloud answered something other than 429: the next delay starts small again."""
+        with self._lock:
+            self._refusals = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state as plain JSON: at most 61 + 61 slots, for a database row."""
+        with self._lock:
+            now = self._clock()
+            return {
+                "blocked_until": self._blocked_until,
+                "refusals": self._refusals,
+                "spent": [
+                    {str(slot): n for slot, n in window.counted(now).items()} for window in self._windows
+                ],
+            }
+
+    @classmethod
+    def from_dict(
+        cls,
+        state: Mapping[str, Any],
+        per_minute: int = 250,
+        clock: Callable[[], float] = time.time,
+        per_hour: int = REQUESTS_PER_HOUR,
+    ) -> RequestBudget:
+        """The budget that `to_dict` described; a fresh one for an empty or unreadable state."""
+        budget = cls(per_minute, clock, per_hour)
+        try:
+            blocked_until = float(state.get("blocked_until", 0))
+            refusals = max(0, int(state.get("refusals", 0)))
+            spent = [{int(slot): int(n) for slot, n in slots.items()} for slots in state.get("spent", [])]
+        except (TypeError, ValueError, AttributeError):
+            return budget
+        budget._blocked_until = blocked_until if math.isfinite(blocked_until) else 0.0
+        budget._refusals = refusals
+        for window, slots in zip(budget._windows, spent, strict=False):
+            window.slots = slots
+        return budget
+
+    def _blocked_for(self, now: float) -> float:
+        """Seconds until the cloud may be asked again; 0 when it may, or when the clock was set back since."""
+        wait = self._blocked_until - now
+        return wait if 0 < wait <= LONGEST_DELAY_SECONDS else 0.0
