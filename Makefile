@@ -1,0 +1,62 @@
+# The sandbox orchestrator. `make help` says what there is; `make run` is all that a first look needs.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format chaos bench clean
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --progress-bar off --root-user-action ignore -c constraints.txt
+PYTEST := $(PYTHON) -m pytest
+WORKERS ?= 2
+# Without compiled modules every process starts a second later and takes five times the memory.
+unexport PYTHONDONTWRITEBYTECODE
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed-run  ## Install and run everything; settings come from the environment (PORT=8001 make run)
+	@$(PYTHON) manage.py up
+
+test: $(VENV)/.installed-test  ## Install and run the tests (one file: make test TESTS=tests/unit/test_planner.py)
+	@$(PYTEST) -n $(WORKERS) -m "not chaos and not bench" $(TESTS)
+
+lint: $(VENV)/.installed-test  ## Check style, types and templates
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy orchestrator_site pools games runs
+	@$(PYTHON) -m djlint --quiet --lint --check templates
+
+format: $(VENV)/.installed-test  ## Rewrite code and templates in the project's style
+	@$(PYTHON) -m ruff check --fix --quiet .
+	@$(PYTHON) -m ruff format .
+	@$(PYTHON) -m djlint --quiet --reformat templates || true
+
+chaos: $(VENV)/.installed-test  ## Long random runs against the invariants
+	@$(PYTEST) -n 0 -m chaos $(TESTS)
+
+bench: $(VENV)/.installed-test  ## Measure: launches, streams, turns
+	@$(PYTEST) -n 0 -m bench -s $(TESTS)
+
+clean:  ## Remove the virtual environment (never var/, which holds the database)
+	@rm -rf $(VENV)
+
+# A command of that name is not yet a Python of that version (pyenv leaves such shims behind): each is asked.
+$(PYTHON):
+	@for python in $(PYTHON_COMMAND) python3.13 python3.12 python3.11 python3 python; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    echo "Making $(VENV) with $$("$$python" --version)"; \
+	    "$$python" -m venv --clear $(VENV) && exit 0; \
+	    rm -rf $(VENV); \
+	    echo "$$python cannot make virtual environments; on Debian and Ubuntu, install python3-venv." >&2; exit 1; \
+	  fi; \
+	done; \
+	echo "No Python 3.11 or newer was found (tried python3.13, python3.12, python3.11, python3). Install one, or name it: make run PYTHON_COMMAND=/path/to/python" >&2; exit 1
+
+$(VENV)/.installed-run: pyproject.toml constraints.txt | $(PYTHON)
+	@echo "Installing the dependencies"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(PYTHON)
+	@echo "Installing the dependencies, and what tests and lint need"
+	@$(PIP) -e '.[test,lint]'
+	@touch $@ $(VENV)/.installed-run

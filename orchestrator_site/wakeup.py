@@ -1,0 +1,130 @@
+"""Wake those who wait for rows the moment the rows are committed, so that nobody polls.
+
+A wake-up carries nothing and may be lost: it only says "look now". Who waits sets a limit and looks anyway.
+SQLite: a unix datagram to every mailbox on this machine, which are all there can be. PostgreSQL: NOTIFY.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+import select
+import socket
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.db import connections, transaction
+
+logger = logging.getLogger(__name__)
+
+LONGEST_ADDRESS_BYTES = 100  # a unix socket's path: 104 on macOS, 108 on Linux
+SOCKET_NAME_BYTES = 25
+POLL_SECONDS = 0.2
+
+
+class Mailbox(Protocol):
+    def wait(self, seconds: float) -> None:
+        """Return at the next wake-up, or at one since the last wait, or after `seconds`."""
+
+
+def wake_on_commit(channel: str, using: str = "default") -> None:
+    """Wake every mailbox of `channel` when the current transaction commits; at once outside of one."""
+    if connections[using].vendor == "postgresql":
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"NOTIFY {_postgresql_name(channel)}")
+    else:
+        transaction.on_commit(partial(_send_datagrams, channel), using=using, robust=True)
+
+
+def open_mailbox(channel: str, using: str = "default") -> Mailbox:
+    """A mailbox of the calling process, not to be used after a fork."""
+    if connections[using].vendor == "postgresql":
+        return ListeningMailbox(channel, using)
+    try:
+        return SocketMailbox(channel)
+    except OSError as error:
+        logger.warning("No wake-ups here (%s): looking every %g s instead.", error, POLL_SECONDS)
+        return PollingMailbox()
+
+
+def socket_folder(channel: str) -> Path:
+    """Where the mailboxes of a channel are: under VAR_DIR, or a short name that stands for it."""
+    folder: Path = settings.VAR_DIR / "wake" / channel
+    if len(os.fsencode(folder)) + SOCKET_NAME_BYTES > LONGEST_ADDRESS_BYTES:
+        digest = hashlib.sha256(os.fsencode(settings.VAR_DIR)).hexdigest()[:12]
+        folder = Path(tempfile.gettempdir()) / f"orchestrator-{os.getuid()}-{digest}" / channel
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _send_datagrams(channel: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        for path in socket_folder(channel).glob("*.sock"):
+            try:
+                sender.sendto(b"!", str(path))
+            except BlockingIOError:
+                pass  # it is full, so its reader will wake
+            except (ConnectionRefusedError, FileNotFoundError):
+                path.unlink(missing_ok=True)  # its process is gone
+
+
+def _postgresql_name(channel: str) -> str:
+    return f"orchestrator_{channel}"
+
+
+class SocketMailbox:
+    def __init__(self, channel: str) -> None:
+        # Not the process id alone: containers that share the folder may have the same.
+        path = socket_folder(channel) / f"{os.getpid()}-{secrets.token_hex(4)}.sock"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+        self.socket.bind(str(path))
+
+    def wait(self, seconds: float) -> None:
+        if select.select([self.socket], [], [], seconds)[0]:
+            try:
+                while self.socket.recv(1):
+                    pass
+            except BlockingIOError:
+                pass
+
+
+class ListeningMailbox:
+    """A PostgreSQL connection of its own, made anew when it breaks."""
+
+    def __init__(self, channel: str, using: str) -> None:
+        self.channel = _postgresql_name(channel)
+        self.parameters: dict[str, Any] = connections[using].get_connection_params()
+        self.parameters.pop("cursor_factory", None)  # what only Django's own connections know
+        self.parameters.pop("context", None)
+        self._connect()
+
+    def _connect(self) -> None:
+        import psycopg
+
+        self.connection = psycopg.connect(**self.parameters, autocommit=True)
+        self.connection.execute(f"LISTEN {self.channel}")
+
+    def wait(self, seconds: float) -> None:
+        import psycopg
+
+        try:
+            if self.connection.closed:
+                self._connect()
+            for _ in self.connection.notifies(timeout=seconds, stop_after=1):
+                pass
+        except psycopg.OperationalError:
+            self.connection.close()
+            time.sleep(seconds)
+
+
+class PollingMailbox:
+    def wait(self, seconds: float) -> None:
+        time.sleep(min(seconds, POLL_SECONDS))
