@@ -66,12 +66,8 @@ class Snapshot(models.Model):
     class Meta:
         ordering = ["-started_at"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["game"], condition=Q(state="current"), name="snapshot_one_current"
-            ),
-            models.UniqueConstraint(
-                fields=["game"], condition=Q(state="building"), name="snapshot_one_building"
-            ),
+            models.UniqueConstraint(fields=["game"], condition=Q(state="current"), name="snapshot_one_current"),
+            models.UniqueConstraint(fields=["game"], condition=Q(state="building"), name="snapshot_one_building"),
             models.CheckConstraint(condition=Q(state__in=SnapshotState.values), name="snapshot_state_valid"),
         ]
 

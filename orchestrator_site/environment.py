@@ -76,9 +76,7 @@ def switch(name: str, default: bool) -> bool:
 
 
 def words(name: str, default: list[str]) -> list[str]:
-    return _read(
-        name, default, lambda raw: [word.strip() for word in raw.split(",") if word.strip()], "a list"
-    )
+    return _read(name, default, lambda raw: [word.strip() for word in raw.split(",") if word.strip()], "a list")
 
 
 def url(name: str, default: str = "", schemes: Collection[str] = ("http", "https")) -> str:
@@ -92,16 +90,14 @@ def url(name: str, default: str = "", schemes: Collection[str] = ("http", "https
 
 
 def database(name: str, default: dict[str, object]) -> dict[str, object]:
-    """A Django database setting from `postgres://user:password@host:port/name`; `default` when the variable is empty."""
+    """A Django database setting from `postgres://user:password@host:port/name`; `default` when it is empty."""
     raw = os.environ.get(name, "").strip()
     if not raw:
         return default
     parts = urlsplit(raw)
     if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
         # The value holds a password, so it is not repeated here.
-        raise ImproperlyConfigured(
-            f"{name} is set but is not of the form postgres://user:password@host:5432/name."
-        )
+        raise ImproperlyConfigured(f"{name} is set but is not of the form postgres://user:password@host:5432/name.")
     query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
     return {
         "ENGINE": "django.db.backends.postgresql",

@@ -77,7 +77,8 @@ WARM_POOL_IDLE_TIMEOUT = env.number("WARM_POOL_IDLE_TIMEOUT", 600, least=10)
 WARM_POOL_MAX_CONCURRENT_CREATES = env.number("WARM_POOL_MAX_CONCURRENT_CREATES", 1, least=1, most=100)
 if WARM_POOL_TARGET_READY > WARM_POOL_MAX_READY:
     raise ImproperlyConfigured(
-        f"WARM_POOL_TARGET_READY is {WARM_POOL_TARGET_READY}; it must be at most WARM_POOL_MAX_READY ({WARM_POOL_MAX_READY})."
+        f"WARM_POOL_TARGET_READY is {WARM_POOL_TARGET_READY}; it must be at most WARM_POOL_MAX_READY "
+        f"({WARM_POOL_MAX_READY})."
     )
 
 # Launches.
@@ -266,7 +267,5 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {
-        name: {"level": LOG_LEVEL} for name in ("orchestrator_site", "pools", "games", "runs", "django-q")
-    },
+    "loggers": {name: {"level": LOG_LEVEL} for name in ("orchestrator_site", "pools", "games", "runs", "django-q")},
 }

@@ -1,4 +1,4 @@
-"""The fleet as we intend it (Pool, Sandbox), as the cloud last reported it (CloudApp), and what was done and why (FleetEvent)."""
+"""The fleet as we intend it (Pool, Sandbox), as the cloud reported it last (CloudApp), and the log (FleetEvent)."""
 
 from __future__ import annotations
 
@@ -72,26 +72,18 @@ class Pool(models.Model):
     """A supply of idle, ready sandboxes of one runtime."""
 
     name = models.SlugField(max_length=40, unique=True)
-    runtime = models.CharField(
-        max_length=20, choices=Runtime.choices, unique=True, help_text="One pool a runtime."
-    )
+    runtime = models.CharField(max_length=20, choices=Runtime.choices, unique=True, help_text="One pool a runtime.")
     image = models.CharField(
         max_length=200,
         validators=[
-            RegexValidator(
-                r"^[a-z0-9._-]+/[a-z0-9._/-]+:[A-Za-z0-9._-]+$", "Write it as registry/repository:tag."
-            )
+            RegexValidator(r"^[a-z0-9._-]+/[a-z0-9._/-]+:[A-Za-z0-9._-]+$", "Write it as registry/repository:tag.")
         ],
         help_text="GHCR image, as registry/repository:tag.",
     )
     region = models.CharField(max_length=20)
     size = models.CharField(max_length=60)
-    target_ready = models.PositiveIntegerField(
-        default=1, help_text="Ready sandboxes wanted while there is demand."
-    )
-    min_ready = models.PositiveIntegerField(
-        default=0, help_text="Ready sandboxes kept even when nobody plays."
-    )
+    target_ready = models.PositiveIntegerField(default=1, help_text="Ready sandboxes wanted while there is demand.")
+    min_ready = models.PositiveIntegerField(default=0, help_text="Ready sandboxes kept even when nobody plays.")
     max_ready = models.PositiveIntegerField(default=2, help_text="Never more than this ready or on the way.")
     max_concurrent_creates = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
     idle_timeout_seconds = models.PositiveIntegerField(default=600, validators=[MinValueValidator(10)])
@@ -132,13 +124,9 @@ class Pool(models.Model):
             ("destroy_fleet", "Can delete sandboxes and apps"),
         ]
         constraints = [
-            models.CheckConstraint(
-                condition=Q(target_ready__lte=F("max_ready")), name="pool_target_within_max"
-            ),
+            models.CheckConstraint(condition=Q(target_ready__lte=F("max_ready")), name="pool_target_within_max"),
             models.CheckConstraint(condition=Q(min_ready__lte=F("max_ready")), name="pool_min_within_max"),
-            models.CheckConstraint(
-                condition=Q(max_concurrent_creates__gte=1), name="pool_creates_at_least_one"
-            ),
+            models.CheckConstraint(condition=Q(max_concurrent_creates__gte=1), name="pool_creates_at_least_one"),
             models.CheckConstraint(condition=Q(runtime__in=Runtime.values), name="pool_runtime_valid"),
             models.CheckConstraint(condition=Q(mode__in=Mode.values), name="pool_mode_valid"),
         ]
@@ -181,7 +169,7 @@ class Sandbox(models.Model):
     image = models.CharField(max_length=200)
     region = models.CharField(max_length=20)
     size = models.CharField(max_length=60)
-    app_id = models.CharField(max_length=64, unique=True, null=True, blank=True)  # noqa: DJ001  unique, so absent is null
+    app_id = models.CharField(max_length=64, unique=True, null=True, blank=True)
     url = models.URLField(max_length=300, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.REQUESTED)
     origin = models.CharField(max_length=10, choices=Origin.choices)
@@ -190,14 +178,11 @@ class Sandbox(models.Model):
     failure_kind = models.CharField(max_length=10, choices=FailureKind.choices, blank=True)
     phase = models.CharField(max_length=20, blank=True, help_text="The deployment's phase as last seen.")
     phase_seen_at = models.DateTimeField(null=True, blank=True)
-    staged = models.JSONField(
-        default=dict, blank=True, help_text="What was staged: game slug to snapshot hash."
-    )
+    staged = models.JSONField(default=dict, blank=True, help_text="What was staged: game slug to snapshot hash.")
     health_checked_at = models.DateTimeField(null=True, blank=True)
     health_failures = models.PositiveIntegerField(default=0)
-    missing_since = models.DateTimeField(
-        null=True, blank=True, help_text="Absent from every complete listing since."
-    )
+    trouble = models.TextField(blank=True, help_text="What went wrong last, as a sentence.")
+    missing_since = models.DateTimeField(null=True, blank=True, help_text="Absent from every complete listing since.")
     requested_at = models.DateTimeField()
     create_sent_at = models.DateTimeField(
         null=True, blank=True, help_text="When the cloud was last asked to create it."
@@ -260,7 +245,7 @@ class Sandbox(models.Model):
         return self.expires_at is not None and self.expires_at <= now
 
     def cost_usd(self, now: datetime) -> Decimal:
-        """What App Platform bills for it until `now`: per second, one minute at the least; nothing before it was accepted."""
+        """What App Platform bills until `now`: by the second from when it was accepted, one minute at the least."""
         if self.accepted_at is None:
             return Decimal(0)
         seconds = max(60.0, ((self.deleted_at or now) - self.accepted_at).total_seconds())
@@ -272,9 +257,7 @@ class CloudApp(models.Model):
 
     app_id = models.CharField(max_length=64, primary_key=True)
     name = models.CharField(max_length=64, db_index=True)
-    owner = models.CharField(
-        max_length=64, blank=True, help_text="Its ORCHESTRATOR_ID; empty when it has none."
-    )
+    owner = models.CharField(max_length=64, blank=True, help_text="Its ORCHESTRATOR_ID; empty when it has none.")
     phase = models.CharField(max_length=20)
     url = models.CharField(max_length=300, blank=True)
     region = models.CharField(max_length=20, blank=True)
@@ -282,13 +265,9 @@ class CloudApp(models.Model):
     failure = models.TextField(blank=True)
     app_created_at = models.DateTimeField()
     first_seen_at = models.DateTimeField()
-    seen_at = models.DateTimeField()
-    listings = models.PositiveIntegerField(default=1, help_text="Complete listings that showed it.")
     orphan_since = models.DateTimeField(null=True, blank=True)
     orphan_listings = models.PositiveIntegerField(default=0)
-    delete_reason = models.TextField(
-        blank=True, help_text="Set when an operator or the orphan rule wants it gone."
-    )
+    delete_reason = models.TextField(blank=True, help_text="Set when an operator or the orphan rule wants it gone.")
     delete_sent_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -308,22 +287,14 @@ class Fleet(models.Model):
     nudged = models.BooleanField(default=False, help_text="A turn is queued and has not begun.")
     turns = models.PositiveBigIntegerField(default=0)
     turned_at = models.DateTimeField(null=True, blank=True, help_text="When the last turn ended.")
-    listed_at = models.DateTimeField(
-        null=True, blank=True, help_text="When the last complete listing was taken."
-    )
+    listed_at = models.DateTimeField(null=True, blank=True, help_text="When the last complete listing was taken.")
     listings = models.PositiveBigIntegerField(default=0)
-    listing_error = models.TextField(
-        blank=True, help_text="Why the last listing was not complete; empty when it was."
-    )
+    listing_error = models.TextField(blank=True, help_text="Why the last listing was not complete; empty when it was.")
     token_refused_at = models.DateTimeField(null=True, blank=True)
     request_budget = models.JSONField(default=dict, blank=True)
-    stopped_at = models.DateTimeField(
-        null=True, blank=True, help_text="Deletions wait for an operator since."
-    )
+    stopped_at = models.DateTimeField(null=True, blank=True, help_text="Deletions wait for an operator since.")
     stopped_reason = models.TextField(blank=True)
-    approved_deletes = models.PositiveIntegerField(
-        default=0, help_text="Deletions an operator has let through."
-    )
+    approved_deletes = models.PositiveIntegerField(default=0, help_text="Deletions an operator has let through.")
     approved_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -340,14 +311,18 @@ class Fleet(models.Model):
     @classmethod
     def lock(cls) -> Fleet:
         """The row, locked until the transaction ends: limits are checked and places taken under it."""
+        cls.get()
         return cls.objects.select_for_update().get(pk=1)
 
 
 class Lease(models.Model):
-    """Who may do a thing that only one may do at a time, until when."""
+    """Who may do a thing that only one may do at a time, until when. Taken with `pools.leases.hold`."""
 
     name = models.CharField(max_length=40, primary_key=True)
     holder = models.UUIDField()
+    process = models.CharField(
+        max_length=200, blank=True, help_text="The holding process, so that its death is noticed at once."
+    )
     expires_at = models.DateTimeField()
 
     def __str__(self) -> str:
@@ -382,9 +357,7 @@ class FleetEvent(models.Model):
     app_id = models.CharField(max_length=64, blank=True)
     pool_name = models.CharField(max_length=40, blank=True)
     run_id = models.UUIDField(null=True, blank=True, db_index=True)
-    actor = models.CharField(
-        max_length=150, blank=True, help_text="The operator who did it; empty for the machine."
-    )
+    actor = models.CharField(max_length=150, blank=True, help_text="The operator who did it; empty for the machine.")
     data = models.JSONField(default=dict, blank=True)
 
     class Meta:

@@ -7,9 +7,11 @@ from django.dispatch import Signal
 sandbox_ready = Signal()
 # A cold sandbox is healthy and waits for its run (state CREATING, healthy_at set). Arguments: sandbox, now.
 cold_sandbox_healthy = Signal()
-# A sandbox of a pool that stages entered STAGING: stage it, then call `pools.claims.finish_staging`. Arguments: sandbox, now.
+# A sandbox of a pool that stages entered STAGING: stage it, then call `claims.finish_staging`. Arguments: sandbox, now.
 staging_wanted = Signal()
 # A sandbox goes to DELETING, for whatever reason. Arguments: sandbox, reason (a sentence), now.
 sandbox_ending = Signal()
 # A turn is about to plan: the time for sweeps by those above. Sent outside of any transaction. Arguments: now.
 turn_begins = Signal()
+# A turn asks how many launches wait. Receivers return a `pools.facts.Demand`. Arguments: now.
+demand_asked = Signal()

@@ -66,24 +66,18 @@ class Run(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     game = models.ForeignKey(Game, on_delete=models.PROTECT, related_name="runs")
-    sandbox = models.OneToOneField(
-        Sandbox, null=True, blank=True, on_delete=models.PROTECT, related_name="run"
-    )
+    sandbox = models.OneToOneField(Sandbox, null=True, blank=True, on_delete=models.PROTECT, related_name="run")
     mode = models.CharField(max_length=10, choices=LaunchMode.choices)
     served_by = models.CharField(max_length=20, choices=ServedBy.choices, blank=True)
     use_snapshot = models.BooleanField(default=True)
     deployed_from = models.CharField(max_length=10, choices=DeployedFrom.choices, blank=True)
     state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.QUEUED)
     end_reason = models.TextField(blank=True, help_text="A sentence for the player.")
-    visitor = models.CharField(
-        max_length=64, help_text="A salted hash of the session or key; never an address."
-    )
+    visitor = models.CharField(max_length=64, help_text="A salted hash of the session or key; never an address.")
     idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001  unique, so absent is null
     extensions = models.PositiveIntegerField(default=0)
     deploy_attempts = models.PositiveIntegerField(default=0)
-    deploy_lease_until = models.DateTimeField(
-        null=True, blank=True, help_text="A task works on it until then."
-    )
+    deploy_lease_until = models.DateTimeField(null=True, blank=True, help_text="A task works on it until then.")
     acquire_ms = models.PositiveIntegerField(null=True, blank=True)
     bootstrap_ms = models.PositiveIntegerField(null=True, blank=True)
     restore_ms = models.PositiveIntegerField(null=True, blank=True)
@@ -119,6 +113,9 @@ class Run(models.Model):
     def __str__(self) -> str:
         return f"{self.game_id} {self.short_id}"
 
+    def get_absolute_url(self) -> str:
+        return reverse("run", args=[self.id])
+
     @property
     def short_id(self) -> str:
         return self.id.hex[:8]
@@ -126,9 +123,6 @@ class Run(models.Model):
     @property
     def is_over(self) -> bool:
         return self.state in OVER
-
-    def get_absolute_url(self) -> str:
-        return reverse("run", args=[self.id])
 
     def has_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now

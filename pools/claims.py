@@ -1,0 +1,104 @@
+"""One door for each change of hands: READY to IN_USE, anything to DELETING."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from pools import journal
+from pools.models import LIVE, Level, Pool, Sandbox, State
+from pools.signals import sandbox_ending, sandbox_ready
+
+
+@transaction.atomic
+def claim(pool: Pool, *, by: str, expires_at: datetime, now: datetime) -> Sandbox | None:
+    """Take the oldest READY sandbox of the pool for one use, or None. Two claims never get the same one:
+    PostgreSQL locks the row and skips locked ones, SQLite runs one writing transaction at a time, and the move is
+    compare-and-set on both."""
+    for sandbox in Sandbox.objects.claimable(pool).select_for_update(skip_locked=True)[:1]:
+        if Sandbox.objects.move(sandbox.id, frm=[State.READY], to=State.IN_USE, acquired_at=now, expires_at=expires_at):
+            sandbox.refresh_from_db()
+            journal.record("acquire", f"acquired by {by}", sandbox=sandbox, now=now)
+            return sandbox
+    return None
+
+
+def note_demand(pool: Pool, by: str, now: datetime) -> None:
+    """Somebody asked for a sandbox of this pool: what keeps it warm."""
+    Pool.objects.filter(pk=pool.pk).update(last_acquired_at=now, last_acquired_by=by)
+
+
+@transaction.atomic
+def take(sandbox_id: UUID, *, by: str, expires_at: datetime, now: datetime) -> bool:
+    """A healthy cold sandbox goes to the run it was made for. It never enters a pool."""
+    cold = Sandbox.objects.filter(healthy_at__isnull=False)
+    if not cold.move(sandbox_id, frm=[State.CREATING], to=State.IN_USE, acquired_at=now, expires_at=expires_at):
+        return False
+    journal.record("acquire", f"acquired by {by}", sandbox=Sandbox.objects.get(pk=sandbox_id), now=now)
+    return True
+
+
+@transaction.atomic
+def finish_staging(sandbox_id: UUID, staged: dict[str, Any], now: datetime) -> bool:
+    """STAGING to READY, with what was staged. False when it is no longer staging."""
+    if not Sandbox.objects.move(
+        sandbox_id, frm=[State.STAGING], to=State.READY, staged=staged, ready_at=now, health_checked_at=now
+    ):
+        return False
+    _announce_ready(sandbox_id, now)
+    return True
+
+
+@transaction.atomic
+def make_ready(sandbox_id: UUID, now: datetime) -> bool:
+    """CREATING to READY, for a pool that stages nothing."""
+    if not Sandbox.objects.move(
+        sandbox_id, frm=[State.CREATING], to=State.READY, healthy_at=now, ready_at=now, health_checked_at=now
+    ):
+        return False
+    _announce_ready(sandbox_id, now)
+    return True
+
+
+def _announce_ready(sandbox_id: UUID, now: datetime) -> None:
+    sandbox = Sandbox.objects.get(pk=sandbox_id)
+    took = (now - sandbox.requested_at).total_seconds()
+    journal.record("ready", f"ready after {took:.1f} s", sandbox=sandbox, now=now)
+    sandbox_ready.send(sender=Sandbox, sandbox=sandbox, now=now)
+
+
+def extend(sandbox_id: UUID, expires_at: datetime, now: datetime) -> bool:
+    """Give a sandbox in use a later end. False when it is not in use any more or has expired."""
+    return (
+        Sandbox.objects.filter(pk=sandbox_id, state=State.IN_USE, expires_at__gt=now).update(expires_at=expires_at) == 1
+    )
+
+
+def release(sandbox_id: UUID, reason: str, now: datetime) -> bool:
+    """The run is over: its sandbox goes, for good. False when it was already going."""
+    return retire(sandbox_id, reason, now, frm=[State.IN_USE])
+
+
+@transaction.atomic
+def retire(
+    sandbox_id: UUID,
+    reason: str,
+    now: datetime,
+    *,
+    frm: Collection[State] = LIVE,
+    failure_kind: str = "",
+    actor: str = "",
+    level: Level = Level.INFO,
+) -> bool:
+    """Any live state to DELETING, with the reason. The reconciler deletes until the cloud confirms absence."""
+    fields = {"end_reason": reason, "failure_kind": failure_kind, "delete_requested_at": now}
+    if not Sandbox.objects.move(sandbox_id, frm=frm, to=State.DELETING, **fields):
+        return False
+    sandbox = Sandbox.objects.get(pk=sandbox_id)
+    sandbox_ending.send(sender=Sandbox, sandbox=sandbox, reason=reason, now=now)
+    journal.record("delete", reason, sandbox=sandbox, now=now, actor=actor, level=level)
+    return True

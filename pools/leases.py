@@ -1,0 +1,94 @@
+"""Only one at a time, across processes and machines: a row that says who, until when."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from django.db import IntegrityError
+from django.db.models import Q
+from django.utils import timezone
+
+from pools.models import Lease
+
+
+class LeaseHeld(Exception):
+    """Somebody else has it."""
+
+
+class LeaseLost(Exception):
+    """It ran out, and somebody else may have it now: stop acting."""
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def this_process() -> str:
+    return f"{socket.gethostname()}|{_pid_namespace()}|{os.getpid()}"
+
+
+def is_dead(process: str) -> bool:
+    """Whether that process ran on this machine and is gone. False when that can't be known."""
+    host_and_namespace, _, pid = process.rpartition("|")
+    if not pid.isdigit() or host_and_namespace != this_process().rpartition("|")[0]:
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+class Held:
+    """A lease in our hands."""
+
+    def __init__(self, name: str, holder: UUID, seconds: float) -> None:
+        self.name, self.holder, self.seconds = name, holder, seconds
+
+    def renew(self) -> None:
+        """Keep it for another term, from now. Raises LeaseLost."""
+        now = timezone.now()
+        mine = Lease.objects.filter(name=self.name, holder=self.holder, expires_at__gt=now)
+        if not mine.update(expires_at=now + timedelta(seconds=self.seconds)):
+            raise LeaseLost(self.name)
+
+
+def take(name: str, seconds: float) -> Held:
+    """Raises LeaseHeld when somebody living has it."""
+    now = timezone.now()
+    holder, expires_at = uuid4(), now + timedelta(seconds=seconds)
+    mine = {"holder": holder, "process": this_process(), "expires_at": expires_at}
+    current = Lease.objects.filter(name=name).first()
+    if current is None:
+        try:
+            Lease.objects.create(name=name, **mine)
+        except IntegrityError:
+            raise LeaseHeld(name) from None
+        return Held(name, holder, seconds)
+    if current.expires_at > now and not is_dead(current.process):
+        raise LeaseHeld(name)
+    same = Q(name=name, holder=current.holder, expires_at=current.expires_at)
+    if not Lease.objects.filter(same).update(**mine):
+        raise LeaseHeld(name)
+    return Held(name, holder, seconds)
+
+
+@contextmanager
+def hold(name: str, seconds: float) -> Iterator[Held]:
+    """`with hold("turn", 45) as lease:`. Raises LeaseHeld at once when somebody living has it."""
+    held = take(name, seconds)
+    try:
+        yield held
+    finally:
+        Lease.objects.filter(name=name, holder=held.holder).update(expires_at=timezone.now())

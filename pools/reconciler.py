@@ -1,0 +1,56 @@
+"""One turn: lease, observe, plan, act; and when the next one is due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.utils import timezone
+
+from pools import leases
+from pools.cloud.account import connect
+from pools.cloud.app_platform import AppPlatform
+from pools.cloud.budget import RequestBudget
+from pools.effects import Effects
+from pools.models import Fleet
+from pools.observation import observe
+from pools.planner import Decision, due_in_seconds, plan_fleet
+from pools.signals import turn_begins
+
+LEASE_SECONDS = 60.0
+PAGE_SIZE = 200
+SECONDS_A_PAGE = 0.75  # 5,000 requests an hour, spread evenly
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a turn decided, and in how many seconds the next is due (None: not before the schedule)."""
+
+    decisions: Sequence[Decision]
+    due_in_seconds: float | None
+
+
+def turn() -> Turn:
+    """Take one turn. Raises LeaseHeld when another is being taken, LeaseLost when this one took too long."""
+    with leases.hold("turn", LEASE_SECONDS) as lease:
+        Fleet.get()
+        Fleet.objects.filter(pk=1).update(nudged=False)
+        turn_begins.send(sender=Fleet, now=timezone.now())
+        budget = RequestBudget.from_dict(Fleet.get().request_budget, per_minute=settings.CLOUD_REQUESTS_PER_MINUTE)
+        cloud = connect(budget)
+        try:
+            facts, now = observe(cloud)
+            decisions = plan_fleet(facts, now)
+            Effects(cloud, facts, lease).act(decisions)
+        finally:
+            Fleet.objects.filter(pk=1).update(request_budget=budget.to_dict(), turned_at=timezone.now())
+        due = due_in_seconds(facts, decisions, now)
+        pages = len(facts.apps or ()) // PAGE_SIZE + 1
+        return Turn(decisions, None if due is None else max(due, pages * SECONDS_A_PAGE))
+
+
+def rehearse(cloud: AppPlatform | None = None) -> list[Decision]:
+    """What a turn would decide now, without doing any of it."""
+    facts, now = observe(cloud or connect())
+    return plan_fleet(facts, now)
