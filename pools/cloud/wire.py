@@ -27,6 +27,8 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 READ_TIMEOUT_SECONDS = 30.0  # pydo's default is 300 per attempt
 QUOTED_CHARACTERS = 300  # of an answer's own message, in ours
 
+_clients: dict[tuple[int, str, str, float, float], Any] = {}
+
 VISIBLE_ASCII = re.compile(r"[!-~]+")
 
 
@@ -74,7 +76,6 @@ class Wire:
         self._now = now
         self._connect_timeout_seconds = connect_timeout_seconds
         self._read_timeout_seconds = read_timeout_seconds
-        self._made: tuple[int, Any] | None = None
 
     def __repr__(self) -> str:
         return f"<Wire to {self.endpoint}>"
@@ -115,11 +116,11 @@ class Wire:
         )
 
     def _client(self) -> Any:
-        """This process's client. Two threads that are first at once make two, and one of them is kept."""
-        made = self._made
-        if made is None or made[0] != os.getpid():  # after a fork the parent's sockets are not ours
-            made = self._made = (os.getpid(), self._new_client())
-        return made[1]
+        """This process's client: after a fork the parent's sockets are not ours. A new one takes a while to make."""
+        timeouts = (self._connect_timeout_seconds, self._read_timeout_seconds)
+        key = (os.getpid(), self.endpoint, self._token, *timeouts)
+        client = _clients.get(key)
+        return client if client is not None else _clients.setdefault(key, self._new_client())
 
     def _new_client(self) -> Any:
         from azure.core.credentials import AzureKeyCredential
@@ -187,9 +188,7 @@ def checked_endpoint(endpoint: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise ValueError(f"{endpoint!r} is not the URL of an API; it looks like {API_URL}.")
     if parts.scheme == "http" and not is_loopback(endpoint):
-        raise ValueError(
-            f"{endpoint!r} is not https: the token would travel in clear. Only loopback may be http."
-        )
+        raise ValueError(f"{endpoint!r} is not https: the token would travel in clear. Only loopback may be http.")
     return endpoint.rstrip("/")
 
 

@@ -1,0 +1,244 @@
+"""The agent inside a sandbox: commands, processes, files, and a look at what listens on its ports."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import httpx
+
+from pools.cloud import sse
+from pools.cloud.agent_wire import AgentWire, explanation, is_not_found, json_of, until
+from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
+
+CALL_TIMEOUT_SECONDS = 30.0
+COMMAND_GRACE_SECONDS = 10.0  # on top of a command's own time, as the public client does
+UNSAFE_PATH = re.compile(r"//|\\|%2e|%2f|%5c|(^|/)\.\.?(/|$)|[\x00-\x20\x7f]|#", re.IGNORECASE)
+
+
+class CommandResult(NamedTuple):
+    """What a command that ended left behind."""
+
+    stdout: str
+    stderr: str
+    exit_code: int
+
+
+class CommandLine(NamedTuple):
+    """A line that a running command wrote; `source` is stdout or stderr."""
+
+    source: str
+    line: str
+
+
+class CommandExit(NamedTuple):
+    """The end of a streamed command."""
+
+    code: int
+    duration_ms: float | None
+
+
+class Started(NamedTuple):
+    """A process that was left running, and the file that its output goes to."""
+
+    pid: int
+    log_file: str
+
+
+class Process(NamedTuple):
+    """A process that the agent started and keeps track of."""
+
+    pid: int
+    command: str
+    is_running: bool
+    log_file: str
+
+
+class FileEntry(NamedTuple):
+    """One entry of a folder in the sandbox."""
+
+    name: str
+    path: str
+    is_dir: bool
+    size: int
+
+
+class Fetched(NamedTuple):
+    """What a port in the sandbox answered; header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class SandboxAgent:
+    """One sandbox's agent. Cheap to make, thread-safe; connections are shared by the whole process."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._wire = AgentWire(url, token)
+
+    @property
+    def url(self) -> str:
+        return self._wire.url
+
+    def __repr__(self) -> str:
+        return f"<SandboxAgent at {self._wire.url}>"
+
+    def health(self, timeout_seconds: float = 5.0) -> None:
+        """Return when the agent is healthy; raises AgentUnavailable when it is not, in that time."""
+        answer = self._wire.call("GET", "/health", timeout_seconds=timeout_seconds)
+        if _object(answer).get("status") != "healthy":
+            raise AgentUnavailable("The sandbox answers, but not as a healthy agent does.")
+
+    def is_healthy(self, timeout_seconds: float = 5.0) -> bool:
+        """Whether `health` finds nothing to complain about."""
+        try:
+            self.health(timeout_seconds)
+        except AgentError:
+            return False
+        return True
+
+    def run(
+        self,
+        command: str,
+        *,
+        cwd: str = "/workspace",
+        env: Mapping[str, str] | None = None,
+        timeout_seconds: int = 120,
+    ) -> CommandResult:
+        """Run a shell command to its end; raises CommandTimedOut. After AgentUnavailable it may have run."""
+        body = _command(command, cwd, env) | {"timeout": timeout_seconds}
+        patience = timeout_seconds + COMMAND_GRACE_SECONDS
+        answer = self._wire.call("POST", "/api/exec", json=body, timeout_seconds=patience)
+        result = _object(answer)
+        exit_code = result.get("exit_code")
+        if not isinstance(exit_code, int):
+            raise AgentError("The sandbox ran a command and did not say how it ended.")
+        return CommandResult(str(result.get("stdout") or ""), str(result.get("stderr") or ""), exit_code)
+
+    def stream(
+        self,
+        command: str,
+        *,
+        cwd: str = "/workspace",
+        env: Mapping[str, str] | None = None,
+        timeout_seconds: int = 120,
+    ) -> Iterator[CommandLine | CommandExit]:
+        """Run a shell command and yield its lines as they come; the last thing is always its CommandExit.
+
+        Raises CommandTimedOut, or AgentUnavailable when the stream breaks off before the command's end.
+        """
+        body = _command(command, cwd, env) | {"timeout": timeout_seconds}
+        patience = timeout_seconds + COMMAND_GRACE_SECONDS
+        with self._wire.open("POST", "/api/exec/stream", json=body, timeout_seconds=patience) as response:
+            self._wire.check(response)
+            for event in sse.events(until(response, patience)):
+                data = _mapping(json_of(event.data))
+                if event.name in ("stdout", "stderr"):
+                    yield CommandLine(event.name, str(data.get("line", "")))
+                elif event.name == "exit":
+                    code, duration_ms = data.get("code"), data.get("duration_ms")
+                    yield CommandExit(
+                        code if isinstance(code, int) else -1,
+                        float(duration_ms) if isinstance(duration_ms, (int, float)) else None,
+                    )
+                    return
+                elif event.name == "error":
+                    if data.get("code") == "TIMEOUT":
+                        raise CommandTimedOut(f"The command was stopped after {timeout_seconds} s.")
+                    raise AgentError(f"The sandbox could not run the command: {explanation(data)}.")
+        raise AgentUnavailable("The sandbox's output broke off before the command had ended.")
+
+    def start(self, command: str, *, cwd: str = "/workspace", env: Mapping[str, str] | None = None) -> Started:
+        """Start a shell command that is left running."""
+        data = _object(self._call("POST", "/api/exec/background", json=_command(command, cwd, env)))
+        if not isinstance(data.get("pid"), int):
+            raise AgentError("The sandbox started a process and did not say which.")
+        return Started(data["pid"], str(data.get("log_file") or ""))
+
+    def processes(self) -> list[Process]:
+        """What was started with `start`, running or not."""
+        listed = json_of(self._call("GET", "/api/processes").content)
+        return [
+            Process(
+                pid=int(entry["pid"]),
+                command=str(entry.get("command") or ""),
+                is_running=entry.get("status") == "running",
+                log_file=str(entry.get("log_file") or ""),
+            )
+            for entry in (listed if isinstance(listed, list) else [])
+            if isinstance(entry, dict) and isinstance(entry.get("pid"), int)
+        ]
+
+    def process_logs(self, pid: int, tail: int = 100) -> str:
+        """The last `tail` lines of a started process's output."""
+        answer = self._call("GET", f"/api/processes/{pid}/logs", params={"tail": tail})
+        return str(_object(answer).get("logs") or "")
+
+    def kill(self, pid: int, signal: int = 15) -> bool:
+        """Signal a started process; False when the agent does not know it."""
+        answer = self._wire.call(
+            "POST",
+            f"/api/processes/{pid}/kill",
+            json={"signal": signal},
+            timeout_seconds=CALL_TIMEOUT_SECONDS,
+            may_miss=True,
+        )
+        return not is_not_found(answer)
+
+    def write_file(self, path: str, content: bytes | str) -> None:
+        """Write a file, whole, under /workspace, /home/sandbox or /tmp."""
+        body = {"path": path, "content": content, "encoding": None}
+        if isinstance(content, bytes):
+            body |= {"content": base64.b64encode(content).decode(), "encoding": "base64"}
+        self._call("POST", "/api/files/content", json=body)
+
+    def read_file(self, path: str) -> bytes:
+        """A file's bytes."""
+        return self._call("GET", "/api/files/download", params={"path": path}).content
+
+    def files(self, path: str) -> list[FileEntry]:
+        """What a folder holds."""
+        listed = _object(self._call("GET", "/api/files", params={"path": path})).get("files")
+        return [
+            FileEntry(
+                name=str(entry.get("name") or ""),
+                path=str(entry.get("path") or ""),
+                is_dir=entry.get("is_dir") is True,
+                size=int(entry.get("size") or 0),
+            )
+            for entry in (listed if isinstance(listed, list) else [])
+            if isinstance(entry, dict)
+        ]
+
+    def fetch(self, port: int, path: str = "/", timeout_seconds: float = 5.0) -> Fetched:
+        """GET `path` of what listens on `port`. The agent answers 502 when nothing does, 504 when too slow.
+
+        Raises AgentUnavailable when the agent does not answer in time, and ValueError for a path that could
+        climb out of the port: the token that goes along opens everything else in the sandbox, too.
+        """
+        if UNSAFE_PATH.search(path.partition("?")[0]) or not path.startswith("/"):
+            raise ValueError(f"{path!r} is not a plain path.")
+        with self._wire.open("GET", f"/proxy/{port}{path}", timeout_seconds=timeout_seconds) as response:
+            body = b"".join(until(response, timeout_seconds))
+            return Fetched(response.status_code, dict(response.headers), body)
+
+    def _call(self, method: str, path: str, **request: Any) -> httpx.Response:
+        return self._wire.call(method, path, timeout_seconds=CALL_TIMEOUT_SECONDS, **request)
+
+
+def _command(command: str, cwd: str, env: Mapping[str, str] | None) -> dict[str, Any]:
+    return {"command": command, "cwd": cwd, "env": dict(env) if env is not None else None}
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    data = json_of(answer.content)
+    if not isinstance(data, dict):
+        raise AgentUnavailable("What answered at the sandbox's address is not its agent.")
+    return data
+
+
+def _mapping(data: Any) -> dict[str, Any]:
+    return data if isinstance(data, dict) else {}

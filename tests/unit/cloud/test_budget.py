@@ -1,0 +1,204 @@
+"""How many requests we allow ourselves, and how we take a refusal."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pools.cloud.budget import LONGEST_DELAY_SECONDS, RequestBudget
+from pools.cloud.errors import CloudUnavailable, RateLimited
+
+
+class Clock:
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def spend_all(budget: RequestBudget) -> int:
+    spent = 0
+    try:
+        while spent < 100_000:
+            budget.spend()
+            spent += 1
+    except RateLimited:
+        return spent
+    raise AssertionError("the budget never ended")
+
+
+def test_a_spent_budget_refuses_without_sending_and_says_when_to_come_back():
+    clock = Clock()
+    budget = RequestBudget(per_minute=3, clock=clock)
+    assert spend_all(budget) == 3
+    with pytest.raises(RateLimited, match="Our own limit") as refused:
+        budget.spend()
+    assert refused.value.retry_after_seconds == pytest.approx(61, abs=1)
+    assert budget.remaining() == 0
+
+
+def test_waiting_as_long_as_it_said_is_enough():
+    clock = Clock()
+    budget = RequestBudget(per_minute=3, clock=clock)
+    spend_all(budget)
+    with pytest.raises(RateLimited) as refused:
+        budget.spend()
+    clock.now += refused.value.retry_after_seconds
+    budget.spend()
+
+
+@settings(deadline=None)
+@given(steps=st.lists(st.tuples(st.floats(0, 40), st.integers(0, 12)), max_size=60), per_minute=st.integers(1, 20))
+def test_no_minute_ever_holds_more_than_its_share(steps, per_minute):
+    clock = Clock()
+    budget = RequestBudget(per_minute=per_minute, clock=clock)
+    sent: list[float] = []
+    for wait, tries in steps:
+        clock.now += wait
+        for _ in range(tries):
+            try:
+                budget.spend()
+            except RateLimited:
+                continue
+            sent.append(clock.now)
+        assert budget.remaining() <= per_minute
+    for start in sent:
+        assert sum(start <= at < start + 60 for at in sent) <= per_minute
+
+
+def test_no_hour_holds_more_than_the_clouds_hourly_limit():
+    clock = Clock()
+    budget = RequestBudget(per_minute=250, clock=clock)
+    sent = 0
+    for _ in range(55):
+        sent += spend_all(budget)
+        clock.now += 62
+    assert sent == 5000
+
+
+def test_a_request_of_several_is_taken_whole_or_not_at_all():
+    budget = RequestBudget(per_minute=5, clock=Clock())
+    budget.spend(3)
+    with pytest.raises(RateLimited):
+        budget.spend(3)
+    assert budget.remaining() == 2
+
+
+def test_retry_after_is_obeyed_to_the_second():
+    clock = Clock()
+    budget = RequestBudget(clock=clock)
+    assert budget.obey(17) == 17
+    assert budget.remaining() == 0
+    clock.now += 16.9
+    with pytest.raises(RateLimited, match="slow down") as refused:
+        budget.spend()
+    assert refused.value.retry_after_seconds == pytest.approx(0.1)
+    clock.now += 0.2
+    budget.spend()
+
+
+def test_a_refusal_that_does_not_say_how_long_waits_longer_each_time_and_starts_small_again():
+    clock = Clock()
+    budget = RequestBudget(clock=clock)
+    waits = []
+    for _ in range(4):
+        waits.append(budget.obey(None))
+        clock.now += waits[-1]
+    assert waits == [5, 10, 20, 40]
+    budget.relax()
+    assert budget.obey(None) == 5
+
+
+def test_one_refusal_heard_by_many_threads_counts_once():
+    clock = Clock()
+    budget = RequestBudget(clock=clock)
+    for _ in range(10):
+        budget.obey(None)
+    clock.now += 5
+    assert budget.obey(None) == 10
+
+
+def test_a_shorter_refusal_does_not_cut_a_longer_one():
+    clock = Clock()
+    budget = RequestBudget(clock=clock)
+    budget.obey(100)
+    assert budget.obey(1) == 100
+
+
+@pytest.mark.parametrize("asked", [10**9, float("inf")])
+def test_nobody_makes_us_wait_longer_than_an_hour(asked):
+    assert RequestBudget(clock=Clock()).obey(asked) == LONGEST_DELAY_SECONDS
+
+
+def test_the_state_travels_through_json_into_another_process():
+    clock = Clock()
+    budget = RequestBudget(per_minute=10, clock=clock)
+    budget.spend(4)
+    budget.obey(None)
+    clock.now += 6
+    budget.obey(30)
+    other = RequestBudget.from_dict(json.loads(json.dumps(budget.to_dict())), per_minute=10, clock=clock)
+    assert other.remaining() == 0
+    clock.now += 30
+    assert other.remaining() == budget.remaining() == 6
+    assert other.obey(None) == budget.obey(None) == 20
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{}, {"spent": "?"}, {"spent": [1]}, {"blocked_until": "soon"}, {"blocked_until": "nan"}, {"refusals": None}],
+)
+def test_an_empty_or_unreadable_state_is_a_fresh_budget(state):
+    budget = RequestBudget.from_dict(state, per_minute=7, clock=Clock())
+    assert budget.remaining() == 7
+
+
+def test_the_state_stays_small_however_much_is_sent():
+    clock = Clock()
+    budget = RequestBudget(clock=clock)
+    for _ in range(5000):
+        clock.now += 0.9
+        try:
+            budget.spend()
+        except RateLimited:
+            clock.now += 60
+    assert sum(map(len, budget.to_dict()["spent"])) <= 130
+
+
+def test_a_clock_set_back_does_not_lock_us_out():
+    clock = Clock()
+    budget = RequestBudget(per_minute=3, clock=clock)
+    spend_all(budget)
+    budget.obey(3000)
+    clock.now -= 86_400
+    budget.spend()
+
+
+def test_looking_at_a_moment_just_past_forgets_nothing():
+    clock = Clock()
+    turn_began = clock.now
+    budget = RequestBudget(per_minute=3, clock=clock)
+    clock.now += 5
+    spend_all(budget)
+    assert budget.remaining(turn_began) == 0
+    assert budget.remaining() == 0
+
+
+def test_threads_together_spend_no_more_than_there_is():
+    budget = RequestBudget(per_minute=200, clock=Clock())
+    spent: list[int] = []
+    threads = [threading.Thread(target=lambda: spent.append(spend_all(budget))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sum(spent) == 200
+
+
+def test_a_spent_budget_is_a_cloud_that_can_not_be_used_now():
+    assert issubclass(RateLimited, CloudUnavailable)
