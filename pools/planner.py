@@ -363,7 +363,8 @@ def _plan_creates(
     breaker = breaker_at(pool.failures, now)
     slots = (1 if breaker.is_probing or breaker.failures else pool.max_concurrent_creates) - creating
     room = pool.max_ready - len(supply)
-    cooled_at = (pool.last_acquired_at or now) + timedelta(seconds=pool.cooldown_after_acquire_seconds)
+    cooldown = timedelta(seconds=pool.cooldown_after_acquire_seconds)
+    cooled_at = pool.last_acquired_at + cooldown if pool.last_acquired_at else now
     count = min(wanted - fresh, slots, room, places)
     if breaker.retry_at is not None:
         yield _hold(pool, f"no create: {breaker.explanation}")

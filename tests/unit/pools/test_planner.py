@@ -1,0 +1,333 @@
+"""What a turn decides, one situation at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pools.cloud.records import Phase
+from pools.facts import AppFacts, Demand, FleetFacts
+from pools.models import FailureKind, Mode, Origin, State
+from pools.planner import Decision, Kind, due_in_seconds, plan_fleet
+
+from .builders import NOW, app_of, make_fleet, make_pool, make_sandbox, seconds, wanted_pool
+
+
+def plan(facts: FleetFacts) -> list[Decision]:
+    return plan_fleet(facts, NOW)
+
+
+def kinds(facts: FleetFacts) -> list[Kind]:
+    return [decision.kind for decision in plan(facts)]
+
+
+def only(facts: FleetFacts, kind: Kind) -> Decision:
+    found = [decision for decision in plan(facts) if decision.kind == kind]
+    assert len(found) == 1, plan(facts)
+    return found[0]
+
+
+# Supply.
+
+
+def test_a_fresh_start_creates_nothing():
+    assert kinds(make_fleet(pools=(make_pool(target_ready=5, max_ready=5),))) == []
+
+
+def test_demand_creates_with_a_reason_that_tells_numbers_and_who_asked():
+    decision = only(make_fleet(pools=(wanted_pool(),)), Kind.CREATE)
+    assert decision.reason == (
+        "create 1 for pool python: 0 ready + 0 creating < target 1, last acquired 12 s ago by run 3fa9"
+    )
+
+
+def test_an_idle_pool_keeps_its_floor():
+    assert kinds(make_fleet(pools=(make_pool(min_ready=1),))) == [Kind.CREATE]
+
+
+def test_only_so_many_are_created_at_once():
+    pool = wanted_pool(target_ready=5, max_ready=5, max_concurrent_creates=2)
+    assert kinds(make_fleet(pools=(pool,))) == [Kind.CREATE, Kind.CREATE]
+    assert kinds(make_fleet(make_sandbox(State.CREATING), pools=(pool,), apps=())).count(Kind.CREATE) == 1
+
+
+def test_no_place_in_the_fleet_means_no_create_and_says_so():
+    facts = make_fleet(make_sandbox(State.IN_USE), pools=(wanted_pool(),), max_total=1)
+    assert "no place left" in only(facts, Kind.HOLD).reason
+    assert Kind.CREATE not in kinds(facts)
+
+
+def test_a_refill_leaves_the_last_place_to_a_launch_that_waits_for_it():
+    facts = make_fleet(pools=(wanted_pool(),), max_total=1, demand=Demand(places=1))
+    assert Kind.CREATE not in kinds(facts)
+
+
+def test_launches_that_wait_are_supplied_beyond_the_target():
+    pool = wanted_pool(target_ready=1, max_ready=3, max_concurrent_creates=3)
+    facts = make_fleet(pools=(pool,), demand=Demand(waiting={"python": 1}))
+    assert kinds(facts).count(Kind.CREATE) == 2
+
+
+def test_a_cooldown_holds_refills_but_not_launches_that_wait():
+    pool = wanted_pool(cooldown_after_acquire_seconds=60)
+    assert "cools down" in only(make_fleet(pools=(pool,)), Kind.HOLD).reason
+    assert Kind.CREATE in kinds(make_fleet(pools=(pool,), demand=Demand(waiting={"python": 1})))
+
+
+@pytest.mark.parametrize("mode", [Mode.PAUSED, Mode.DRAINING])
+def test_a_pool_that_is_paused_or_draining_creates_nothing(mode):
+    assert Kind.CREATE not in kinds(make_fleet(pools=(wanted_pool(mode=mode),)))
+
+
+def test_a_draining_pool_retires_its_idle_sandboxes_one_at_a_time():
+    facts = make_fleet(make_sandbox(), make_sandbox(), pools=(wanted_pool(mode=Mode.DRAINING),))
+    assert "draining" in only(facts, Kind.RETIRE).reason
+
+
+# Shrinking.
+
+
+def test_an_idle_pool_shrinks_one_at_a_time():
+    facts = make_fleet(make_sandbox(), make_sandbox(), pools=(make_pool(),))
+    assert only(facts, Kind.RETIRE).reason.startswith("idle: 2 ready > 0 wanted")
+
+
+def test_the_next_to_go_waits_for_the_scale_down_delay():
+    pool = make_pool(last_shrunk_at=NOW - seconds(10), scale_down_delay_seconds=30)
+    assert kinds(make_fleet(make_sandbox(), pools=(pool,))) == []
+
+
+def test_a_sandbox_that_serves_a_run_is_not_supply_and_not_shrunk():
+    facts = make_fleet(make_sandbox(State.IN_USE, expires_at=NOW + seconds(60)), pools=(make_pool(),))
+    assert kinds(facts) == []
+
+
+def test_an_old_sandbox_is_replaced_before_it_is_retired():
+    old = make_sandbox(ready_at=NOW - seconds(4000))
+    pool = wanted_pool(max_warm_age_seconds=1800)
+    assert kinds(make_fleet(old, pools=(pool,))) == [Kind.CREATE]
+    with_a_fresh_one = make_fleet(old, make_sandbox(), pools=(pool,))
+    assert only(with_a_fresh_one, Kind.RETIRE).target == old.id
+
+
+def test_an_old_sandbox_goes_first_where_there_is_no_room_beside_it():
+    old = make_sandbox(ready_at=NOW - seconds(4000))
+    facts = make_fleet(old, pools=(wanted_pool(max_ready=1),))
+    assert "no room beside it" in only(facts, Kind.RETIRE).reason
+
+
+def test_recycling_replaces_what_was_made_before():
+    sandbox = make_sandbox()
+    pool = wanted_pool(recycle_before=NOW - seconds(1))
+    assert kinds(make_fleet(sandbox, pools=(pool,))) == [Kind.CREATE]
+    assert only(make_fleet(sandbox, make_sandbox(requested_at=NOW), pools=(pool,)), Kind.RETIRE).target == sandbox.id
+
+
+def test_a_lower_maximum_takes_effect_at_once():
+    facts = make_fleet(
+        make_sandbox(), make_sandbox(), make_sandbox(), pools=(wanted_pool(target_ready=1, max_ready=1),)
+    )
+    assert kinds(facts).count(Kind.RETIRE) == 2
+
+
+# Creating.
+
+
+def test_a_reserved_sandbox_is_asked_for_once():
+    assert only(make_fleet(make_sandbox(State.REQUESTED)), Kind.SEND_CREATE)
+    sent = make_sandbox(
+        State.CREATING, app_id=None, accepted_at=None, create_sent_at=NOW - seconds(1), requested_at=NOW
+    )
+    assert kinds(make_fleet(sent)) == []
+
+
+def test_a_lost_create_is_adopted_by_its_name():
+    lost = make_sandbox(State.CREATING, app_id=None, accepted_at=None, create_sent_at=NOW, requested_at=NOW)
+    facts = make_fleet(lost, apps=(app_of(lost, id="app-7"),))
+    assert only(facts, Kind.ADOPT).app_id == "app-7"
+
+
+def test_an_app_of_somebody_else_is_not_adopted_for_its_name():
+    lost = make_sandbox(State.CREATING, app_id=None, accepted_at=None, create_sent_at=NOW, requested_at=NOW)
+    facts = make_fleet(lost, apps=(app_of(lost, owner=None),))
+    assert kinds(facts) == [Kind.FAIL]
+
+
+def test_a_create_without_an_answer_is_sent_again_and_then_given_up():
+    lost = make_sandbox(
+        State.CREATING, app_id=None, accepted_at=None, create_sent_at=NOW - seconds(16), requested_at=NOW - seconds(20)
+    )
+    assert kinds(make_fleet(lost)) == [Kind.SEND_CREATE]
+    assert (
+        only(make_fleet(replace(lost, requested_at=NOW - seconds(31))), Kind.FAIL).failure_kind == FailureKind.PROVIDER
+    )
+
+
+def test_a_refused_token_fails_a_create_at_once_and_says_so():
+    facts = make_fleet(make_sandbox(State.REQUESTED), apps=None, token_refused=True)
+    assert "token" in only(facts, Kind.FAIL).reason
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        ("image pull failed", FailureKind.IMAGE),
+        ("health checks failed", FailureKind.AGENT),
+        ("resource quota exceeded", FailureKind.QUOTA),
+        ("internal error", FailureKind.PROVIDER),
+    ],
+)
+def test_a_failed_deployment_is_deleted_and_classified(failure, kind):
+    creating = make_sandbox(State.CREATING)
+    facts = make_fleet(creating, apps=())
+    facts = replace(facts, apps=(app_of(creating, phase=Phase.ERROR, failure=failure),))
+    assert only(facts, Kind.FAIL).failure_kind == kind
+
+
+def test_a_stuck_deployment_is_given_up_at_the_create_timeout():
+    stuck = make_sandbox(State.CREATING, requested_at=NOW - seconds(601))
+    facts = replace(make_fleet(stuck, pools=(make_pool(),)), apps=(app_of(stuck, phase=Phase.BUILDING, url=None),))
+    assert "stuck in BUILDING" in only(facts, Kind.FAIL).reason
+
+
+def test_an_active_app_is_probed_before_it_counts():
+    assert kinds(make_fleet(make_sandbox(State.CREATING), pools=(make_pool(),))) == [Kind.PROBE]
+
+
+# Ends.
+
+
+def test_a_lifetime_that_ended_expires_the_sandbox():
+    assert kinds(make_fleet(make_sandbox(State.IN_USE, expires_at=NOW - seconds(1)))) == [Kind.EXPIRE]
+
+
+def test_a_deleted_sandbox_is_confirmed_only_by_a_listing_taken_after_the_delete():
+    going = make_sandbox(State.DELETING, delete_sent_at=NOW - seconds(2))
+    facts = replace(make_fleet(going), apps=())
+    assert kinds(facts) == [Kind.CONFIRM_DELETED]
+    assert kinds(replace(facts, listed_at=NOW - seconds(3))) == []
+
+
+def test_a_lost_delete_is_repeated_until_absence_is_seen():
+    going = make_sandbox(State.DELETING, delete_sent_at=NOW - seconds(16))
+    assert "still listed" in only(make_fleet(going), Kind.SEND_DELETE).reason
+
+
+def test_a_sandbox_that_was_never_asked_for_is_simply_gone():
+    never = make_sandbox(State.DELETING, app_id=None, create_sent_at=None)
+    assert kinds(make_fleet(never)) == [Kind.CONFIRM_DELETED]
+
+
+def test_a_create_in_doubt_is_not_called_gone_before_listings_had_time_to_show_it():
+    doubtful = make_sandbox(State.DELETING, app_id=None, create_sent_at=NOW - seconds(5))
+    assert kinds(make_fleet(doubtful)) == []
+    assert kinds(make_fleet(replace(doubtful, create_sent_at=NOW - seconds(31)))) == [Kind.CONFIRM_DELETED]
+
+
+def test_a_missing_sandbox_is_noted_then_verified():
+    sandbox = make_sandbox()
+    other = make_sandbox()
+    facts = replace(make_fleet(sandbox, other), apps=(app_of(other),))
+    assert kinds(facts) == [Kind.NOTE_MISSING]
+    missing = replace(sandbox, missing_since=NOW - seconds(6))
+    assert kinds(replace(facts, sandboxes=(missing, other))) == [Kind.VERIFY]
+
+
+def test_a_listing_that_lags_behind_a_create_is_forgiven():
+    young = make_sandbox(accepted_at=NOW - seconds(3))
+    assert Kind.NOTE_MISSING not in kinds(replace(make_fleet(young, pools=(wanted_pool(),)), apps=()))
+
+
+def test_a_dead_idle_sandbox_is_retired_after_three_looks_and_counts_until_then():
+    sick = make_sandbox(health_failures=2, health_checked_at=NOW)
+    pool = wanted_pool()
+    assert kinds(make_fleet(sick, pools=(pool,))) == []
+    assert Kind.RETIRE in kinds(make_fleet(replace(sick, health_failures=3), pools=(pool,)))
+
+
+# Orphans and others.
+
+
+def stray(**fields) -> AppFacts:
+    defaults = {"id": "app-9", "name": "sandbox-0badcafe", "owner": "local", "phase": Phase.ACTIVE}
+    return AppFacts(**defaults | fields)
+
+
+def test_an_orphan_goes_only_after_two_listings_and_the_grace():
+    assert kinds(make_fleet(apps=(stray(),))) == [Kind.NOTE_ORPHAN]
+    once = stray(orphan_since=NOW - seconds(500), orphan_listings=1)
+    assert kinds(make_fleet(apps=(once,))) == [Kind.NOTE_ORPHAN]
+    early = stray(orphan_since=NOW - seconds(119), orphan_listings=9)
+    assert kinds(make_fleet(apps=(early,))) == [Kind.NOTE_ORPHAN]
+    due = stray(orphan_since=NOW - seconds(121), orphan_listings=2)
+    assert kinds(make_fleet(apps=(due,))) == [Kind.DELETE_ORPHAN]
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        stray(owner=None),
+        stray(owner="production"),
+        stray(name="sandbox-orchestrator"),
+        stray(name="web"),
+    ],
+    ids=["no mark", "another orchestrator", "our own app", "another name"],
+)
+def test_a_foreign_app_is_never_touched(foreign):
+    foreign = replace(foreign, orphan_since=NOW - seconds(9999), orphan_listings=99)
+    assert kinds(make_fleet(apps=(foreign,))) == []
+
+
+def test_an_app_that_an_operator_wants_gone_is_deleted_until_it_is():
+    marked = stray(owner=None, delete_reason="deleted by ada: not ours")
+    assert kinds(make_fleet(apps=(marked,))) == [Kind.DELETE_APP]
+    assert kinds(make_fleet(apps=(replace(marked, delete_sent_at=NOW - seconds(3)),))) == []
+    assert kinds(make_fleet(apps=(replace(marked, delete_sent_at=NOW - seconds(16)),))) == [Kind.DELETE_APP]
+
+
+# Trust.
+
+
+def test_an_incomplete_listing_stops_deletions_and_creates_and_says_why():
+    facts = make_fleet(
+        make_sandbox(),
+        make_sandbox(health_failures=9),
+        make_sandbox(State.IN_USE, expires_at=NOW - seconds(1)),
+        make_sandbox(State.DELETING),
+        pools=(make_pool(min_ready=5, max_ready=9),),
+        apps=None,
+    )
+    assert kinds(facts) == [Kind.HOLD]
+    assert "page 2 failed" in plan(facts)[0].reason
+
+
+def test_too_many_deletions_at_once_stop_and_wait_for_an_operator():
+    sick = [make_sandbox(health_failures=3) for _ in range(8)]
+    facts = make_fleet(*sick, max_total=20)
+    assert kinds(facts) == [Kind.STOP]
+    assert kinds(replace(facts, approved_deletes=8)) == [Kind.RETIRE] * 8
+
+
+def test_lifetimes_and_failed_creates_are_not_what_the_guard_is_for():
+    ended = [make_sandbox(State.IN_USE, expires_at=NOW - seconds(1)) for _ in range(8)]
+    assert kinds(make_fleet(*ended)) == [Kind.EXPIRE] * 8
+
+
+# The next turn.
+
+
+@pytest.mark.parametrize(
+    ("facts", "due"),
+    [
+        (make_fleet(), None),
+        (make_fleet(make_sandbox()), None),
+        (make_fleet(make_sandbox(State.CREATING)), 1.0),
+        (make_fleet(make_sandbox(State.IN_USE, expires_at=NOW + seconds(20))), 20.0),
+        (make_fleet(make_sandbox(State.IN_USE, expires_at=NOW + seconds(200))), None),
+        (make_fleet(make_sandbox(origin=Origin.POOL), pools=(make_pool(min_ready=1),)), None),
+    ],
+    ids=["nothing", "idle", "creating", "expires soon", "expires later", "idle floor"],
+)
+def test_a_turn_says_when_the_next_could_find_something_to_do(facts, due):
+    assert due_in_seconds(facts, plan_fleet(facts, NOW), NOW) == due
