@@ -205,9 +205,8 @@ def test_the_next_turn_is_never_due_in_a_busy_loop(facts):
 )
 def test_invariant_4_over_hours_creates_never_outnumber_what_demand_and_age_explain(pool, launches, create_seconds):
     """A quiet pool is left alone: after the last launch and one idle timeout it shrinks to its floor and stays there."""
-    pool = replace(
-        pool, last_acquired_at=None, failures=(), recycle_before=None, last_shrunk_at=None, max_warm_age_seconds=10**6
-    )
+    pool = replace(pool, last_acquired_at=None, failures=(), recycle_before=None, last_shrunk_at=None)
+    pool = replace(pool, max_warm_age_seconds=10**6)
     rows: list[SandboxFacts] = []
     creates = claims = 0
     now = NOW
