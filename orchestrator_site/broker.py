@@ -7,8 +7,10 @@ from typing import Any
 
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
+from django_q.signing import SignedPackage
 
 from orchestrator_site.wakeup import Mailbox, open_mailbox, wake_on_commit
+from orchestrator_site.watchdog import Guard
 
 CHANNEL = "tasks"
 LONGEST_SLEEP_SECONDS = 1.0  # a lost wake-up costs no more than this
@@ -17,6 +19,7 @@ LONGEST_SLEEP_SECONDS = 1.0  # a lost wake-up costs no more than this
 class WakingBroker(ORM):  # type: ignore[misc]  # django-q has no types
     """Rows as in Django-Q's ORM broker; who enqueues wakes the readers, and a reader sleeps until then."""
 
+    _guard: Guard | None = None
     _mailbox: Mailbox | None = None
     _mailbox_pid = 0
 
@@ -31,6 +34,12 @@ class WakingBroker(ORM):  # type: ignore[misc]  # django-q has no types
         if not tasks:
             mailbox.wait(LONGEST_SLEEP_SECONDS)
         return tasks
+
+    def set_stat(self, _key: str, value: str, _timeout: int) -> None:
+        """Called by the guard twice a second; the cache it is meant for is one that no other process sees."""
+        if self._guard is None:
+            self._guard = Guard()
+        self._guard.look(SignedPackage.loads(value), self.queue_size)
 
     def mailbox(self) -> Mailbox:
         """This process's own: the cluster makes the broker and then forks those who read with it."""

@@ -115,6 +115,9 @@ if any(SPACES.values()) and not all(SPACES.values()):
     )
 SNAPSHOT_URL_SECONDS = env.number("SNAPSHOT_URL_SECONDS", 600, least=10)
 
+# What is kept.
+EVENTS_KEPT_DAYS = env.number("EVENTS_KEPT_DAYS", 30, least=1, most=3650)
+
 # The site.
 PORT = env.number("PORT", 8000, least=1, most=65535)
 PUBLIC_URL = env.url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")

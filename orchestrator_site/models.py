@@ -1,0 +1,43 @@
+"""What the site keeps for itself."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import models
+
+BEAT_SECONDS = 5.0
+FRESH_SECONDS = 20.0  # three beats missed, and a moment
+
+
+class BeatQuerySet(models.QuerySet["Beat"]):
+    def fresh(self, now: datetime) -> BeatQuerySet:
+        return self.filter(at__gt=now - timedelta(seconds=FRESH_SECONDS))
+
+
+class Beat(models.Model):
+    """A sign of life of one Django-Q cluster: written by its guard, the process that keeps its workers alive."""
+
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField(help_text="The cluster's leader, the process that was started.")
+    at = models.DateTimeField(db_index=True)
+    workers = models.PositiveIntegerField()
+    idle_workers = models.PositiveIntegerField()
+    waiting = models.PositiveIntegerField(help_text="Tasks fetched that no worker has taken.")
+    due = models.PositiveIntegerField(help_text="Tasks in the queue that no cluster has fetched.")
+    stuck = models.TextField(blank=True, help_text="Why the cluster ended itself.")
+
+    objects = BeatQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["host", "pid"], name="beat_one_a_cluster")]
+
+    def __str__(self) -> str:
+        return f"cluster {self.pid} on {self.host}"
+
+    @classmethod
+    def record(cls, host: str, pid: int, **what: Any) -> None:
+        mine = cls.objects.filter(host=host, pid=pid)
+        if not mine.update(**what):
+            cls.objects.create(host=host, pid=pid, **what)

@@ -1,0 +1,21 @@
+"""What Django-Q starts by the clock."""
+
+from __future__ import annotations
+
+from django_q.models import Schedule
+
+SCHEDULES: dict[str, dict[str, object]] = {
+    # The level-triggered floor: what no nudge announced is still seen within a minute.
+    "reconcile": {"func": "pools.tasks.reconcile", "schedule_type": Schedule.MINUTES, "minutes": 1},
+    "prune": {"func": "orchestrator_site.tasks.prune", "schedule_type": Schedule.DAILY, "minutes": None},
+}
+
+
+def ensure() -> None:
+    """Create what is missing and correct what differs; when a schedule runs next is left alone."""
+    for name, wanted in SCHEDULES.items():
+        rows = Schedule.objects.filter(name=name)
+        if not rows:
+            Schedule.objects.create(name=name, repeats=-1, **wanted)
+        elif rows.exclude(**wanted).exists():
+            rows.update(**wanted)

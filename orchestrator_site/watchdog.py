@@ -1,0 +1,134 @@
+"""Notices from inside a Django-Q cluster that it is stuck, and ends it, so that whoever runs it starts a new one.
+
+`kill -9` of an idle worker can take the lock of the task queue along: the other workers then wait for it for good
+while the cluster looks well. The same goes for its monitor and the queue of results. The guard sees all the parts:
+when work waits, somebody is free to do it, and nothing has moved for a while, the cluster is stuck. A worker that is
+busy for minutes is not: its task's timeout is Django-Q's business.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from ctypes import c_uint64
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from django.utils import timezone
+from django_q.conf import Conf
+
+from orchestrator_site.models import BEAT_SECONDS, Beat
+
+logger = logging.getLogger(__name__)
+
+STUCK_SECONDS = 10.0
+
+# Shared with the processes that are forked from this one. Written without a lock: that it changes is all that counts.
+_moves = c_uint64.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))
+
+
+def note_movement(**_: Any) -> None:
+    """A task was taken, finished or recorded, in any process of this cluster."""
+    _moves.value += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A cluster at one moment."""
+
+    workers: int
+    idle_workers: int
+    waiting: int  # tasks fetched from the database that no worker has taken
+    due: int  # tasks in the database that nobody has fetched
+    results: int  # results that are not recorded
+    moves: int
+
+
+class Watchdog:
+    """Tells from samples over time whether a cluster is stuck. Reads no clock."""
+
+    def __init__(self) -> None:
+        self._since_seconds: float | None = None
+        self._moves = -1
+
+    def verdict(self, sample: Sample, now_seconds: float) -> str:
+        """Why the cluster is stuck; empty when it is not."""
+        wrong = self._what_waits(sample)
+        if not wrong or sample.moves != self._moves:
+            self._since_seconds, self._moves = (now_seconds if wrong else None), sample.moves
+            return ""
+        if self._since_seconds is None:
+            self._since_seconds = now_seconds
+        waited = now_seconds - self._since_seconds
+        return f"{wrong}, and nothing has moved for {waited:.0f} s" if waited >= STUCK_SECONDS else ""
+
+    @staticmethod
+    def _what_waits(sample: Sample) -> str:
+        if sample.results:
+            return f"{sample.results} results wait to be recorded"
+        if sample.idle_workers and sample.waiting:
+            return f"{sample.waiting} fetched tasks wait although {sample.idle_workers} workers are idle"
+        if sample.idle_workers and sample.due:
+            return f"{sample.due} tasks are due and not fetched although {sample.idle_workers} workers are idle"
+        return ""
+
+
+class Guard:
+    """Runs inside the cluster's guard process, which calls `look` twice a second with its own statistics."""
+
+    def __init__(self) -> None:
+        self.watchdog = Watchdog()
+        self.due = 0
+        self.beat_at_seconds = 0.0
+
+    def look(self, stat: Any, count_due: Any) -> None:
+        now_seconds = time.monotonic()
+        if stat.status not in (Conf.IDLE, Conf.WORKING):
+            if stat.status == Conf.STOPPED:
+                Beat.objects.filter(host=socket.gethostname(), pid=os.getppid()).delete()
+            return
+        is_time_to_beat = now_seconds - self.beat_at_seconds >= BEAT_SECONDS
+        if is_time_to_beat:
+            self.beat_at_seconds = now_seconds  # first, so that a database that is away is asked once in a while
+            self.due = count_due()
+        sample = self._sample(stat)
+        stuck = self.watchdog.verdict(sample, now_seconds)
+        if is_time_to_beat or stuck:
+            Beat.record(
+                socket.gethostname(),
+                os.getppid(),
+                at=timezone.now(),
+                workers=sample.workers,
+                idle_workers=sample.idle_workers,
+                waiting=sample.waiting,
+                due=sample.due,
+                stuck=stuck,
+            )
+        if stuck:
+            self._end_the_cluster(stuck)
+
+    def _sample(self, stat: Any) -> Sample:
+        timers = [child.timer for child in multiprocessing.active_children() if hasattr(child, "timer")]
+        return Sample(
+            workers=len(timers),
+            # Without its lock, which a killed worker may have taken along. Positive: seconds left for its task.
+            idle_workers=sum(timer.get_obj().value == -1 for timer in timers),
+            waiting=max(0, stat.task_q_size),
+            due=self.due,
+            results=max(0, stat.done_q_size),
+            moves=_moves.value,
+        )
+
+    @staticmethod
+    def _end_the_cluster(why: str) -> NoReturn:
+        """End every process of it at once: a polite stop waits for those who are stuck. The leader follows."""
+        logger.critical("This cluster is stuck and ends itself: %s.", why)
+        for child in multiprocessing.active_children():
+            if child.pid:
+                os.kill(child.pid, signal.SIGKILL)
+        os._exit(1)
