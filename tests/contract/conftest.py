@@ -1,0 +1,48 @@
+"""A server that can be told to misbehave, the boundary pointed at it, and App Platform's public contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pools.cloud.app_platform import DigitalOcean
+from pools.cloud.records import AppSpec
+from tests.contract.stub_server import StubServer
+
+TOKEN = "dop_v1_5up3r53cr3t"  # what a test looks for wherever it must not be
+CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contracts" / "app-platform.openapi.json"
+
+
+@pytest.fixture
+def stub() -> Iterator[StubServer]:
+    server = StubServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def cloud(stub: StubServer) -> DigitalOcean:
+    return DigitalOcean(TOKEN, stub.url)
+
+
+@pytest.fixture
+def spec() -> AppSpec:
+    return AppSpec(
+        name="sandbox-0123abcd",
+        owner="staging",
+        image="bikramkgupta/sandbox-python-service:latest",
+        region="syd1",
+        size="apps-s-1vcpu-1gb",
+        token="agent-5ecret",
+    )
+
+
+@pytest.fixture(scope="session")
+def contract_document() -> dict[str, Any]:
+    if not CONTRACT.exists():
+        pytest.skip("App Platform's OpenAPI description is not part of this checkout (../shared/contracts)")
+    return json.loads(CONTRACT.read_text())
