@@ -6,7 +6,7 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -123,9 +123,15 @@ class StubServer:
                 if length is not None:
                     self.send_header("Content-Length", str(length + reply.cut_short_by))
                 self.end_headers()
-                for piece in pieces:
-                    self.wfile.write(piece)
-                    self.wfile.flush()
+                try:
+                    for piece in pieces:
+                        self.wfile.write(piece)
+                        self.wfile.flush()
+                except ConnectionError:
+                    self.close_connection = True
+                finally:
+                    if isinstance(pieces, Generator):
+                        pieces.close()  # a script's `finally` tells that the reader has left
 
             do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815  the base class looks for these
 
