@@ -12,7 +12,12 @@ from orchestrator_site import environment as env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("ORCHESTRATOR_VAR", str(BASE_DIR / "var"))).resolve()
-VAR_DIR.mkdir(parents=True, exist_ok=True)
+try:
+    VAR_DIR.mkdir(parents=True, exist_ok=True)
+except OSError as _error:
+    raise ImproperlyConfigured(
+        f"ORCHESTRATOR_VAR is {str(VAR_DIR)!r}; it must be a folder that can be written ({_error.strerror})."
+    ) from None
 
 
 def _secret_key() -> str:
@@ -120,6 +125,7 @@ EVENTS_KEPT_DAYS = env.number("EVENTS_KEPT_DAYS", 30, least=1, most=3650)
 
 # The site.
 PORT = env.number("PORT", 8000, least=1, most=65535)
+BIND = env.text("BIND", "127.0.0.1", pattern=r"[0-9.]+|[0-9A-Fa-f:]+", allowed="an IP address")
 PUBLIC_URL = env.url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
 SECRET_KEY = _secret_key()
 DEBUG = env.switch("DEBUG", False)
@@ -148,6 +154,7 @@ INSTALLED_APPS = [
     "runs",
 ]
 MIDDLEWARE = [
+    "orchestrator_site.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -270,5 +277,9 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {name: {"level": LOG_LEVEL} for name in ("orchestrator_site", "pools", "games", "runs", "django-q")},
+    "loggers": {
+        **{name: {"level": LOG_LEVEL} for name in ("orchestrator_site", "pools", "games", "runs")},
+        # It tells of every task that comes and goes; here that is for debugging.
+        "django-q": {"level": "WARNING" if LOG_LEVEL == "INFO" else LOG_LEVEL},
+    },
 }

@@ -1,0 +1,117 @@
+"""Whether the process answers (/health/live), and whether the orchestrator can do its work (/health/ready)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import timedelta
+
+import httpx
+from django.conf import settings
+from django.db import connection, connections
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+
+from orchestrator_site.models import Beat
+from pools.cloud.account import local_endpoint
+from pools.models import Fleet
+
+PATIENCE_SECONDS = 2.0
+VERDICT_KEPT_SECONDS = 1.0
+LISTING_FRESH_SECONDS = 180  # a turn is due every minute, and may take its time
+
+OK = "ok"
+
+
+def database() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return OK
+
+
+def cluster() -> str:
+    now = timezone.now()
+    if Beat.objects.fresh(now).filter(stuck="").exists():
+        return OK
+    last = Beat.objects.order_by("-at").first()
+    if last is None:
+        return "no Django-Q cluster has ever given a sign of life"
+    return f"the last sign of life of a Django-Q cluster is {(now - last.at).total_seconds():.0f} s old"
+
+
+def cloud() -> str:
+    """The embedded cloud is asked; of the real one the last listing tells, because every request counts there."""
+    if settings.CLOUD_IS_EMBEDDED:
+        httpx.get(f"{local_endpoint()}/health", timeout=PATIENCE_SECONDS, trust_env=False).raise_for_status()
+        return OK
+    fleet = Fleet.get()
+    if fleet.listing_error:
+        return f"the last listing failed: {fleet.listing_error}"
+    if fleet.listed_at is None:
+        return "no listing was taken yet"
+    if (age := timezone.now() - fleet.listed_at) > timedelta(seconds=LISTING_FRESH_SECONDS):
+        return f"the last complete listing is {age.total_seconds():.0f} s old"
+    return OK
+
+
+class Check:
+    """One question whose answer is kept a moment, and is not asked again while it still hangs."""
+
+    def __init__(self, ask: Callable[[], str]) -> None:
+        self.name = ask.__name__
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._asked_at_seconds = 0.0
+        self._answer: Future[str] | None = None
+
+    def asked(self, pool: ThreadPoolExecutor) -> Future[str]:
+        with self._lock:
+            age = time.monotonic() - self._asked_at_seconds
+            if self._answer is None or (self._answer.done() and age > VERDICT_KEPT_SECONDS):
+                self._answer, self._asked_at_seconds = pool.submit(self._answer_now), time.monotonic()
+            return self._answer
+
+    def _answer_now(self) -> str:
+        try:
+            return self._ask()
+        except Exception as error:  # whatever it is, it is the verdict
+            return f"{type(error).__name__}: {error}".strip()
+        finally:
+            connections.close_all()
+
+
+CHECKS = [Check(database), Check(cluster), Check(cloud)]
+_pool = ThreadPoolExecutor(max_workers=len(CHECKS), thread_name_prefix="health")
+
+
+def live(_request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "ok"})
+
+
+def ready(_request: HttpRequest) -> JsonResponse:
+    """200 when all is well; else 503, and the check that is not says why."""
+    asked = {check.name: check.asked(_pool) for check in CHECKS}
+    wait(asked.values(), timeout=PATIENCE_SECONDS)
+    late = f"no answer within {PATIENCE_SECONDS:g} s"
+    verdicts = {name: answer.result() if answer.done() else late for name, answer in asked.items()}
+    is_ready = all(verdict == OK for verdict in verdicts.values())
+    answer = {"status": "ready" if is_ready else "not ready", "checks": verdicts}
+    response = JsonResponse(answer, status=200 if is_ready else 503)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # or Django logs an error for every probe
+    return response
+
+
+VIEWS = {"/health/live": live, "/health/ready": ready}
+
+
+class HealthMiddleware:
+    """Answers probes before anything else looks at the request: a platform asks by address, not by an allowed name."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        view = VIEWS.get(request.path)
+        return view(request) if view else self.get_response(request)

@@ -1,0 +1,107 @@
+"""`manage.py up`: everything that the orchestrator needs, in one terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import BaseCommand, call_command, get_commands
+from django.db import DatabaseError, connections
+
+from orchestrator_site import services, sessions
+from orchestrator_site.supervisor import GivenUp, Supervisor
+from pools.bootstrap import first_pool
+
+LEFTOVER_GRACE_SECONDS = 5.0
+
+
+class Command(BaseCommand):
+    help = "Run everything: the local cloud (without DIGITALOCEAN_TOKEN), the Django-Q cluster and the web server."
+    requires_system_checks = []  # `migrate` runs them
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        lock = hold_the_folder(settings.VAR_DIR)
+        register = sessions.Register(settings.VAR_DIR / "up.json")
+        sessions.end(register.left_over(), LEFTOVER_GRACE_SECONDS)
+        require_free_port(settings.BIND, settings.PORT)
+
+        cloud = [services.local_cloud()] if settings.CLOUD_IS_EMBEDDED else []
+        supervisor = Supervisor([*cloud, services.cluster(), services.web()], register)
+        supervisor.stop_on_signals()
+        for service in cloud:
+            supervisor.start(service)  # it needs no database: while it starts, that is made ready
+        try:
+            password = prepare_database()
+        except DatabaseError as error:
+            supervisor.stop()
+            sys.exit(f"The database cannot be used: {str(error).strip()}")
+        except BaseException:
+            supervisor.stop()
+            raise
+        threading.Thread(target=services.watch_clusters, args=(supervisor,), daemon=True).start()
+
+        def say_ready() -> None:
+            if password:
+                supervisor.terminal.say(
+                    f"Operator account: operator, password {password} (shown this once; "
+                    f"sign in at {services.address()}admin/)"
+                )
+            supervisor.terminal.say(f"Ready: {services.address()}")
+
+        try:
+            supervisor.run(say_ready)
+        except GivenUp as error:
+            sys.exit(str(error))
+        supervisor.terminal.say("Stopped.")
+        lock.close()
+
+
+def hold_the_folder(folder: Path) -> Any:
+    """A lock on the folder that goes with this process, so that two never share a database by accident."""
+    lock = (folder / "up.lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit(
+            f"Another one runs with {folder} already. Stop it, or name another folder for this one: ORCHESTRATOR_VAR."
+        )
+    return lock
+
+
+def require_free_port(address: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        socket.create_server((address, port), family=family).close()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        sys.exit(f"Port {port} on {address} cannot be used ({reason}). Choose another: PORT={port + 1} make run")
+
+
+def prepare_database() -> str:
+    """Migrate, load the catalog, make the first pool and the operator; the operator's password if it is new."""
+    call_command("migrate", interactive=False, verbosity=0)
+    if "catalog" in get_commands():
+        call_command("catalog", verbosity=0)
+    first_pool()
+    password = make_operator()
+    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    connections.close_all()
+    return password
+
+
+def make_operator() -> str:
+    """A superuser with a random password, which is returned; nothing, and empty, when there is a superuser."""
+    users = get_user_model().objects
+    if users.filter(is_superuser=True).exists():
+        return ""
+    password = secrets.token_urlsafe(12)
+    users.create_superuser("operator", password=password)
+    return password

@@ -1,0 +1,82 @@
+"""Process sessions: each service runs in one of its own, so that ending the session ends all that it started."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+LOOK_SECONDS = 0.05
+
+
+def members(session: int) -> list[int]:
+    """The processes of a session that still run."""
+    found = []
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+            if os.getsid(pid) == session and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.append(pid)
+    return found
+
+
+def kill(session: int) -> None:
+    """End every process of a session, now."""
+    for pid in members(session):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+class Register:
+    """The sessions that were started, in a file, so that the next start can end what a killed one left over."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sessions: dict[str, tuple[int, float]] = {}
+
+    def add(self, name: str, session: int) -> None:
+        with suppress(psutil.NoSuchProcess):
+            self.sessions[name] = (session, psutil.Process(session).create_time())
+            self._write()
+
+    def remove(self, name: str) -> None:
+        self.sessions.pop(name, None)
+        self._write()
+
+    def _write(self) -> None:
+        temporary = self.path.with_suffix(".new")
+        temporary.write_text(json.dumps(self.sessions))
+        temporary.replace(self.path)
+
+    def left_over(self) -> list[int]:
+        """The sessions in the file that still have processes."""
+        try:
+            entries = json.loads(self.path.read_text()).values()
+        except (OSError, ValueError):
+            return []
+        return [session for session, began in entries if not _is_another(session, began) and members(session)]
+
+
+def _is_another(pid: int, began: float) -> bool:
+    """Whether the number was given to a process that is not the one that led the session."""
+    try:
+        return abs(psutil.Process(pid).create_time() - began) > 5  # seconds: the clock may be set
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end(sessions: Collection[int], grace_seconds: float) -> None:
+    """Ask the leaders to stop, wait for the whole sessions, then kill what is left of them."""
+    for session in sessions:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(session, signal.SIGTERM)
+    deadline = time.monotonic() + grace_seconds
+    while any(map(members, sessions)) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+    for session in sessions:
+        kill(session)
