@@ -409,7 +409,14 @@ def test_a_spent_budget_sends_nothing(stub: StubServer, spec: AppSpec):
 
 
 def everything_said(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error)) + repr(error) + repr(error.__cause__)
+    """What a log, or a reporter that follows causes and looks into them, would show."""
+    said = "".join(traceback.format_exception(error))
+    link: BaseException | None = error
+    while link is not None:
+        request = getattr(getattr(link, "inner_exception", None), "request", None)
+        said += repr(link) + repr(vars(link)) + repr(getattr(request, "headers", ""))
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return said
 
 
 @pytest.mark.parametrize(
