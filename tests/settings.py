@@ -28,4 +28,5 @@ from orchestrator_site.settings import DATABASES  # noqa: E402
 
 # A file, and the one that other processes open under this ORCHESTRATOR_VAR: memory is for one process.
 DATABASES["default"]["TEST"] = {"NAME": str(DATABASES["default"]["NAME"])}
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # noqa: F405
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,0 +1,72 @@
+"""/health/ready names what is not well."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from orchestrator_site import health
+from orchestrator_site.models import Beat
+from tests.fixtures.stack import MakeStack
+from tests.fixtures.waiting import until
+
+
+def test_ready_names_each_part_that_dies_and_forgets_when_it_is_back(make_stack: MakeStack):
+    stack = make_stack().start()
+    stack.wait_until_ready()
+    assert stack.get("/health/ready").json()["status"] == "ready"
+    for part in ("cloud", "cluster"):
+        stack.kill(part)
+        if part == "cloud":
+            until(lambda: stack.checks().get("cloud", "ok") != "ok", "the cloud is named")
+        stack.wait_until_ready()
+    assert stack.get("/health/live").json() == {"status": "ok"}
+
+
+def test_probes_are_answered_whatever_host_they_ask_for(client: Client):
+    assert client.get("/health/live", headers={"host": "10.244.0.17:8080"}).status_code == 200
+
+
+@pytest.fixture
+def fresh_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "CHECKS", [health.Check(check) for check in (health.database, health.cluster)])
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("fresh_checks")
+def test_without_a_cluster_the_site_is_live_and_not_ready(client: Client):
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json()["checks"] == {
+        "database": "ok",
+        "cluster": "no Django-Q cluster has ever given a sign of life",
+    }
+    assert client.get("/health/live").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("fresh_checks")
+def test_an_old_sign_of_life_is_not_one(client: Client):
+    Beat.record("machine", 1, at=timezone.now() - timedelta(minutes=3), workers=4, idle_workers=4, waiting=0, due=0)
+    assert "180 s old" in client.get("/health/ready").json()["checks"]["cluster"]
+
+
+def test_a_check_that_hangs_is_late_for_everybody_and_asked_once(monkeypatch: pytest.MonkeyPatch, client: Client):
+    release, asked = threading.Event(), []
+
+    def stubborn() -> str:
+        asked.append(1)
+        release.wait(60)
+        return health.OK
+
+    monkeypatch.setattr(health, "CHECKS", [health.Check(stubborn)])
+    monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.2)
+    try:
+        for _ in range(3):
+            assert client.get("/health/ready").json()["checks"] == {"stubborn": "no answer within 0.2 s"}
+        assert len(asked) == 1
+    finally:
+        release.set()
+    until(lambda: client.get("/health/ready").status_code == 200, "it answers")

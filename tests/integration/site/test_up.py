@@ -1,0 +1,171 @@
+"""`manage.py up`: it starts, it stops with nothing left over, and it comes back from the death of any part."""
+
+import signal
+import socket
+
+import psutil
+import pytest
+
+from tests.fixtures.stack import MakeStack, Stack
+from tests.fixtures.waiting import until
+
+# A cloud that refuses: for what has nothing to do with one.
+NO_CLOUD = {
+    "DIGITALOCEAN_TOKEN": "unused",
+    "DIGITALOCEAN_API_URL": "http://127.0.0.1:1",
+    "ORCHESTRATOR_ID": "test",
+}
+
+
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def group_is_gone(stack: Stack, pids: list[int]) -> bool:
+    return not {process.pid for process in stack.processes()} & set(pids)
+
+
+def until_nothing_runs(stack: Stack) -> None:
+    until(lambda: not stack.processes(), "no process of it is left", seconds=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_stops_every_process(make_stack: MakeStack, number: signal.Signals):
+    stack = make_stack().start()
+    stack.wait_until_ready()
+    assert len(stack.processes()) > 3
+    assert stack.stop(number) == 0
+    until_nothing_runs(stack)
+    assert stack.log.rstrip().endswith("Stopped.")
+
+
+def test_started_again_it_carries_on_and_keeps_the_operators_password_to_itself(make_stack: MakeStack):
+    stack = make_stack().start()
+    password = stack.operator_password
+    pools = stack.python("from pools.models import Pool; print(list(Pool.objects.values_list('name', flat=True)))")
+    stack.stop()
+    stack.start()
+    assert "password" not in stack.log
+    check = (
+        f"from django.contrib.auth import authenticate; print(authenticate(username='operator', password={password!r}))"
+    )
+    assert stack.python(check) == "operator"
+    assert pools == "['python']"
+
+
+def test_a_second_one_on_the_same_folder_is_refused_in_one_line(make_stack: MakeStack):
+    stack = make_stack(**NO_CLOUD).start()
+    second = stack.manage("up")
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1
+    assert str(stack.var) in second.stderr
+    assert stack.get("/health/live").status_code == 200
+
+
+def test_a_taken_port_is_one_line_that_says_what_to_do(make_stack: MakeStack):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = make_stack(PORT=str(port), **NO_CLOUD).manage("up")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert f"Port {port}" in refused.stderr
+    assert f"PORT={port + 1} make run" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"PORT": "eighty"}, "PORT is 'eighty'"),
+        ({"DATABASE_URL": "mysql://somewhere/else"}, "DATABASE_URL"),
+        ({"WARM_POOL_MAX_READY": "0"}, "WARM_POOL_MAX_READY is '0'"),
+        ({"DIGITALOCEAN_TOKEN": "secret-token", "ORCHESTRATOR_ID": ""}, "ORCHESTRATOR_ID"),
+        ({"ORCHESTRATOR_VAR": "/dev/null/var"}, "ORCHESTRATOR_VAR is '/dev/null/var'"),
+        ({"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nowhere"}, "The database cannot be used"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(make_stack: MakeStack, settings: dict[str, str], names: str):
+    stack = make_stack()
+    stack.environment |= NO_CLOUD | settings
+    refused = stack.manage("up")
+    assert refused.returncode == 1
+    lines = refused.stderr.strip().splitlines()
+    assert names in lines[0]
+    assert "Traceback" not in refused.stderr
+    assert "secret-token" not in refused.stderr
+
+
+@pytest.mark.parametrize("part", ["web", "cluster"])
+def test_a_killed_part_is_replaced_and_nothing_of_it_goes_on(make_stack: MakeStack, part: str):
+    stack = make_stack(**NO_CLOUD).start()
+    leader = psutil.Process(stack.pid(part))
+    family = [leader.pid, *(child.pid for child in leader.children(recursive=True))]
+    stack.kill(part)
+    until(lambda: stack.pid(part) not in (0, leader.pid), f"another {part} runs")
+    assert group_is_gone(stack, family)
+    until(lambda: stack.checks().get("cluster") == "ok", "the cluster gives signs of life")
+    stack.stop()
+    until_nothing_runs(stack)
+
+
+def test_a_killed_supervisor_takes_everything_with_it(make_stack: MakeStack):
+    stack = make_stack(**NO_CLOUD).start()
+    stack.kill("supervisor")
+    until_nothing_runs(stack)
+
+
+def test_a_restart_right_after_the_supervisors_death_gets_ready(make_stack: MakeStack):
+    """The old services may be on their way out still, and hold the port."""
+    stack = make_stack().start()
+    before = {process.pid for process in stack.processes()}
+    stack.kill("supervisor")
+    stack.start()
+    stack.wait_until_ready()
+    assert not before & {process.pid for process in stack.processes()}
+
+
+def test_all_killed_at_once_a_restart_ends_what_is_left_and_gets_ready(make_stack: MakeStack):
+    """With the leaders dead as well, nobody is there to end the cluster's workers but the next start."""
+    stack = make_stack(**NO_CLOUD).start()
+    before = {process.pid for process in stack.processes()}
+    leaders = [stack.pid("cluster"), stack.pid("web")]
+    stack.kill("supervisor")
+    for pid in leaders:
+        if not is_gone(pid):
+            psutil.Process(pid).kill()
+    stack.start()
+    assert not before & {process.pid for process in stack.processes()}
+
+
+def test_a_task_that_died_with_its_cluster_runs_again_at_once(make_stack: MakeStack, tmp_path):
+    """Django-Q alone would give it back after ten minutes."""
+    stack = make_stack(**NO_CLOUD).start()
+    started = tmp_path / "started"
+    command = f"echo began >> {started}; sleep 30; exit 0"
+    stack.python(f"from django_q.tasks import async_task; async_task('subprocess.call', {command!r}, shell=True)")
+    until(started.exists, "the task began")
+    stack.kill("cluster")
+    until(lambda: started.read_text().count("began") == 2, "the task began again", seconds=60)
+
+
+def test_a_cluster_whose_workers_were_killed_while_idle_is_replaced(make_stack: MakeStack, tmp_path):
+    """One of the idle workers waits with the queue's lock in its hands: killed, it takes the lock along."""
+    stack = make_stack(**NO_CLOUD).start()
+    leader = stack.pid("cluster")
+    guard = psutil.Process(leader).children()[0]
+    for child in sorted(guard.children(), key=lambda process: process.pid)[:4]:
+        child.kill()
+    done = tmp_path / "done"
+    stack.python(f"from django_q.tasks import async_task; async_task('os.mkdir', {str(done)!r})")
+    until(done.exists, "a task is done by the next cluster", seconds=60)
+    assert stack.pid("cluster") != leader
+    assert "is stuck and ends itself" in stack.log
+
+
+def test_everything_that_the_clock_starts_is_scheduled_once(make_stack: MakeStack):
+    stack = make_stack(**NO_CLOUD).start()
+    stack.stop()
+    stack.start()
+    names = stack.python(
+        "from django_q.models import Schedule; print(sorted(Schedule.objects.values_list('name', flat=True)))"
+    )
+    assert names == "['prune', 'reconcile']"

@@ -1,0 +1,40 @@
+"""When a cluster counts as stuck."""
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator_site.watchdog import STUCK_SECONDS, Sample, Watchdog
+
+QUIET = Sample(workers=4, idle_workers=4, waiting=0, due=0, results=0, moves=7)
+
+
+def verdicts(*samples: Sample, every_seconds: float = STUCK_SECONDS / 2) -> list[str]:
+    watchdog = Watchdog()
+    return [watchdog.verdict(sample, number * every_seconds) for number, sample in enumerate(samples)]
+
+
+def test_a_cluster_without_work_is_never_stuck():
+    assert verdicts(*[QUIET] * 10) == [""] * 10
+
+
+@pytest.mark.parametrize("waits", [{"waiting": 1}, {"due": 3}, {"results": 1, "idle_workers": 0}])
+def test_work_that_waits_while_somebody_could_do_it_is_stuck_after_a_while(waits):
+    first, second, third = verdicts(*[replace(QUIET, **waits)] * 3)
+    assert (first, second) == ("", "")
+    assert "nothing has moved for 10 s" in third
+
+
+def test_fetched_tasks_may_wait_for_as_long_as_all_workers_are_busy():
+    busy = replace(QUIET, idle_workers=0, waiting=4, due=20)
+    assert verdicts(*[busy] * 10) == [""] * 10
+
+
+def test_work_that_moves_is_not_stuck_however_much_waits():
+    samples = [replace(QUIET, waiting=4, due=50, moves=number) for number in range(10)]
+    assert verdicts(*samples) == [""] * 10
+
+
+def test_the_clock_starts_anew_when_the_work_was_taken_for_a_moment():
+    waits = replace(QUIET, waiting=1)
+    assert verdicts(waits, waits, QUIET, waits, waits, every_seconds=STUCK_SECONDS / 2) == [""] * 5
