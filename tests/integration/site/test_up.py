@@ -46,10 +46,8 @@ def test_started_again_it_carries_on_and_keeps_the_operators_password_to_itself(
     stack.stop()
     stack.start()
     assert "password" not in stack.log
-    check = (
-        f"from django.contrib.auth import authenticate; print(authenticate(username='operator', password={password!r}))"
-    )
-    assert stack.python(check) == "operator"
+    signs_in = f"print(authenticate(username='operator', password={password!r}))"
+    assert stack.python(f"from django.contrib.auth import authenticate; {signs_in}") == "operator"
     assert pools == "['python']"
 
 
