@@ -179,13 +179,9 @@ class DigitalOcean:
     def _with_newest_deployment(self, data: dict[str, Any]) -> dict[str, Any]:
         """After a failed first deployment the app may mention none: the ERROR is in the deployment itself."""
         answer = self._wire.send("list_deployments", data["id"], page=1, per_page=1)
-        deployments = (
-            answer.body.get("deployments") if answer.is_success and isinstance(answer.body, dict) else None
-        )
+        deployments = answer.body.get("deployments") if answer.is_success and isinstance(answer.body, dict) else None
         return (
-            app_reader.with_deployment(data, deployments[0])
-            if isinstance(deployments, list) and deployments
-            else data
+            app_reader.with_deployment(data, deployments[0]) if isinstance(deployments, list) and deployments else data
         )
 
     def _accept_spec(self, answer: Answer, spec: AppSpec) -> None:
@@ -203,9 +199,7 @@ class DigitalOcean:
         if not answer.is_success:
             raise self._refusal(answer)
         if not isinstance(answer.body, dict):
-            raise self._wire.unusable(
-                answer, f"The cloud answered {answer.status} with nothing that can be read."
-            )
+            raise self._wire.unusable(answer, f"The cloud answered {answer.status} with nothing that can be read.")
         return answer.body
 
     def _refusal(self, answer: Answer) -> CloudError:

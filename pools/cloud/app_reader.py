@@ -46,9 +46,7 @@ def read_app(data: Any, now: datetime) -> App:
         phase=phase,
         url=_url(app.get("live_url")) or _url(app.get("default_ingress")),
         region=_text(_mapping(app.get("region")).get("slug")) or _text(spec.get("region")),
-        size=next(
-            (size for part in _components(spec) if (size := _text(part.get("instance_size_slug")))), None
-        ),
+        size=next((size for part in _components(spec) if (size := _text(part.get("instance_size_slug")))), None),
         created_at=_time(app.get("created_at")) or now,
         updated_at=_time(app.get("updated_at")),
         failure=_failure(phase, deployment),
@@ -72,9 +70,7 @@ def telling_deployment(app: dict[str, Any]) -> dict[str, Any]:
     if read_phase(active.get("phase")) is Phase.ACTIVE:
         return active
     others = (app.get("in_progress_deployment"), app.get("pending_deployment"), active)
-    return max(
-        map(_mapping, others), key=lambda deployment: BY_WEIGHT.index(read_phase(deployment.get("phase")))
-    )
+    return max(map(_mapping, others), key=lambda deployment: BY_WEIGHT.index(read_phase(deployment.get("phase"))))
 
 
 def with_deployment(data: Any, deployment: Any) -> dict[str, Any]:
@@ -93,11 +89,7 @@ def read_phase(value: Any) -> Phase:
 def read_regions(data: Any) -> list[str]:
     """The slugs of the regions where apps can be made now."""
     regions = [_mapping(region) for region in _sequence(data, "regions")]
-    return [
-        slug
-        for region in regions
-        if (slug := _text(region.get("slug"))) and region.get("disabled") is not True
-    ]
+    return [slug for region in regions if (slug := _text(region.get("slug"))) and region.get("disabled") is not True]
 
 
 def read_sizes(data: Any) -> list[InstanceSize]:

@@ -33,9 +33,7 @@ def region_slug(region: str) -> str:
     """App Platform's short slug: both `syd` and the data centre's `syd1` become `syd`."""
     match = REGION.fullmatch(region.strip().lower())
     if match is None:
-        raise InvalidSpec(
-            f"“{region}” is not a region; App Platform's are three letters, such as syd, ams, nyc."
-        )
+        raise InvalidSpec(f"“{region}” is not a region; App Platform's are three letters, such as syd, ams, nyc.")
     return match["short"]
 
 

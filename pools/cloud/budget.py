@@ -80,9 +80,7 @@ class RequestBudget:
                 raise RateLimited(message, retry_after_seconds=wait)
             wait = max(window.wait_for(n, now) for window in self._windows)
             if wait > 0:
-                message = (
-                    f"Our own limit of cloud requests is reached; the next is due in {math.ceil(wait)} s."
-                )
+                message = f"Our own limit of cloud requests is reached; the next is due in {math.ceil(wait)} s."
                 raise RateLimited(message, retry_after_seconds=wait)
             for window in self._windows:
                 window.add(n, now)
@@ -123,9 +121,7 @@ class RequestBudget:
             return {
                 "blocked_until": self._blocked_until,
                 "refusals": self._refusals,
-                "spent": [
-                    {str(slot): n for slot, n in window.counted(now).items()} for window in self._windows
-                ],
+                "spent": [{str(slot): n for slot, n in window.counted(now).items()} for window in self._windows],
             }
 
     @classmethod

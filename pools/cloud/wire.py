@@ -29,7 +29,7 @@ QUOTED_CHARACTERS = 300  # of an answer's own message, in ours
 
 _clients: dict[tuple[int, str, str, float, float], Any] = {}
 
-VISIBLE_ASCII = re.compile(r"[!-~]+")
+PRINTABLE_ASCII = re.compile(r"[ -~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class Wire:
         read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
     ) -> None:
         self._token = token.strip()
-        if not VISIBLE_ASCII.fullmatch(self._token):
-            raise ValueError("The DigitalOcean token is empty or holds characters that no token has.")
+        if not PRINTABLE_ASCII.fullmatch(self._token):
+            raise ValueError("The DigitalOcean token is empty or holds characters that a header can't carry.")
         self.endpoint = checked_endpoint(endpoint or API_URL)
         self.budget = budget or RequestBudget()
         self._now = now

@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from pools.cloud.app_platform import DigitalOcean
-from pools.cloud.errors import AgentError, AgentRefused, CloudError, NameTaken, Unauthorized
+from pools.cloud.errors import (
+    AgentError,
+    AgentRefused,
+    CloudUnavailable,
+    IncompleteListing,
+    NameTaken,
+    OverQuota,
+    RateLimited,
+    Unauthorized,
+)
 from pools.cloud.records import App, AppSpec, Phase
 from pools.cloud.sandbox_agent import CommandExit, CommandLine, SandboxAgent
+from tests.fixtures.local_cloud import LocalCloudProcess
 from tests.fixtures.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
-TOKEN = "local-5ecret"
 DEADLINE_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DigitalOcean]:
-    """The local cloud, in a process of its own."""
-    if not (ROOT / "pools" / "localcloud" / "__main__.py").exists():
-        pytest.skip("this checkout has no local cloud (pools/localcloud)")
-    folder = tmp_path_factory.mktemp("localcloud")
-    command = [sys.executable, "-m", "pools.localcloud", "--port", "0", "--dir", str(folder), "--token", TOKEN]
-    with (tmp_path_factory.mktemp("log") / "localcloud.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        yield until(lambda: answering(folder), "the local cloud answers", seconds=DEADLINE_SECONDS)
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(20)
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloudProcess]:
+    process = LocalCloudProcess(tmp_path_factory.mktemp("localcloud"), "--deploy-seconds", "0.2")
+    yield process
+    process.stop()
 
 
-def answering(folder: Path) -> DigitalOcean | None:
-    with suppress(OSError, ValueError, CloudError):
-        cloud = DigitalOcean(TOKEN, f"http://127.0.0.1:{int((folder / 'port').read_text())}")
-        cloud.check_token()
-        return cloud
-    return None
+@pytest.fixture(scope="module")
+def local(process: LocalCloudProcess) -> DigitalOcean:
+    return DigitalOcean(process.token, process.url)
+
+
+@pytest.fixture
+def paper(paper_cloud: LocalCloudProcess) -> DigitalOcean:
+    return DigitalOcean(paper_cloud.token, paper_cloud.url)
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +90,9 @@ def test_a_name_is_given_once(local: DigitalOcean, sandbox: App, sandbox_spec: A
     assert [app.id for app in local.apps() if app.name == sandbox_spec.name] == [sandbox.id]
 
 
-def test_the_wrong_token_opens_nothing(local: DigitalOcean, sandbox: App):
-    endpoint = repr(local).split()[-1].rstrip(">")
+def test_the_wrong_token_opens_nothing(process: LocalCloudProcess, sandbox: App):
     with pytest.raises(Unauthorized):
-        DigitalOcean("wrong", endpoint).apps()
+        DigitalOcean("wrong", process.url).apps()
     assert sandbox.url is not None
     with pytest.raises(AgentRefused):
         SandboxAgent(sandbox.url, "wrong").run("true")
@@ -156,3 +148,74 @@ def test_a_process_is_seen_through_its_port_until_it_is_ended(agent: SandboxAgen
     assert agent.kill(started.pid) is True
     until(lambda: agent.fetch(5000).status == 502, "nothing listens any more", seconds=DEADLINE_SECONDS)
     assert agent.kill(999_999) is False
+
+
+# Trouble, through the same HTTP boundary. Apps on paper are enough for it.
+
+
+def test_a_lost_create_is_found_by_its_name(paper_cloud: LocalCloudProcess, paper: DigitalOcean, spec: AppSpec):
+    paper_cloud.fault(operation="create", status=500, after=True, times=1)
+    with pytest.raises(CloudUnavailable):
+        paper.create(spec)
+    found = paper.find(spec.name)
+    assert found is not None
+    assert [app["id"] for app in paper_cloud.apps()] == [found.id]
+
+
+def test_a_lost_delete_is_a_delete_when_asked_again(paper_cloud: LocalCloudProcess, paper: DigitalOcean, spec: AppSpec):
+    app = paper.create(spec)
+    paper_cloud.fault(operation="delete", reset=True, after=True, times=1)
+    with pytest.raises(CloudUnavailable):
+        paper.delete(app.id)
+    assert paper.delete(app.id) is False
+
+
+@pytest.mark.parametrize("body", ["html", "empty", "truncated", "odd"])
+def test_a_garbled_answer_is_neither_an_app_nor_its_absence(
+    body: str, paper_cloud: LocalCloudProcess, paper: DigitalOcean, spec: AppSpec
+):
+    app = paper.create(spec)
+    paper_cloud.fault(body=body)
+    with pytest.raises(IncompleteListing):
+        paper.apps()
+    with pytest.raises(CloudUnavailable):
+        paper.get(app.id)
+
+
+@pytest.mark.parametrize("fault", [{"page": 2, "status": 500}, {"page": 2, "body": "html"}, {"omit": "0000$"}])
+def test_a_listing_that_lost_a_part_is_no_listing(
+    fault: dict[str, object], paper_cloud: LocalCloudProcess, paper: DigitalOcean
+):
+    paper_cloud.control.make_apps(250)
+    assert len(paper.apps()) == 250
+    paper_cloud.fault(operation="list", **({"total": 250} if "omit" in fault else {}), **fault)
+    with pytest.raises(IncompleteListing):
+        paper.apps()
+
+
+def test_a_full_account_says_so(paper_cloud: LocalCloudProcess, paper: DigitalOcean, spec: AppSpec):
+    paper_cloud.fault(operation="create", quota=1)
+    paper.create(spec)
+    with pytest.raises(OverQuota):
+        paper.create(replace(spec, name="sandbox-ffffffff"))
+
+
+def test_a_failed_deployment_says_why(paper_cloud: LocalCloudProcess, paper: DigitalOcean, spec: AppSpec):
+    paper_cloud.fault(operation="create", error="ImagePullFailed: no such image")
+    app = paper.create(spec)
+
+    def failed() -> App | None:
+        seen = paper.get(app.id)
+        return seen if seen is not None and seen.phase is Phase.ERROR else None
+
+    seen = until(failed, "the deployment has failed", seconds=DEADLINE_SECONDS)
+    assert "ImagePullFailed" in (seen.failure or "")
+
+
+def test_a_429_is_heard(paper_cloud: LocalCloudProcess, paper: DigitalOcean):
+    paper_cloud.fault(status=429, retry_after=40)
+    for _ in range(2):
+        with pytest.raises(RateLimited) as refused:
+            paper.apps()
+    assert refused.value.retry_after_seconds == pytest.approx(40, abs=20)
+    assert paper.budget.remaining() == 0

@@ -93,7 +93,7 @@ def test_loopback_is_this_machine_only():
     assert not is_loopback("not a url")
 
 
-@pytest.mark.parametrize("token", ["", "  ", "two words", "line\nbreak", "ünicode"])
+@pytest.mark.parametrize("token", ["", "  ", "line\nbreak", "ünicode"])
 def test_a_token_that_can_not_be_one_is_refused_without_being_shown(token):
     with pytest.raises(ValueError, match="token is empty or holds") as refused:
         DigitalOcean(token)
