@@ -7,7 +7,6 @@ import logging
 import socket
 import sys
 import time
-from contextlib import suppress
 from datetime import timedelta
 
 from django.conf import settings
@@ -36,10 +35,10 @@ def address() -> str:
     return f"http://[{host()}]:{settings.PORT}/" if ":" in host() else f"http://{host()}:{settings.PORT}/"
 
 
-def gives_200(at: str, port: int, path: str) -> bool:
+def gives_200(at: str, port: int, path: str, **headers: str) -> bool:
     connection = http.client.HTTPConnection(at, port, timeout=2)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -72,26 +71,21 @@ def cluster() -> Service:
 
 def local_cloud() -> Service:
     settings.LOCALCLOUD_DIR.mkdir(parents=True, exist_ok=True)
-    port = local_cloud_port()
     return Service(
         name="cloud",
         command=[
             *(sys.executable, "-m", "pools.localcloud", "--dir", str(settings.LOCALCLOUD_DIR)),
-            *("--port", str(port), "--token", local_token()),
+            *("--port", str(settings.LOCALCLOUD_PORT), "--token", local_token()),  # 0: as last time, or a free one
             *("--deploy-seconds", str(settings.LOCALCLOUD_DEPLOY_SECONDS)),
         ],
-        answers=lambda: gives_200("127.0.0.1", port, "/health"),
+        answers=local_cloud_answers,
         stop_order=1,  # after those who talk to it
     )
 
 
-def local_cloud_port() -> int:
-    """The port it had last time when it is free, so that what knows it by address finds it again."""
-    wanted = settings.LOCALCLOUD_PORT or int(local_endpoint().rpartition(":")[2])
-    for port in (wanted, 0):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as probe:
-            return int(probe.getsockname()[1])
-    return wanted
+def local_cloud_answers() -> bool:
+    host, _, port = local_endpoint().removeprefix("http://").rpartition(":")
+    return gives_200(host, int(port), "/v2/apps?per_page=1", Authorization=f"Bearer {local_token()}")
 
 
 def beats(pid: int) -> bool:

@@ -4,28 +4,26 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Beat',
+            name="Beat",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('host', models.CharField(max_length=255)),
-                ('pid', models.PositiveIntegerField(help_text="The cluster's leader, the process that was started.")),
-                ('at', models.DateTimeField(db_index=True)),
-                ('workers', models.PositiveIntegerField()),
-                ('idle_workers', models.PositiveIntegerField()),
-                ('waiting', models.PositiveIntegerField(help_text='Tasks fetched that no worker has taken.')),
-                ('due', models.PositiveIntegerField(help_text='Tasks in the queue that no cluster has fetched.')),
-                ('stuck', models.TextField(blank=True, help_text='Why the cluster ended itself.')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("host", models.CharField(max_length=255)),
+                ("pid", models.PositiveIntegerField(help_text="The cluster's leader, the process that was started.")),
+                ("at", models.DateTimeField(db_index=True)),
+                ("workers", models.PositiveIntegerField()),
+                ("idle_workers", models.PositiveIntegerField()),
+                ("waiting", models.PositiveIntegerField(help_text="Tasks fetched that no worker has taken.")),
+                ("due", models.PositiveIntegerField(help_text="Tasks in the queue that no cluster has fetched.")),
+                ("stuck", models.TextField(blank=True, help_text="Why the cluster ended itself.")),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('host', 'pid'), name='beat_one_a_cluster')],
+                "constraints": [models.UniqueConstraint(fields=("host", "pid"), name="beat_one_a_cluster")],
             },
         ),
     ]

@@ -25,6 +25,10 @@ def group_is_gone(stack: Stack, pids: list[int]) -> bool:
     return not {process.pid for process in stack.processes()} & set(pids)
 
 
+def sandbox_pids(stack: Stack) -> list[int]:
+    return [process.pid for process in stack.processes() if process.environ().get("LOCALCLOUD_APP")]
+
+
 def until_nothing_runs(stack: Stack) -> None:
     until(lambda: not stack.processes(), "no process of it is left", seconds=30)
 
@@ -37,6 +41,29 @@ def test_one_signal_stops_every_process(make_stack: MakeStack, number: signal.Si
     assert stack.stop(number) == 0
     until_nothing_runs(stack)
     assert stack.log.rstrip().endswith("Stopped.")
+
+
+DEMAND = """
+from django.db import transaction
+from django.utils import timezone
+from pools.claims import note_demand
+from pools.models import Pool
+from pools.nudge import nudge
+with transaction.atomic():
+    note_demand(Pool.objects.get(), "a test", timezone.now())
+    nudge()
+"""
+
+
+def test_sandboxes_end_with_it_and_a_dead_cloud_leaves_none_behind(make_stack: MakeStack):
+    stack = make_stack().start()
+    stack.python(DEMAND)
+    sandboxes = until(lambda: sandbox_pids(stack), "the pool has a sandbox", seconds=60)
+    stack.kill("cloud")
+    until(lambda: all(map(is_gone, sandboxes)), "the sandboxes of a killed cloud end")
+    stack.wait_until_ready()
+    assert stack.stop() == 0
+    until_nothing_runs(stack)
 
 
 def test_started_again_it_carries_on_and_keeps_the_operators_password_to_itself(make_stack: MakeStack):
