@@ -158,6 +158,8 @@ def listen(port: int) -> socket.socket:
     for candidate in (port, 0):
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it; a server that takes over the descriptor does not know that it is TCP.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             listener.bind(("127.0.0.1", candidate))
         except OSError:
