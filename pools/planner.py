@@ -372,7 +372,9 @@ def _plan_creates(
         yield _hold(pool, f"no create until {cooled_at:%H:%M:%S}: cools down after the last launch")
     elif count > 0:
         ready = sum(sandbox.state == State.READY for sandbox in supply)
-        reason = f"create 1 for pool {pool.name}: {ready} ready + {len(supply) - ready} creating < target {wanted}, "
+        outdated = f" ({len(supply) - fresh} outdated)" if fresh < len(supply) else ""
+        counts = f"{ready} ready + {len(supply) - ready} creating{outdated}"
+        reason = f"create 1 for pool {pool.name}: {counts} < target {wanted}, "
         reason += _demand(pool, waiting, now) + (f"; {breaker.explanation}" if breaker.is_probing else "")
         for _ in range(count):
             yield Decision(Kind.CREATE, reason, pool.id, name=pool.name)
