@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -95,12 +95,19 @@ def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
     leaving = {decision.target for decision in plans if decision.kind in (Kind.FAIL, Kind.RETIRE, Kind.EXPIRE)}
     staying = [sandbox for sandbox in facts.sandboxes if sandbox.id not in leaving]
     places = facts.max_total - len(facts.sandboxes) - facts.demand.places
-    for pool in facts.pools:
+    for pool in (_with_failures(pool, facts, plans, now) for pool in facts.pools):
         mine = [sandbox for sandbox in staying if sandbox.pool_id == pool.id and sandbox.origin == Origin.POOL]
         changes = list(plan_pool(pool, mine, facts, max(0, places), now))
         places -= sum(change.kind == Kind.CREATE for change in changes)
         plans += changes
     return guard(plans, facts)
+
+
+def _with_failures(pool: PoolFacts, facts: FleetFacts, plans: Sequence[Decision], now: datetime) -> PoolFacts:
+    """The pool with this turn's failures counted, so that none is answered by a create in the same turn."""
+    mine = {sandbox.id for sandbox in facts.sandboxes if sandbox.pool_id == pool.id and sandbox.origin == Origin.POOL}
+    failing = [plan.failure_kind for plan in plans if plan.kind == Kind.FAIL and plan.target in mine]
+    return replace(pool, failures=(*pool.failures, *((now, kind) for kind in failing if kind)))
 
 
 # One sandbox, from its create to its absence.

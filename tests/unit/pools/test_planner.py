@@ -185,6 +185,14 @@ def test_a_failed_deployment_is_deleted_and_classified(failure, kind):
     assert only(facts, Kind.FAIL).failure_kind == kind
 
 
+def test_a_failure_is_not_answered_by_a_create_in_the_same_turn():
+    """It was: the breaker let one create too many through at each failure."""
+    creating = make_sandbox(State.CREATING)
+    facts = make_fleet(creating, pools=(wanted_pool(),))
+    facts = replace(facts, apps=(app_of(creating, phase=Phase.ERROR, failure="image"),))
+    assert kinds(facts) == [Kind.FAIL, Kind.HOLD]
+
+
 def test_a_stuck_deployment_is_given_up_at_the_create_timeout():
     stuck = make_sandbox(State.CREATING, requested_at=NOW - seconds(601))
     facts = replace(make_fleet(stuck, pools=(make_pool(),)), apps=(app_of(stuck, phase=Phase.BUILDING, url=None),))
