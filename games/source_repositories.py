@@ -1,0 +1,134 @@
+"""A real git repository for each game of the catalog, so that a sandbox can clone its source.
+
+The same files always give the same commit: author, date and message are fixed, and there is no history.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from games.manifest import Manifest, source_files
+
+BRANCH = "main"
+GIT_SECONDS = 60
+_IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in {
+        "NAME": "Game catalog",
+        "EMAIL": "catalog@localhost",
+        "DATE": "2025-01-01T00:00:00+00:00",
+    }.items()
+}
+
+
+class SourceRepositoryError(RuntimeError):
+    """A game's repository could not be made; the message says why, for an operator."""
+
+
+def publish(manifest: Manifest, repositories: Path) -> str:
+    """The URL to clone the game from; its repository lies below `repositories` and holds the folder as it is now.
+
+    Any number of processes may call this at once, and clones may be under way: git moves the branch in one step.
+    """
+    repository = repositories.absolute() / f"{manifest.slug}.git"
+    try:
+        repositories.mkdir(parents=True, exist_ok=True)
+        if _is_repository(repository):
+            _commit(manifest, repository)
+        else:
+            _create(manifest, repository)
+    except OSError as error:
+        raise SourceRepositoryError(f"The repository of {manifest.slug} can't be written: {error}.") from error
+    return repository.as_uri()
+
+
+def commit_of(manifest: Manifest, repositories: Path) -> str:
+    """The id of the commit that a clone gives; empty when the game has not been published."""
+    repository = repositories.absolute() / f"{manifest.slug}.git"
+    return _head(repository) if _is_repository(repository) else ""
+
+
+def _create(manifest: Manifest, repository: Path) -> None:
+    """Build it aside, whole, and rename it; whoever comes second finds it there and commits to it instead."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{repository.name}-", dir=repository.parent))
+    try:
+        aside.chmod(0o755)
+        _git(None, "init", "--quiet", "--bare", f"--initial-branch={BRANCH}", "--template=", str(aside))
+        _commit(manifest, aside)
+        if repository.exists() and not _is_repository(repository):
+            # What a crash or a full disk left behind; a repository that works is never moved away.
+            repository.rename(aside / "broken")
+        with contextlib.suppress(OSError):
+            aside.rename(repository)
+            return
+        if not _is_repository(repository):
+            raise SourceRepositoryError(f"{repository} is in the way of the repository of {manifest.slug}.")
+        _commit(manifest, repository)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _commit(manifest: Manifest, repository: Path) -> None:
+    """Let the branch point to a commit of the game's files."""
+    with tempfile.TemporaryDirectory(prefix="game-index-") as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        names = "\0".join(path.as_posix() for path in source_files(manifest.folder))
+        add = ("--work-tree", str(manifest.folder), "update-index", "--add", "-z", "--stdin")
+        _git(repository, *add, given=names, environment=index, folder=manifest.folder)
+        tree = _git(repository, "write-tree", environment=index)
+    commit = _git(repository, "commit-tree", tree, "-m", manifest.title, environment=_IDENTITY)
+    if _head(repository) != commit:
+        _git(repository, "update-ref", f"refs/heads/{BRANCH}", commit)
+
+
+def _is_repository(repository: Path) -> bool:
+    return repository.is_dir() and _head(repository) != ""
+
+
+def _head(repository: Path) -> str:
+    """The branch's commit, if its files are there, too."""
+    try:
+        _git(repository, "rev-parse", "--verify", "--quiet", f"{BRANCH}^{{tree}}")
+        return _git(repository, "rev-parse", "--verify", "--quiet", BRANCH)
+    except SourceRepositoryError:
+        return ""
+
+
+def _git(
+    repository: Path | None,
+    *arguments: str,
+    given: str = "",
+    environment: dict[str, str] | None = None,
+    folder: Path | None = None,
+) -> str:
+    """What git printed. Nobody's own configuration reaches it: no signing, no hooks, no line endings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    isolated = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
+    where = ["--git-dir", str(repository)] if repository else []
+    settings = ["-c", "core.autocrlf=false", "-c", "core.fileMode=true", "-c", "safe.directory=*"]
+    try:
+        answer = subprocess.run(
+            ["git", *where, *settings, *arguments],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+            check=False,
+            cwd=folder,
+            env=inherited | isolated | (environment or {}),
+        )
+    except FileNotFoundError:
+        raise SourceRepositoryError(
+            "git is not installed, so games can't be deployed from source. On Debian and Ubuntu: apt-get install git"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise SourceRepositoryError(f"git {arguments[0]} did not end within {GIT_SECONDS} seconds.") from None
+    if answer.returncode != 0:
+        raise SourceRepositoryError(f"git {' '.join(arguments[:3])} failed: {answer.stderr.strip()}")
+    return answer.stdout.strip()
