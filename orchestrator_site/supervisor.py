@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -63,15 +62,18 @@ class Service:
 class Terminal:
     """Whole lines from several sources, each with its prefix."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, when_gone: Callable[[], None]) -> None:
         self.width = width
+        self.when_gone = when_gone
         self.lock = threading.Lock()
         self.is_coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def say(self, line: str) -> None:
-        # A terminal that is gone ends the supervisor by its own signal; until then services must not block on it.
-        with self.lock, suppress(OSError, ValueError):
-            print(line, flush=True)  # noqa: T201  the one place that owns the terminal
+        with self.lock:
+            try:
+                print(line, flush=True)  # noqa: T201  the one place that owns the terminal
+            except (OSError, ValueError):
+                self.when_gone()  # and go on reading, so that no service blocks on its output
 
     def relay(self, name: str, colour: str, output: IO[bytes]) -> None:
         prefix = f"{name:<{self.width}} |"
@@ -85,8 +87,8 @@ class Supervisor:
     def __init__(self, services: Sequence[Service], register: sessions.Register) -> None:
         self.services = services
         self.register = register
-        self.terminal = Terminal(max(len(service.name) for service in services))
         self.stopping = threading.Event()
+        self.terminal = Terminal(max(len(service.name) for service in services), when_gone=self.stopping.set)
 
     def stop_on_signals(self) -> None:
         """One signal stops everything politely, a second one kills."""

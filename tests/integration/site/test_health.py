@@ -12,6 +12,8 @@ from orchestrator_site.models import Beat
 from tests.fixtures.stack import MakeStack
 from tests.fixtures.waiting import until
 
+pytestmark = pytest.mark.timeout(300)
+
 
 def test_ready_names_each_part_that_dies_and_forgets_when_it_is_back(make_stack: MakeStack):
     stack = make_stack().start()

@@ -9,6 +9,8 @@ import pytest
 from tests.fixtures.stack import MakeStack, Stack
 from tests.fixtures.waiting import until
 
+pytestmark = pytest.mark.timeout(300)  # whole products start and stop in here
+
 # A cloud that refuses: for what has nothing to do with one.
 NO_CLOUD = {
     "DIGITALOCEAN_TOKEN": "unused",
@@ -194,3 +196,13 @@ def test_everything_that_the_clock_starts_is_scheduled_once(make_stack: MakeStac
         "from django_q.models import Schedule; print(sorted(Schedule.objects.values_list('name', flat=True)))"
     )
     assert names == "['prune', 'reconcile']"
+
+
+def test_it_runs_on_postgresql_too(make_stack: MakeStack, postgres_url: str):
+    stack = make_stack(DATABASE_URL=postgres_url).start()
+    stack.wait_until_ready()
+    stack.kill("cluster")
+    stack.wait_until_ready()
+    assert stack.stop() == 0
+    until_nothing_runs(stack)
+    assert not (stack.var / "orchestrator.sqlite3").exists()

@@ -1,0 +1,44 @@
+"""What is scheduled, and what is pruned."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import override_settings
+from django.utils import timezone
+from django_q.models import Failure, Schedule
+
+from orchestrator_site import schedules
+from orchestrator_site.models import Beat
+from orchestrator_site.tasks import prune
+from pools.journal import record
+from pools.models import FleetEvent
+
+pytestmark = pytest.mark.django_db
+
+
+def test_migrating_schedules_a_turn_every_minute():
+    """A deployment that never runs `up` has the schedule too."""
+    reconcile = Schedule.objects.get(name="reconcile")
+    assert (reconcile.func, reconcile.minutes, reconcile.repeats) == ("pools.tasks.reconcile", 1, -1)
+
+
+def test_a_schedule_is_corrected_and_keeps_its_time():
+    later = timezone.now() + timedelta(seconds=40)
+    Schedule.objects.filter(name="reconcile").update(func="pools.tasks.renamed_since", next_run=later)
+    schedules.ensure()
+    assert Schedule.objects.filter(name="reconcile", func="pools.tasks.reconcile", next_run=later).count() == 1
+
+
+@override_settings(EVENTS_KEPT_DAYS=7)
+def test_pruning_removes_what_is_too_old_and_nothing_else():
+    now = timezone.now()
+    for days in (1, 8):
+        record("test", f"{days} days old", now=now - timedelta(days=days))
+        Failure.objects.create(
+            id=f"{days}", name=f"{days}", func="f", success=False, started=now, stopped=now - timedelta(days=days)
+        )
+        Beat.record(f"{days}", 1, at=now - timedelta(days=days - 0.5), workers=4, idle_workers=4, waiting=0, due=0)
+    prune()
+    assert [event.message for event in FleetEvent.objects.all()] == ["1 days old"]
+    assert [failure.name for failure in Failure.objects.all()] == ["1"]
+    assert [beat.host for beat in Beat.objects.all()] == ["1"]
