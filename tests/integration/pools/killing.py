@@ -1,0 +1,202 @@
+"""Kills a worker between any two steps, restarts it, and says what is left: `python -m … <cloud url> <token>`.
+
+A step is a commit, a write outside of a transaction, or a request to the cloud, before and after it took effect. Every
+life is a process of its own, ended by SIGKILL from inside at its Nth step: the first time that each place in the
+code takes a step, or with `--all` every time. Prints one JSON object a life.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.apps import apps as installed  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.db import connection, connections, transaction  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+from pools import claims  # noqa: E402
+from pools.cloud.app_platform import DigitalOcean  # noqa: E402
+from pools.localcloud.faults import LocalCloudControl  # noqa: E402
+from pools.models import Fleet, Pool, Sandbox, State  # noqa: E402
+from pools.reconciler import turn  # noqa: E402
+
+WRITES = ("INSERT", "UPDATE", "DELETE")
+ahead = timedelta()
+real_now = timezone.now
+timezone.now = lambda: real_now() + ahead
+
+
+def place() -> str:
+    """Where in the project's code this step is taken."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if "/pools/" in path and "/tests/" not in path:
+            return f"{os.path.basename(path)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "the test"
+
+
+class Steps:
+    """Counts the steps of this process and kills it at one of them (0: at none)."""
+
+    def __init__(self, kill_at: int) -> None:
+        self.kill_at = kill_at
+        self.places: list[str] = []
+
+    def step(self, when: str) -> None:
+        self.places.append(f"{when} {place()}")
+        if len(self.places) == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def install(self) -> None:
+        leave = transaction.Atomic.__exit__
+
+        def leave_and_count(atomic: Any, *error: Any) -> None:
+            outermost = len(connection.atomic_blocks) == 1
+            if outermost:
+                self.step("before")
+            leave(atomic, *error)
+            if outermost:
+                self.step("after")
+
+        def write_and_count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            result = execute(sql, params, many, context)
+            if not connection.in_atomic_block and sql.lstrip().startswith(WRITES):
+                self.step("after")
+            return result
+
+        transaction.Atomic.__exit__ = leave_and_count
+        connection.execute_wrappers.append(write_and_count)
+        for name in ("apps", "get", "create", "delete"):
+            setattr(DigitalOcean, name, self.counted(getattr(DigitalOcean, name)))
+
+    def counted(self, ask: Callable[..., Any]) -> Callable[..., Any]:
+        def asked(*arguments: Any) -> Any:
+            self.step("before")
+            answer = ask(*arguments)
+            self.step("after")
+            return answer
+
+        return asked
+
+
+def pass_time(seconds: float) -> None:
+    global ahead
+    ahead += timedelta(seconds=seconds)
+
+
+def settle(most_turns: int = 80) -> None:
+    for _ in range(most_turns):
+        if turn().due_in_seconds is None:
+            return
+        pass_time(2)
+
+
+def a_worker_s_life() -> None:
+    """Demand warms the pool, a sandbox is acquired and replaced, its lifetime ends, the pool goes idle."""
+    pool = Pool.objects.get()
+    for _ in range(2):
+        now = timezone.now()
+        with transaction.atomic():
+            claims.note_demand(pool, "run 3fa9", now)
+            claims.claim(pool, by="run 3fa9", expires_at=now + timedelta(minutes=1), now=now)
+        settle()
+    pass_time(61)
+    settle()
+
+
+def after_the_restart() -> None:
+    settle()
+    pass_time(200)  # what listings, grace and lifetimes may take
+    settle()
+
+
+def live(life: Callable[[], None], kill_at: int) -> tuple[bool, list[str]]:
+    """Run one life in a process of its own: whether it was killed, and which steps it took when not."""
+    connections.close_all()
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        steps = Steps(kill_at)
+        steps.install()
+        status = 0
+        try:
+            life()
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        with os.fdopen(writing, "w") as pipe:
+            json.dump(steps.places, pipe)
+        os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        places = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        return True, []
+    if status:
+        sys.exit("the life ended with an error")
+    return False, list(json.loads(places))
+
+
+def interesting(places: list[str]) -> list[int]:
+    """The numbers of the steps to kill at."""
+    numbered = list(enumerate(places, start=1))
+    if "--all" in sys.argv:
+        return [number for number, _ in numbered]
+    first = {place: number for number, place in reversed(numbered)}
+    return sorted(first.values())
+
+
+def begin() -> None:
+    """An empty account, an empty database, one pool."""
+    control.reset()
+    for model in reversed(list(installed.get_models())):
+        if model._meta.app_label in ("pools", "runs", "django_q"):
+            model._default_manager.all().delete()
+    Fleet.get()
+    Pool.objects.create(
+        name="python", runtime="python", image="bikramkgupta/sandbox-python-service:latest", region="syd",
+        size="apps-s-1vcpu-1gb", stage="none", max_warm_age_seconds=100_000, idle_timeout_seconds=100_000,
+    )  # fmt: skip
+
+
+def report(kill_at: int) -> dict[str, Any]:
+    state = control.state()
+    rows = {row.name: row.state for row in Sandbox.objects.existing()}
+    return {
+        "kill_at": kill_at,
+        "apps": sorted(app["name"] for app in state["apps"]),
+        "rows": rows,
+        "creates": state["creates"],
+        "most_apps": state["most_apps"],
+        "acquired": Sandbox.objects.filter(acquired_at__isnull=False).count(),
+        "expired_ready": Sandbox.objects.filter(state=State.READY, expires_at__isnull=False).count(),
+    }
+
+
+if __name__ == "__main__":
+    url, token = sys.argv[1:3]
+    control = LocalCloudControl(url)
+    settings.DIGITALOCEAN_TOKEN, settings.DIGITALOCEAN_API_URL, settings.CLOUD_IS_EMBEDDED = token, url, False
+    settings.CLOUD_REQUESTS_PER_MINUTE = 5000
+    begin()
+    _, places = live(a_worker_s_life, 0)
+    print(json.dumps({"steps": len(places), "killed_at": len(interesting(places))}), flush=True)
+    for kill_at in interesting(places):
+        begin()
+        was_killed, _ = live(a_worker_s_life, kill_at)
+        live(after_the_restart, 0)
+        print(json.dumps(report(kill_at) | {"was_killed": was_killed}), flush=True)
