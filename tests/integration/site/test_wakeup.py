@@ -68,7 +68,8 @@ def test_every_mailbox_is_woken_and_a_dead_ones_socket_is_cleared_away():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_long_var_folder_still_gets_wake_ups(tmp_path):
+def test_a_long_var_folder_still_gets_wake_ups(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", os.environ["ORCHESTRATOR_TEST_ROOT"])
     with override_settings(VAR_DIR=tmp_path / ("deep" * 30)):
         mailbox = wakeup.open_mailbox("long")
         assert isinstance(mailbox, wakeup.SocketMailbox)

@@ -26,7 +26,7 @@ def test_make_help_names_every_target():
 
 def test_no_file_names_a_package_registry():
     tracked = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
-    hosts = re.compile("|".join([r"pypi\." + "org", "pythonhosted", r"registry\.npm" + "js"]))
+    hosts = re.compile("|".join([r"pypi\." + "org", "python" + "hosted", r"registry\.npm" + "js"]))
     named = []
     for name in tracked.stdout.split():
         file = CHECKOUT / name
