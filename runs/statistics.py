@@ -1,0 +1,208 @@
+"""What /stats/ tells: launch times by kind, how often the pool served, its timeline, and what idle sandboxes cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db.models import Q
+
+from pools.models import Pool, Sandbox, SandboxQuerySet
+from pools.prices import usd_per_second
+from pools.timeline import Life, Steps, Timeline, target, timeline
+from runs.models import DeployedFrom, LaunchMode, Run, ServedBy
+
+LAUNCHES_LOOKED_AT = 2000
+AT_ONCE_MS = 1500  # a sandbox that was ready was handed over within this
+KINDS = {
+    "staged": "Warm, game already started",
+    "warm": "Warm, game put in on launch",
+    "fallback": "Cold, for want of a warm one",
+    "cold": "Cold, as asked",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Launch times of one kind, in milliseconds, sorted."""
+
+    key: str
+    title: str
+    took_ms: Sequence[int]
+
+    @property
+    def count(self) -> int:
+        return len(self.took_ms)
+
+    def quantile_ms(self, share: float) -> int:
+        """The smallest time that at least this share of the launches kept within (nearest rank)."""
+        rank = max(1, -(-len(self.took_ms) * round(share * 1000) // 1000))
+        return self.took_ms[min(rank, len(self.took_ms)) - 1]
+
+    @property
+    def p50_ms(self) -> int:
+        return self.quantile_ms(0.5)
+
+    @property
+    def p90_ms(self) -> int:
+        return self.quantile_ms(0.9)
+
+    @property
+    def p99_ms(self) -> int:
+        return self.quantile_ms(0.99)
+
+    @property
+    def fastest_ms(self) -> int:
+        return self.took_ms[0]
+
+    @property
+    def slowest_ms(self) -> int:
+        return self.took_ms[-1]
+
+
+def launch_times(since: datetime) -> list[Distribution]:
+    """One distribution for each kind of which there was any, the newest launches first to count."""
+    took: dict[str, list[int]] = {key: [] for key in KINDS}
+    done = Run.objects.filter(created_at__gte=since, total_ms__isnull=False, ready_at__isnull=False)
+    newest = done.order_by("-created_at").values_list("served_by", "deployed_from", "total_ms")
+    for served_by, deployed_from, total_ms in newest[:LAUNCHES_LOOKED_AT]:
+        if total_ms is not None:
+            took[_kind(served_by, deployed_from)].append(total_ms)
+    return [Distribution(key, KINDS[key], sorted(values)) for key, values in took.items() if values]
+
+
+def _kind(served_by: str, deployed_from: str) -> str:
+    if served_by == ServedBy.POOL:
+        return "staged" if deployed_from == DeployedFrom.STAGED else "warm"
+    return "fallback" if served_by == ServedBy.COLD_FALLBACK else "cold"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    key: str
+    title: str
+    count: int
+    offset: float  # in percent, as `share`
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class HitRate:
+    """How the launches that asked for a warm sandbox were served."""
+
+    at_once: int
+    waited: int
+    fell_back: int
+
+    @property
+    def total(self) -> int:
+        return self.at_once + self.waited + self.fell_back
+
+    @property
+    def percent(self) -> int | None:
+        return round(100 * self.at_once / self.total) if self.total else None
+
+    @property
+    def shares(self) -> list[Share]:
+        """The three ways as parts of a whole that is not empty."""
+        ways = [
+            ("at_once", "At once, by a warm one", self.at_once),
+            ("waited", "After a wait for one on its way", self.waited),
+            ("fell_back", "By a cold start instead", self.fell_back),
+        ]
+        shares, passed = [], 0
+        for key, title, count in ways:
+            share = round(100 * count / self.total, 1)
+            shares.append(Share(key, title, count, round(100 * passed / self.total, 1), share))
+            passed += count
+        return shares
+
+
+def hit_rate(since: datetime) -> HitRate:
+    asked = Run.objects.filter(created_at__gte=since, mode=LaunchMode.WARM)
+    from_pool = asked.filter(served_by=ServedBy.POOL)
+    at_once = from_pool.filter(acquire_ms__lte=AT_ONCE_MS).count()
+    return HitRate(
+        at_once=at_once,
+        waited=from_pool.count() - at_once,
+        fell_back=asked.filter(served_by=ServedBy.COLD_FALLBACK).count(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PoolHistory:
+    pool: Pool
+    line: Timeline
+    target: Steps
+    made_at: Sequence[datetime]  # when each of those was asked for that was made in this time
+
+    @property
+    def peak(self) -> int:
+        return max(1, self.line.peak, self.target.peak)
+
+
+def pool_histories(since: datetime, until: datetime) -> list[PoolHistory]:
+    """Each pool's sandboxes over time."""
+    histories = []
+    for pool in Pool.objects.all():
+        rows = _alive_within(Sandbox.objects.filter(pool=pool), since).order_by("requested_at")
+        lives = [
+            Life(s.requested_at, s.ready_at, s.acquired_at, s.delete_requested_at)
+            for s in rows.only("requested_at", "ready_at", "acquired_at", "delete_requested_at")
+        ]
+        earliest = since - timedelta(seconds=pool.idle_timeout_seconds)
+        launches = Run.objects.filter(
+            mode=LaunchMode.WARM, game__runtime=pool.runtime, created_at__gte=earliest, created_at__lte=until
+        )
+        wanted = target(
+            list(launches.values_list("created_at", flat=True)),
+            target_ready=pool.target_ready,
+            min_ready=pool.min_ready,
+            idle_timeout_seconds=pool.idle_timeout_seconds,
+            since=since,
+            until=until,
+        )
+        made_at = [life.requested_at for life in lives if life.requested_at >= since]
+        histories.append(PoolHistory(pool, timeline(lives, since, until), wanted, made_at))
+    return histories
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    idle_seconds: float
+    idle_usd: Decimal
+    used_seconds: float
+    used_usd: Decimal
+    launches: int
+
+    @property
+    def idle_usd_a_launch(self) -> Decimal | None:
+        return self.idle_usd / self.launches if self.launches else None
+
+
+def idle_cost(since: datetime, until: datetime) -> Cost:
+    """What warm sandboxes cost while they waited, and while somebody played, at App Platform's prices."""
+    idle_seconds = used_seconds = 0.0
+    idle_usd = used_usd = Decimal(0)
+    for sandbox in _alive_within(Sandbox.objects.filter(ready_at__isnull=False), since).iterator():
+        price = usd_per_second(sandbox.size)
+        end = sandbox.delete_requested_at
+        idle = _overlap_seconds(sandbox.ready_at, sandbox.acquired_at or end, since, until)
+        used = _overlap_seconds(sandbox.acquired_at, end, since, until)
+        idle_seconds, used_seconds = idle_seconds + idle, used_seconds + used
+        idle_usd, used_usd = idle_usd + price * Decimal(idle), used_usd + price * Decimal(used)
+    launches = Run.objects.filter(created_at__gte=since, served_by=ServedBy.POOL).count()
+    return Cost(idle_seconds, idle_usd, used_seconds, used_usd, launches)
+
+
+def _alive_within(sandboxes: SandboxQuerySet, since: datetime) -> SandboxQuerySet:
+    return sandboxes.filter(Q(delete_requested_at__isnull=True) | Q(delete_requested_at__gt=since))
+
+
+def _overlap_seconds(start: datetime | None, end: datetime | None, since: datetime, until: datetime) -> float:
+    """How much of [start, end) lies in [since, until); an open end is `until`."""
+    if start is None:
+        return 0.0
+    return max(0.0, (min(end or until, until) - max(start, since)).total_seconds())

@@ -1,0 +1,207 @@
+"""How soon a game would start if somebody launched it now: one answer, from what the fleet really has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+
+from django.conf import settings
+from django.db.models import F
+
+from games.models import Game
+from pools.models import ON_THE_WAY, Fleet, Mode, OnEmpty, Pool, Sandbox, State
+from runs.models import DeployedFrom, Run, RunState, ServedBy
+
+REMEMBERED = 50  # past launches that estimates look back on
+AT_ONCE_SECONDS = 1.5
+LEAST_LEFT_SECONDS = 1.0  # what is late already will not be there in no time
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What one launch of one game would meet."""
+
+    closed: str = ""  # why nothing can be launched at all
+    has_pool: bool = False
+    cold_when_empty: bool = True
+    ready: int = 0
+    is_staged: bool = False  # one of the ready ones has the game started
+    arriving_in_seconds: tuple[float, ...] = ()  # warm sandboxes on their way, the nearest first
+    waiting: int = 0  # launches that wait for one of them
+    places: int = 0  # sandboxes that may still be created
+    idle: int = 0  # idle ones, of any runtime, that would make room
+    waiting_for_places: int = 0
+    deploy_seconds: float = 2.0
+    cold_seconds: float = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """`kind` is ready, soon, queued, cold or closed; `text` says it to people; `seconds` is None when nobody knows."""
+
+    kind: str
+    text: str
+    seconds: float | None = None
+
+
+def speed(outlook: Outlook) -> Speed:
+    """How soon the game would run, and by what way."""
+    if outlook.closed:
+        return Speed("closed", outlook.closed)
+    if outlook.ready > outlook.waiting:
+        deploy = 0.0 if outlook.is_staged else outlook.deploy_seconds
+        if deploy < AT_ONCE_SECONDS:
+            return Speed("ready", "ready now", deploy)
+        return Speed("soon", about(deploy), deploy)
+    if len(outlook.arriving_in_seconds) + outlook.ready > outlook.waiting:
+        seconds = outlook.arriving_in_seconds[outlook.waiting - outlook.ready] + outlook.deploy_seconds
+        if outlook.waiting:
+            return Speed("queued", f"{outlook.waiting} ahead of you", seconds)
+        return Speed("soon", about(seconds), seconds)
+    if outlook.has_pool and not outlook.cold_when_empty:
+        return Speed("closed", "none is free right now")
+    if outlook.places + outlook.idle > outlook.waiting_for_places:
+        return Speed("cold", about(outlook.cold_seconds), outlook.cold_seconds)
+    if outlook.waiting_for_places:
+        return Speed("queued", f"{outlook.waiting_for_places} ahead of you")
+    return Speed("closed", "all sandboxes are taken")
+
+
+def about(seconds: float) -> str:
+    """A time as people say it: nobody believes "about 37 s"."""
+    if seconds < 9.5:
+        return f"about {max(1, round(seconds))} s"
+    if seconds < 57.5:
+        return f"about {max(10, 5 * round(seconds / 5))} s"
+    return f"about {max(1, round(seconds / 60))} min"
+
+
+def speeds(games: Iterable[Game], launches_left: int, now: datetime) -> dict[str, Speed]:
+    """The speed of each game by its slug, in a handful of queries however many games there are."""
+    fleet = Fleet.get()
+    closed = ""
+    if fleet.maintenance:
+        closed = "closed for maintenance"
+    elif launches_left <= 0:
+        closed = "no launches left this hour"
+    pools = {pool.runtime: pool for pool in Pool.objects.all()}
+    sandboxes = list(Sandbox.objects.existing())
+    waiting = Counter[str]()
+    waiting_for_places = 0
+    for served_by, runtime in Run.objects.filter(state=RunState.ACQUIRING, sandbox__isnull=True).values_list(
+        "served_by", "game__runtime"
+    ):
+        if served_by == ServedBy.POOL:
+            waiting[runtime] += 1
+        else:
+            waiting_for_places += 1
+    idle = sum(sandbox.state == State.READY for sandbox in sandboxes)
+    past = past_launches()
+    warm_up = {runtime: warm_up_seconds(pool) for runtime, pool in pools.items()}
+    result = {}
+    for game in games:
+        pool = pools.get(game.runtime)
+        mine = [sandbox for sandbox in sandboxes if pool is not None and sandbox.pool_id == pool.id]
+        ready = [sandbox for sandbox in mine if sandbox.state == State.READY]
+        result[game.slug] = speed(
+            Outlook(
+                closed=closed,
+                has_pool=pool is not None and pool.mode == Mode.ACTIVE,
+                cold_when_empty=pool is None or pool.on_empty == OnEmpty.COLD,
+                ready=len(ready),
+                is_staged=any(is_started(sandbox, game.slug) for sandbox in ready),
+                arriving_in_seconds=arrivals(mine, warm_up.get(game.runtime, 0), now),
+                waiting=waiting[game.runtime],
+                places=max(0, settings.MAX_TOTAL_SANDBOXES - len(sandboxes)),
+                idle=idle,
+                waiting_for_places=waiting_for_places,
+                deploy_seconds=past.typical_seconds(game.slug, "deploy", 2.0),
+                cold_seconds=past.typical_seconds(game.slug, "cold", usual_create_seconds() + 3),
+            )
+        )
+    return result
+
+
+def is_started(sandbox: Sandbox, slug: str) -> bool:
+    staged = sandbox.staged.get(slug)
+    return isinstance(staged, dict) and bool(staged.get("started"))
+
+
+def arrivals(sandboxes: Iterable[Sandbox], warm_up: float, now: datetime) -> tuple[float, ...]:
+    """When those on their way should be ready, in seconds from now, the nearest first."""
+    ages = [(now - s.requested_at).total_seconds() for s in sandboxes if s.state in ON_THE_WAY]
+    return tuple(sorted(max(LEAST_LEFT_SECONDS, warm_up - age) for age in ages))
+
+
+def usual_create_seconds() -> float:
+    """How long a create takes where no experience tells yet."""
+    return settings.LOCALCLOUD_DEPLOY_SECONDS + 2 if settings.CLOUD_IS_EMBEDDED else 45.0
+
+
+def warm_up_seconds(pool: Pool) -> float:
+    """How long this pool's sandboxes took lately from the request until they were ready."""
+    done = Sandbox.objects.filter(pool=pool, ready_at__isnull=False).order_by("-requested_at")
+    took = [
+        (ready - requested).total_seconds()
+        for ready, requested in done.values_list("ready_at", "requested_at")[:REMEMBERED]
+        if ready is not None
+    ]
+    return median(took) if took else usual_create_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class PastLaunches:
+    """What launches took lately, in milliseconds, by game and way ("cold", or "deploy" for what a warm one deploys)."""
+
+    took_ms: dict[tuple[str, str], Sequence[int]]
+
+    def typical_seconds(self, slug: str, way: str, otherwise: float) -> float:
+        """The median of this game's, else of all games', else `otherwise`."""
+        mine = self.took_ms.get((slug, way)) or [
+            ms for (_, other_way), all_ms in self.took_ms.items() if other_way == way for ms in all_ms
+        ]
+        return median(mine) / 1000 if mine else otherwise
+
+
+def past_launches() -> PastLaunches:
+    took: dict[tuple[str, str], list[int]] = {}
+    done = Run.objects.filter(ready_at__isnull=False, total_ms__isnull=False).order_by("-created_at")
+    for slug, served_by, deployed_from, total_ms, acquire_ms in done.annotate(slug=F("game__slug")).values_list(
+        "slug", "served_by", "deployed_from", "total_ms", "acquire_ms"
+    )[: 4 * REMEMBERED]:
+        if total_ms is None:
+            continue
+        if served_by != ServedBy.POOL:
+            took.setdefault((slug, "cold"), []).append(total_ms)
+        elif deployed_from != DeployedFrom.STAGED:
+            took.setdefault((slug, "deploy"), []).append(max(0, total_ms - (acquire_ms or 0)))
+    return PastLaunches({key: values[:REMEMBERED] for key, values in took.items()})
+
+
+def usual_seconds(run: Run) -> float:
+    """How long a launch like this one takes in all, from experience."""
+    past = past_launches()
+    if run.served_by != ServedBy.POOL:
+        return past.typical_seconds(run.game.slug, "cold", usual_create_seconds() + 3)
+    pool = Pool.objects.filter(runtime=run.game.runtime).first()
+    return past.typical_seconds(run.game.slug, "deploy", 2.0) + (warm_up_seconds(pool) if pool else 0.0)
+
+
+def ahead_of(run: Run) -> int:
+    """How many launches wait for the same and came before."""
+    if run.state != RunState.ACQUIRING or run.sandbox_id is not None:
+        return 0
+    waiting = Run.objects.filter(state=RunState.ACQUIRING, sandbox__isnull=True, created_at__lt=run.created_at)
+    if run.served_by == ServedBy.POOL:
+        return waiting.filter(served_by=ServedBy.POOL, game__runtime=run.game.runtime).count()
+    return waiting.exclude(served_by=ServedBy.POOL).count()
+
+
+def retry_text(seconds: int) -> str:
+    """When to try again, for people."""
+    if seconds < 90:
+        return f"in {max(1, seconds)} seconds"
+    return f"in {timedelta(seconds=seconds) // timedelta(minutes=1) + 1} minutes"
