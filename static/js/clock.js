@@ -1,0 +1,44 @@
+// Counts down to the end of a game, and up while one waits for its start.
+
+const SOON_SECONDS = 60;
+
+/** Ticks every second. onSoon() once in the last minute of each end, onZero() when it is reached. */
+export function runClock({ onSoon, onZero }) {
+  const seen = new WeakMap();
+
+  function tick() {
+    for (const element of document.querySelectorAll("[data-countdown], [data-elapsed]")) {
+      // The server's count of seconds, not its time: the visitor's clock may be wrong.
+      if (!seen.has(element)) seen.set(element, { since: Date.now(), isSoon: false, isZero: false });
+      const state = seen.get(element);
+      const passed = Math.floor((Date.now() - state.since) / 1000);
+      if ("elapsed" in element.dataset) {
+        element.textContent = spoken(Number(element.dataset.elapsed) + passed);
+        continue;
+      }
+      const left = Math.max(0, Number(element.dataset.countdown) - passed);
+      element.textContent = spoken(left);
+      if (left <= SOON_SECONDS && !state.isSoon) {
+        state.isSoon = true;
+        element.closest(".clock").dataset.soon = "yes";
+        onSoon(left);
+      }
+      if (left === 0 && !state.isZero) {
+        state.isZero = true;
+        onZero();
+      }
+    }
+  }
+
+  tick();
+  setInterval(tick, 1000);
+  return tick;
+}
+
+/** Seconds as people read them, as the server writes them. */
+export function spoken(seconds) {
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return seconds % 60 ? `${minutes} min ${seconds % 60} s` : `${minutes} min`;
+  return minutes % 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${minutes / 60} h`;
+}

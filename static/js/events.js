@@ -1,0 +1,133 @@
+// Reads a log from its cursor on: by WebSocket, else by server-sent events, else by polling.
+// Whatever breaks, it goes on after the last event it saw, so nothing is missed and nothing comes twice.
+
+const WAYS = [
+  { name: "WebSocket", open: bySocket },
+  { name: "event stream", open: byStream },
+  { name: "polling", open: byPolling },
+];
+const SILENCE_MS = 40_000; // the server says something every 15 s at the least
+const OPEN_MS = 6_000;
+const GOOD_MS = 10_000;
+const FIRST_DELAY_MS = 300;
+const LONGEST_DELAY_MS = 15_000;
+const POLL_SECONDS = 25;
+const POLLING_MS = 60_000; // then the better ways are tried again
+const KINDS = ["message", "log", "status", "progress", "ready", "end", "heartbeat"];
+const UNKNOWN_CODE = 4404;
+
+/**
+ * urls: { socket, stream, poll }; after: the last number already shown; onEvent(event); onState(name, isLive).
+ * Ends by itself after an `end` event. Returns a function that ends it earlier.
+ */
+export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
+  let cursor = after;
+  let way = 0;
+  let failures = 0;
+  let attempt = null;
+  let timer = 0;
+  let isOver = false;
+
+  function connect() {
+    clearTimeout(timer);
+    const began = Date.now();
+    const mine = { isNew: false, close: () => {} };
+    attempt = mine;
+    let silence = 0;
+    const isCurrent = () => attempt === mine && !isOver;
+
+    function lives(limit = SILENCE_MS) {
+      clearTimeout(silence);
+      silence = setTimeout(() => lost(false), limit);
+    }
+    function lost(isGone) {
+      if (!isCurrent()) return;
+      attempt = null;
+      clearTimeout(silence);
+      mine.close();
+      if (isGone) return stop();
+      const wasGood = mine.isNew || Date.now() - began > GOOD_MS;
+      failures = wasGood ? 0 : failures + 1;
+      way = wasGood ? 0 : (way + 1) % WAYS.length;
+      onState(WAYS[way].name, false);
+      const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures);
+      timer = setTimeout(connect, delay * (0.5 + Math.random()));
+    }
+    function opened() {
+      if (!isCurrent()) return;
+      lives();
+      onState(WAYS[way].name, true);
+    }
+    function came(event) {
+      if (!isCurrent()) return;
+      lives();
+      if (!(event.seq > cursor)) return;
+      cursor = event.seq;
+      mine.isNew = true;
+      onEvent(event);
+      if (event.kind === "end") stop();
+    }
+    onState(WAYS[way].name, false);
+    lives(OPEN_MS);
+    mine.close = WAYS[way].open(urls, () => cursor, { opened, came, lost });
+  }
+
+  function stop() {
+    isOver = true;
+    clearTimeout(timer);
+    removeEventListener("online", retry);
+    attempt?.close();
+    onState("", false);
+  }
+  function retry() {
+    if (attempt === null && !isOver) connect();
+  }
+
+  addEventListener("online", retry);
+  connect();
+  return stop;
+}
+
+function bySocket(urls, cursor, { opened, came, lost }) {
+  const url = new URL(urls.socket, location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  url.searchParams.set("after", cursor());
+  const socket = new WebSocket(url);
+  socket.onopen = opened;
+  socket.onmessage = (message) => came(JSON.parse(message.data));
+  socket.onclose = (closing) => lost(closing.code === UNKNOWN_CODE);
+  return () => socket.close();
+}
+
+function byStream(urls, cursor, { opened, came, lost }) {
+  const url = new URL(urls.stream, location.href);
+  url.searchParams.set("after", cursor());
+  const source = new EventSource(url);
+  source.onopen = opened;
+  source.onerror = () => lost(false); // its own reconnection knows no growing delays
+  for (const kind of KINDS) source.addEventListener(kind, (message) => came(JSON.parse(message.data)));
+  return () => source.close();
+}
+
+function byPolling(urls, cursor, { opened, came, lost }) {
+  const ending = new AbortController();
+  const until = Date.now() + POLLING_MS;
+  async function poll() {
+    let wait = 0; // the first answer comes at once: it shows that this way works
+    while (Date.now() < until) {
+      const url = new URL(urls.poll, location.href);
+      url.searchParams.set("after", cursor());
+      url.searchParams.set("wait", wait);
+      const answer = await fetch(url, { signal: ending.signal, headers: { Accept: "application/json" } });
+      if (answer.status === 404) return lost(true);
+      if (!answer.ok) return lost(false);
+      const { events } = await answer.json();
+      opened();
+      events.forEach(came);
+      wait = POLL_SECONDS;
+    }
+    lost(false);
+  }
+  poll().catch(() => lost(false));
+  return () => ending.abort();
+}

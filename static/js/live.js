@@ -1,0 +1,62 @@
+// Keeps the parts of a page marked `data-live` as the server would render them now.
+
+import { localize } from "./local-times.js";
+
+const LEAST_GAP_MS = 250;
+
+/**
+ * Returns refresh(), which may be called as often as one likes. onChange(part) is told of each part that was replaced.
+ * A part whose HTML is the same stays untouched, with its focus, its scroll position and the game in it.
+ */
+export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS) {
+  const shown = new Map(all(document).map((part) => [part.dataset.live, part.outerHTML]));
+  let timer = 0;
+  let isBusy = false;
+  let isWanted = false;
+  let pause = 0; // the first time at once
+
+  function refresh() {
+    isWanted = true;
+    if (!isBusy && !timer) timer = setTimeout(load, pause);
+  }
+
+  async function load() {
+    timer = 0;
+    isBusy = true;
+    isWanted = false;
+    pause = gap;
+    try {
+      const answer = await fetch(url, { headers: { Accept: "text/html" } });
+      if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    } catch {
+      // The network is away; whoever follows the events asks again when it is back.
+    }
+    isBusy = false;
+    if (isWanted) refresh();
+  }
+
+  function replace(fresh) {
+    for (const part of all(fresh)) {
+      const key = part.dataset.live;
+      const html = part.outerHTML;
+      const old = document.querySelector(`[data-live="${CSS.escape(key)}"]`);
+      if (!old || shown.get(key) === html) continue;
+      shown.set(key, html);
+      const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+      localize(part);
+      old.replaceWith(part);
+      if (focused) document.getElementById(focused)?.focus();
+      onChange(part);
+    }
+  }
+
+  return refresh;
+}
+
+const all = (root) => [...root.querySelectorAll("[data-live]")];
+
+/** Calls `refresh` now and then while the page is looked at, and at once when it is looked at again. */
+export function whileVisible(refresh, everyMs) {
+  setInterval(() => document.visibilityState === "visible" && refresh(), everyMs);
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh());
+}

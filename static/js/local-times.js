@@ -1,0 +1,23 @@
+// The server writes times in UTC; here they become the visitor's own.
+
+const STYLES = {
+  time: { hour: "2-digit", minute: "2-digit" },
+  hour: { hour: "2-digit", minute: "2-digit" },
+  log: { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" },
+  day: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },
+};
+const DAY_MS = 86_400_000;
+
+export function localize(root) {
+  for (const element of root.querySelectorAll("[data-local]")) {
+    const moment = new Date(element.getAttribute("datetime") ?? element.dataset.at);
+    if (Number.isNaN(moment.getTime())) continue;
+    element.textContent = written(moment, element.dataset.local);
+    if (element.localName === "time") element.title = moment.toLocaleString(undefined, { timeZoneName: "short" });
+  }
+}
+
+export function written(moment, style) {
+  const isOld = style === "time" && Date.now() - moment > DAY_MS;
+  return moment.toLocaleString(undefined, STYLES[isOld ? "day" : style] ?? STYLES.time);
+}

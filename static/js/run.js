@@ -1,0 +1,88 @@
+// One launch: its log and steps as they happen, the game in focus as soon as it is there, the clock.
+
+import { runClock } from "./clock.js";
+import { follow } from "./events.js";
+import { liveParts, whileVisible } from "./live.js";
+import { logInto, transportInto } from "./log.js";
+
+const AGAIN_MS = 20_000;
+
+const page = document.querySelector("[data-run]");
+const run = page.dataset.run;
+const append = logInto(page.querySelector("[data-log]"));
+const announcer = page.querySelector("[data-announce]");
+const refresh = liveParts(page.dataset.liveUrl, changed);
+const tick = runClock({
+  onSoon: (left) => say(`${left} seconds left.`),
+  onZero: () => refresh(),
+});
+let state = stage().dataset.state;
+
+function stage() {
+  return page.querySelector('[data-live="stage"]');
+}
+
+function say(words) {
+  announcer.textContent = words;
+}
+
+/** Whether the visitor is busy with something else on the page: then the focus stays theirs. */
+function isFocusElsewhere() {
+  const active = document.activeElement;
+  return active && active !== document.body && active.id !== "game-frame" && !active.closest("main[tabindex]:focus");
+}
+
+function focusGame() {
+  const frame = document.getElementById("game-frame");
+  if (!frame || isFocusElsewhere()) return;
+  frame.focus({ preventScroll: true });
+  // Once more when its page has come: some browsers lose the focus of a frame while it loads.
+  frame.addEventListener("load", () => isFocusElsewhere() || frame.focus({ preventScroll: true }), { once: true });
+}
+
+function changed(part) {
+  tick();
+  if (part.dataset.live !== "stage" || part.dataset.state === state) return;
+  const wasPlaying = state === "running";
+  state = part.dataset.state;
+  if (state === "running") {
+    say("The game is ready.");
+    part.scrollIntoView({ block: "nearest" });
+    focusGame();
+  } else if (state === "ended" || state === "failed") {
+    say(part.querySelector("h2 + p").textContent);
+    if (wasPlaying && !isFocusElsewhere()) document.getElementById("stage-title").focus({ preventScroll: true });
+  }
+}
+
+// Asked for in the background: a reload would throw away the game that is on.
+document.getElementById("extend-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = event.target;
+  const button = document.getElementById("extend");
+  button.setAttribute("aria-disabled", "true");
+  try {
+    const answer = await fetch(form.action, {
+      method: "POST",
+      body: new FormData(form),
+      headers: { Accept: "application/json" },
+    });
+    say(answer.ok ? "You have more time." : "More time is not to be had.");
+  } catch {
+    say("The server did not answer. Try again.");
+  }
+  button.removeAttribute("aria-disabled");
+  refresh();
+});
+
+follow({
+  urls: { socket: `/ws/runs/${run}/`, stream: `/api/stream/${run}`, poll: `/api/runs/${run}/events` },
+  after: Number(page.dataset.after),
+  onEvent(event) {
+    append(event);
+    if (event.kind !== "log") refresh();
+  },
+  onState: transportInto(page.querySelector("[data-transport]")),
+});
+whileVisible(refresh, AGAIN_MS);
+focusGame();
