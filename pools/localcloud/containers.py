@@ -101,20 +101,8 @@ class Containers:
         return process
 
     def environment(self, app: App) -> dict[str, str]:
-        """What the sandbox has beside what the agent lets through: the app's variables, programs, shared caches."""
-        runtime = runtime_of(app.spec) or "python"
-        cache = self.folder / "cache"
         own = {key: value for key, value in variables_of(app.spec).items() if key not in SECRETS}
-        programs = [str(self.bin / "python"), *([str(self.bin / "node")] if runtime == "node" else [])]
-        return own | {
-            "PATH": ":".join([*programs, "/usr/local/bin", "/usr/bin", "/bin"]),
-            "PIP_CACHE_DIR": str(cache / "pip"),
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PIP_ROOT_USER_ACTION": "ignore",
-            "npm_config_cache": str(cache / "npm"),
-            "npm_config_update_notifier": "false",
-            "PYTHONUNBUFFERED": "1",
-        }
+        return own | sandbox_environment(self.folder, self.bin, runtime_of(app.spec) or "python")
 
     async def stop(self, app: App) -> None:
         """End the app's processes and forget its files."""
@@ -151,6 +139,21 @@ class Containers:
             await process.wait()
         if running:
             await asyncio.to_thread(end_marked, set(running))
+
+
+def sandbox_environment(folder: Path, programs: Path, runtime: str) -> dict[str, str]:
+    """What a sandbox has beside what its agent lets through: the image's programs, and caches that all share."""
+    folders = [str(programs / "python"), *([str(programs / "node")] if runtime == "node" else [])]
+    return {
+        "PATH": ":".join([*folders, "/usr/local/bin", "/usr/bin", "/bin"]),
+        "PIP_CACHE_DIR": str(folder / "cache" / "pip"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
+        "npm_config_cache": str(folder / "cache" / "npm"),
+        "npm_config_update_notifier": "false",
+        "npm_config_prefer_offline": "true",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def listen(port: int) -> socket.socket:

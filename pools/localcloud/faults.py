@@ -136,7 +136,10 @@ class LocalCloudControl:
 
     def make_apps(self, count: int, prefix: str = "sandbox-", owner: str = "") -> list[str]:
         """Many paper apps, active at once; their ids."""
-        body = {"names": [f"{prefix}{number:0{16 - len(prefix)}x}" for number in itertools.islice(_numbers(), count)], "owner": owner}
+        body = {
+            "names": [f"{prefix}{number:0{16 - len(prefix)}x}" for number in itertools.islice(_numbers(), count)],
+            "owner": owner,
+        }
         return list(self._json("POST", "/_local/apps", json=body)["ids"])
 
     def delete_app(self, app_id: str) -> None:
