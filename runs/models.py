@@ -69,7 +69,9 @@ class Run(models.Model):
     sandbox = models.OneToOneField(Sandbox, null=True, blank=True, on_delete=models.PROTECT, related_name="run")
     mode = models.CharField(max_length=10, choices=LaunchMode.choices)
     served_by = models.CharField(max_length=20, choices=ServedBy.choices, blank=True)
+    notice = models.CharField(max_length=300, blank=True, help_text="Why it was not served as asked, for the player.")
     use_snapshot = models.BooleanField(default=True)
+    port = models.PositiveIntegerField(null=True, blank=True, help_text="Where the game listens in the sandbox.")
     deployed_from = models.CharField(max_length=10, choices=DeployedFrom.choices, blank=True)
     state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.QUEUED)
     end_reason = models.TextField(blank=True, help_text="A sentence for the player.")
@@ -77,7 +79,7 @@ class Run(models.Model):
     idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001  unique, so absent is null
     extensions = models.PositiveIntegerField(default=0)
     deploy_attempts = models.PositiveIntegerField(default=0)
-    deploy_lease_until = models.DateTimeField(null=True, blank=True, help_text="A task works on it until then.")
+    deploy_lease_until = models.DateTimeField(null=True, blank=True, help_text="A task is on its way or at work until then.")
     acquire_ms = models.PositiveIntegerField(null=True, blank=True)
     bootstrap_ms = models.PositiveIntegerField(null=True, blank=True)
     restore_ms = models.PositiveIntegerField(null=True, blank=True)
