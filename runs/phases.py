@@ -81,7 +81,7 @@ def _states(run: Run, measured: dict[str, int | None]) -> Iterator[str]:
             yield DONE
         else:
             yield current
-            current = WAITING if current == ACTIVE else SKIPPED
+            current = WAITING if current in (ACTIVE, WAITING) else SKIPPED
 
 
 def _title(key: str, run: Run) -> str:
