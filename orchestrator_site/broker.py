@@ -9,8 +9,8 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.signing import SignedPackage
 
-from orchestrator_site.wakeup import Mailbox, open_mailbox, wake_on_commit
 from orchestrator_site.watchdog import Guard
+from pools.wakeup import Mailbox, open_mailbox, wake_on_commit
 
 CHANNEL = "tasks"
 LONGEST_SLEEP_SECONDS = 1.0  # a lost wake-up costs no more than this

@@ -14,8 +14,8 @@ from django.test import override_settings
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from orchestrator_site import wakeup
 from orchestrator_site.broker import WakingBroker
+from pools import wakeup
 
 LIMIT_SECONDS = 20
 WELL_BEFORE_THE_LIMIT = LIMIT_SECONDS / 2
