@@ -1,0 +1,113 @@
+"""The browser's reader of events: three ways, one cursor, every line once and in order."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.browser.pages.doors import Doors, served
+from tests.fixtures.waiting import until
+
+
+@pytest.fixture
+def doors() -> Iterator[Doors]:
+    with served() as doors:
+        yield doors
+
+
+@pytest.fixture
+def reader(browser: Browser, doors: Doors) -> Iterator[Page]:
+    """A page of its own: here errors in the console are what is being provoked."""
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+def seen(page: Page) -> list[int]:
+    return page.evaluate("[...document.querySelectorAll('#log li')].map((line) => Number(line.textContent))")
+
+
+def saw_all(page: Page, doors: Doors, since: int = 0) -> None:
+    until(lambda: len(seen(page)) >= len(doors.lines) - since, f"all {len(doors.lines)} lines are on the page")
+    assert seen(page) == list(range(since + 1, len(doors.lines) + 1))
+
+
+def ways(page: Page) -> list[str]:
+    return page.evaluate("window.ways")
+
+
+def test_it_reads_by_websocket_first(reader, doors):
+    doors.write(3)
+    reader.goto(doors.url)
+    saw_all(reader, doors)
+    doors.write(3)
+    saw_all(reader, doors)
+    assert ways(reader) == ["WebSocket"]
+
+
+def test_it_begins_after_what_the_page_shows_already(reader, doors):
+    doors.write(5)
+    reader.goto(f"{doors.url}/?after=3")
+    saw_all(reader, doors, since=3)
+
+
+def test_without_websockets_it_reads_the_event_stream(reader, doors):
+    doors.open.remove("socket")
+    doors.write(4)
+    reader.goto(doors.url)
+    saw_all(reader, doors)
+    assert ways(reader) == ["event stream"]
+
+
+def test_without_both_it_polls(reader, doors):
+    doors.open -= {"socket", "stream"}
+    doors.write(4)
+    reader.goto(doors.url)
+    saw_all(reader, doors)
+    doors.write(4)
+    saw_all(reader, doors)
+    assert ways(reader) == ["polling"]
+
+
+def test_no_line_is_lost_or_doubled_through_every_switch(reader, doors):
+    doors.write(10)
+    reader.goto(doors.url)
+    saw_all(reader, doors)
+    for way_that_is_left in ("stream", "poll", "socket"):
+        doors.open = {way_that_is_left}
+        doors.write(10)
+        saw_all(reader, doors)
+    assert {"WebSocket", "event stream", "polling"} <= set(ways(reader))
+
+
+def test_a_reader_that_is_cut_off_at_every_line_still_sees_each_once(reader, doors):
+    doors.cut_after = 1
+    doors.write(8)
+    reader.goto(doors.url)
+    saw_all(reader, doors)
+
+
+def test_lines_that_come_again_are_shown_once(reader, doors):
+    doors.repeats, doors.cut_after = True, 3
+    doors.write(9)
+    reader.goto(doors.url)
+    saw_all(reader, doors)
+
+
+def test_it_comes_back_after_everything_was_away(reader, doors):
+    doors.write(2)
+    reader.goto(doors.url)
+    saw_all(reader, doors)
+    doors.open = set()
+    until(lambda: "waiting" in reader.text_content("#way"), "it says that it waits")
+    doors.write(2)
+    doors.open = {"socket", "stream", "poll"}
+    saw_all(reader, doors)
+
+
+def test_it_stops_at_the_end(reader, doors):
+    doors.write(2)
+    doors.write(1, kind="end")
+    reader.goto(doors.url)
+    saw_all(reader, doors)
+    until(lambda: reader.text_content("#way").strip() == "waiting", "it follows nothing any more")
