@@ -79,7 +79,10 @@ class Run(models.Model):
     idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001  unique, so absent is null
     extensions = models.PositiveIntegerField(default=0)
     deploy_attempts = models.PositiveIntegerField(default=0)
-    deploy_lease_until = models.DateTimeField(null=True, blank=True, help_text="A task is on its way or at work until then.")
+    deploy_lease_until = models.DateTimeField(
+        null=True, blank=True, help_text="A task is on its way or at work until then."
+    )
+    deploy_process = models.CharField(max_length=200, blank=True, help_text="The worker, so that its death is noticed.")
     acquire_ms = models.PositiveIntegerField(null=True, blank=True)
     bootstrap_ms = models.PositiveIntegerField(null=True, blank=True)
     restore_ms = models.PositiveIntegerField(null=True, blank=True)

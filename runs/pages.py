@@ -20,8 +20,8 @@ from games.models import Game
 from pools.models import FleetEvent, Pool, Sandbox, State
 from runs import charts, lifecycle, statistics
 from runs.forms import LaunchForm, new_key
-from runs.launch import LaunchRefused, launch
-from runs.limits import launches_left
+from runs.launch import launch
+from runs.limits import LaunchRefused, launches_left
 from runs.models import OVER, STARTING, LaunchMode, Run, RunState
 from runs.phases import ACTIVE, phases
 from runs.visitors import known_visitor, visitor_of

@@ -97,11 +97,14 @@ def _title(key: str, run: Run) -> str:
 
 def _note(key: str, run: Run) -> str:
     if key == "acquire" and run.served_by:
-        return run.notice or {
-            ServedBy.POOL: "from the warm pool",
-            ServedBy.COLD_FALLBACK: "cold: no warm one was free",
-            ServedBy.COLD: "cold, as asked",
-        }[ServedBy(run.served_by)]
+        return (
+            run.notice
+            or {
+                ServedBy.POOL: "from the warm pool",
+                ServedBy.COLD_FALLBACK: "cold: no warm one was free",
+                ServedBy.COLD: "cold, as asked",
+            }[ServedBy(run.served_by)]
+        )
     if key == "restore" and run.ready_at is not None:
         return (
             {

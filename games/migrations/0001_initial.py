@@ -5,56 +5,91 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Game',
+            name="Game",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(max_length=40, unique=True)),
-                ('title', models.CharField(max_length=80)),
-                ('tagline', models.CharField(blank=True, max_length=160)),
-                ('description', models.TextField(blank=True)),
-                ('how_to_play', models.TextField(blank=True)),
-                ('runtime', models.CharField(choices=[('python', 'Python'), ('node', 'Node.js')], max_length=20)),
-                ('port', models.PositiveIntegerField(default=5000)),
-                ('install_command', models.TextField(blank=True)),
-                ('run_command', models.TextField()),
-                ('health_path', models.CharField(default='/', max_length=200)),
-                ('snapshot_name', models.SlugField(max_length=60, unique=True)),
-                ('repository_url', models.CharField(blank=True, help_text='What `git clone` is given.', max_length=500)),
-                ('source_digest', models.CharField(blank=True, help_text="SHA-256 over the game's files.", max_length=64)),
-                ('cover', models.TextField(blank=True, help_text='The picture, as SVG.')),
-                ('position', models.PositiveIntegerField(default=0)),
-                ('enabled', models.BooleanField(default=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("slug", models.SlugField(max_length=40, unique=True)),
+                ("title", models.CharField(max_length=80)),
+                ("tagline", models.CharField(blank=True, max_length=160)),
+                ("description", models.TextField(blank=True)),
+                ("how_to_play", models.TextField(blank=True)),
+                ("runtime", models.CharField(choices=[("python", "Python"), ("node", "Node.js")], max_length=20)),
+                ("port", models.PositiveIntegerField(default=5000)),
+                ("install_command", models.TextField(blank=True)),
+                ("run_command", models.TextField()),
+                ("health_path", models.CharField(default="/", max_length=200)),
+                ("snapshot_name", models.SlugField(max_length=60, unique=True)),
+                (
+                    "repository_url",
+                    models.CharField(blank=True, help_text="What `git clone` is given.", max_length=500),
+                ),
+                (
+                    "source_digest",
+                    models.CharField(blank=True, help_text="SHA-256 over the game's files.", max_length=64),
+                ),
+                ("cover", models.TextField(blank=True, help_text="The picture, as SVG.")),
+                ("position", models.PositiveIntegerField(default=0)),
+                ("enabled", models.BooleanField(default=True)),
             ],
             options={
-                'ordering': ['position', 'slug'],
+                "ordering": ["position", "slug"],
             },
         ),
         migrations.CreateModel(
-            name='Snapshot',
+            name="Snapshot",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(choices=[('building', 'Building'), ('current', 'Current'), ('old', 'Old'), ('failed', 'Failed')], default='building', max_length=10)),
-                ('source_digest', models.CharField(help_text="The game's source_digest when it was built.", max_length=64)),
-                ('sha256', models.CharField(blank=True, max_length=64)),
-                ('storage_key', models.CharField(blank=True, max_length=200)),
-                ('size_bytes', models.PositiveBigIntegerField(default=0)),
-                ('progress', models.CharField(blank=True, max_length=200)),
-                ('error', models.TextField(blank=True)),
-                ('started_at', models.DateTimeField()),
-                ('built_at', models.DateTimeField(blank=True, null=True)),
-                ('game', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='snapshots', to='games.game')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("building", "Building"),
+                            ("current", "Current"),
+                            ("old", "Old"),
+                            ("failed", "Failed"),
+                        ],
+                        default="building",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "source_digest",
+                    models.CharField(help_text="The game's source_digest when it was built.", max_length=64),
+                ),
+                ("sha256", models.CharField(blank=True, max_length=64)),
+                ("storage_key", models.CharField(blank=True, max_length=200)),
+                ("size_bytes", models.PositiveBigIntegerField(default=0)),
+                ("progress", models.CharField(blank=True, max_length=200)),
+                ("error", models.TextField(blank=True)),
+                ("started_at", models.DateTimeField()),
+                ("built_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "game",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="snapshots", to="games.game"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-started_at'],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'current')), fields=('game',), name='snapshot_one_current'), models.UniqueConstraint(condition=models.Q(('state', 'building')), fields=('game',), name='snapshot_one_building'), models.CheckConstraint(condition=models.Q(('state__in', ['building', 'current', 'old', 'failed'])), name='snapshot_state_valid')],
+                "ordering": ["-started_at"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("state", "current")), fields=("game",), name="snapshot_one_current"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("state", "building")), fields=("game",), name="snapshot_one_building"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ["building", "current", "old", "failed"])),
+                        name="snapshot_state_valid",
+                    ),
+                ],
             },
         ),
     ]

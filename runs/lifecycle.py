@@ -1,0 +1,101 @@
+"""How a run goes on after its launch: it is running, is given more time, and ends, whatever ends it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.urls import reverse
+
+from pools import claims
+from pools.models import LIVE, Level, Sandbox
+from pools.nudge import nudge
+from runs import events
+from runs.models import ACTIVE, DeployedFrom, EventKind, Run, RunState
+
+
+def lifetime(now: datetime) -> datetime:
+    """When a run that gets its sandbox now will end: the long lifetime, the short one while the fleet is full."""
+    full = Sandbox.objects.existing().count() >= settings.MAX_TOTAL_SANDBOXES
+    minutes = settings.SANDBOX_MIN_LIFETIME_MINUTES if full else settings.SANDBOX_MAX_LIFETIME_MINUTES
+    return now + timedelta(minutes=minutes)
+
+
+def milliseconds(duration: timedelta) -> int:
+    return max(0, round(duration.total_seconds() * 1000))
+
+
+@transaction.atomic
+def run_now(
+    run_id: UUID, *, port: int, deployed_from: DeployedFrom, restore_ms: int, start_ms: int, now: datetime
+) -> bool:
+    """The game answers: the run is RUNNING. What went neither into getting the sandbox nor into restoring and starting
+    was bootstrap, so the parts make up the whole. False when the run has ended meanwhile."""
+    run = Run.objects.select_for_update().get(pk=run_id)
+    total_ms = milliseconds(now - run.created_at)
+    acquire_ms = milliseconds((run.acquired_at or now) - run.created_at)
+    restore_ms = min(restore_ms, total_ms - acquire_ms)
+    start_ms = min(start_ms, total_ms - acquire_ms - restore_ms)
+    timings = {
+        "acquire_ms": acquire_ms,
+        "bootstrap_ms": total_ms - acquire_ms - restore_ms - start_ms,
+        "restore_ms": restore_ms,
+        "start_ms": start_ms,
+        "total_ms": total_ms,
+    }
+    if not Run.objects.move(
+        run_id,
+        frm=[RunState.ACQUIRING, RunState.DEPLOYING],
+        to=RunState.RUNNING,
+        port=port,
+        deployed_from=deployed_from,
+        ready_at=now,
+        deploy_lease_until=None,
+        **timings,
+    ):
+        return False
+    data = {"url": reverse("play", args=[run_id]), "timings": timings, "deployed_from": deployed_from}
+    events.emit(run_id, EventKind.READY, f"Game ready! ({total_ms} ms)", data=data, now=now)
+    return True
+
+
+def end(run_id: UUID, reason: str, now: datetime, by: str = "") -> bool:
+    """End an active run; its sandbox goes with it. False when it was over already."""
+    return _finish(run_id, RunState.ENDED, reason, now, by)
+
+
+def fail(run_id: UUID, reason: str, now: datetime) -> bool:
+    """A launch or a run went wrong; `reason` is a sentence for the player. False when it was over already."""
+    return _finish(run_id, RunState.FAILED, reason, now)
+
+
+@transaction.atomic
+def _finish(run_id: UUID, state: RunState, reason: str, now: datetime, by: str = "") -> bool:
+    if not Run.objects.move(run_id, frm=ACTIVE, to=state, end_reason=reason, ended_at=now, deploy_lease_until=None):
+        return False
+    level = Level.ERROR if state == RunState.FAILED else Level.INFO
+    events.emit(run_id, EventKind.END, reason, level=level, data={"state": state.value}, now=now)
+    run = Run.objects.get(pk=run_id)
+    if run.sandbox_id is not None:
+        claims.retire(run.sandbox_id, f"run {run.short_id} is over: {reason}", now, frm=LIVE, actor=by)
+    nudge()
+    return True
+
+
+@transaction.atomic
+def extend(run_id: UUID, now: datetime) -> bool:
+    """More time, SANDBOX_MIN_LIFETIME_MINUTES each and MAX_EXTENSIONS times at most. False when it is not to be had."""
+    run = Run.objects.select_for_update().get(pk=run_id)
+    if run.state != RunState.RUNNING or run.extensions >= settings.MAX_EXTENSIONS:
+        return False
+    if run.expires_at is None or run.sandbox_id is None or run.has_expired(now):
+        return False
+    expires_at = run.expires_at + timedelta(minutes=settings.SANDBOX_MIN_LIFETIME_MINUTES)
+    if not claims.extend(run.sandbox_id, expires_at, now):
+        return False
+    Run.objects.filter(pk=run_id).update(expires_at=expires_at, extensions=run.extensions + 1)
+    data = {"expires_at": expires_at.isoformat()}
+    events.emit(run_id, EventKind.STATUS, f"Extended until {expires_at:%H:%M:%S} UTC.", data=data, now=now)
+    return True

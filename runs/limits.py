@@ -1,0 +1,57 @@
+"""How many launches there may be: at a time, by kind, and in an hour. Checked under the fleet's lock."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from runs.models import LaunchMode, Run
+
+HOUR = timedelta(hours=1)
+RETRY_SECONDS = 30  # while launches are still starting, nobody knows when they end
+
+
+class LaunchRefused(Exception):
+    """There is no run; `str(error)` says why to the visitor."""
+
+    retry_after_seconds: int | None = None
+    limit = ""
+
+
+class LimitReached(LaunchRefused):
+    """A limit is reached; `limit` names it, `retry_after_seconds` is when it may have room again."""
+
+    def __init__(self, limit: str, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.limit, self.retry_after_seconds = limit, max(1, retry_after_seconds)
+
+
+def check(mode: str, now: datetime) -> None:
+    """Raise LimitReached when one more launch would be too many. Call it under `Fleet.lock()`."""
+    active = Run.objects.active()
+    _check_count(active, "MAX_TOTAL_ACTIVE", settings.MAX_TOTAL_ACTIVE, "games are being played", now)
+    kind = "MAX_CONCURRENT_WARM" if mode == LaunchMode.WARM else "MAX_CONCURRENT_COLD"
+    what = "warm launches are being played" if mode == LaunchMode.WARM else "cold launches are being played"
+    _check_count(active.filter(mode=mode), kind, getattr(settings, kind), what, now)
+    recent = Run.objects.filter(created_at__gt=now - HOUR)
+    if recent.count() >= settings.MAX_RUNS_PER_HOUR:
+        oldest = recent.order_by("created_at").values_list("created_at", flat=True).first() or now
+        seconds = math.ceil((oldest + HOUR - now).total_seconds())
+        message = f"There were {settings.MAX_RUNS_PER_HOUR} launches within the last hour, which is all there may be."
+        raise LimitReached("MAX_RUNS_PER_HOUR", message, seconds)
+
+
+def _check_count(runs: QuerySet[Run], limit: str, most: int, what: str, now: datetime) -> None:
+    if runs.count() < most:
+        return
+    ends = runs.filter(expires_at__gt=now).order_by("expires_at").values_list("expires_at", flat=True).first()
+    seconds = math.ceil((ends - now).total_seconds()) if ends else RETRY_SECONDS
+    raise LimitReached(limit, f"{most} {what} at once, which is all there may be.", seconds)
+
+
+def launches_left(now: datetime) -> int:
+    """How many more launches this hour allows."""
+    return max(0, settings.MAX_RUNS_PER_HOUR - Run.objects.filter(created_at__gt=now - HOUR).count())

@@ -1,0 +1,101 @@
+"""What every turn puts right: launches that wait, deployments that were cut off, runs and sandboxes that parted."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django_q.tasks import async_task
+
+from pools import claims
+from pools.leases import is_dead
+from pools.models import LIVE, ON_THE_WAY, Fleet, Level, Pool, Sandbox, State
+from runs import events, lifecycle
+from runs.launch import start_cold, take_ready
+from runs.models import ACTIVE, OVER, STARTING, EventKind, Run, RunState, ServedBy
+
+START_SECONDS = 900  # no launch takes longer
+DEPLOY_ATTEMPTS = 2
+
+
+def sweep(now: datetime) -> None:
+    """Put right what can be put right without asking the cloud. Free when there is nothing to do."""
+    for runtime in set(_waiting_runtimes()):
+        serve_waiting(runtime, now)
+    place_waiting(now)
+    redeploy_cut_off(now)
+    end_parted(now)
+    end_overdue(now)
+
+
+def _waiting_runtimes() -> list[str]:
+    waiting = Run.objects.filter(state=RunState.ACQUIRING, sandbox=None, served_by=ServedBy.POOL)
+    return list(waiting.values_list("game__runtime", flat=True))
+
+
+@transaction.atomic
+def serve_waiting(runtime: str, now: datetime) -> None:
+    """Ready sandboxes go to who waits longest; whoever waits for more than is on its way starts cold."""
+    Fleet.lock()
+    pool = Pool.objects.filter(runtime=runtime).first()
+    waiting = list(Run.objects.waiting_for(runtime).select_related("game"))
+    while waiting and pool is not None and take_ready(waiting[0], pool, now):
+        run = waiting.pop(0)
+        async_task("runs.tasks.deploy", str(run.id), task_name="deploy", group="deploy")
+    coming = Sandbox.objects.filter(pool=pool, state__in=ON_THE_WAY).count() if pool else 0
+    for run in waiting[coming:]:
+        start_cold(run, ServedBy.COLD_FALLBACK, now, "No warm sandbox is on its way any more")
+
+
+@transaction.atomic
+def place_waiting(now: datetime) -> None:
+    """Launches that wait for a place in the fleet try again, first come first."""
+    waiting = Run.objects.filter(
+        state=RunState.ACQUIRING, sandbox=None, served_by__in=[ServedBy.COLD, ServedBy.COLD_FALLBACK]
+    )
+    if not waiting.exists():
+        return
+    Fleet.lock()
+    for run in waiting.select_related("game").order_by("created_at", "id"):
+        start_cold(run, ServedBy(run.served_by), now)
+        if run.sandbox is None:
+            return
+
+
+def redeploy_cut_off(now: datetime) -> None:
+    """A deployment whose worker died is done again, once; one that nobody began is queued again."""
+    for run in Run.objects.filter(state=RunState.DEPLOYING):
+        lapsed = run.deploy_lease_until is not None and run.deploy_lease_until <= now
+        never_begun = run.deploy_lease_until is None and now - (run.acquired_at or run.created_at) > timedelta(
+            seconds=10
+        )
+        if not (lapsed or never_begun or (run.deploy_lease_until and is_dead(run.deploy_process))):
+            continue
+        if run.deploy_attempts >= DEPLOY_ATTEMPTS:
+            lifecycle.fail(run.id, "The deployment was interrupted twice.", now)
+            continue
+        with transaction.atomic():
+            if Run.objects.filter(
+                pk=run.pk, state=RunState.DEPLOYING, deploy_lease_until=run.deploy_lease_until
+            ).update(deploy_lease_until=None, acquired_at=run.acquired_at or now):
+                message = "The deployment was interrupted; once more."
+                if run.deploy_attempts:
+                    events.emit(run.id, EventKind.LOG, message, level=Level.WARNING, now=now)
+                async_task("runs.tasks.deploy", str(run.id), task_name="deploy", group="deploy")
+
+
+def end_parted(now: datetime) -> None:
+    """A run without its sandbox, a sandbox without its run."""
+    for run in Run.objects.filter(state__in=ACTIVE, sandbox__state__in=[State.DELETING, State.DELETED]):
+        lifecycle.fail(run.id, "The sandbox is gone.", now)
+    for run in Run.objects.filter(state__in=OVER, sandbox__state__in=LIVE).select_related("sandbox"):
+        if run.sandbox is not None:
+            claims.retire(run.sandbox.id, f"run {run.short_id} is over: {run.end_reason}", now)
+
+
+def end_overdue(now: datetime) -> None:
+    """Lifetimes that are over end, also while the cloud can't be seen; launches do not go on for ever."""
+    for run in Run.objects.filter(state=RunState.RUNNING, expires_at__lte=now):
+        lifecycle.end(run.id, "Its time was up.", now)
+    for run in Run.objects.filter(state__in=STARTING, created_at__lte=now - timedelta(seconds=START_SECONDS)):
+        lifecycle.fail(run.id, f"It did not start within {START_SECONDS // 60} minutes.", now)

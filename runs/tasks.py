@@ -1,0 +1,74 @@
+"""What Django-Q runs for the runs."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from uuid import UUID
+
+from django.db.models import F, Q
+from django.utils import timezone
+
+from games.deploy import DeployFailed
+from games.deploy import deploy as deploy_game
+from games.staging import staged_port
+from pools.cloud.account import agent_of
+from pools.cloud.errors import AgentError
+from pools.leases import this_process
+from runs import events
+from runs.launch import hand_over
+from runs.lifecycle import fail, run_now
+from runs.models import DeployedFrom, EventKind, Run, RunState
+
+LEASE_SECONDS = 600  # longer than the longest deployment; a worker that died is noticed before
+PAGE_SECONDS = 10
+PAGE_POLL_SECONDS = 0.05
+
+
+def deploy(run_id: str) -> None:
+    """Bring the run's game up in its sandbox. Of several for one run, one works."""
+    if not _take(UUID(run_id)):
+        return
+    run = Run.objects.select_related("game", "sandbox").get(pk=run_id)
+    sandbox = run.sandbox
+    if sandbox is None:
+        return
+    if run.use_snapshot and staged_port(sandbox, run.game) is not None and run.deploy_attempts == 1:
+        hand_over(run)
+        return
+
+    def say(message: str, level: str = "info") -> None:
+        events.emit(run.id, EventKind.LOG, message, level=level)
+
+    agent = agent_of(sandbox)
+    try:
+        done = deploy_game(agent, run.game, use_snapshot=run.use_snapshot, say=say)
+        _wait_for_page(run, done.port)
+    except (DeployFailed, AgentError) as error:
+        fail(run.id, str(error), timezone.now())
+        return
+    now = timezone.now()
+    origin = DeployedFrom(done.deployed_from)
+    run_now(run.id, port=done.port, deployed_from=origin, restore_ms=done.restore_ms, start_ms=done.start_ms, now=now)
+
+
+def _take(run_id: UUID) -> bool:
+    now = timezone.now()
+    free = Q(deploy_lease_until__isnull=True) | Q(deploy_lease_until__lt=now)
+    taken = Run.objects.filter(free, pk=run_id, state=RunState.DEPLOYING).update(
+        deploy_lease_until=now + timedelta(seconds=LEASE_SECONDS),
+        deploy_process=this_process(),
+        deploy_attempts=F("deploy_attempts") + 1,
+    )
+    return taken == 1
+
+
+def _wait_for_page(run: Run, port: int) -> None:
+    """The page itself must come the way that the player's browser will ask for it. Raises DeployFailed."""
+    assert run.sandbox is not None  # noqa: S101  the caller looked
+    agent = agent_of(run.sandbox)
+    deadline = time.monotonic() + PAGE_SECONDS
+    while (status := agent.fetch(port, "/", timeout_seconds=5).status) >= 400:
+        if time.monotonic() > deadline:
+            raise DeployFailed(f"{run.game.title} runs, but its page answers {status}.")
+        time.sleep(PAGE_POLL_SECONDS)
