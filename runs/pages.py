@@ -20,7 +20,7 @@ from games.models import Game
 from pools.models import FleetEvent, Pool, Sandbox, State
 from runs import charts, lifecycle, statistics
 from runs.forms import LaunchForm, new_key
-from runs.launch import launch
+from runs.launch import Maintenance, launch
 from runs.limits import LaunchRefused, launches_left
 from runs.models import OVER, STARTING, LaunchMode, Run, RunState
 from runs.phases import ACTIVE, phases
@@ -132,7 +132,8 @@ def game(request: HttpRequest, slug: str) -> HttpResponse:
             mode=LaunchMode(form.cleaned_data["mode"]),
             use_snapshot=form.cleaned_data["start_from"] == "snapshot",
             visitor=visitor,
-            idempotency_key=form.cleaned_data["key"],
+            # With the choices: gone back and chosen otherwise is another wish, not the same one again.
+            idempotency_key="{key}:{mode}:{start_from}".format_map(form.cleaned_data),
         )
     except LaunchRefused as refused:
         return refusal(request, found, form, refused)
@@ -165,10 +166,10 @@ def lifetime() -> str:
 
 def refusal(request: HttpRequest, found: Game, form: LaunchForm, refused: LaunchRefused) -> HttpResponse:
     """The game's page again, with why not and when to come back; its form may be sent again as it is."""
-    seconds = getattr(refused, "retry_after_seconds", None)
-    response = game_page(
-        request, found, form, status=429, refused=str(refused), retry=retry_text(seconds) if seconds else ""
-    )
+    seconds = refused.retry_after_seconds
+    status = 503 if isinstance(refused, Maintenance) else 429
+    retry = retry_text(seconds) if seconds else ""
+    response = game_page(request, found, form, status=status, refused=str(refused), retry=retry)
     if seconds:
         response.headers["Retry-After"] = str(seconds)
     return response
@@ -247,8 +248,10 @@ def end_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     found = get_object_or_404(Run, pk=run_id)
     if not may_act(request, found):
         raise PermissionDenied
-    by = "the player" if found.visitor == known_visitor(request) else "an operator"
-    lifecycle.end(found.id, f"Ended by {by}.", timezone.now())
+    if found.visitor == known_visitor(request):
+        lifecycle.end(found.id, "Ended by the player.", timezone.now())
+    else:
+        lifecycle.end(found.id, "Ended by an operator.", timezone.now(), by=request.user.get_username())
     return see_other(found)
 
 

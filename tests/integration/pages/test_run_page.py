@@ -1,0 +1,140 @@
+"""A run's page: who may do what, and what is said at each stage."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from runs import pages
+from runs.models import RunEvent, RunState
+
+pytestmark = pytest.mark.django_db
+
+
+def text(response) -> str:
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """The runs that were ended, with the reasons that were given."""
+    calls = []
+    monkeypatch.setattr(
+        pages.lifecycle, "end", lambda run_id, reason, now, by="": calls.append((run_id, reason)) or True
+    )
+    return calls
+
+
+def test_a_running_game_is_in_a_frame_that_may_run_scripts_and_nothing_else(player, make_run):
+    run = make_run()
+    page = text(player.get(f"/runs/{run.id}/"))
+    frame = page.split("<iframe")[1].split(">")[0]
+    assert f'src="/play/{run.id}/"' in frame
+    assert "allow-same-origin" not in frame
+    assert "allow-scripts" in frame
+
+
+def test_while_it_starts_a_browser_without_scripts_looks_again(player, make_run):
+    page = text(player.get(f"/runs/{make_run(RunState.DEPLOYING, acquire_ms=12).id}/"))
+    assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in page
+
+
+def test_a_running_game_is_not_reloaded_before_its_end(player, make_run):
+    run = make_run()
+    run.expires_at = run.created_at + timedelta(minutes=5)
+    page = text(player.get(f"/runs/{run.id}/"))
+    seconds = int(page.split('http-equiv="refresh" content="')[1].split('"')[0])
+    assert 290 < seconds <= 302
+
+
+def test_a_failed_launch_keeps_its_log_and_says_what_one_can_do(player, make_run):
+    run = make_run(RunState.FAILED, end_reason="The package index did not answer.")
+    RunEvent.objects.create(run=run, seq=1, kind="log", message="ERROR: <b>no</b>", at=run.created_at)
+    page = text(player.get(f"/runs/{run.id}/"))
+    assert "The package index did not answer." in page
+    assert "ERROR: &lt;b&gt;no&lt;/b&gt;" in page
+    assert "Launch again" in page
+
+
+def test_a_game_that_ended_says_why_and_what_it_took(player, make_run):
+    page = text(player.get(f"/runs/{make_run(RunState.ENDED).id}/"))
+    assert "Its time was up." in page
+    assert "71 ms" in page
+    assert "<iframe" not in page
+
+
+def test_a_long_log_shows_its_end_and_says_what_is_left_out(player, make_run):
+    run = make_run()
+    RunEvent.objects.bulk_create(
+        RunEvent(run=run, seq=n, kind="log", message=f"line {n}", at=run.created_at) for n in range(1, 1001)
+    )
+    page = text(player.get(f"/runs/{run.id}/"))
+    assert "600 earlier lines" in page
+    assert 'data-after="1000"' in page
+    assert len(page) < 150_000
+
+
+def test_the_live_parts_are_those_of_the_page(player, make_run):
+    for state in RunState:
+        run = make_run(state)
+        page, parts = text(player.get(f"/runs/{run.id}/")), text(player.get(f"/runs/{run.id}/live/"))
+        assert {p.split('"')[1] for p in parts.split("data-live=")[1:]} == {"clock", "stage", "actions", "timeline"}
+        for key in ("clock", "stage", "actions", "timeline"):
+            assert f'data-live="{key}"' in page
+
+
+def test_the_player_may_end_it(player, make_run, ended):
+    run = make_run()
+    assert player.post(f"/runs/{run.id}/end/").status_code == 303
+    assert ended == [(run.id, "Ended by the player.")]
+
+
+def test_somebody_else_may_look_and_do_nothing(make_run, ended):
+    run, stranger = make_run(), Client()
+    page = text(stranger.get(f"/runs/{run.id}/"))
+    assert "End now" not in page
+    assert stranger.post(f"/runs/{run.id}/end/").status_code == 403
+    assert stranger.post(f"/runs/{run.id}/extend/").status_code == 403
+    assert not ended
+
+
+def test_an_operator_may_end_anybodys(make_run, ended):
+    operator = User.objects.create_user("operator", is_staff=True)
+    operator.user_permissions.add(Permission.objects.get(codename="operate_fleet"))
+    browser = Client()
+    browser.force_login(operator)
+    run = make_run()
+    assert "End now" in text(browser.get(f"/runs/{run.id}/"))
+    browser.post(f"/runs/{run.id}/end/")
+    assert ended == [(run.id, "Ended by an operator.")]
+
+
+def test_a_visitor_who_logs_in_keeps_what_is_theirs(player, make_run, ended):
+    run = make_run()
+    player.force_login(User.objects.create_user("somebody"))
+    assert player.post(f"/runs/{run.id}/end/").status_code == 303
+
+
+@pytest.mark.parametrize("path", ["end", "extend"])
+def test_links_end_and_extend_nothing(player, make_run, ended, path):
+    assert player.get(f"/runs/{make_run().id}/{path}/").status_code == 405
+    assert not ended
+
+
+def test_more_time_is_asked_for_without_leaving_the_page(player, make_run, monkeypatch):
+    run = make_run()
+    monkeypatch.setattr(pages.lifecycle, "extend", lambda run_id, now: True)
+    answer = player.post(f"/runs/{run.id}/extend/", headers={"Accept": "application/json"})
+    assert answer.status_code == 204
+    monkeypatch.setattr(pages.lifecycle, "extend", lambda run_id, now: False)
+    assert player.post(f"/runs/{run.id}/extend/", headers={"Accept": "application/json"}).status_code == 409
+    assert player.post(f"/runs/{run.id}/extend/", headers={"Accept": "text/html"}).status_code == 303
+
+
+def test_an_unknown_run_is_a_page_that_says_so(client, db):
+    response = client.get(f"/runs/{uuid.uuid4()}/")
+    assert response.status_code == 404
+    assert b"Only sand here" in response.content

@@ -1,0 +1,69 @@
+"""What holds for every page: the policy, the errors, the statistics."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from pools.models import State
+from runs.models import RunState
+
+pytestmark = pytest.mark.django_db
+POLICY = ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "form-action 'self'")
+
+
+@pytest.mark.parametrize("path", ["/", "/games/snake/", "/stats/", "/nowhere/", "/admin/login/"])
+def test_every_page_forbids_what_it_does_not_need(client: Client, snake, path):
+    policy = client.get(path)["Content-Security-Policy"].split("; ")
+    assert set(POLICY) <= set(policy)
+    assert not any("unsafe" in rule or "http" in rule for rule in policy)
+
+
+@pytest.mark.parametrize("path", ["/", "/games/snake/", "/stats/"])
+def test_no_page_holds_inline_scripts_or_styles_or_names_another_host(client, snake, path):
+    page = client.get(path).content.decode()
+    assert "<style" not in page
+    assert " style=" not in page
+    assert " onclick=" not in page
+    assert "<script>" not in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+
+
+def test_a_server_error_has_a_page_that_needs_nothing(client, snake, monkeypatch):
+    def break_down(request):
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr("runs.pages.lobby_now", break_down)
+    client.raise_request_exception = False
+    response = client.get("/")
+    assert response.status_code == 500
+    assert b"A wave took this page" in response.content
+    assert b"broken on purpose" not in response.content
+
+
+def test_statistics_without_any_launch_say_so(client):
+    page = client.get("/stats/").content.decode()
+    assert "No launches yet" in page
+
+
+def test_statistics_tell_warm_from_cold_in_pictures_and_in_tables(client, make_run, make_sandbox):
+    now = timezone.now()
+    for minutes in range(5):
+        make_run(RunState.ENDED, created_at=now - timedelta(minutes=minutes))
+    make_run(RunState.ENDED, served_by="cold_fallback", deployed_from="source", total_ms=41_000, acquire_ms=39_000)
+    make_sandbox(State.READY, ready_at=now - timedelta(hours=1), requested_at=now - timedelta(hours=1, minutes=1))
+    page = client.get("/stats/").content.decode()
+    assert "Warm, game already started" in page
+    assert "41.0 s" in page
+    assert "83 %" in page
+    assert page.count("<svg") >= 5
+    assert page.count("<table") == 4
+    assert "1 sandbox made" in page
+
+
+def test_an_idle_hour_costs_what_the_size_costs(client, make_sandbox):
+    now = timezone.now()
+    make_sandbox(State.READY, ready_at=now - timedelta(hours=1), requested_at=now - timedelta(hours=2))
+    assert "$0.0179" in client.get("/stats/").content.decode()  # 12 USD a month of 672 hours
