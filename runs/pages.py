@@ -67,7 +67,7 @@ def lobby_now(request: HttpRequest) -> dict[str, Any]:
     now = timezone.now()
     games = list(Game.objects.playable())
     left = launches_left(now)
-    soon = speeds(games, left, now)
+    soon = speeds(games, now)
     runs = Run.objects.select_related("game")
     return {
         "cards": [Card(game, soon[game.slug], new_key()) for game in games],
@@ -149,7 +149,7 @@ def game_page(request: HttpRequest, found: Game, form: LaunchForm, status: int =
         "key": form["key"].value() or new_key(),
         "mode": form["mode"].value(),
         "start_from": form["start_from"].value(),
-        "speed": speeds([found], left, now)[found.slug],
+        "speed": speeds([found], now)[found.slug],
         "launches_left": left,
         "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
         "lifetime": lifetime(),
@@ -184,7 +184,7 @@ def game_live(request: HttpRequest, slug: str) -> HttpResponse:
     left = launches_left(now)
     context = {
         "game": found,
-        "speed": speeds([found], left, now)[slug],
+        "speed": speeds([found], now)[slug],
         "launches_left": left,
         "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
     }

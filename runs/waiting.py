@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from statistics import median
 
 from django.conf import settings
@@ -13,7 +13,8 @@ from django.db.models import F
 
 from games.models import Game
 from pools.models import ON_THE_WAY, Fleet, Mode, OnEmpty, Pool, Sandbox, State
-from runs.models import DeployedFrom, Run, RunState, ServedBy
+from runs import limits
+from runs.models import DeployedFrom, LaunchMode, Run, RunState, ServedBy
 
 REMEMBERED = 50  # past launches that estimates look back on
 AT_ONCE_SECONDS = 1.5
@@ -32,7 +33,7 @@ class Outlook:
     arriving_in_seconds: tuple[float, ...] = ()  # warm sandboxes on their way, the nearest first
     waiting: int = 0  # launches that wait for one of them
     places: int = 0  # sandboxes that may still be created
-    idle: int = 0  # idle ones, of any runtime, that would make room
+    idle: int = 0  # idle or leaving ones, of any runtime, that make room
     waiting_for_places: int = 0
     deploy_seconds: float = 2.0
     cold_seconds: float = 45.0
@@ -79,15 +80,23 @@ def about(seconds: float) -> str:
     return f"about {max(1, round(seconds / 60))} min"
 
 
-def speeds(games: Iterable[Game], launches_left: int, now: datetime) -> dict[str, Speed]:
+def closed(now: datetime) -> str:
+    """Why nothing can be launched at all right now; empty when it can."""
+    if Fleet.get().maintenance:
+        return "closed for maintenance"
+    try:
+        limits.check(LaunchMode.WARM, now)
+    except limits.LimitReached as reached:
+        if reached.limit == "MAX_RUNS_PER_HOUR":
+            return "no launches left this hour"
+        return f"full, room {retry_text(reached.retry_after_seconds or 1)}"
+    return ""
+
+
+def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
     """The speed of each game by its slug, in a handful of queries however many games there are."""
-    fleet = Fleet.get()
-    closed = ""
-    if fleet.maintenance:
-        closed = "closed for maintenance"
-    elif launches_left <= 0:
-        closed = "no launches left this hour"
-    pools = {pool.runtime: pool for pool in Pool.objects.all()}
+    why_closed = closed(now)
+    pools = {pool.runtime: pool for pool in Pool.objects.exclude(mode=Mode.DRAINING)}
     sandboxes = list(Sandbox.objects.existing())
     waiting = Counter[str]()
     waiting_for_places = 0
@@ -98,7 +107,7 @@ def speeds(games: Iterable[Game], launches_left: int, now: datetime) -> dict[str
             waiting[runtime] += 1
         else:
             waiting_for_places += 1
-    idle = sum(sandbox.state == State.READY for sandbox in sandboxes)
+    idle = sum(sandbox.state in (State.READY, State.DELETING) for sandbox in sandboxes)
     past = past_launches()
     warm_up = {runtime: warm_up_seconds(pool) for runtime, pool in pools.items()}
     result = {}
@@ -108,8 +117,8 @@ def speeds(games: Iterable[Game], launches_left: int, now: datetime) -> dict[str
         ready = [sandbox for sandbox in mine if sandbox.state == State.READY]
         result[game.slug] = speed(
             Outlook(
-                closed=closed,
-                has_pool=pool is not None and pool.mode == Mode.ACTIVE,
+                closed=why_closed,
+                has_pool=pool is not None,
                 cold_when_empty=pool is None or pool.on_empty == OnEmpty.COLD,
                 ready=len(ready),
                 is_staged=any(is_started(sandbox, game.slug) for sandbox in ready),
@@ -204,4 +213,4 @@ def retry_text(seconds: int) -> str:
     """When to try again, for people."""
     if seconds < 90:
         return f"in {max(1, seconds)} seconds"
-    return f"in {timedelta(seconds=seconds) // timedelta(minutes=1) + 1} minutes"
+    return f"in {-(-seconds // 60)} minutes"

@@ -87,7 +87,7 @@ def test_a_refused_launch_says_why_and_when_to_come_back(client, snake, monkeypa
     page = response.content.decode()
     assert (response.status_code, response["Retry-After"]) == (429, "300")
     assert "All 25 launches of this hour are used up." in page
-    assert "in 6 minutes" in page
+    assert "in 5 minutes" in page
     assert key_on(response) == key
     assert re.search(r'value="cold" checked', page)
 

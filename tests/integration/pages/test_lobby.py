@@ -63,6 +63,20 @@ def test_maintenance_is_said_on_every_page_and_by_every_game(client, snake):
     assert "Back at noon." in text(client.get("/stats/"))
 
 
+def test_used_up_launches_are_said_before_anybody_clicks(player, make_run, settings):
+    settings.MAX_RUNS_PER_HOUR = 1
+    make_run()
+    page = text(player.get("/"))
+    assert "no launches left this hour" in page
+    assert "All 1 launches of this hour are used up" in page
+
+
+def test_a_full_house_says_when_there_is_room_again(player, make_run, settings):
+    settings.MAX_CONCURRENT_WARM = 1
+    make_run()
+    assert "full, room in 5 minutes" in text(player.get("/"))
+
+
 def test_the_number_of_queries_does_not_grow_with_what_there_is(
     client, snake, make_sandbox, make_run, django_assert_max_num_queries
 ):
