@@ -85,7 +85,16 @@ def _end_earlier(agent: SandboxAgent, game: Game) -> None:
     """An earlier attempt in this sandbox, cut off half-way, may have left its process."""
     for process in agent.processes():
         if process.is_running and process.command == game.run_command:
-            agent.kill(process.pid, 9)
+            end_process(agent, process.pid)
+
+
+def end_process(agent: SandboxAgent, pid: int) -> None:
+    """End a process in the sandbox, if it has not ended by itself."""
+    try:
+        agent.kill(pid, 9)
+    except AgentError:
+        if any(process.pid == pid and process.is_running for process in agent.processes()):
+            raise
 
 
 def restore(agent: SandboxAgent, game: Game, say: Say) -> str:
@@ -152,6 +161,12 @@ def explain_exit(code: int, last_line: str) -> str:
     return last_line or f"it ended with code {code}."
 
 
+def telling(lines: list[str]) -> str:
+    """The line of a program's last words that says most."""
+    errors = [line.strip() for line in lines if "error" in line.lower()]
+    return (errors or [line.strip() for line in lines if line.strip()] or ["it said nothing"])[-1]
+
+
 def start(agent: SandboxAgent, game: Game, port: int) -> int:
     """Start the game's process; its pid."""
     return agent.start(game.run_command, cwd=f"{GAMES_DIR}/{game.slug}", env={"PORT": str(port)}).pid
@@ -167,7 +182,7 @@ def wait_until_it_answers(agent: SandboxAgent, game: Game, pid: int, port: int) 
             return
         looks += 1
         if looks % 10 == 0 and not any(process.pid == pid and process.is_running for process in agent.processes()):
-            lines = agent.process_logs(pid, LOG_LINES).strip().splitlines() or [""]
-            raise DeployFailed(f"{game.title} ended as soon as it was started: {lines[-1] or 'it said nothing'}")
+            lines = agent.process_logs(pid, LOG_LINES).strip().splitlines()
+            raise DeployFailed(f"{game.title} ended as soon as it was started: {telling(lines)}")
         time.sleep(POLL_SECONDS)
     raise DeployFailed(f"{game.title} did not answer within {START_SECONDS} s of its start.")

@@ -12,6 +12,7 @@ from games.deploy import (
     GAMES_DIR,
     RESTORE_SCRIPT,
     DeployFailed,
+    end_process,
     restore,
     start,
     wait_until_it_answers,
@@ -38,7 +39,7 @@ def stage(sandbox_id: UUID) -> None:
     try:
         for process in agent.processes():  # an attempt before this one may have been cut off
             if process.is_running:
-                agent.kill(process.pid, 9)
+                end_process(agent, process.pid)
         agent.write_file(f"{GAMES_DIR}/restore.py", RESTORE_SCRIPT)
         games = Game.objects.playable().filter(runtime=sandbox.runtime)
         for port, game in enumerate(games, start=FIRST_PORT):
@@ -68,7 +69,7 @@ def _stage_one(agent: SandboxAgent, game: Game, port: int, *, start_it: bool) ->
             wait_until_it_answers(agent, game, entry["pid"], port)
         except DeployFailed as error:
             logger.warning("%s is staged, but does not start: %s", game.slug, error)
-            agent.kill(entry["pid"], 9)
+            end_process(agent, entry["pid"])
             entry["pid"] = None
     return entry
 
@@ -94,4 +95,4 @@ def end_others(sandbox: Sandbox, game: Game) -> None:
     agent = agent_of(sandbox)
     for slug, entry in sandbox.staged.items():
         if slug != game.slug and entry.get("pid"):
-            agent.kill(entry["pid"], 9)
+            end_process(agent, entry["pid"])
