@@ -28,5 +28,5 @@ def end_other_games(sandbox_id: str, slug: str) -> None:
 
 def build_missing_snapshots() -> None:
     """Build what is missing, where that creates nothing in an account that somebody pays for."""
-    if snapshots.may_build_by_itself():
-        snapshots.build(snapshots.missing())
+    if snapshots.may_build_by_itself() and (games := snapshots.missing()):
+        snapshots.build(games)

@@ -7,6 +7,8 @@ from django_q.models import Schedule
 SCHEDULES: dict[str, dict[str, object]] = {
     # The level-triggered floor: what no nudge announced is still seen within a minute.
     "reconcile": {"func": "pools.tasks.reconcile", "schedule_type": Schedule.MINUTES, "minutes": 1},
+    # What could not be built at the start (no network then, say) is tried again.
+    "snapshots": {"func": "games.tasks.build_missing_snapshots", "schedule_type": Schedule.MINUTES, "minutes": 10},
     "prune": {"func": "orchestrator_site.tasks.prune", "schedule_type": Schedule.DAILY, "minutes": None},
 }
 

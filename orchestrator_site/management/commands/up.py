@@ -13,8 +13,9 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management import BaseCommand, call_command, get_commands
+from django.core.management import BaseCommand, call_command
 from django.db import DatabaseError, connections
+from django_q.tasks import async_task
 
 from orchestrator_site import services, sessions
 from orchestrator_site.supervisor import GivenUp, Supervisor
@@ -88,9 +89,9 @@ def require_free_port(address: str, port: int) -> None:
 def prepare_database() -> str:
     """Migrate, load the catalog, make the first pool and the operator; the operator's password if it is new."""
     call_command("migrate", interactive=False, verbosity=0)
-    if "catalog" in get_commands():
-        call_command("catalog", verbosity=0)
+    call_command("catalog", verbosity=0)
     first_pool()
+    async_task("games.tasks.build_missing_snapshots", task_name="snapshots", group="snapshots")
     password = make_operator()
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     connections.close_all()
