@@ -1,21 +1,26 @@
-"""The account's apps: what was asked for, how far its deployment is, and what is kept of it on disk."""
+"""What an app is: its spec, its deployments and how far each has come, and how the API shows it."""
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
 import uuid
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from pools.localcloud.specs import SIZES, region_slug, runtime_of, shown, variables_of
+from pools.localcloud.specs import REGIONS, SIZES, region_slug, runtime_of, shown, variables_of
 
-PHASES = (("PENDING_BUILD", 0.15), ("BUILDING", 0.35), ("PENDING_DEPLOY", 0.5), ("DEPLOYING", 1.0))
-KEEP_DELETED_SECONDS = 3600.0  # how far back a stale list can look
+PHASES = {
+    "PENDING_BUILD": 0.15,
+    "BUILDING": 0.35,
+    "PENDING_DEPLOY": 0.5,
+    "DEPLOYING": 1.0,
+}  # until which share of its time
+STEPS_DONE = {"PENDING_BUILD": 0, "BUILDING": 1, "PENDING_DEPLOY": 3, "DEPLOYING": 4, "ACTIVE": 6, "SUPERSEDED": 6}
+STEPS = 6
+AGENT_STARTS_AT = 0.5  # of the deployment's time, so that it has come up by the end of it
+OWNER = "00000000-0000-4000-8000-000000000000"
+PROJECT = "00000000-0000-4000-8000-000000000001"
 
 
 def timestamp(seconds: float) -> str:
@@ -23,25 +28,91 @@ def timestamp(seconds: float) -> str:
 
 
 @dataclass(slots=True)
-class App:
-    """One app. Its phase follows from the time since its deployment began, and from whether its agent answers."""
+class Deployment:
+    """One attempt to run the app's spec. Its phase follows from the time, until it has an outcome."""
 
+    began_at: float
+    seconds: float
+    shown_spec: dict[str, Any]
+    cause: str = "initial deployment"
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    stuck_in: str = ""
+    error: str = ""
+    outcome: str = ""
+    ended_at: float = 0.0
+
+    def phase(self, now: float) -> str:
+        """The phase at `now`; DEPLOYING is left by an outcome only."""
+        if self.outcome and now >= self.ended_at:
+            return self.outcome
+        progress = 1.0 if self.seconds <= 0 else (now - self.began_at) / self.seconds
+        return next(
+            (phase for phase, until in PHASES.items() if phase == self.stuck_in or progress < until), "DEPLOYING"
+        )
+
+    def is_over_time(self, now: float) -> bool:
+        return not self.stuck_in and now >= self.began_at + self.seconds
+
+    def since(self, now: float) -> float:
+        """When it came to the phase that it has at `now`."""
+        if self.outcome and now >= self.ended_at:
+            return self.ended_at
+        begun = [0.0, *PHASES.values()]
+        return self.began_at + self.seconds * begun[list(PHASES).index(self.phase(now))]
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        phase, since = self.phase(now), timestamp(self.since(now))
+        done, running, failed = STEPS_DONE.get(phase, 3), int(phase in PHASES), int(phase == "ERROR")
+        progress: dict[str, Any] = {
+            "success_steps": done,
+            "running_steps": running,
+            "error_steps": failed,
+            "pending_steps": STEPS - done - running - failed,
+            "total_steps": STEPS,
+        }
+        if phase == "ERROR":
+            reason = {"code": "DeployFailed", "message": self.error}
+            progress["steps"] = [{"name": "deploy", "status": "ERROR", "reason": reason}]
+        return {
+            "id": self.id,
+            "spec": self.shown_spec,
+            "phase": phase,
+            "cause": self.cause,
+            "created_at": timestamp(self.began_at),
+            "updated_at": since,
+            "phase_last_updated_at": since,
+            "tier_slug": "basic",
+            "progress": progress,
+        }
+
+
+@dataclass(slots=True)
+class App:
     id: str
     spec: dict[str, Any]
     created_at: float
-    deploy_seconds: float
-    shown_spec: dict[str, Any]
-    deployment_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    deploying_since: float = 0.0
+    deployments: list[Deployment]  # oldest first, never empty
     paper: bool = False
     port: int = 0
-    answers: bool = False  # its agent has answered
-    was_active: bool = False
-    stuck_in: str = ""
-    error: str = ""
-    agent_fault: dict[str, Any] = field(default_factory=dict)
-    deleted_at: float | None = None
+    answers: bool = False  # its agent has answered since it was started last
+    agent: dict[str, Any] = field(default_factory=dict)  # what is wrong with its agent, see the faults
+    url_late_seconds: float = 0.0
+    gone_at: float | None = None  # when its deletion was asked for
     lingers_until: float = 0.0
+
+    @classmethod
+    def new(cls, spec: dict[str, Any], deploy_seconds: float, *, paper: bool, **fields: Any) -> App:
+        now = time.time()
+        return cls(str(uuid.uuid4()), spec, now, [Deployment(now, deploy_seconds, shown(spec))], paper, **fields)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> App:
+        """The app as it was kept, its agent not running yet."""
+        deployments = [Deployment(**deployment) for deployment in record["deployments"]]
+        return cls(**record | {"deployments": deployments, "answers": False})
+
+    def as_record(self) -> dict[str, Any]:
+        return asdict(self)
 
     @property
     def name(self) -> str:
@@ -55,138 +126,81 @@ class App:
     def token(self) -> str:
         return variables_of(self.spec).get("SANDBOX_API_TOKEN", "")
 
-    def progress(self, now: float) -> float:
-        return 1.0 if self.deploy_seconds <= 0 else (now - self.deploying_since) / self.deploy_seconds
+    @property
+    def newest(self) -> Deployment:
+        return self.deployments[-1]
 
-    def phase(self, now: float) -> str:
-        """The phase at `now`. ERROR comes where deploying would have ended."""
-        progress = self.progress(now)
-        for phase, until in PHASES:
-            if self.stuck_in == phase or progress < until:
-                return phase
-        if self.error or runtime_of(self.spec) is None:
-            return "ERROR"
-        return "ACTIVE" if self.answers or self.paper or self.agent_fault.get("silent") else "DEPLOYING"
+    @property
+    def active(self) -> Deployment | None:
+        return next((deployment for deployment in reversed(self.deployments) if deployment.outcome == "ACTIVE"), None)
+
+    @property
+    def should_run(self) -> bool:
+        """Whether an agent belongs behind this app, now or when its deployment has come that far."""
+        if self.paper or self.gone_at or runtime_of(self.spec) is None or self.agent.get("dead"):
+            return False
+        return self.active is not None or not (self.newest.stuck_in or self.newest.error or self.newest.outcome)
+
+    def settle(self, now: float) -> bool:
+        """Give the newest deployment its outcome, if it has earned one by now; whether it did."""
+        newest = self.newest
+        if newest.outcome or not newest.is_over_time(now):
+            return False
+        if not newest.error and runtime_of(self.spec) is None and not self.paper:
+            newest.error = "failed to pull image: the image does not exist"
+        if newest.error:
+            newest.outcome = "ERROR"
+        elif self.paper or self.answers or self.agent.keys() & {"silent", "refuses"}:
+            if self.active is not None:
+                self.active.outcome = "SUPERSEDED"
+            newest.outcome = "ACTIVE"
+        else:
+            return False
+        newest.ended_at = newest.began_at + newest.seconds
+        return True
+
+    def deploy(self, seconds: float, cause: str, now: float) -> Deployment:
+        """Begin a deployment of the spec as it is now; one that is under way gives way."""
+        if not self.newest.outcome:
+            self.newest.outcome, self.newest.ended_at = "SUPERSEDED", now
+        self.deployments.append(Deployment(now, seconds, shown(self.spec), cause))
+        self.answers = False
+        return self.newest
 
     def url(self, base: str) -> str:
         return f"{base}/_paper/{self.id}" if self.paper else f"http://127.0.0.1:{self.port}"
 
-    def deployment(self, now: float) -> dict[str, Any]:
-        phase = self.phase(now)
-        deployment: dict[str, Any] = {
-            "id": self.deployment_id,
-            "spec": self.shown_spec,
-            "phase": phase,
-            "cause": "initial deployment",
-            "created_at": timestamp(self.deploying_since),
-            "updated_at": timestamp(now),
-            "phase_last_updated_at": timestamp(now),
-            "tier_slug": "basic",
-            "progress": {
-                "pending_steps": 0,
-                "running_steps": 0,
-                "success_steps": 0,
-                "error_steps": 0,
-                "total_steps": 6,
-            },
-        }
-        done = {"PENDING_BUILD": 0, "BUILDING": 1, "PENDING_DEPLOY": 3, "DEPLOYING": 4, "ACTIVE": 6, "ERROR": 3}[phase]
-        deployment["progress"]["success_steps"] = done
-        if phase == "ERROR":
-            reason = self.error or "failed to pull image: the image does not exist"
-            deployment["progress"] |= {
-                "error_steps": 1,
-                "steps": [{"name": "deploy", "status": "ERROR", "reason": {"code": "DeployFailed", "message": reason}}],
-            }
-        elif phase != "ACTIVE":
-            deployment["progress"]["running_steps"] = 1
-        deployment["progress"]["pending_steps"] = 6 - done - (phase != "ACTIVE")
-        return deployment
+    def phase(self, now: float) -> str:
+        """Of what runs, else of what is being tried."""
+        return (self.active or self.newest).phase(now)
 
     def as_json(self, now: float, base: str) -> dict[str, Any]:
         """The app as the API shows it: what does not apply is absent."""
-        phase = self.phase(now)
+        newest, active = self.newest, self.active
+        region = region_slug(self.spec.get("region", "nyc"))
         data: dict[str, Any] = {
             "id": self.id,
-            "spec": self.shown_spec,
+            "spec": newest.shown_spec,
             "created_at": timestamp(self.created_at),
-            "updated_at": timestamp(max(self.created_at, min(now, self.deploying_since + self.deploy_seconds))),
-            "owner_uuid": "00000000-0000-4000-8000-000000000000",
-            "project_id": "00000000-0000-4000-8000-000000000001",
+            "updated_at": timestamp(newest.since(now)),
+            "owner_uuid": OWNER,
+            "project_id": PROJECT,
             "tier_slug": "basic",
-            "region": {"slug": region_slug(self.spec.get("region", "nyc")), "default": False, "disabled": False},
-            "last_deployment_created_at": timestamp(self.deploying_since),
+            "region": {"slug": region, "label": REGIONS[region], "default": False, "disabled": False},
+            "last_deployment_created_at": timestamp(newest.began_at),
         }
-        deployment = self.deployment(now)
-        if phase == "ACTIVE":
-            data["active_deployment"] = deployment
-        elif phase in ("PENDING_BUILD", "ERROR"):
-            data["pending_deployment"] = deployment
-        else:
-            data["in_progress_deployment"] = deployment
-        if phase == "ACTIVE" or self.was_active:
-            url = self.url(base)
-            data |= {"default_ingress": url, "live_url": url, "live_url_base": url, "live_domain": url.split("//")[1]}
-            if phase != "ACTIVE":
-                data["active_deployment"] = {**deployment, "phase": "ACTIVE"}
+        if active is not None and active.phase(now) == "ACTIVE":
+            data["active_deployment"] = active.as_json(now)
+            if now >= active.ended_at + self.url_late_seconds:
+                url = self.url(base)
+                domain = url.removeprefix("http://")
+                data |= {"default_ingress": url, "live_url": url, "live_url_base": url, "live_domain": domain}
+        phase = newest.phase(now)
+        if phase in ("BUILDING", "PENDING_DEPLOY", "DEPLOYING"):
+            data["in_progress_deployment"] = newest.as_json(now)
+        elif phase == "PENDING_BUILD" or (active is None and newest.outcome):  # a first one that failed stays there
+            data["pending_deployment"] = newest.as_json(now)
         return data
-
-
-class Account:
-    """All apps, in memory and on disk, in the order of their creation."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.apps: dict[str, App] = {}
-        self.deleted: list[App] = []
-        # A killed process loses nothing that was committed; only a crash of the machine could.
-        self.disk = sqlite3.connect(folder / "apps.sqlite3", isolation_level=None)
-        self.disk.execute("PRAGMA journal_mode=WAL")
-        self.disk.execute("PRAGMA synchronous=OFF")
-        self.disk.execute("CREATE TABLE IF NOT EXISTS apps (id TEXT PRIMARY KEY, created_at REAL, record TEXT)")
-        for (record,) in self.disk.execute("SELECT record FROM apps ORDER BY created_at, rowid"):
-            app = App(**json.loads(record))
-            self.apps[app.id] = app
-
-    def create(self, spec: dict[str, Any], deploy_seconds: float, *, paper: bool = False, **fields: Any) -> App:
-        now = time.time()
-        app = App(str(uuid.uuid4()), spec, now, deploy_seconds, shown(spec), deploying_since=now, paper=paper, **fields)
-        self.apps[app.id] = app
-        self.keep([app])
-        return app
-
-    def create_many(self, specs: Iterable[dict[str, Any]]) -> list[App]:
-        """Many paper apps at once, active from the start."""
-        now = time.time()
-        apps = [App(str(uuid.uuid4()), spec, now, 0.0, shown(spec), deploying_since=now, paper=True) for spec in specs]
-        self.apps |= {app.id: app for app in apps}
-        self.keep(apps)
-        return apps
-
-    def keep(self, apps: Iterable[App]) -> None:
-        rows = [(app.id, app.created_at, json.dumps(asdict(app))) for app in apps]
-        self.disk.execute("BEGIN")
-        self.disk.executemany("INSERT OR REPLACE INTO apps VALUES (?, ?, ?)", rows)
-        self.disk.execute("COMMIT")
-
-    def delete(self, app: App) -> None:
-        app.deleted_at = time.time()
-        self.apps.pop(app.id, None)
-        self.deleted = [old for old in self.deleted if (old.deleted_at or 0) > app.deleted_at - KEEP_DELETED_SECONDS]
-        self.deleted.append(app)
-        self.disk.execute("DELETE FROM apps WHERE id = ?", (app.id,))
-
-    def named(self, name: str) -> App | None:
-        return next((app for app in self.apps.values() if app.name == name), None)
-
-    def listed(self, now: float, stale_seconds: float = 0.0) -> list[App]:
-        """Newest first; with `stale_seconds`, as the account was that long ago. Deleted apps that linger stay in it."""
-        then = now - stale_seconds
-        gone = [
-            app for app in self.deleted if app.lingers_until > now or (stale_seconds and (app.deleted_at or 0) > then)
-        ]
-        apps = [app for app in (*self.apps.values(), *gone) if not stale_seconds or app.created_at <= then]
-        return sorted(apps, key=lambda app: app.created_at, reverse=True)
 
 
 def monthly_cost(spec: dict[str, Any]) -> float:

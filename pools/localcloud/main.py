@@ -5,22 +5,32 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import signal
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 
-from pools.localcloud.containers import listen
+from pools.localcloud.agents import listen
+from pools.localcloud.connections import Connections
 from pools.localcloud.control import Control
-from pools.localcloud.mortality import end_marked
-from pools.localcloud.server import LocalCloud, application
+from pools.localcloud.server import MISSING, FrontDoor, LocalCloud, Refusal
+from pools.localcloud.trouble import Troubled
+
+PREDECESSOR_SECONDS = 10.0  # one that was killed may take a moment to be gone
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=0, help="0 takes the port of the last start, or a free one")
+    parser.add_argument("--bind", default="127.0.0.1", help="the address to listen on; sandboxes stay on the loopback")
     parser.add_argument("--dir", type=Path, required=True, help="where apps and their files are kept")
-    parser.add_argument("--token", action="append", default=[], help="a token that is accepted; may be repeated")
+    parser.add_argument("--token", action="append", required=True, help="a token that is accepted; may be repeated")
     parser.add_argument("--deploy-seconds", type=float, default=2.0, help="how long a deployment takes")
     parser.add_argument("--paper", action="store_true", help="apps without processes")
 
@@ -28,31 +38,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="localcloud", description=__doc__)
     add_arguments(parser)
-    options = parser.parse_args(arguments)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(options))
+    run(parser.parse_args(arguments))
 
 
-async def serve(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT; then every process that an app started is ended."""
     folder: Path = options.dir.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder), contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(folder, options))
+
+
+async def serve(folder: Path, options: argparse.Namespace) -> None:
     port_file = folder / "port"
     cloud = LocalCloud(folder, set(options.token), options.deploy_seconds, paper=options.paper)
-    end_marked(set(cloud.account.apps))  # what a killed predecessor may have left
-    with contextlib.suppress(OSError, ValueError):
-        options.port = options.port or int(port_file.read_text())
-    listener = listen(options.port)
+    cloud.containers.prepare(cloud.account.apps)
+    if not options.port:
+        with contextlib.suppress(OSError, ValueError):
+            options.port = int(port_file.read_text())
+    listener = listen(options.port, options.bind)
     port = listener.getsockname()[1]
-    cloud.base = f"http://127.0.0.1:{port}"
+    cloud.base = f"http://{options.bind}:{port}"
+    connections = Connections()
     config = uvicorn.Config(
-        application(cloud, Control(cloud).routes()), log_level="warning", access_log=False, lifespan="off", ws="none"
+        application(cloud, connections),
+        http=connections.protocol(),
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
     )
     server = Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
     for app in cloud.account.apps.values():
-        app.answers = False
         cloud.containers.run(app)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():
@@ -65,6 +86,35 @@ async def serve(options: argparse.Namespace) -> None:
     await cloud.containers.stop_all()
 
 
+def application(cloud: LocalCloud, connections: Connections) -> FrontDoor:
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refusal)  # noqa: S101  registered for this kind only
+        return error.answer()
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        return Refusal(404, MISSING).answer()
+
+    routes = [*cloud.routes(), *Control(cloud).routes()]
+    api = Starlette(routes=routes, exception_handlers={Refusal: refused, 404: not_found, 405: not_found})
+    return FrontDoor(Troubled(api, cloud.faults, connections, cloud.describe), cloud)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder; ends the process when another local cloud keeps holding it."""
+    deadline = time.monotonic() + PREDECESSOR_SECONDS
+    with (folder / "lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    sys.exit(f"Another local cloud works in {folder}; give this one another --dir.")
+                time.sleep(0.05)
+        yield
+
+
 class Server(uvicorn.Server):
     """uvicorn, with the signals left to us."""
 
@@ -72,5 +122,5 @@ class Server(uvicorn.Server):
         self.should_exit = self.force_exit = True
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # uvicorn's own signature
+    def capture_signals(self) -> Iterator[None]:
         yield

@@ -1,17 +1,22 @@
-"""Processes that end with whoever started them, and the search for those that did not."""
+"""Processes that end with whoever started them, and the search for those that did not.
+
+Three nets, one below the other: the kernel ends what a dead agent started itself (Linux); an agent whose cloud is
+gone ends everything that hangs below it; and a cloud that starts or deletes an app ends whatever carries its mark.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 from collections.abc import Callable
 
-import psutil
-
-MARK = "LOCALCLOUD_APP"
+APP_MARK = "LOCALCLOUD_APP"  # in the environment of everything that an app starts: the app's id
+FOLDER_MARK = "LOCALCLOUD_DIR"  # and the folder of its cloud
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -27,27 +32,51 @@ def die_with_parent(parent_pid: int, with_signal: int = signal.SIGKILL) -> Calla
     return prepare
 
 
-def marked_processes() -> dict[int, str]:
-    """Every process of this user that belongs to a local app: pid to app id."""
-    found = {}
+def adopt_orphans() -> None:
+    """From now on, what our children leave behind becomes our child, wherever it put itself (Linux)."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes below that one, children of children included."""
+    import psutil
+
+    try:
+        return {process.pid for process in psutil.Process(pid).children(recursive=True)}
+    except psutil.Error:
+        return set()
+
+
+def marked(mark: str, values: set[str]) -> set[int]:
+    """The processes of this user whose environment says so, without this one."""
+    import psutil
+
+    found = set()
     for process in psutil.process_iter():
         try:
-            mark = process.environ().get(MARK)
+            if process.environ().get(mark) in values:
+                found.add(process.pid)
         except (psutil.Error, OSError):
             continue
-        if mark:
-            found[process.pid] = mark
-    return found
+    return found - {os.getpid()}
 
 
-def end_marked(app_ids: set[str]) -> int:
-    """Kill whatever is left of these apps; how many processes that were."""
-    ended = 0
-    for pid, app_id in marked_processes().items():
-        if app_id in app_ids and pid != os.getpid():
-            try:
+def end(processes: Callable[[], set[int]], *, rounds: int = 20) -> None:
+    """Kill those processes, and again those that they started meanwhile, until there are none."""
+    for _ in range(rounds):
+        running = {pid for pid in processes() if not _is_zombie(pid)}
+        if not running:
+            return
+        for pid in running:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-                ended += 1
-            except ProcessLookupError:
-                continue
-    return ended
+
+
+def _is_zombie(pid: int) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return True

@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import hmac
 import re
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pools.localcloud.apps import Account, App, monthly_cost
+from pools.localcloud.account import Account
+from pools.localcloud.apps import PHASES, App, Deployment, monthly_cost
 from pools.localcloud.containers import Containers
-from pools.localcloud.faults import Faults
-from pools.localcloud.specs import REGIONS, SIZES, BadSpec, check_spec, shown
+from pools.localcloud.specs import REGIONS, SIZES, BadSpec, check_spec, shown, with_secrets_kept
+from pools.localcloud.trouble import KINDS, Call, Faults, agent_operation, json_in
 
 MOST_PER_PAGE = 200
 DEFAULT_PER_PAGE = 20
-HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 SECONDS_A_MONTH = 672 * 3600
+REQUESTS_AN_HOUR = 5000
+MISSING = "The resource you were accessing could not be found."
+CONTINENTS = {"ams": "europe", "fra": "europe", "lon": "europe", "blr": "asia", "sgp": "asia", "syd": "australia"}
+LOG_TYPES = {"UNSPECIFIED", "BUILD", "DEPLOY", "RUN", "RUN_RESTARTED", "AUTOSCALE_EVENT"}
+REACHED_AFTER = {"BUILD": "PENDING_BUILD", "DEPLOY": "PENDING_DEPLOY", "RUN": "PENDING_DEPLOY"}
 
 
 class Refusal(Exception):
     """An answer that is an error, as DigitalOcean words it."""
 
-    def __init__(self, status: int, kind: str, message: str) -> None:
+    def __init__(self, status: int, message: str, **headers: str) -> None:
         super().__init__(message)
-        self.status, self.kind, self.message = status, kind, message
+        self.status, self.message = status, message
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def answer(self) -> Response:
+        kind = KINDS.get(self.status, "server_error")
+        body = {"id": kind, "message": self.message, "request_id": str(uuid.uuid4())}
+        return JSONResponse(body, self.status, self.headers)
 
 
 class LocalCloud:
@@ -41,167 +52,183 @@ class LocalCloud:
 
     def __init__(self, folder: Path, tokens: set[str], deploy_seconds: float, *, paper: bool) -> None:
         self.account = Account(folder)
-        self.containers = Containers(folder)
+        self.containers = Containers(folder, self.changed)
         self.faults = Faults()
+        self.limits = Limits()
         self.tokens = tokens
         self.deploy_seconds = deploy_seconds
         self.paper = paper
+        self.operations: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
-        self.journal: list[dict[str, Any]] = []
-        self.most_apps = len(self.account.apps)
         self.base = ""  # where it listens; known once it does
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.shapes = [
+            (name, method, re.compile(re.sub(r"{\w+}", "[^/]+", path))) for name, method, path, _ in self.table()
+        ]
 
-    def note(self, what: str, app: App, by: str) -> None:
-        self.most_apps = max(self.most_apps, len(self.account.apps))
-        self.journal.append({"at": time.time(), "what": what, "id": app.id, "name": app.name, "by": by})
+    def changed(self, app: App) -> None:
+        app.settle(time.time())
+        self.account.keep(app)
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     # Apps.
 
     async def create(self, request: Request) -> Response:
-        spec = await self.spec_of(request)
-        effects = self.faults.effects("create", spec["name"])
-        return await self.befall(effects, self.created, spec, effects)
-
-    async def created(self, spec: dict[str, Any], effects: dict[str, Any]) -> Response:
-        if self.account.named(spec["name"]) is not None:
-            raise Refusal(409, "conflict", "App name already exists")
+        spec, effects = await spec_in(request), request.state.effects
+        if self.account.has_name(spec["name"], time.time()):
+            raise Refusal(409, "App name already exists")
         quota = effects.get("quota")
         if quota is not None and len(self.account.apps) >= quota:
-            raise Refusal(403, "forbidden", f"This account has reached its limit of {quota} apps")
-        app = self.account.create(
-            spec,
-            float(effects.get("deploy_seconds", self.deploy_seconds)),
-            paper=self.paper,
-            stuck_in=effects.get("stuck", ""),
-            error=effects.get("error", ""),
-            agent_fault=dict(effects.get("agent", {})),
-        )
-        self.note("create", app, "api")
-        self.containers.run(app)
+            raise Refusal(effects.get("quota_status", 403), f"This account has reached its limit of {quota} apps")
+        seconds = float(effects.get("deploy_seconds", self.deploy_seconds))
+        app = App.new(spec, seconds, paper=self.paper, agent=dict(effects.get("agent", {})))
+        app.newest.stuck_in, app.newest.error = effects.get("stuck", ""), effects.get("error", "")
+        app.url_late_seconds = float(effects.get("url_late_seconds", 0))
+        self.add(app, by="api")
         return JSONResponse({"app": app.as_json(time.time(), self.base)})
+
+    def add(self, app: App, by: str) -> None:
+        self.account.add([app], by)
+        self.containers.run(app)
 
     async def index(self, request: Request) -> Response:
-        page = whole(request, "page", 1, 1_000_000)
-        per_page = whole(request, "per_page", DEFAULT_PER_PAGE, MOST_PER_PAGE)
-        effects = self.faults.effects("list", page=page)
-        return await self.befall(effects, self.listed, page, per_page, effects)
-
-    async def listed(self, page: int, per_page: int, effects: dict[str, Any]) -> Response:
-        now = time.time()
-        apps = self.account.listed(now, float(effects.get("stale_seconds", 0)))
-        if effects.get("empty"):
-            apps = []
-        if effects.get("omit"):
+        page, per_page = (
+            whole(request, "page", 1, 1_000_000),
+            whole(request, "per_page", DEFAULT_PER_PAGE, MOST_PER_PAGE),
+        )
+        effects, now = request.state.effects, time.time()
+        stale_seconds = float(effects.get("stale_seconds", 0))
+        apps = self.account.listed(now, stale_seconds)
+        if "omit" in effects:
             apps = [app for app in apps if not re.search(effects["omit"], app.name)]
-        for spec in effects.get("add", []):
-            apps.append(App(str(uuid.uuid4()), spec, now, 0, shown(spec), deploying_since=now, paper=True))
-        start = (page - 1) * per_page
-        if (
-            effects.get("shift") and page > 1
-        ):  # one app less before this page: the first of it slipped to the one before
-            start += 1
-        total = effects.get("total", len(apps))
-        pages = max(1, -(-total // per_page))
-        links: dict[str, str] = {}
-        if pages > 1:
-            address = f"{self.base}/v2/apps?per_page={per_page}&page="
-            if page > 1:
-                links |= {"first": f"{address}1", "prev": f"{address}{page - 1}"}
-            if page < pages:
-                links |= {"next": f"{address}{page + 1}", "last": f"{address}{pages}"}
-        shown_apps = [app.as_json(now, self.base) for app in apps[start : start + per_page]]
-        return JSONResponse({"apps": shown_apps, "links": {"pages": links}, "meta": {"total": total}})
+        apps += [App.new(spec, 0, paper=True) for spec in effects.get("add", [])]
+        if effects.get("empty") and "page" not in effects:
+            apps = []
+        start = max(0, (page - 1) * per_page + (int(effects.get("shift", 0)) if page > 1 else 0))
+        on_page = [] if effects.get("empty") else apps[start : start + per_page]
+        self.account.settle(on_page, now)
+        total = int(effects.get("total", len(apps)))
+        pages = {} if effects.get("links") is False else links(f"{self.base}/v2/apps", page, per_page, total)
+        shown_apps = [app.as_json(now - stale_seconds, self.base) for app in on_page]
+        return JSONResponse({"apps": shown_apps, "links": {"pages": pages}, "meta": {"total": total}})
 
     async def get(self, request: Request) -> Response:
-        app = self.app_of(request)
-        effects = self.faults.effects("get", app.name)
-        return await self.befall(effects, self.shown, app)
+        return self.shown(self.app_of(request))
 
-    async def shown(self, app: App) -> Response:
-        return JSONResponse({"app": app.as_json(time.time(), self.base)})
+    def shown(self, app: App) -> Response:
+        now = time.time()
+        self.account.settle([app], now)
+        return JSONResponse({"app": app.as_json(now, self.base)})
 
     async def update(self, request: Request) -> Response:
         app = self.app_of(request)
-        spec = await self.spec_of(request)
-        other = self.account.named(spec["name"])
-        if other is not None and other.id != app.id:
-            raise Refusal(409, "conflict", "App name already exists")
-        effects = self.faults.effects("update", app.name)
-        app.spec, app.shown_spec = spec, shown(spec)
-        return await self.befall(effects, self.redeployed, app)
-
-    async def redeployed(self, app: App) -> Response:
-        app.deployment_id, app.deploying_since = str(uuid.uuid4()), time.time()
-        self.account.keep([app])
-        return await self.shown(app)
+        spec = with_secrets_kept(await spec_in(request), app.spec)
+        if self.account.names.get(spec["name"], app.id) != app.id:
+            raise Refusal(409, "App name already exists")
+        self.account.rename(app, spec)
+        self.redeploy(app, "app spec updated", request.state.effects)
+        return self.shown(app)
 
     async def delete(self, request: Request) -> Response:
-        app_id = request.path_params["id"]
-        app = self.account.apps.get(app_id)
-        effects = self.faults.effects("delete", app.name if app else "")
-        return await self.befall(effects, self.deleted, app_id, effects)
-
-    async def deleted(self, app_id: str, effects: dict[str, Any]) -> Response:
-        app = self.account.apps.get(app_id)
-        if app is None:
-            raise Refusal(404, "not_found", "The resource you were accessing could not be found.")
-        await self.remove(app, "api", float(effects.get("linger_seconds", 0)))
+        app = self.app_of(request)
+        if app.gone_at is None:
+            await self.remove(app, "api", float(request.state.effects.get("linger_seconds", 0)))
         return JSONResponse({"id": app.id})
 
     async def remove(self, app: App, by: str, linger_seconds: float = 0.0) -> None:
-        app.lingers_until = time.time() + linger_seconds
-        self.account.delete(app)
-        self.note("delete", app, by)
+        self.account.remove(app, by, linger_seconds)
         await self.containers.stop(app)
 
     # Deployments and logs.
 
-    async def all_deployments(self, request: Request) -> Response:
-        app = self.app_of(request)
-        effects = self.faults.effects("deployments", app.name)
-        if request.method == "POST":
-            return await self.befall(effects, self.deployed_anew, app)
-        return await self.befall(effects, self.listed_deployments, app)
+    def redeploy(self, app: App, cause: str, effects: dict[str, Any]) -> Deployment:
+        seconds = float(effects.get("deploy_seconds", self.deploy_seconds))
+        deployment = app.deploy(seconds, cause, time.time())
+        deployment.stuck_in, deployment.error = effects.get("stuck", ""), effects.get("error", "")
+        self.account.keep(app)
+        if not deployment.stuck_in and not deployment.error:
+            self.in_background(self.containers.replace(app))
+        return deployment
 
-    async def deployed_anew(self, app: App) -> Response:
-        await self.redeployed(app)
-        return JSONResponse({"deployment": app.deployment(time.time())})
+    async def deploy(self, request: Request) -> Response:
+        deployment = self.redeploy(self.app_of(request), "manual", request.state.effects)
+        return JSONResponse({"deployment": deployment.as_json(time.time())})
 
-    async def listed_deployments(self, app: App) -> Response:
-        deployment = app.deployment(time.time())
-        return JSONResponse({"deployments": [deployment], "links": {"pages": {}}, "meta": {"total": 1}})
+    async def restart(self, request: Request) -> Response:
+        deployment = self.redeploy(self.app_of(request), "restart", request.state.effects)
+        return JSONResponse({"deployment": deployment.as_json(time.time())})
+
+    async def deployments(self, request: Request) -> Response:
+        app, now = self.app_of(request), time.time()
+        self.account.settle([app], now)
+        page, per_page = (
+            whole(request, "page", 1, 1_000_000),
+            whole(request, "per_page", DEFAULT_PER_PAGE, MOST_PER_PAGE),
+        )
+        newest_first = app.deployments[::-1]
+        on_page = newest_first[(page - 1) * per_page : page * per_page]
+        pages = links(f"{self.base}/v2/apps/{app.id}/deployments", page, per_page, len(newest_first))
+        data = [deployment.as_json(now) for deployment in on_page]
+        return JSONResponse({"deployments": data, "links": {"pages": pages}, "meta": {"total": len(newest_first)}})
 
     async def deployment(self, request: Request) -> Response:
-        app = self.app_of(request)
-        if request.path_params["deployment"] != app.deployment_id:
-            raise Refusal(404, "not_found", "deployment not found")
-        if request.url.path.endswith("/cancel"):
-            app.error = app.error or "the deployment was canceled"
-        return JSONResponse({"deployment": app.deployment(time.time())})
+        _, deployment = self.deployment_of(request)
+        return JSONResponse({"deployment": deployment.as_json(time.time())})
+
+    async def cancel(self, request: Request) -> Response:
+        app, deployment = self.deployment_of(request)
+        if deployment.outcome:
+            raise Refusal(400, "the deployment is over and can't be canceled")
+        deployment.outcome, deployment.ended_at = "CANCELED", time.time()
+        self.account.keep(app)
+        if app.active is None:
+            await self.containers.stop(app)
+        return JSONResponse({"deployment": deployment.as_json(time.time())})
 
     async def logs(self, request: Request) -> Response:
+        kind = request.query_params.get("type", "UNSPECIFIED")
+        if kind not in LOG_TYPES:
+            raise Refusal(400, f"type must be one of {', '.join(sorted(LOG_TYPES))}")
+        if "deployment" in request.path_params:
+            app, deployment = self.deployment_of(request)
+        else:
+            app = self.app_of(request)
+            deployment = app.active or app.newest
+        phase, order = deployment.phase(time.time()), list(PHASES)
+        wanted = REACHED_AFTER.get(kind, "PENDING_BUILD")
+        if (phase in order and order.index(phase) <= order.index(wanted)) or (
+            phase != "ACTIVE" and kind == "RUN_RESTARTED"
+        ):
+            raise Refusal(400, f"the deployment has not reached the phase whose logs are of type {kind}")
+        url = f"{self.base}/_logs/{app.id}?type={kind}"
+        return JSONResponse({"live_url": url, "historic_urls": [url]})
+
+    async def log_text(self, request: Request) -> Response:
         app = self.app_of(request)
-        phase = app.phase(time.time())
-        if request.query_params.get("type", "RUN") == "RUN" and phase not in ("DEPLOYING", "ACTIVE"):
-            raise Refusal(400, "bad_request", "the deployment has not reached that phase")
-        return JSONResponse({"live_url": f"{self.base}/_local/logs/{app.id}", "historic_urls": []})
+        now = time.time()
+        lines = [f"{d.id} {d.cause}: {d.phase(now)} {d.error}".rstrip() for d in app.deployments]
+        return PlainTextResponse("\n".join([f"{app.name} on paper" if app.paper else app.name, *lines, ""]))
 
     # What there is to choose from.
 
     async def regions(self, request: Request) -> Response:
-        effects = self.faults.effects("regions")
         regions = [
             {
                 "slug": slug,
                 "label": label,
-                "continent": "world",
                 "flag": slug,
+                "continent": CONTINENTS.get(slug, "north-america"),
                 "data_centers": [f"{slug}1"],
-                "default": False,
+                "default": slug == "nyc",
+                "disabled": False,
             }
             for slug, label in REGIONS.items()
         ]
-        return await self.befall(effects, answer_with, {"regions": regions})
+        return JSONResponse({"regions": regions})
 
     async def sizes(self, request: Request) -> Response:
         return JSONResponse({"instance_sizes": [size_json(slug) for slug in SIZES], "discount_percent": 0})
@@ -209,106 +236,187 @@ class LocalCloud:
     async def size(self, request: Request) -> Response:
         slug = request.path_params["slug"]
         if slug not in SIZES:
-            raise Refusal(404, "not_found", "instance size not found")
+            raise Refusal(404, MISSING)
         return JSONResponse({"instance_size": size_json(slug)})
 
     async def propose(self, request: Request) -> Response:
-        spec = await self.spec_of(request)
-        effects = self.faults.effects("propose", spec["name"])
-        taken = self.account.named(spec["name"]) is not None
+        body = json_in(await request.body())
+        spec = await spec_in(request)
+        holder = self.account.names.get(spec["name"])
+        available = holder is None or holder == body.get("app_id")
+        cost = monthly_cost(spec)
         proposal: dict[str, Any] = {
-            "app_name_available": not taken,
+            "app_name_available": available,
             "app_is_static": False,
-            "app_cost": monthly_cost(spec),
-            "app_tier_downgrade_cost": monthly_cost(spec),
+            "app_cost": cost,
+            "app_tier_downgrade_cost": cost,
             "existing_static_apps": "0",
             "max_free_static_apps": "3",
             "spec": shown(spec),
         }
-        if taken:
-            proposal["app_name_suggestion"] = f"{spec['name'][:28]}-2"
-        return await self.befall(effects, answer_with, proposal)
+        if not available:
+            proposal["app_name_suggestion"] = f"{spec['name'][:29].rstrip('-')}-2"
+        return JSONResponse(proposal)
 
-    # What all handlers share.
+    # What the handlers share.
 
     def app_of(self, request: Request) -> App:
-        app = self.account.apps.get(request.path_params["id"])
+        app = self.account.find(request.path_params["id"], time.time())
         if app is None:
-            raise Refusal(404, "not_found", "The resource you were accessing could not be found.")
+            raise Refusal(404, MISSING)
         return app
 
-    async def spec_of(self, request: Request) -> dict[str, Any]:
-        try:
-            body = await request.json()
-            return check_spec(body.get("spec") if isinstance(body, dict) else None)
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise Refusal(400, "bad_request", "invalid character in the JSON body") from None
-        except BadSpec as error:
-            raise Refusal(400, "bad_request", str(error)) from None
+    def deployment_of(self, request: Request) -> tuple[App, Deployment]:
+        app = self.app_of(request)
+        self.account.settle([app], time.time())
+        wanted = request.path_params["deployment"]
+        found = next((deployment for deployment in app.deployments if deployment.id == wanted), None)
+        if found is None:
+            raise Refusal(404, MISSING)
+        return app, found
 
-    async def befall(self, effects: dict[str, Any], act: Any, *arguments: Any) -> Response:
-        """The answer of `act`, or what the faults make of it; with `after`, it has happened all the same."""
-        await asyncio.sleep(float(effects.get("latency_seconds", 0)))
-        spoils = effects.keys() & {"status", "body", "hang", "reset"}
-        if not spoils:
-            return await act(*arguments)  # type: ignore[no-any-return]
-        answer: Response = await act(*arguments) if effects.get("after") else JSONResponse({})
-        if effects.get("hang"):
-            await asyncio.sleep(float(effects.get("seconds", 3600)))
-            return Response(status_code=504)
-        if effects.get("reset"):
-            return BrokenOff(bytes(answer.body) or b"{}")
-        return spoiled(effects, answer)
+    def table(self) -> list[tuple[str, str, str, Handler]]:
+        """Operation, method, path and handler; those that could be taken for an app's id come first."""
+        one, its_deployments = "/v2/apps/{id}", "/v2/apps/{id}/deployments"
+        return [
+            ("list", "GET", "/v2/apps", self.index),
+            ("create", "POST", "/v2/apps", self.create),
+            ("regions", "GET", "/v2/apps/regions", self.regions),
+            ("propose", "POST", "/v2/apps/propose", self.propose),
+            ("sizes", "GET", "/v2/apps/tiers/instance_sizes", self.sizes),
+            ("sizes", "GET", "/v2/apps/tiers/instance_sizes/{slug}", self.size),
+            ("get", "GET", one, self.get),
+            ("update", "PUT", one, self.update),
+            ("delete", "DELETE", one, self.delete),
+            ("restart", "POST", f"{one}/restart", self.restart),
+            ("logs", "GET", f"{one}/logs", self.logs),
+            ("deployments", "GET", its_deployments, self.deployments),
+            ("deploy", "POST", its_deployments, self.deploy),
+            ("deployment", "GET", f"{its_deployments}/{{deployment}}", self.deployment),
+            ("cancel", "POST", f"{its_deployments}/{{deployment}}/cancel", self.cancel),
+            ("logs", "GET", f"{its_deployments}/{{deployment}}/logs", self.logs),
+        ]
 
     def routes(self) -> list[BaseRoute]:
-        get, post = ["GET"], ["POST"]
+        api = [Route(path, handler, methods=[method], name=name) for name, method, path, handler in self.table()]
+        return [*api, Route("/_logs/{id}", self.log_text)]
+
+    def describe(self, scope: Scope, body: bytes) -> Call | None:
+        """The request as faults see it; None for what they leave alone."""
+        path, method = scope["path"], scope["method"]
+        parts = path.strip("/").split("/")
+        if parts[0] == "_paper" and len(parts) > 2:
+            return Call(agent_operation("/" + "/".join(parts[2:])), method, path, self.account.name_of(parts[1]))
+        if parts[0] != "v2":
+            return None
+        name, spec = "", (json_in(body) or {}) if body else {}
+        if isinstance(spec, dict) and isinstance(spec.get("spec"), dict):
+            name = str(spec["spec"].get("name", ""))
+        elif len(parts) > 2:
+            name = self.account.name_of(parts[2])
+        page = re.search(rb"(?:^|&)page=(\d+)", scope["query_string"])
+        operation = self.operation_of(method, path)
+        return Call(operation, method, path, name, (int(page[1]) if page else 1) if operation == "list" else None)
+
+    def operation_of(self, method: str, path: str) -> str:
+        return next((name for name, own, paths in self.shapes if own == method and paths.fullmatch(path)), "unknown")
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Limits:
+    """How many requests came lately, and how many may."""
+
+    def __init__(self) -> None:
+        self.seen: deque[float] = deque()
+        self.most_a_minute = 0
+        self.per_minute: int | None = None  # None: no limit
+
+    def count(self) -> None:
+        """Count one request. Raises Refusal above the limit."""
+        now = time.monotonic()
+        self.seen.append(now)
+        while self.seen[0] < now - 3600:
+            self.seen.popleft()
+        lately = self.last_minute()
+        self.most_a_minute = max(self.most_a_minute, lately)
+        if self.per_minute is not None and lately > self.per_minute:
+            raise Refusal(429, "API Rate limit exceeded.", retry_after="10")
+
+    def last_minute(self) -> int:
+        since = time.monotonic() - 60
+        lately = 0
+        for at in reversed(self.seen):
+            if at < since:
+                break
+            lately += 1
+        return lately
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        left = max(0, REQUESTS_AN_HOUR - len(self.seen))
+        first = self.seen[0] if self.seen else time.monotonic()
+        reset = int(time.time() + 3600 - (time.monotonic() - first))
         return [
-            Route("/v2/apps", self.index, methods=get, name="list"),
-            Route("/v2/apps", self.create, methods=post, name="create"),
-            Route("/v2/apps/regions", self.regions, methods=get, name="regions"),
-            Route("/v2/apps/propose", self.propose, methods=post, name="propose"),
-            Route("/v2/apps/tiers/instance_sizes", self.sizes, methods=get, name="sizes"),
-            Route("/v2/apps/tiers/instance_sizes/{slug}", self.size, methods=get, name="sizes"),
-            Route("/v2/apps/{id}", self.get, methods=get, name="get"),
-            Route("/v2/apps/{id}", self.update, methods=["PUT"], name="update"),
-            Route("/v2/apps/{id}", self.delete, methods=["DELETE"], name="delete"),
-            Route("/v2/apps/{id}/deployments", self.all_deployments, methods=[*get, *post], name="deployments"),
-            Route("/v2/apps/{id}/deployments/{deployment}", self.deployment, methods=get, name="deployments"),
-            Route("/v2/apps/{id}/deployments/{deployment}/cancel", self.deployment, methods=post, name="deployments"),
-            Route("/v2/apps/{id}/logs", self.logs, methods=get, name="logs"),
+            (b"ratelimit-limit", b"%d" % REQUESTS_AN_HOUR),
+            (b"ratelimit-remaining", b"%d" % left),
+            (b"ratelimit-reset", b"%d" % reset),
         ]
 
 
-class BrokenOff(Response):
-    """Promises more than it sends: the server hangs up in the middle."""
+class FrontDoor:
+    """Tokens, counts and rate-limit headers, around every path of the API."""
+
+    def __init__(self, app: ASGIApp, cloud: LocalCloud) -> None:
+        self.app, self.cloud = app, cloud
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(self.body) + 100).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": bytes(self.body)[: len(self.body) // 2]})
+        if scope["type"] != "http" or not scope["path"].startswith("/v2/"):
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*self.cloud.limits.headers(), *message["headers"]]
+            await send(message)
+
+        try:
+            self.admit(scope)
+        except Refusal as refusal:
+            await refusal.answer()(scope, receive, send_with_limits)
+            return
+        await self.app(scope, receive, send_with_limits)
+
+    def admit(self, scope: Scope) -> None:
+        kind, _, token = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
+        known = any(hmac.compare_digest(token.strip(), mine.encode()) for mine in self.cloud.tokens)
+        if kind.lower() != b"bearer" or not known:
+            raise Refusal(401, "Unable to authenticate you")
+        self.cloud.requests[f"{scope['method']} {shape_of(scope['path'])}"] += 1
+        self.cloud.operations[self.cloud.operation_of(scope["method"], scope["path"])] += 1
+        self.cloud.limits.count()
 
 
-def spoiled(effects: dict[str, Any], answer: Response) -> Response:
-    status = int(effects.get("status", 200))
-    headers = {"retry-after": str(effects["retry_after"])} if "retry_after" in effects else {}
-    body = effects.get("body")
-    if body == "html":
-        return Response(HTML, status, headers, media_type="text/html")
-    if body == "empty":
-        return Response(b"", status, headers)
-    if body == "truncated":
-        return Response(
-            bytes(answer.body)[: max(1, len(answer.body) // 2)], status, headers, media_type="application/json"
-        )
-    if body == "odd":
-        return JSONResponse(["something", "else"], status, headers)
-    kinds = {401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "conflict", 429: "too_many_requests"}
-    kind = kinds.get(status, "unprocessable_entity" if status == 422 else "server_error")
-    return JSONResponse({"id": kind, "message": effects.get("message", "Something went wrong.")}, status, headers)
+async def spec_in(request: Request) -> dict[str, Any]:
+    """The spec in the request's body. Raises Refusal."""
+    body = json_in(await request.body())
+    if not isinstance(body, dict):
+        raise Refusal(400, "the body must be a JSON object")
+    try:
+        return check_spec(body.get("spec"))
+    except BadSpec as error:
+        raise Refusal(400, str(error)) from None
 
 
-async def answer_with(data: dict[str, Any]) -> Response:
-    return JSONResponse(data)
+def links(address: str, page: int, per_page: int, total: int) -> dict[str, str]:
+    """The addresses of the other pages, as far as there are any."""
+    last = max(1, -(-total // per_page))
+    found: dict[str, int] = {}
+    if page > 1:
+        found |= {"first": 1, "prev": min(page - 1, last)}
+    if page < last:
+        found |= {"next": page + 1, "last": last}
+    return {name: f"{address}?page={number}&per_page={per_page}" for name, number in found.items()}
 
 
 def size_json(slug: str) -> dict[str, Any]:
@@ -327,60 +435,11 @@ def size_json(slug: str) -> dict[str, Any]:
 
 def whole(request: Request, name: str, default: int, most: int) -> int:
     raw = request.query_params.get(name, str(default))
-    if not raw.isdigit() or not 1 <= int(raw) <= most:
-        raise Refusal(400, "bad_request", f"{name} must be a whole number from 1 to {most}")
+    if not (raw.isascii() and raw.isdecimal()) or not 1 <= int(raw) <= most:
+        raise Refusal(400, f"{name} must be a whole number from 1 to {most}")
     return int(raw)
-
-
-def error_json(refusal: Refusal) -> Response:
-    body = {"id": refusal.kind, "message": refusal.message, "request_id": str(uuid.uuid4())}
-    return JSONResponse(body, refusal.status)
-
-
-class FrontDoor:
-    """Tokens, counts and rate-limit headers, around every path of the API."""
-
-    def __init__(self, app: Any, cloud: LocalCloud) -> None:
-        self.app, self.cloud = app, cloud
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/v2/"):
-            await self.app(scope, receive, send)
-            return
-        given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-        if given.removeprefix("Bearer ") not in self.cloud.tokens:
-            await error_json(Refusal(401, "unauthorized", "Unable to authenticate you"))(scope, receive, send)
-            return
-
-        async def send_with_limits(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                reset = str(int(time.time()) + 3600).encode()
-                message["headers"] = [
-                    *message["headers"],
-                    (b"ratelimit-limit", b"5000"),
-                    (b"ratelimit-remaining", b"4999"),
-                    (b"ratelimit-reset", reset),
-                ]
-            await send(message)
-
-        self.cloud.requests[f"{scope['method']} {shape_of(scope['path'])}"] += 1
-        await self.app(scope, receive, send_with_limits)
 
 
 def shape_of(path: str) -> str:
     """The path with ids taken out, for the counts."""
     return "/".join("{id}" if len(part) == 36 and part.count("-") == 4 else part for part in path.split("/"))
-
-
-def application(cloud: LocalCloud, more_routes: list[BaseRoute]) -> Any:
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Refusal)  # noqa: S101  registered for this kind only
-        return error_json(error)
-
-    async def not_found(request: Request, error: Exception) -> Response:
-        return error_json(Refusal(404, "not_found", "The resource you were accessing could not be found."))
-
-    app = Starlette(
-        routes=[*cloud.routes(), *more_routes], exception_handlers={Refusal: refused, 404: not_found, 405: not_found}
-    )
-    return FrontDoor(app, cloud)

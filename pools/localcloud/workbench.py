@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
+import contextlib
 import secrets
 import shutil
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pools.localcloud.containers import ROOT, listen, make_bin, sandbox_environment
-from pools.localcloud.mortality import MARK, die_with_parent, end_marked
+from pools.localcloud.agents import COMMAND, AgentStart, listen
+from pools.localcloud.mortality import APP_MARK, descendants, end, marked
+from pools.localcloud.programs import make_programs
 
 START_SECONDS = 20
 
@@ -24,33 +23,30 @@ START_SECONDS = 20
 @contextmanager
 def local_agent(folder: Path, runtime: str) -> Iterator[tuple[str, str]]:
     """The URL and token of an agent that runs as long as the block does; nothing of it stays."""
+    make_programs(folder)
     name, token = f"workbench-{secrets.token_hex(4)}", secrets.token_hex(16)
     root = folder / "workbenches" / name
     root.mkdir(parents=True)
+    start = AgentStart(folder, root, app_id=name, name=name, token=token, runtime=runtime)
     listener = listen(0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    environment = sandbox_environment(folder, make_bin(folder), runtime)
-    given = {"root": str(root), "token": token, "app_id": name, "fd": listener.fileno(), "environment": environment}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pools.localcloud.agent"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        pass_fds=[listener.fileno()],
-        env=os.environ | {MARK: name, "PYTHONPATH": str(ROOT)},
-        start_new_session=True,
-        preexec_fn=die_with_parent(os.getpid()),
-    )
-    listener.close()
+    process = subprocess.Popen(COMMAND, **start.options(listener))
     try:
         assert process.stdin is not None  # noqa: S101  a pipe was asked for
-        process.stdin.write(json.dumps(given).encode() + b"\n")
+        process.stdin.write(start.first_line(listener))
         process.stdin.flush()
+        listener.close()
         _wait(url, process)
         yield url, token
     finally:
+        listener.close()
+        below = descendants(process.pid)
         process.kill()
-        process.communicate()
-        end_marked({name})
+        process.wait()
+        if process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+        end(lambda: below | marked(APP_MARK, {name}))
         shutil.rmtree(root, ignore_errors=True)
 
 

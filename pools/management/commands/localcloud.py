@@ -1,24 +1,31 @@
-"""The embedded local cloud, on its own: `manage.py localcloud --dir var/localcloud --token …`."""
+"""The embedded local cloud, on its own: `manage.py localcloud`."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
 
+from pools.cloud.account import local_token
 from pools.localcloud import main
 
 
 class Command(BaseCommand):
-    help = "Serve App Platform's API on this machine, with real sandboxes as processes."
+    help = "Serve App Platform's API on this machine, with real sandboxes as processes; by default as `up` starts it."
     requires_system_checks: list[str] = []
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         main.add_arguments(parser)
+        for action in parser._actions:  # argparse has no other way to take back `required`
+            action.required = False
+        parser.set_defaults(
+            dir=settings.LOCALCLOUD_DIR,
+            port=settings.LOCALCLOUD_PORT,
+            deploy_seconds=settings.LOCALCLOUD_DEPLOY_SECONDS,
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(main.serve(Namespace(**options)))
+        options["token"] = options["token"] or [local_token()]
+        main.run(Namespace(**options))
