@@ -14,7 +14,6 @@ const LONGEST_DELAY_MS = 15_000;
 const POLL_SECONDS = 25;
 const POLLING_MS = 60_000; // then the better ways are tried again
 const KINDS = ["message", "log", "status", "progress", "ready", "end", "heartbeat"];
-const UNKNOWN_CODE = 4404;
 
 /**
  * urls: { socket, stream, poll }; after: the last number already shown; onEvent(event); onState(name, isLive).
@@ -38,14 +37,13 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
 
     function lives(limit = SILENCE_MS) {
       clearTimeout(silence);
-      silence = setTimeout(() => lost(false), limit);
+      silence = setTimeout(lost, limit);
     }
-    function lost(isGone) {
+    function lost() {
       if (!isCurrent()) return;
       attempt = null;
       clearTimeout(silence);
       mine.close();
-      if (isGone) return stop();
       const wasGood = mine.isNew || Date.now() - began > GOOD_MS;
       failures = wasGood ? 0 : failures + 1;
       way = wasGood ? 0 : (way + 1) % WAYS.length;
@@ -95,7 +93,7 @@ function bySocket(urls, cursor, { opened, came, lost }) {
   const socket = new WebSocket(url);
   socket.onopen = opened;
   socket.onmessage = (message) => came(JSON.parse(message.data));
-  socket.onclose = (closing) => lost(closing.code === UNKNOWN_CODE);
+  socket.onclose = lost;
   return () => socket.close();
 }
 
@@ -104,7 +102,7 @@ function byStream(urls, cursor, { opened, came, lost }) {
   url.searchParams.set("after", cursor());
   const source = new EventSource(url);
   source.onopen = opened;
-  source.onerror = () => lost(false); // its own reconnection knows no growing delays
+  source.onerror = lost; // its own reconnection knows no growing delays
   for (const kind of KINDS) source.addEventListener(kind, (message) => came(JSON.parse(message.data)));
   return () => source.close();
 }
@@ -119,15 +117,14 @@ function byPolling(urls, cursor, { opened, came, lost }) {
       url.searchParams.set("after", cursor());
       url.searchParams.set("wait", wait);
       const answer = await fetch(url, { signal: ending.signal, headers: { Accept: "application/json" } });
-      if (answer.status === 404) return lost(true);
-      if (!answer.ok) return lost(false);
+      if (!answer.ok) return lost();
       const { events } = await answer.json();
       opened();
       events.forEach(came);
       wait = POLL_SECONDS;
     }
-    lost(false);
+    lost();
   }
-  poll().catch(() => lost(false));
+  poll().catch(lost);
   return () => ending.abort();
 }

@@ -5,18 +5,20 @@ import { follow } from "./events.js";
 import { liveParts, whileVisible } from "./live.js";
 import { logInto, transportInto } from "./log.js";
 
-const AGAIN_MS = 20_000;
+const AGAIN_MS = 4_000;
 
 const page = document.querySelector("[data-run]");
 const run = page.dataset.run;
 const append = logInto(page.querySelector("[data-log]"));
 const announcer = page.querySelector("[data-announce]");
+const show = transportInto(page.querySelector("[data-transport]"));
 const refresh = liveParts(page.dataset.liveUrl, changed);
 const tick = runClock({
   onSoon: (left) => say(`${left} seconds left.`),
   onZero: () => refresh(),
 });
 let state = stage().dataset.state;
+let isLive = false;
 
 function stage() {
   return page.querySelector('[data-live="stage"]');
@@ -82,7 +84,11 @@ follow({
     append(event);
     if (event.kind !== "log") refresh();
   },
-  onState: transportInto(page.querySelector("[data-transport]")),
+  onState(name, live) {
+    isLive = live;
+    show(name, live);
+  },
 });
-whileVisible(refresh, AGAIN_MS);
+// Where no event comes through, the page asks.
+whileVisible(() => isLive || refresh(), AGAIN_MS);
 focusGame();
