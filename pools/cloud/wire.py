@@ -55,6 +55,10 @@ class Answer:
         return self.status == 404 and (isinstance(self.body, dict) or self.is_empty)
 
 
+class AnswerKept(Exception):
+    """The way out of pydo once the answer is at hand."""
+
+
 class Wire:
     """Sends requests, each exactly once. Thread-safe, and safe to use on both sides of a fork."""
 
@@ -85,8 +89,13 @@ class Wire:
         self.budget.spend()
         kept: list[Answer] = []
         method = getattr(self._client().apps, operation)
+
+        def keep(response: Any) -> NoReturn:
+            kept.append(self._answer(response))
+            raise AnswerKept  # the layers above would decode the same JSON twice more
+
         try:
-            method(*args, raw_response_hook=lambda response: kept.append(self._answer(response)), **kwargs)
+            method(*args, raw_response_hook=keep, **kwargs)
         except Exception as error:  # more than AzureError; whatever it is, `kept` tells what happened
             if not kept:
                 # Not chained: azure's errors carry the request, and with it the token.
