@@ -18,6 +18,17 @@ DOING = {
     "Start the game": "Starting the game",
 }
 
+SERVED = {
+    ServedBy.POOL: "from the warm pool",
+    ServedBy.COLD_FALLBACK: "cold: no warm one was free",
+    ServedBy.COLD: "cold, as asked",
+}
+DEPLOYED = {
+    DeployedFrom.STAGED: "done ahead of time, while the sandbox was warm",
+    DeployedFrom.SNAPSHOT: "from its snapshot",
+    DeployedFrom.SOURCE: "cloned and installed",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -43,7 +54,7 @@ class Phase:
 def phases(run: Run) -> list[Phase]:
     """The four steps of a launch, in order."""
     measured = {
-        "acquire": run.acquire_ms,
+        "acquire": _acquire_ms(run),
         "bootstrap": run.bootstrap_ms,
         "restore": run.restore_ms,
         "start": run.start_ms,
@@ -74,14 +85,19 @@ def _states(run: Run, measured: dict[str, int | None]) -> Iterator[str]:
             yield DONE if ms else AHEAD
         return
     current = {RunState.ENDED: SKIPPED, RunState.FAILED: FAILED}.get(RunState(run.state), ACTIVE)
-    at_hand_over = run.acquired_at is None
-    for key, ms in measured.items():
-        is_done = (key == "acquire" and not at_hand_over) or (key != "acquire" and ms is not None)
-        if is_done and current in (ACTIVE, FAILED, SKIPPED):
+    for ms in measured.values():
+        if ms is not None and current != WAITING:
             yield DONE
         else:
             yield current
             current = WAITING if current in (ACTIVE, WAITING) else SKIPPED
+
+
+def _acquire_ms(run: Run) -> int | None:
+    """Measured together with the rest once the game runs; known as soon as the sandbox is there."""
+    if run.acquire_ms is None and run.acquired_at is not None:
+        return round((run.acquired_at - run.created_at).total_seconds() * 1000)
+    return run.acquire_ms
 
 
 def _title(key: str, run: Run) -> str:
@@ -97,22 +113,7 @@ def _title(key: str, run: Run) -> str:
 
 def _note(key: str, run: Run) -> str:
     if key == "acquire" and run.served_by:
-        return (
-            run.notice
-            or {
-                ServedBy.POOL: "from the warm pool",
-                ServedBy.COLD_FALLBACK: "cold: no warm one was free",
-                ServedBy.COLD: "cold, as asked",
-            }[ServedBy(run.served_by)]
-        )
-    if key == "restore" and run.ready_at is not None:
-        return (
-            {
-                DeployedFrom.STAGED: "done ahead of time, while the sandbox was warm",
-                DeployedFrom.SNAPSHOT: "from its snapshot",
-                DeployedFrom.SOURCE: "cloned and installed",
-            }.get(DeployedFrom(run.deployed_from), "")
-            if run.deployed_from
-            else ""
-        )
+        return run.notice or SERVED[ServedBy(run.served_by)]
+    if key == "restore" and run.deployed_from and run.ready_at is not None:
+        return DEPLOYED[DeployedFrom(run.deployed_from)]
     return ""

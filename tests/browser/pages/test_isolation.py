@@ -1,0 +1,76 @@
+"""A game that wants out: it stays in its frame, and in a tab of its own."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Frame, Page
+
+from tests.browser.pages.conftest import ROOMY, Player
+from tests.fixtures.stack import Stack
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def arcade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The product with that one game in its catalog."""
+    folder = tmp_path_factory.mktemp("catalog")
+    shutil.copytree(HERE / "hostile", folder / "hostile", ignore=shutil.ignore_patterns("__pycache__"))
+    stack = Stack(tmp_path_factory.mktemp("hostile"), CATALOG_DIR=str(folder), **ROOMY)
+    try:
+        yield stack.start()
+    finally:
+        stack.close()
+        print(stack.log)
+
+
+@pytest.fixture
+def visitor(browser: Browser, arcade: Stack) -> Iterator[Player]:
+    """A visitor with cookies worth stealing. Here errors in the console are the refusals that are wanted."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    player = Player(context.new_page(), arcade.url)
+    player.launch("hostile").wait_for("running")
+    yield player
+    context.close()
+
+
+def outcome(page: Page | Frame) -> dict[str, str]:
+    page.evaluate("window.done")
+    return page.evaluate("window.outcome")
+
+
+def holds(found: dict[str, str], visitor: Player) -> None:
+    assert found["origin"] == "null"
+    for name in ("read cookie", "set cookie", "storage", "lobby", "api", "launch"):
+        assert found[name].startswith("refused"), f"{name}: {found[name]}"
+    headers = json.loads(found["headers"])
+    assert "cookie" not in headers
+    assert "authorization" not in headers
+    assert "/stats/" not in visitor.page.url
+    cookies = {cookie["name"]: cookie["value"] for cookie in visitor.page.context.cookies()}
+    assert "stolen" not in cookies
+    assert cookies["sessionid"] != "planted"
+
+
+def test_in_its_frame_it_reaches_nothing_of_ours(visitor: Player) -> None:
+    found = outcome(visitor.game())
+    assert found["parent"].startswith("refused")
+    assert found["popup"] == "null"
+    holds(found, visitor)
+    assert f"/runs/{visitor.run_id}/" in visitor.page.url
+
+
+def test_in_a_tab_of_its_own_it_reaches_nothing_either(visitor: Player) -> None:
+    run = visitor.run_id
+    tab = visitor.page.context.new_page()
+    tab.goto(f"{visitor.site}/play/{run}/")
+    holds(outcome(tab), visitor)
+
+
+def test_it_launched_nothing_in_the_visitors_name(arcade: Stack, visitor: Player) -> None:
+    outcome(visitor.game())
+    count = "from runs.models import Run; print(Run.objects.exclude(idempotency_key__isnull=False).count())"
+    assert arcade.python(count) == "0"
