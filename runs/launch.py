@@ -137,6 +137,7 @@ def _acquire_warm(run: Run, now: datetime) -> None:
         return
     coming = Sandbox.objects.filter(pool=pool, state__in=[*ON_THE_WAY, State.READY]).count()
     if coming > waiting:
+        run.served_by = ServedBy.POOL
         Run.objects.filter(pk=run.pk).update(served_by=ServedBy.POOL)
         message = f"Pool miss: {waiting} ahead, {coming} sandboxes on their way; waiting for the next."
         events.emit(run.id, EventKind.STATUS, message, data={"ahead": waiting}, now=now)

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.urls import reverse
 
 from pools import claims
 from pools.models import LIVE, Level, Sandbox
@@ -56,7 +55,7 @@ def run_now(
         **timings,
     ):
         return False
-    data = {"url": reverse("play", args=[run_id]), "timings": timings, "deployed_from": deployed_from}
+    data = {"url": run.play_url, "timings": timings, "deployed_from": deployed_from}
     events.emit(run_id, EventKind.READY, f"Game ready! ({total_ms} ms)", data=data, now=now)
     return True
 

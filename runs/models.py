@@ -122,6 +122,11 @@ class Run(models.Model):
         return reverse("run", args=[self.id])
 
     @property
+    def play_url(self) -> str:
+        """Where the game is reached; served by `runs.proxy`, outside of Django's URLs."""
+        return f"/play/{self.id}/"
+
+    @property
     def short_id(self) -> str:
         return self.id.hex[:8]
 

@@ -1,0 +1,308 @@
+"""A launch from the click to its end, turn by turn and task by task, against a cloud on paper."""
+
+from __future__ import annotations
+
+from threading import Barrier, Thread
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from games.models import Game, Snapshot
+from pools.models import Fleet, Pool, Sandbox, State
+from runs import lifecycle
+from runs.launch import KeyReused, Maintenance, PoolEmpty, UnknownGame, launch
+from runs.limits import LimitReached
+from runs.models import Run, RunState, ServedBy
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def start(mode: str = "warm", **options) -> Run:
+    return launch(**{"game": "snake", "mode": mode, "visitor": "ada", "use_snapshot": True} | options)
+
+
+def until_running(fleet, worker, run: Run, turns: int = 30) -> Run:
+    for _ in range(turns):
+        fleet.turns(1)
+        worker.work()
+        run.refresh_from_db()
+        if run.state not in (RunState.ACQUIRING, RunState.DEPLOYING):
+            return run
+    raise AssertionError(f"still {run.state}: {fleet.log()[:5]}")
+
+
+@pytest.fixture
+def staged(paper_fleet, pool, game, worker) -> Sandbox:
+    """A warm sandbox in which Snake runs already."""
+    snapshot = Snapshot.objects.create(
+        game=game, state="current", sha256="a" * 64, source_digest=game.source_digest, started_at=timezone.now()
+    )
+    paper_fleet.acquire(pool)
+    paper_fleet.settle()
+    entry = {"snake": {"sha256": snapshot.sha256, "port": 5000, "pid": 1}}
+    Sandbox.objects.filter(state=State.READY).update(staged=entry)
+    return Sandbox.objects.get(state=State.READY)
+
+
+# Warm.
+
+
+def test_a_staged_warm_launch_is_running_in_the_answer(staged):
+    run = start()
+    assert run.state == RunState.RUNNING
+    assert (run.served_by, run.sandbox, run.port) == (ServedBy.POOL, staged, 5000)
+    assert run.acquire_ms + run.bootstrap_ms + run.restore_ms + run.start_ms == run.total_ms
+
+
+def test_a_dead_warm_sandbox_is_found_at_hand_over_and_the_next_one_taken(paper_fleet, staged, worker, pool):
+    Pool.objects.update(target_ready=2, max_ready=2)
+    paper_fleet.settle()
+    Sandbox.objects.update(staged=staged.staged)
+    paper_fleet.cloud.control.kill_agent(staged.app_id)
+    run = start()
+    assert run.state == RunState.RUNNING
+    assert run.sandbox != staged
+    staged.refresh_from_db()
+    assert staged.end_reason.startswith("dead at hand-over")
+
+
+def test_an_unstaged_warm_launch_is_deployed_by_a_task(paper_fleet, pool, game, worker):
+    paper_fleet.acquire(pool)
+    paper_fleet.settle()
+    run = start()
+    assert run.state == RunState.DEPLOYING
+    assert "runs.tasks.deploy" in worker.work()
+
+
+def test_the_first_warm_launch_starts_cold_and_warms_the_pool(paper_fleet, pool, game, worker):
+    run = start()
+    assert run.served_by == ServedBy.COLD_FALLBACK
+    assert "cold start" in run.notice
+    for _ in range(20):
+        paper_fleet.turns(1)
+        worker.work()
+    states = dict(Sandbox.objects.existing().values_list("origin", "state"))
+    assert states["pool"] == State.READY
+
+
+def test_a_launch_while_one_is_on_its_way_waits_for_it(paper_fleet, pool, game, worker):
+    start(visitor="first")
+    paper_fleet.turn()
+    Run.objects.update(state=RunState.ENDED, end_reason="done")
+    run = start()
+    assert (run.state, run.served_by, run.sandbox) == (RunState.ACQUIRING, ServedBy.POOL, None)
+    for _ in range(10):
+        paper_fleet.turns(1)
+    run.refresh_from_db()
+    assert run.sandbox is not None
+    assert run.sandbox.origin == "pool"
+
+
+def test_waiting_launches_are_served_first_come_first(paper_fleet, pool, game):
+    Pool.objects.update(target_ready=2, max_ready=3, max_concurrent_creates=2)
+    paper_fleet.acquire(pool)
+    paper_fleet.cloud.fault(operation="create", deploy_seconds=2)
+    paper_fleet.turn()
+    first, second = start(visitor="a"), start(visitor="b")
+    for _ in range(60):
+        paper_fleet.turns(1)
+        first.refresh_from_db()
+        second.refresh_from_db()
+        assert not (second.sandbox and not first.sandbox), "the second was served before the first"
+        if first.sandbox and second.sandbox:
+            return
+    raise AssertionError("not served")
+
+
+def test_a_pool_that_fails_when_empty_refuses_and_fills(paper_fleet, pool, game):
+    Pool.objects.update(on_empty="fail")
+    with pytest.raises(PoolEmpty):
+        start()
+    assert not Run.objects.exists()
+    paper_fleet.settle()
+    assert paper_fleet.states() == ["ready"]
+
+
+def test_a_runtime_without_a_pool_starts_cold_and_says_so(paper_fleet, game):
+    run = start()
+    assert run.served_by == ServedBy.COLD_FALLBACK
+    assert "no warm pool for Python" in run.notice
+
+
+# Cold.
+
+
+def test_a_cold_launch_never_touches_the_pool(paper_fleet, pool, game, worker):
+    start(mode="cold")
+    for _ in range(10):
+        paper_fleet.turns(1)
+    assert list(Sandbox.objects.values_list("origin", "state")) == [("cold", "in_use")]
+
+
+def test_players_outrank_the_pool(paper_fleet, pool, game, worker, settings):
+    """Idle warm sandboxes fill the cap, a launch needs another runtime: one of them makes room, and refill waits."""
+    settings.MAX_TOTAL_SANDBOXES = 2
+    Pool.objects.update(target_ready=2, max_ready=2)
+    paper_fleet.acquire(pool)
+    paper_fleet.turns(10)
+    assert paper_fleet.states() == ["ready", "ready"]
+    Game.objects.create(slug="ttt", title="T", runtime="node", run_command="x", snapshot_name="ttt-node")
+    run = start(game="ttt", mode="cold")
+    assert (run.state, run.sandbox) == (RunState.ACQUIRING, None)
+    for _ in range(10):
+        paper_fleet.turns(1)
+        assert len(paper_fleet.states()) <= 2
+    run.refresh_from_db()
+    assert run.sandbox is not None
+    assert paper_fleet.states() == ["in_use", "ready"]
+
+
+def test_a_refused_token_fails_the_launch_with_a_sentence_and_leaves_no_sandbox(paper_fleet, game, settings):
+    settings.DIGITALOCEAN_TOKEN = "wrong"
+    run = start(mode="cold")
+    paper_fleet.turns(5)
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+    assert "token" in run.end_reason
+    settings.DIGITALOCEAN_TOKEN = paper_fleet.cloud.token
+    paper_fleet.turns(3)
+    assert paper_fleet.states() == []
+
+
+def test_a_cloud_that_is_down_fails_the_launch_within_a_minute(paper_fleet, game):
+    paper_fleet.cloud.stop()
+    run = start(mode="cold")
+    paper_fleet.turns(20, seconds_apart=2)
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+    assert "could not be reached" in run.end_reason
+
+
+# Ends.
+
+
+def test_invariant_8_a_run_that_ends_takes_its_sandbox_along(paper_fleet, staged):
+    run = start()
+    assert lifecycle.end(run.id, "Ended by the player.", timezone.now())
+    assert not lifecycle.end(run.id, "Again.", timezone.now())
+    staged.refresh_from_db()
+    assert staged.state == State.DELETING
+    assert run.events.filter(kind="end").count() == 1
+
+
+def test_invariant_8_a_sandbox_that_vanishes_ends_its_run_with_a_reason(paper_fleet, staged):
+    run = start()
+    paper_fleet.clock.advance(60)
+    paper_fleet.cloud.control.make_app("other")
+    paper_fleet.cloud.control.delete_app(staged.app_id)
+    paper_fleet.turns(10, seconds_apart=3)
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+    assert "vanished" in run.end_reason
+
+
+def test_a_run_ends_with_its_lifetime(paper_fleet, staged):
+    run = start()
+    paper_fleet.clock.advance(601)
+    paper_fleet.turn()
+    run.refresh_from_db()
+    assert (run.state, run.end_reason) == (RunState.ENDED, "Its time was up.")
+
+
+def test_more_time_is_given_a_set_number_of_times(staged, settings):
+    settings.MAX_EXTENSIONS = 2
+    run = start()
+    given = [lifecycle.extend(run.id, timezone.now()) for _ in range(3)]
+    assert given == [True, True, False]
+    before = run.expires_at
+    run.refresh_from_db()
+    run.sandbox.refresh_from_db()
+    assert run.expires_at == run.sandbox.expires_at > before
+
+
+# What goes wrong on the way.
+
+
+def test_a_deploy_task_that_was_lost_is_queued_again(paper_fleet, pool, game, worker):
+    paper_fleet.acquire(pool)
+    paper_fleet.settle()
+    run = start()
+    worker.lose()
+    paper_fleet.clock.advance(11)
+    paper_fleet.turn()
+    assert "runs.tasks.deploy" in worker.work()
+    assert run.state == RunState.DEPLOYING
+
+
+def test_a_deployment_cut_off_twice_fails(paper_fleet, pool, game):
+    paper_fleet.acquire(pool)
+    paper_fleet.settle()
+    run = start()
+    Run.objects.update(deploy_attempts=2, deploy_lease_until=timezone.now())
+    paper_fleet.clock.advance(1)
+    paper_fleet.turns(2)
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+
+
+# Refusals.
+
+
+def test_the_same_key_gives_the_same_run_also_at_once(paper_fleet, pool, game):
+    barrier = Barrier(4)
+    ids = []
+
+    def click() -> None:
+        barrier.wait()
+        ids.append(start(idempotency_key="click-1").id)
+        connection.close()
+
+    threads = [Thread(target=click) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) == 4
+    assert len(set(ids)) == 1
+    with pytest.raises(KeyReused):
+        start(mode="cold", idempotency_key="click-1")
+
+
+def test_an_unknown_game_is_refused(paper_fleet):
+    with pytest.raises(UnknownGame):
+        start(game="chess")
+
+
+def test_maintenance_refuses_with_the_operators_words(paper_fleet, game):
+    Fleet.objects.update(maintenance=True, maintenance_message="Back at noon.")
+    with pytest.raises(Maintenance, match="Back at noon"):
+        start()
+
+
+@pytest.mark.parametrize(
+    ("limit", "mode"),
+    [
+        ("MAX_CONCURRENT_WARM", "warm"),
+        ("MAX_CONCURRENT_COLD", "cold"),
+        ("MAX_TOTAL_ACTIVE", "warm"),
+        ("MAX_RUNS_PER_HOUR", "cold"),
+    ],
+)
+def test_each_limit_refuses_by_its_name_and_says_when_to_come_back(paper_fleet, game, settings, limit, mode):
+    setattr(settings, limit, 1)
+    start(mode=mode)
+    with pytest.raises(LimitReached) as refused:
+        start(mode=mode)
+    assert refused.value.limit == limit
+    assert refused.value.retry_after_seconds > 0
+    assert Run.objects.count() == 1
+
+
+def test_a_full_fleet_refuses_a_cold_launch_and_keeps_no_row(paper_fleet, game, settings):
+    settings.MAX_TOTAL_SANDBOXES = 1
+    start(mode="cold")
+    with pytest.raises(LimitReached) as refused:
+        start(mode="cold")
+    assert refused.value.limit == "MAX_TOTAL_SANDBOXES"
+    assert Run.objects.count() == 1
