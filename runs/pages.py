@@ -17,7 +17,8 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
 from games.models import Game
-from pools.models import FleetEvent, Pool, Sandbox, State
+from pools import fleet_log
+from pools.models import Pool, Sandbox, State
 from runs import charts, lifecycle, statistics
 from runs.forms import LaunchForm, new_key
 from runs.launch import Maintenance, launch
@@ -44,7 +45,7 @@ fresh = cache_control(private=True, no_cache=True)
 def lobby(request: HttpRequest) -> HttpResponse:
     """All games, how soon each would start, and what goes on."""
     visitor_of(request)  # before a form is sent: two clicks of one visitor must be one visitor's
-    events = list(reversed(FleetEvent.objects.all()[:LOG_LINES]))
+    events = fleet_log.latest(LOG_LINES)
     context = lobby_now(request) | {"events": events, "after": events[-1].seq if events else 0}
     return render(request, "lobby/page.html", context)
 
@@ -201,6 +202,7 @@ def run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
         "events": events,
         "after": events[-1].seq if events else 0,
         "earlier": events[0].seq - 1 if events else 0,
+        "events_url": f"/api/runs/{found.id}/events?after=0",
         "key": new_key(),
     }
     return render(request, "run/page.html", context)
