@@ -56,3 +56,7 @@ def test_a_histogram_shows_every_launch_within_its_frame():
         for bar in row.bars:
             assert 0 <= bar.x <= bar.x + bar.width <= 100
             assert 0 <= bar.y <= bar.y + bar.height <= charts.ROW_HEIGHT + 0.1
+
+
+def test_a_text_keeps_its_paragraphs_and_loses_its_line_breaks():
+    assert site.paragraphs("One\ntwo.\n\n  Three.\n") == ["One two.", "Three."]
