@@ -34,7 +34,7 @@ def run_now(
     was bootstrap, so the parts make up the whole. False when the run has ended meanwhile."""
     run = Run.objects.select_for_update().get(pk=run_id)
     total_ms = milliseconds(now - run.created_at)
-    acquire_ms = milliseconds((run.acquired_at or now) - run.created_at)
+    acquire_ms = min(total_ms, milliseconds((run.acquired_at or now) - run.created_at))  # clocks can be set back
     restore_ms = min(restore_ms, total_ms - acquire_ms)
     start_ms = min(start_ms, total_ms - acquire_ms - restore_ms)
     timings = {

@@ -1,4 +1,4 @@
-"""Kills a worker between any two steps, restarts it, and says what is left: `python -m … <cloud url> <token>`.
+"""Kills a worker between any two steps, restarts it, and says what is left: `python -m … <url> <token> pool|launch`.
 
 A step is a commit, a write outside of a transaction, or a request to the cloud, before and after it took effect. Every
 life is a process of its own, ended by SIGKILL from inside at its Nth step: the first time that each place in the
@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import django
@@ -25,16 +25,35 @@ from django.conf import settings  # noqa: E402
 from django.db import connection, connections, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from games.models import Game  # noqa: E402
 from pools import claims  # noqa: E402
 from pools.cloud.app_platform import DigitalOcean  # noqa: E402
 from pools.localcloud.faults import LocalCloudControl  # noqa: E402
-from pools.models import Fleet, Pool, Sandbox, State  # noqa: E402
+from pools.models import LIVE, Fleet, Pool, Sandbox, State  # noqa: E402
 from pools.reconciler import turn  # noqa: E402
+from runs import lifecycle  # noqa: E402
+from runs.launch import launch  # noqa: E402
+from runs.models import OVER, STARTING, Run  # noqa: E402
+from tests.fixtures.worker import Worker  # noqa: E402
 
 WRITES = ("INSERT", "UPDATE", "DELETE")
-ahead = timedelta()
-real_now = timezone.now
-timezone.now = lambda: real_now() + ahead
+
+
+class Clock:
+    """The product's time, which a life lets pass."""
+
+    ahead = timedelta()
+    real_now = timezone.now
+
+    def now(self) -> datetime:
+        return Clock.real_now() + self.ahead
+
+    def advance(self, seconds: float) -> None:
+        self.ahead += timedelta(seconds=seconds)
+
+
+clock = Clock()
+timezone.now = clock.now
 
 
 def place() -> str:
@@ -42,7 +61,7 @@ def place() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
-        if "/pools/" in path and "/tests/" not in path:
+        if any(f"/{app}/" in path for app in ("pools", "games", "runs")) and "/tests/" not in path:
             return f"{os.path.basename(path)}:{frame.f_lineno}"
         frame = frame.f_back
     return "the test"
@@ -92,16 +111,13 @@ class Steps:
         return asked
 
 
-def pass_time(seconds: float) -> None:
-    global ahead
-    ahead += timedelta(seconds=seconds)
-
-
 def settle(most_turns: int = 80) -> None:
     for _ in range(most_turns):
-        if turn().due_in_seconds is None:
+        due_in_seconds = turn().due_in_seconds
+        Worker().work()
+        if due_in_seconds is None and not Run.objects.filter(state__in=STARTING).exists():
             return
-        pass_time(2)
+        clock.advance(2)
 
 
 def a_worker_s_life() -> None:
@@ -113,13 +129,25 @@ def a_worker_s_life() -> None:
             claims.note_demand(pool, "run 3fa9", now)
             claims.claim(pool, by="run 3fa9", expires_at=now + timedelta(minutes=1), now=now)
         settle()
-    pass_time(61)
+    clock.advance(61)
+    settle()
+
+
+def a_launch_s_life() -> None:
+    """A launch starts cold and warms the pool; the next one is warm; one is ended, the other expires."""
+    first = launch(game="snake", mode="warm", visitor="ada")
+    settle()
+    launch(game="snake", mode="warm", visitor="ada")
+    settle()
+    lifecycle.end(first.id, "Ended by the player.", timezone.now())
+    settle()
+    clock.advance(601)
     settle()
 
 
 def after_the_restart() -> None:
     settle()
-    pass_time(200)  # what listings, grace and lifetimes may take
+    clock.advance(700)  # what listings, grace and lifetimes may take
     settle()
 
 
@@ -169,8 +197,18 @@ def begin() -> None:
     Fleet.get()
     Pool.objects.create(
         name="python", runtime="python", image="bikramkgupta/sandbox-python-service:latest", region="syd",
-        size="apps-s-1vcpu-1gb", stage="none", max_warm_age_seconds=100_000, idle_timeout_seconds=100_000,
+        size="apps-s-1vcpu-1gb", stage="files", max_warm_age_seconds=100_000, idle_timeout_seconds=100_000,
     )  # fmt: skip
+    Game.objects.get_or_create(
+        slug="snake",
+        defaults={
+            "title": "Snake",
+            "runtime": "python",
+            "run_command": "x",
+            "snapshot_name": "snake",
+            "repository_url": "x",
+        },
+    )
 
 
 def report(kill_at: int) -> dict[str, Any]:
@@ -183,20 +221,23 @@ def report(kill_at: int) -> dict[str, Any]:
         "creates": state["creates"],
         "most_apps": state["most_apps"],
         "acquired": Sandbox.objects.filter(acquired_at__isnull=False).count(),
+        "active_runs": Run.objects.active().count(),
+        "runs_with_live_sandbox": Run.objects.filter(state__in=OVER, sandbox__state__in=LIVE).count(),
         "expired_ready": Sandbox.objects.filter(state=State.READY, expires_at__isnull=False).count(),
     }
 
 
 if __name__ == "__main__":
-    url, token = sys.argv[1:3]
+    url, token, life = sys.argv[1:4]
+    lives = {"pool": a_worker_s_life, "launch": a_launch_s_life}
     control = LocalCloudControl(url)
     settings.DIGITALOCEAN_TOKEN, settings.DIGITALOCEAN_API_URL, settings.CLOUD_IS_EMBEDDED = token, url, False
     settings.CLOUD_REQUESTS_PER_MINUTE = 5000
     begin()
-    _, places = live(a_worker_s_life, 0)
+    _, places = live(lives[life], 0)
     print(json.dumps({"steps": len(places), "killed_at": len(interesting(places))}), flush=True)
     for kill_at in interesting(places):
         begin()
-        was_killed, _ = live(a_worker_s_life, kill_at)
+        was_killed, _ = live(lives[life], kill_at)
         live(after_the_restart, 0)
         print(json.dumps(report(kill_at) | {"was_killed": was_killed}), flush=True)
