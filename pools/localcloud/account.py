@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -28,7 +29,7 @@ class Account:
         folder.mkdir(parents=True, exist_ok=True)
         self.apps: dict[str, App] = {}  # in the order of their creation
         self.names: dict[str, str] = {}
-        self.gone: list[App] = []
+        self.gone: deque[App] = deque()  # in the order of their end
         # Without sync only a crash of the machine could lose something, and then its sandboxes are lost anyway.
         self.disk = sqlite3.connect(folder / "account.sqlite3", isolation_level=None)
         self.disk.execute("PRAGMA journal_mode=WAL")
@@ -57,8 +58,8 @@ class Account:
             self._write(app for app in apps if app.id in self.apps)
 
     def settle(self, apps: Iterable[App], now: float) -> None:
-        """Give outcomes to the deployments that have come to their end."""
-        if settled := [app for app in apps if app.settle(now)]:
+        """Give outcomes to the deployments that have come to their end. On paper they follow from the time alone."""
+        if settled := [app for app in apps if app.settle(now) and not app.paper]:
             self.keep(*settled)
 
     def remove(self, app: App, by: str, linger_seconds: float = 0.0) -> None:
@@ -66,8 +67,9 @@ class Account:
         app.gone_at, app.lingers_until = now, now + linger_seconds
         self.apps.pop(app.id, None)
         self.names.pop(app.name, None)
-        self.gone = [old for old in self.gone if (old.gone_at or 0) > now - KEEP_GONE_SECONDS]
         self.gone.append(app)
+        while (self.gone[0].gone_at or 0) < now - KEEP_GONE_SECONDS:
+            self.gone.popleft()
         with self._transaction():
             self.disk.execute("DELETE FROM apps WHERE id = ?", (app.id,))
             self._note("delete", [app], by)

@@ -112,7 +112,8 @@ class App:
         return cls(**record | {"deployments": deployments, "answers": False})
 
     def as_record(self) -> dict[str, Any]:
-        return asdict(self)
+        record = {name: getattr(self, name) for name in self.__slots__}
+        return record | {"deployments": [asdict(deployment) for deployment in self.deployments]}
 
     @property
     def name(self) -> str:
@@ -203,10 +204,10 @@ class App:
         return data
 
 
-def monthly_cost(spec: dict[str, Any]) -> float:
-    """USD a month for all of the app's instances."""
+def monthly_cost(spec: dict[str, Any]) -> int:
+    """USD a month for all of the app's instances. A whole number, as the public contract has it."""
     cost = 0.0
     for service in spec.get("services", []):
         price = float(SIZES[service.get("instance_size_slug", "apps-s-1vcpu-0.5gb")][0])
         cost += price * int(service.get("instance_count", 1))
-    return cost
+    return round(cost)
