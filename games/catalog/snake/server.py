@@ -125,17 +125,16 @@ def add_score() -> bottle.HTTPResponse:
     return answer({"rank": scores.add(game), **scores.as_json()}, 201)
 
 
-@app.route("/api/<path:path>", method="OPTIONS")
-def preflight(path: str) -> bottle.HTTPResponse:
+@app.route("/api/scores", method="OPTIONS")
+def preflight() -> bottle.HTTPResponse:
     headers = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Allow-Headers": "Content-Type"}
     return bottle.HTTPResponse(status=204, headers=headers)
 
 
 def plain_error(error: bottle.HTTPError) -> str:
+    sentences = {404: "There is nothing here.", 405: "Not with this method."}
     bottle.response.content_type = "application/json"
-    return json.dumps({"error": {404: "There is nothing here.", 405: "Not with this method."}.get(
-        error.status_code, "That did not work."
-    )})  # fmt: skip
+    return json.dumps({"error": sentences.get(error.status_code, "That did not work.")})
 
 
 app.default_error_handler = plain_error

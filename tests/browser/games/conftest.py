@@ -12,7 +12,8 @@ from playwright.sync_api import Frame, Page
 from tests.fixtures.games import GameServer
 
 PREFIX = "/play/1f0c9d2e"
-HOST_PAGE = '<!doctype html><html lang="en"><title>Lobby</title><body style="margin:0"><iframe title="Game" \
+HOST_PAGE = '<!doctype html><html lang="en"><title>Lobby</title>\
+<meta name="viewport" content="width=device-width, initial-scale=1"><body style="margin:0"><iframe title="Game" \
 sandbox="allow-scripts" src="{url}" style="border:0;width:100vw;height:100vh;display:block"></iframe>'
 ICON = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 

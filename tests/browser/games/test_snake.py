@@ -20,26 +20,36 @@ def choose(game: Played, name: str, value: str) -> None:
     game.frame.locator(f"input[name={name}][value={value}]").check(force=True)
 
 
-def way_to_the_apple(board: dict[str, str]) -> str:
-    """A direction that leads to the apple without turning back on itself."""
-    head, food = ([int(part) for part in board[name].split(",")] for name in ("head", "food"))
-    wanted = []
-    if food[0] != head[0]:
-        wanted.append("right" if food[0] > head[0] else "left")
-    if food[1] != head[1]:
-        wanted.append("down" if food[1] > head[1] else "up")
-    sideways = ["up", "down"] if board["direction"] in ("left", "right") else ["left", "right"]
-    return next(way for way in [*wanted, *sideways] if way != BACK[board["direction"]])
-
-
 def eat(game: Played, points: int) -> None:
-    """Steer to apple after apple, by step, where nothing moves meanwhile."""
-    for _ in range(points * 40):
+    """Steer to apple after apple, by step, where nothing moves meanwhile; remembers where the snake lies."""
+    body: list[tuple[int, int]] = []
+    for _ in range(points * 60):
         board = board_of(game)
         if int(board["score"]) >= points or board["state"] == "over":
             break
-        game.press(KEYS[way_to_the_apple(board)])
-    assert int(board_of(game)["score"]) >= points
+        body = [place_of(board["head"]), *body][: int(board["length"])]
+        game.press(KEYS[way_to_the_apple(board, body)])
+    assert int(board_of(game)["score"]) >= points, board_of(game)
+
+
+def place_of(text: str) -> tuple[int, int]:
+    x, y = text.split(",")
+    return int(x), int(y)
+
+
+def way_to_the_apple(board: dict[str, str], body: list[tuple[int, int]]) -> str:
+    (x, y), (food_x, food_y) = body[0], place_of(board["food"])
+    wanted = [
+        *(["right" if food_x > x else "left"] if food_x != x else []),
+        *(["down" if food_y > y else "up"] if food_y != y else []),
+        *KEYS,
+    ]
+    steps = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}
+    for way in wanted:
+        to = ((x + steps[way][0]) % 17, (y + steps[way][1]) % 17)
+        if way != BACK[board["direction"]] and to not in body:
+            return way
+    raise AssertionError("the snake has nowhere to go")
 
 
 def test_the_first_arrow_key_starts_and_the_snake_moves_by_itself(play: Callable[..., Played]) -> None:

@@ -275,6 +275,10 @@
   });
   document.addEventListener("visibilitychange", () => { if (document.hidden) pause(); });
   window.addEventListener("blur", () => { if (!byStep()) pause(); });
+  // A frame may not take the focus by itself; when it is given to it, the board has it.
+  window.addEventListener("focus", () => {
+    if (document.activeElement === document.body) board.focus({ preventScroll: true });
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     drawing.readColors();
     wake();
