@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-from typing import Any
+from typing import Any, cast
 
 from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
-django_application = get_asgi_application()  # before any import below: it loads the apps
+django_application = get_asgi_application()
+
+from runs.routing import beside, sockets  # noqa: E402  the apps must be loaded
 
 STREAMS_END_SECONDS = 2.0
 
@@ -42,4 +44,6 @@ class EndStreamsAtExit:
             self.loop.run_until_complete(asyncio.wait(tasks, timeout=STREAMS_END_SECONDS))
 
 
-application = EndStreamsAtExit(ProtocolTypeRouter({"http": django_application}))
+application = EndStreamsAtExit(
+    ProtocolTypeRouter({"http": beside(cast(Any, django_application)), "websocket": sockets})
+)

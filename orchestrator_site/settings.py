@@ -157,6 +157,7 @@ MIDDLEWARE = [
     "orchestrator_site.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "orchestrator_site.security_headers.SecurityHeadersMiddleware",
+    "orchestrator_site.api.ProblemMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -270,6 +271,7 @@ X_FRAME_OPTIONS = "DENY"
 CSRF_FAILURE_VIEW = "orchestrator_site.errors.form_expired"
 if TRUST_FORWARDED_HEADERS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+API_VERSION = "1"
 NINJA_NUM_PROXIES = 1 if TRUST_FORWARDED_HEADERS else 0
 NINJA_PAGINATION_MAX_LIMIT = 500
 

@@ -111,7 +111,7 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
     for answer in answers:
         demand += answer if isinstance(answer, Demand) else Demand()
     return FleetFacts(
-        pools=tuple(_pool(pool, now) for pool in Pool.objects.all()),
+        pools=tuple(pool_facts(pool, now) for pool in Pool.objects.all()),
         sandboxes=sandboxes,
         apps=None if apps is None else tuple(_apps(apps)),
         listed_at=listing.begun_at,
@@ -160,7 +160,8 @@ def _apps(apps: Sequence[App]) -> list[AppFacts]:
     return facts
 
 
-def _pool(pool: Pool, now: datetime) -> PoolFacts:
+def pool_facts(pool: Pool, now: datetime) -> PoolFacts:
+    """One pool's settings and recent past."""
     mine = Sandbox.objects.filter(pool=pool, origin=Origin.POOL)
     succeeded_at = mine.aggregate(at=Max("ready_at"))["at"]
     since = max((at for at in (succeeded_at, pool.breaker_closed_at) if at), default=None)

@@ -1,52 +1,95 @@
-"""What a run says: numbered rows, written here and read from a cursor."""
+"""What a run says: numbered rows, written here and read from a cursor.
+
+Numbers are taken under the run's row, in the transaction that writes the lines, so they become visible in order: who
+resumes from one misses nothing and sees nothing twice (invariant 9). Nothing follows the `end`.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
 from pools.models import Level
-from pools.wakeup import wake_on_commit
-from runs.models import EventKind, Run, RunEvent
+from runs.models import OVER, EventKind, Run, RunEvent
+from runs.wakeups import wake_readers
 
-CHANNEL = "events"
 LINE_CHARACTERS = 2_000
-LINES_A_RUN = 5_000
-CUT = "… (cut: the line was longer)"
-FLOODED = f"… (cut: more than {LINES_A_RUN:,} lines; the rest of the log is not kept)"
+LINES_A_RUN = 5_000  # of its log; what else there is to say is always written
+FLOODED = f"… (cut: the log has more than {LINES_A_RUN:,} lines; the rest of it is not kept)"
+# Colours and cursor moves of terminals, control characters, and what UTF-8 can't say.
+UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]|[\ud800-\udfff]")
 
 
-@transaction.atomic
+class Entry(NamedTuple):
+    """One line to be written."""
+
+    kind: str
+    message: str
+    level: str = Level.INFO
+    data: Mapping[str, Any] = {}
+
+
 def emit(
     run_id: UUID,
     kind: str,
     message: str,
     *,
     level: str = Level.INFO,
-    data: dict[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
     now: datetime | None = None,
 ) -> None:
-    """Write one event. The number is taken under the run's row, so numbers become visible in order. A flood of log
-    lines is cut with a visible mark; what else there is to say is always written."""
-    if not Run.objects.filter(pk=run_id).update(last_seq=F("last_seq") + 1):
+    """Write one event, in the caller's transaction if there is one."""
+    write(run_id, [Entry(kind, message, level, data or {})], now)
+
+
+@transaction.atomic
+def write(run_id: UUID, entries: Sequence[Entry], now: datetime | None = None) -> None:
+    """Write several events at once. A flood of log lines is cut with a visible mark, and so is a line too long."""
+    row = Run.objects.select_for_update(no_key=True).filter(pk=run_id).values_list("last_seq", "state").first()
+    if row is None:
         return
-    seq = Run.objects.values_list("last_seq", flat=True).get(pk=run_id)
-    if kind == EventKind.LOG and seq > LINES_A_RUN:
-        if RunEvent.objects.filter(run_id=run_id, data__cut=True).exists():
-            Run.objects.filter(pk=run_id).update(last_seq=seq - 1)
-            return
-        message, level, data = FLOODED, Level.WARNING, {"cut": True}
-    if len(message) > LINE_CHARACTERS:
-        message = message[: LINE_CHARACTERS - len(CUT)] + CUT
-    RunEvent.objects.create(
-        run_id=run_id, seq=seq, kind=kind, level=level, message=message, data=data or {}, at=now or timezone.now()
-    )
-    wake_on_commit(CHANNEL)
+    seq, state = row
+    at = now or timezone.now()
+    rows: list[RunEvent] = []
+    for entry in entries:
+        if state in OVER and entry.kind != EventKind.END:
+            continue  # a worker that has not noticed yet
+        kind, message, level, data = entry
+        if kind == EventKind.LOG and seq >= LINES_A_RUN:
+            if any(written.data.get("cut") for written in rows) or _is_cut(run_id):
+                continue
+            message, level, data = FLOODED, Level.WARNING, {"cut": True}
+        seq += 1
+        fitting = fit(message)
+        rows.append(RunEvent(run_id=run_id, seq=seq, kind=kind, level=level, message=fitting, data=dict(data), at=at))
+    if rows:
+        RunEvent.objects.bulk_create(rows)
+        Run.objects.filter(pk=run_id).update(last_seq=seq)
+        wake_readers()
+
+
+def _is_cut(run_id: UUID) -> bool:
+    return RunEvent.objects.filter(run_id=run_id, seq__gt=LINES_A_RUN, kind=EventKind.LOG).exists()
+
+
+def fit(message: str) -> str:
+    """A line that every database and terminal takes, cut with a visible mark when it is too long."""
+    message = UNPRINTABLE.sub("", message.rstrip())
+    if len(message) <= LINE_CHARACTERS:
+        return message
+    cut = f"… (cut: the line had {len(message):,} characters)"
+    return message[: LINE_CHARACTERS - len(cut)] + cut
+
+
+def moment(at: datetime) -> str:
+    """A time as programs read it: UTC, to the millisecond."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def as_json(event: RunEvent) -> dict[str, Any]:
@@ -57,10 +100,16 @@ def as_json(event: RunEvent) -> dict[str, Any]:
         "level": event.level,
         "message": event.message,
         "data": event.data,
-        "at": event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "at": moment(event.at),
     }
 
 
 def events_after(run_id: UUID, after: int, limit: int = 500) -> list[RunEvent]:
     """The run's next events beyond a cursor, oldest first. The one way to read them."""
     return list(RunEvent.objects.filter(run_id=run_id, seq__gt=after).order_by("seq")[:limit])
+
+
+def page(run_id: UUID, after: int, limit: int) -> dict[str, Any]:
+    """Events beyond a cursor, and the number to ask with next."""
+    found = [as_json(event) for event in events_after(run_id, after, limit)]
+    return {"events": found, "after": found[-1]["seq"] if found else after}

@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django_q.tasks import async_task
 
 from pools import claims
 from pools.facts import Demand
-from pools.models import Sandbox
+from pools.models import FleetEvent, Sandbox
 from pools.signals import cold_sandbox_healthy, demand_asked, sandbox_ending, sandbox_ready, turn_begins
 from runs import events, lifecycle, sweep
 from runs.models import EventKind, Run, RunState, ServedBy
+from runs.wakeups import wake_readers
 
 
 @receiver(cold_sandbox_healthy)
@@ -49,6 +51,11 @@ def end_the_run(sandbox: Sandbox, reason: str, now: datetime, **_: Any) -> None:
 @receiver(turn_begins)
 def put_right(now: datetime, **_: Any) -> None:
     sweep.sweep(now)
+
+
+@receiver(post_save, sender=FleetEvent)
+def wake_fleet_readers(**_: Any) -> None:
+    wake_readers()
 
 
 @receiver(demand_asked)

@@ -2,6 +2,7 @@ from django.urls import path
 
 from games import pages as game_pages
 from runs import pages
+from runs.proxy import play_address
 
 urlpatterns = [
     path("", pages.lobby, name="lobby"),
@@ -13,5 +14,6 @@ urlpatterns = [
     path("runs/<uuid:run_id>/live/", pages.run_live, name="run-live"),
     path("runs/<uuid:run_id>/end/", pages.end_run, name="run-end"),
     path("runs/<uuid:run_id>/extend/", pages.extend_run, name="run-extend"),
+    path("play/<uuid:run_id>/", play_address, name="play"),
     path("stats/", pages.stats, name="stats"),
 ]

@@ -27,5 +27,10 @@ def known_visitor(request: HttpRequest) -> str | None:
     return _name(number) if isinstance(number, str) else None
 
 
+def caller_of(request: HttpRequest) -> str:
+    """The visitor's name where there is a session, else one for the address that a program calls from."""
+    return known_visitor(request) or _name(f"address {request.META.get('REMOTE_ADDR', '')}")
+
+
 def _name(number: str) -> str:
     return salted_hmac("runs.visitor", number, algorithm="sha256").hexdigest()

@@ -1,0 +1,93 @@
+"""The API as a whole: its parts, its errors in one shape, its description."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+
+from pools.api import router as fleet
+from pools.problems import CONTENT_TYPE, Problem
+from runs.api import router as runs
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "/api/"
+# Where in a request a field is, and what Ninja calls the whole of a body: not parts of the field's name.
+PLACES = frozenset({"body", "query", "path", "header", "response"})
+
+api = NinjaAPI(
+    title="Sandbox orchestrator",
+    version=settings.API_VERSION,
+    description="Launch games in sandboxes, follow them, end them. Errors are `application/problem+json`.",
+    urls_namespace="api",
+    docs_url="/docs",
+)
+api.add_router("", runs)
+api.add_router("", fleet)
+
+
+def respond(problem: Problem) -> HttpResponse:
+    return HttpResponse(
+        json.dumps(problem.as_json()), status=problem.status, content_type=CONTENT_TYPE, headers=problem.headers()
+    )
+
+
+@api.exception_handler(Problem)
+def on_problem(_request: HttpRequest, problem: Problem) -> HttpResponse:
+    return respond(problem)
+
+
+@api.exception_handler(ValidationError)
+def on_invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """422 that names each field that is not as it must be."""
+    errors = [{"field": _field(entry["loc"]), "message": str(entry["msg"])} for entry in error.errors]
+    detail = "; ".join(f"{each['field']}: {each['message']}" for each in errors)
+    return respond(Problem(422, detail, errors=errors))
+
+
+def _field(location: tuple[Any, ...]) -> str:
+    named = [str(part) for part in location if part not in PLACES]
+    return ".".join(named) or "body"
+
+
+@api.exception_handler(HttpError)
+def on_http_error(_request: HttpRequest, error: HttpError) -> HttpResponse:
+    return respond(Problem(error.status_code, error.message))
+
+
+@api.exception_handler(Http404)
+def on_not_found(_request: HttpRequest, _error: Http404) -> HttpResponse:
+    return respond(Problem(404, "There is nothing at this address."))
+
+
+DETAILS = {
+    400: "The request can't be understood.",
+    403: "This is not allowed.",
+    404: "There is nothing at this address; /api/docs says what there is.",
+    405: "This address does not take this method.",
+    500: "Something went wrong here. It was logged.",
+}
+
+
+class ProblemMiddleware:
+    """Programs get every error of the API as JSON, also those that are made outside of it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        is_page = response.status_code >= 400 and response.headers.get("Content-Type") != CONTENT_TYPE
+        if not is_page or not request.path.startswith(PREFIX) or (settings.DEBUG and response.status_code == 500):
+            return response
+        problem = respond(Problem(response.status_code, DETAILS.get(response.status_code, response.reason_phrase)))
+        if "Allow" in response.headers:
+            problem.headers["Allow"] = response.headers["Allow"]
+        return problem

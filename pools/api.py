@@ -1,0 +1,72 @@
+"""The fleet over HTTP: what there is, and what happened to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils import timezone
+from ninja import P, QueryEx, Router
+
+from pools import fleet_log
+from pools.breaker import breaker_at
+from pools.models import Fleet, Pool, Sandbox, State
+from pools.observation import pool_facts
+from pools.schemas import FleetEventsOut, StatusOut
+
+router = Router(tags=["fleet"])
+
+Limit = QueryEx[int, P(ge=1, le=fleet_log.PAGE, description="Lines at the most")]
+After = QueryEx[int | None, P(ge=0, description="Lines beyond this number; without it, the last ones")]
+Wait = QueryEx[int, P(ge=0, description="Seconds to wait when there are none yet, 30 at the most")]
+COUNTED = (State.READY, State.REQUESTED, State.CREATING, State.STAGING, State.IN_USE, State.DELETING)
+
+
+@router.get("/pool/status", response=StatusOut, summary="Every sandbox, by pool and state")
+def status(request: HttpRequest) -> dict[str, Any]:
+    fleet = Fleet.get()
+    existing = list(Sandbox.objects.existing().values_list("pool_id", "state"))
+    return {
+        "pools": {
+            pool.name: _pool(pool, Counter(s for p, s in existing if p == pool.pk)) for pool in Pool.objects.all()
+        },
+        "sandboxes": _by_state(Counter(state for _, state in existing)),
+        "total_sandboxes": len(existing),
+        "max_total_sandboxes": settings.MAX_TOTAL_SANDBOXES,
+        "maintenance": fleet.maintenance,
+        "turned_at": fleet.turned_at,
+        "listing_error": fleet.listing_error,
+    }
+
+
+def _by_state(counts: Counter[str]) -> dict[str, int]:
+    return {state.value: counts[state.value] for state in COUNTED}
+
+
+def _pool(pool: Pool, counts: Counter[str]) -> dict[str, Any]:
+    now = timezone.now()
+    return {
+        "runtime": pool.runtime,
+        "mode": pool.mode,
+        "is_wanted": pool.wanted(now),
+        **_by_state(counts),
+        "target_ready": pool.target_ready,
+        "min_ready": pool.min_ready,
+        "max_ready": pool.max_ready,
+        "last_acquired_at": pool.last_acquired_at,
+        "breaker": breaker_at(pool_facts(pool, now).failures, now),
+    }
+
+
+@router.get("/orchestrator/logs", response=FleetEventsOut, summary="The orchestrator log")
+def logs(
+    request: HttpRequest,
+    limit: Limit = 50,
+    after: After = None,
+    wait: Wait = 0,
+) -> dict[str, Any]:
+    """Creates, deletes and decisions, each with its reason, oldest first. As a stream: `/api/orchestrator/stream`
+    (server-sent events) or `/ws/orchestrator/` (WebSocket)."""
+    return fleet_log.page(after, limit)

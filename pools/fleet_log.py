@@ -1,0 +1,50 @@
+"""The orchestrator log as everybody may read it: what happened to which sandbox and why, never who asked.
+
+A run's full id opens that run, and an operator's name is nobody's business: neither leaves here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pools.models import EventCursor, FleetEvent
+
+PAGE = 500
+
+
+def as_json(event: FleetEvent) -> dict[str, Any]:
+    """An event as every reader gets it."""
+    return {
+        "seq": event.seq,
+        "kind": event.kind,
+        "level": event.level,
+        "message": event.message,
+        "data": {
+            "sandbox": event.sandbox_name,
+            "app_id": event.app_id,
+            "pool": event.pool_name,
+            "run": event.run_id.hex[:8] if event.run_id else "",
+        },
+        "at": event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+
+
+def events_after(after: int, limit: int = PAGE) -> list[FleetEvent]:
+    """The next events beyond a cursor, oldest first."""
+    return list(FleetEvent.objects.filter(seq__gt=after).order_by("seq")[:limit])
+
+
+def latest(limit: int = 50) -> list[FleetEvent]:
+    """The last events, oldest first."""
+    return list(FleetEvent.objects.order_by("-seq")[:limit])[::-1]
+
+
+def last_seq() -> int:
+    """The number of the last event; 0 before the first."""
+    return EventCursor.objects.filter(name="fleet").values_list("last_seq", flat=True).first() or 0
+
+
+def page(after: int | None, limit: int) -> dict[str, Any]:
+    """Lines beyond a cursor, or the last ones, and the number to ask with next."""
+    found = [as_json(event) for event in (latest(limit) if after is None else events_after(after, limit))]
+    return {"events": found, "after": found[-1]["seq"] if found else after or 0}

@@ -1,0 +1,63 @@
+"""What the API tells of the fleet."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ninja import Schema
+from pydantic import Field
+
+
+class BreakerOut(Schema):
+    """Creates stop for a while when too many failed in a row."""
+
+    is_open: bool
+    failures: int
+    retry_at: datetime | None
+    explanation: str
+
+
+class PoolOut(Schema):
+    runtime: str
+    mode: str = Field(description="active, paused or draining")
+    is_wanted: bool = Field(description="Whether somebody acquired from it within its idle timeout")
+    ready: int
+    requested: int
+    creating: int
+    staging: int
+    in_use: int
+    deleting: int
+    target_ready: int
+    min_ready: int
+    max_ready: int
+    last_acquired_at: datetime | None
+    breaker: BreakerOut
+
+
+class StatusOut(Schema):
+    """Every sandbox that exists, by pool and by state, against the limits."""
+
+    pools: dict[str, PoolOut]
+    sandboxes: dict[str, int] = Field(description="All that exist, cold ones included, by state")
+    total_sandboxes: int
+    max_total_sandboxes: int
+    maintenance: bool
+    turned_at: datetime | None = Field(description="When the last turn of the reconciler ended")
+    listing_error: str = Field(description="Why the cloud's last listing was not complete; empty when it was")
+
+
+class FleetEventOut(Schema):
+    """One line of the orchestrator log."""
+
+    seq: int
+    kind: str
+    level: str
+    message: str
+    data: dict[str, Any]
+    at: str
+
+
+class FleetEventsOut(Schema):
+    events: list[FleetEventOut]
+    after: int = Field(description="The number to ask with next")

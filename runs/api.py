@@ -1,0 +1,182 @@
+"""Launches over HTTP, as the seed had them and a little more. Each operation parses, calls, answers."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from ninja import HeaderEx, P, QueryEx, Router
+
+from games.models import Game
+from pools.models import Pool
+from pools.problems import Problem
+from runs import events, lifecycle
+from runs.launch import KeyReused, Maintenance, UnknownGame, launch
+from runs.limits import LaunchRefused
+from runs.models import LaunchMode, Run, RunState
+from runs.origins import may_change
+from runs.schemas import EventsOut, GameOut, LaunchIn, ProblemOut, RunOut
+from runs.visitors import caller_of
+
+router = Router()
+MOST_EVENTS = 500
+
+IdempotencyKey = HeaderEx[
+    str | None,
+    P(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[!-~]+$",
+        description="Sent again with the same key, a launch gives the same run",
+    ),
+]
+After = QueryEx[int, P(ge=0, description="Events beyond this number")]
+Limit = QueryEx[int, P(ge=1, le=MOST_EVENTS, description="Events at the most")]
+Wait = QueryEx[int, P(ge=0, description="Seconds to wait when there are none yet, 30 at the most")]
+
+
+@router.post(
+    "/launch/{mode}",
+    response={201: RunOut, 403: ProblemOut, 409: ProblemOut, 422: ProblemOut, 429: ProblemOut, 503: ProblemOut},
+    tags=["runs"],
+    summary="Launch a game",
+)
+def launch_game(
+    request: HttpRequest,
+    mode: LaunchMode,
+    body: LaunchIn,
+    idempotency_key: IdempotencyKey = None,
+) -> tuple[int, dict[str, Any]]:
+    """`warm` takes a sandbox of the pool (it may be running in the answer), `cold` makes a new one."""
+    require_own_page(request)
+    try:
+        run = launch(
+            game=body.game,
+            mode=mode,
+            use_snapshot=body.use_snapshot,
+            visitor=caller_of(request),
+            idempotency_key=idempotency_key,
+        )
+    except LaunchRefused as refused:
+        raise problem_of(refused) from refused
+    return 201, run_out(request, run)
+
+
+@router.get(
+    "/sandbox/{uuid:run_id}", response={200: RunOut, 404: ProblemOut}, tags=["runs"], summary="How a launch stands"
+)
+def get_run(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
+    return run_out(request, find_run(run_id))
+
+
+@router.delete(
+    "/sandbox/{uuid:run_id}",
+    response={200: RunOut, 403: ProblemOut, 404: ProblemOut},
+    tags=["runs"],
+    summary="End a run; its sandbox goes with it",
+)
+def end_run(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
+    """Who knows a run's id may end it. Ending it again changes nothing and gives the same answer."""
+    require_own_page(request)
+    run = find_run(run_id)
+    lifecycle.end(run.id, "Ended through the API.", timezone.now())
+    return run_out(request, find_run(run_id))
+
+
+@router.get(
+    "/runs/{uuid:run_id}/events",
+    response={200: EventsOut, 404: ProblemOut, 422: ProblemOut},
+    tags=["events"],
+    summary="A run's events, beyond a number",
+)
+def run_events(
+    request: HttpRequest,
+    run_id: UUID,
+    after: After = 0,
+    limit: Limit = 100,
+    wait: Wait = 0,
+) -> dict[str, Any]:
+    """As a stream: `/api/stream/{run_id}` (server-sent events; honours `Last-Event-ID`) or `/ws/runs/{run_id}/`
+    (WebSocket). The last event of a run is its `end`."""
+    find_run(run_id)
+    return events.page(run_id, after, limit)
+
+
+@router.get("/games", response=list[GameOut], tags=["games"], summary="What can be played")
+def list_games(request: HttpRequest) -> list[dict[str, Any]]:
+    warm = set(Pool.objects.values_list("runtime", flat=True))
+    return [
+        {
+            "slug": game.slug,
+            "title": game.title,
+            "tagline": game.tagline,
+            "runtime": game.runtime,
+            "page_url": request.build_absolute_uri(reverse("game", args=[game.slug])),
+            "has_pool": game.runtime in warm,
+        }
+        for game in Game.objects.playable()
+    ]
+
+
+def require_own_page(request: HttpRequest) -> None:
+    """Neither other sites nor games may change anything with a visitor's browser. Raises Problem."""
+    headers = request.headers
+    if not may_change(origin=headers.get("Origin"), fetch_site=headers.get("Sec-Fetch-Site"), host=request.get_host()):
+        raise Problem(403, "Browsers may do this from this site's own pages only.")
+
+
+def find_run(run_id: UUID) -> Run:
+    run = Run.objects.select_related("game", "sandbox").filter(pk=run_id).first()
+    if run is None:
+        raise Problem(404, "There is no such run.")
+    return run
+
+
+def problem_of(refused: LaunchRefused) -> Problem:
+    """What a refused launch is in HTTP."""
+    if isinstance(refused, UnknownGame):
+        return Problem.field("game", str(refused))
+    status = 409 if isinstance(refused, KeyReused) else 503 if isinstance(refused, Maintenance) else 429
+    return Problem(status, str(refused), limit=refused.limit, retry_after_seconds=refused.retry_after_seconds)
+
+
+def run_out(request: HttpRequest, run: Run) -> dict[str, Any]:
+    """A run as RunOut has it, with whole addresses, as the caller reached us."""
+
+    def whole(path: str) -> str:
+        return request.build_absolute_uri(path)
+
+    play_url = whole(reverse("play", args=[run.id]))
+    return {
+        "run_id": run.id,
+        "status": run.state,
+        "game": run.game.slug,
+        "mode": run.mode,
+        "served_by": run.served_by,
+        "notice": run.notice,
+        "use_snapshot": run.use_snapshot,
+        "deployed_from": run.deployed_from,
+        "sandbox": run.sandbox.name if run.sandbox else None,
+        "end_reason": run.end_reason,
+        "stream_url": whole(f"/api/stream/{run.id}"),
+        "events_url": whole(f"/api/runs/{run.id}/events"),
+        "sandbox_url": whole(f"/api/sandbox/{run.id}"),
+        "page_url": whole(run.get_absolute_url()),
+        "play_url": play_url,
+        "ingress_url": play_url if run.state == RunState.RUNNING else None,
+        "created_at": run.created_at,
+        "ready_at": run.ready_at,
+        "expires_at": run.expires_at,
+        "ended_at": run.ended_at,
+        "timings": {
+            "acquire_ms": run.acquire_ms,
+            "bootstrap_ms": run.bootstrap_ms,
+            "restore_ms": run.restore_ms,
+            "start_ms": run.start_ms,
+            "total_ms": run.total_ms,
+        },
+    }

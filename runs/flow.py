@@ -1,0 +1,70 @@
+"""Not to write faster than a client reads.
+
+Daphne takes whatever it is given and keeps it in memory until the client reads it. Twisted, below it, tells when its
+buffer is full (64 KiB) and when it has room again; this listens there. Other servers block in `send`, and need none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+
+class TooSlow(Exception):
+    """The client has read nothing for too long; its connection was cut."""
+
+
+class Flow:
+    """What the connection behind an ASGI `send` can take. Use it as a context manager around all that is sent."""
+
+    def __init__(self, send: Any) -> None:
+        protocol: Any = next(
+            iter(getattr(send, "args", ())), None
+        )  # Daphne's `send` is partial(handle_reply, protocol)
+        is_socket = hasattr(protocol, "sendMessage")
+        self._consumer: Any = getattr(protocol, "transport", None) if is_socket else protocol
+        self._transport: Any = getattr(getattr(protocol, "channel", protocol), "transport", None)
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    def __enter__(self) -> Flow:
+        if hasattr(self._consumer, "registerProducer"):
+            # A socket that was HTTP before still reports to what served that.
+            with suppress(Exception):
+                self._consumer.unregisterProducer()
+            with suppress(RuntimeError):  # it is closed already
+                self._consumer.registerProducer(self, True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self._consumer, "unregisterProducer"):
+            with suppress(Exception):
+                self._consumer.unregisterProducer()
+
+    async def ready(self, seconds: float) -> None:
+        """Wait until there is room for more. Raises TooSlow, and cuts the connection, when none comes in time."""
+        if self._has_room.is_set():
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._has_room.wait()
+        except TimeoutError:
+            self.cut()
+            raise TooSlow from None
+
+    def cut(self) -> None:
+        """End the connection at once, with what was written and not read."""
+        if self._transport is not None:
+            self._transport.abortConnection()
+
+    # What Twisted calls.
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        self._has_room.clear()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        self._has_room.set()
+
+    def stopProducing(self) -> None:  # noqa: N802
+        self._has_room.set()

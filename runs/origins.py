@@ -1,0 +1,36 @@
+"""Whether a browser's request comes from this site's own pages.
+
+Other sites, and the games (whose origin is opaque, "null"), must not launch or end anything with a visitor's cookies. A
+program that is not a browser sends no Origin and no Sec-Fetch-Site, and has no cookies to abuse.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def is_allowed_host(host: str) -> bool:
+    """Whether the site answers to this name (ALLOWED_HOSTS), so that a foreign name can't be pointed at it."""
+    domain, _ = split_domain_port(host)
+    return bool(domain) and (settings.DEBUG or validate_host(domain, settings.ALLOWED_HOSTS))
+
+
+def is_own_origin(origin: str, host: str) -> bool:
+    """Whether `origin` is this site as the request addressed it (`host`), or one that the settings trust."""
+    parts = urlsplit(origin)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        return False
+    trusted = f"{parts.scheme}://{parts.netloc}".lower() in {each.lower() for each in settings.CSRF_TRUSTED_ORIGINS}
+    return trusted or (parts.netloc.lower() == host.lower() and is_allowed_host(host))
+
+
+def may_change(*, origin: str | None, fetch_site: str | None, host: str) -> bool:
+    """Whether a request that changes something may do so, from what its browser says about where it comes from."""
+    if origin is not None:
+        return is_own_origin(origin, host)
+    return fetch_site in (None, "", "same-origin", "none")

@@ -1,0 +1,38 @@
+"""Database reads for what runs on the event loop: streams and the proxy.
+
+They have threads and connections of their own. Django's would be pinned to one request, and a stream can be a request
+of an hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+THREADS = 4
+_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reader")
+
+
+async def read(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """What the function returns, called in a thread whose connection is kept from call to call."""
+    call = partial(_call, partial(function, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_threads, call)
+
+
+def _call(function: Callable[[], R]) -> R:
+    try:
+        return function()
+    except (OperationalError, InterfaceError):
+        connection.close()  # the server was restarted, or cut an idle connection: once more with a new one
+        return function()
+    except DatabaseError:
+        connection.close()
+        raise

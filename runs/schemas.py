@@ -1,0 +1,94 @@
+"""What the API takes and gives: launches, runs, events, games."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import ConfigDict, Field, StrictBool, StrictStr
+
+from runs.models import LaunchMode
+
+
+class LaunchIn(Schema):
+    """Which game, and from what: its snapshot, or (slower) its source."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    game: Annotated[StrictStr, Field(min_length=1, max_length=100, examples=["snake"])]
+    use_snapshot: StrictBool = True
+
+
+class TimingsOut(Schema):
+    """Where a launch's time went, in milliseconds. The four parts add up to the total; null is not known yet."""
+
+    acquire_ms: int | None
+    bootstrap_ms: int | None
+    restore_ms: int | None
+    start_ms: int | None
+    total_ms: int | None
+
+
+class RunOut(Schema):
+    """One launch, from the click to the end."""
+
+    run_id: UUID
+    status: str = Field(description="queued, acquiring, deploying, running, ended or failed")
+    game: str
+    mode: LaunchMode = Field(description="How it was asked for")
+    served_by: str = Field(description="pool, cold_fallback or cold; empty while it is not decided")
+    notice: str = Field(description="Why it was not served as asked; else empty")
+    use_snapshot: bool
+    deployed_from: str = Field(description="staged, snapshot or source; empty before it is deployed")
+    sandbox: str | None = Field(description="The name of its sandbox")
+    end_reason: str = Field(description="Why it is over; empty while it is not")
+    stream_url: str = Field(description="Its events, as server-sent events")
+    events_url: str = Field(description="Its events, page by page or waiting for the next")
+    sandbox_url: str = Field(description="This answer, again; DELETE ends the run")
+    page_url: str = Field(description="Its page, for people")
+    play_url: str = Field(description="The game; it answers once the run is running")
+    ingress_url: str | None = Field(description="The game while the run is running, else null")
+    created_at: datetime
+    ready_at: datetime | None
+    expires_at: datetime | None
+    ended_at: datetime | None
+    timings: TimingsOut
+
+
+class EventOut(Schema):
+    """One line of a run, the same through every door."""
+
+    seq: int
+    kind: str = Field(description="log, status, progress, ready or end")
+    level: str = Field(description="info, warning or error")
+    message: str
+    data: dict[str, Any]
+    at: str
+
+
+class EventsOut(Schema):
+    events: list[EventOut]
+    after: int = Field(description="The number to ask with next")
+
+
+class GameOut(Schema):
+    slug: str
+    title: str
+    tagline: str
+    runtime: str
+    page_url: str
+    has_pool: bool = Field(description="Whether a pool keeps sandboxes of its runtime warm")
+
+
+class ProblemOut(Schema):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] | None = Field(None, description="Which fields are not as they must be, and why")
+    limit: str | None = Field(None, description="Which limit was reached")
+    retry_after_seconds: int | None = Field(None, description="As the header Retry-After")

@@ -1,0 +1,117 @@
+"""The way to a game inside its sandbox, and what may pass along it.
+
+The token that goes with every request opens the sandbox's shell, too. So a path that could leave the game's port is not
+cleaned up but refused, and headers pass by name: what is not listed stays here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+Headers = list[tuple[bytes, bytes]]
+
+# RFC 3986's characters, and encoded ones except what a server could take for a dot, a slash, a backslash, a percent
+# sign or a control character (0xC0 and 0xC1 begin longer spellings, which UTF-8 forbids and some decoders accept).
+SEGMENT = re.compile(
+    rb"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%(?!2[ef5]|5c|[01][0-9a-f]|7f|c[01])[0-9a-f]{2})*", re.IGNORECASE
+)
+DOTS = re.compile(rb"\.+(?:;|%3b|\Z)", re.IGNORECASE)
+QUERY = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@/?%|{}\[\]^`-]*")
+LONGEST_TARGET_BYTES = 8_000
+
+REQUEST_HEADERS = frozenset(
+    {
+        b"accept",
+        b"accept-encoding",
+        b"accept-language",
+        b"cache-control",
+        b"content-type",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
+        b"range",
+        b"user-agent",
+    }
+)
+RESPONSE_HEADERS = frozenset(
+    {
+        b"accept-ranges",
+        b"cache-control",
+        b"content-disposition",
+        b"content-encoding",
+        b"content-language",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"etag",
+        b"expires",
+        b"last-modified",
+        b"retry-after",
+        b"vary",
+    }
+)
+
+
+class ForbiddenPath(ValueError):
+    """It could lead out of the game's port."""
+
+
+def is_plain(path: bytes, query: bytes = b"") -> bool:
+    """Whether every server reads it as the same path, below where it is put."""
+    segments = path.split(b"/")
+    return (
+        all(segments[:-1])
+        and all(SEGMENT.fullmatch(segment) and not DOTS.match(segment) for segment in segments)
+        and QUERY.fullmatch(query) is not None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where one run's game is: the sandbox's address, its token, the game's port."""
+
+    url: str
+    token: str = field(repr=False)
+    port: int
+
+    def target(self, path: bytes, query: bytes = b"") -> httpx.URL:
+        """The address of `path`, which is what follows `/play/<run>/` as the client wrote it. Raises ForbiddenPath."""
+        if not is_plain(path, query) or len(path) + len(query) > LONGEST_TARGET_BYTES:
+            raise ForbiddenPath("The address has a part that is not passed on.")
+        raw = b"/proxy/%d/%s" % (self.port, path) + (b"?" + query if query else b"")
+        url = httpx.URL(self.url).copy_with(raw_path=raw)
+        if url.raw_path != raw:  # a library that reads it otherwise than we do
+            raise ForbiddenPath("The address can be read in more than one way.")
+        return url
+
+    def request_headers(self, given: Iterable[tuple[bytes, bytes]]) -> Headers:
+        """Of a client's headers those that pass, and the token."""
+        passing = [(name, value) for name, value in given if name.lower() in REQUEST_HEADERS]
+        return [*passing, (b"authorization", f"Bearer {self.token}".encode())]
+
+
+def response_headers(given: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Of a game's headers those that pass."""
+    return [(name.lower(), value) for name, value in given if name.lower() in RESPONSE_HEADERS]
+
+
+def inner_location(location: str, path: bytes, port: int) -> bytes | None:
+    """Where a redirect that came for `path` leads inside the game, as what follows `/play/<run>/`; None when it leads
+    out of it."""
+    own = f"localhost:{port}"
+    try:
+        leads_to = urlsplit(urljoin(f"http://{own}/{path.decode('ascii')}", location))
+        inner, query = leads_to.path.removeprefix("/").encode("ascii"), leads_to.query.encode("ascii")
+    except ValueError:
+        return None
+    is_inside = leads_to.scheme == "http" and leads_to.netloc in (own, f"127.0.0.1:{port}")
+    if not is_inside or not is_plain(inner, query):
+        return None
+    return inner + (b"?" + query if query else b"")
