@@ -8,11 +8,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.crypto import salted_hmac
 
+from pools.cloud.app_spec import region_slug
+from pools.cloud.errors import InvalidSpec
 from pools.prices import usd_per_second
 
 
@@ -133,6 +137,26 @@ class Pool(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Sizes that fit together and into the fleet; each that does not is named, with the reason."""
+        cap = settings.MAX_TOTAL_SANDBOXES
+        errors: dict[str, str] = {}
+        for name in ("target_ready", "min_ready", "max_ready", "max_concurrent_creates"):
+            value = getattr(self, name)
+            if value is not None and value > cap:
+                errors[name] = f"{value} is more than the whole fleet may hold: MAX_TOTAL_SANDBOXES is {cap}."
+        for name in ("target_ready", "min_ready"):
+            value = getattr(self, name)
+            if name not in errors and value is not None and self.max_ready is not None and value > self.max_ready:
+                errors[name] = f"{value} is more than max ready ({self.max_ready}): it would never be reached."
+        if self.region:
+            try:
+                region_slug(self.region)
+            except InvalidSpec as error:
+                errors["region"] = str(error)
+        if errors:
+            raise ValidationError(errors)
 
     def wanted(self, now: datetime) -> bool:
         """Whether somebody acquired from this pool within its idle timeout."""

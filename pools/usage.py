@@ -1,0 +1,56 @@
+"""What the fleet knows of its use: who is in a sandbox, and when somebody wanted a warm one. Those above tell."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pools.models import Sandbox
+from pools.signals import arrivals_asked, occupants_asked
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """What a sandbox is used for: a run, of a game, by a player (a short hash). `url` is its page in the admin."""
+
+    name: str
+    what: str
+    player: str
+    url: str
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One launch that wanted a warm sandbox; a hit when one was there at once."""
+
+    runtime: str
+    at: datetime
+    was_hit: bool
+
+
+def occupants(sandbox_ids: Collection[UUID]) -> dict[UUID, Occupant]:
+    """Who is in these sandboxes."""
+    return _merged(sandbox_ids=sandbox_ids, run="")
+
+
+def sandboxes_of_run(beginning: str) -> set[UUID]:
+    """The sandboxes of the runs whose id begins so."""
+    return set(_merged(sandbox_ids=None, run=beginning))
+
+
+def _merged(*, sandbox_ids: Collection[UUID] | None, run: str) -> dict[UUID, Occupant]:
+    found: dict[UUID, Occupant] = {}
+    for _, answer in occupants_asked.send(sender=Sandbox, sandbox_ids=sandbox_ids, run=run):
+        found.update(answer if isinstance(answer, dict) else {})
+    return found
+
+
+def arrivals(since: datetime) -> list[Arrival]:
+    """The launches since then that wanted a warm sandbox, oldest first."""
+    found: list[Arrival] = []
+    for _, answer in arrivals_asked.send(sender=Sandbox, since=since):
+        found += answer if isinstance(answer, list) else []
+    return sorted(found, key=lambda arrival: arrival.at)
