@@ -1,4 +1,4 @@
-"""Kills a worker between any two steps, restarts it, and says what is left: `python -m … <url> <token> pool|launch`.
+"""Kills a worker between any two steps, restarts it, and says what is left: `python -m … <url> <token> pool|launch <every Nth>`.
 
 A step is a commit, a write outside of a transaction, or a request to the cloud, before and after it took effect. Every
 life is a process of its own, ended by SIGKILL from inside at its Nth step: the first time that each place in the
@@ -185,7 +185,7 @@ def interesting(places: list[str]) -> list[int]:
     if "--all" in sys.argv:
         return [number for number, _ in numbered]
     first = {place: number for number, place in reversed(numbered)}
-    return sorted(first.values())
+    return sorted(first.values())[:: int(sys.argv[4])]
 
 
 def begin() -> None:

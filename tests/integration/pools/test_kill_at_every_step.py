@@ -17,18 +17,30 @@ from tests.fixtures.local_cloud import LocalCloudProcess
 def test_a_worker_killed_at_any_step_leaves_nothing_that_a_restart_does_not_put_right(
     database: Database, paper_cloud: LocalCloudProcess, life: str
 ) -> None:
+    """Every fifth place in the code; `make chaos` kills at all of them."""
+    kill_and_restart(database, paper_cloud, life, every=5)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("life", ["pool", "launch"])
+def test_a_worker_killed_at_every_step(database: Database, paper_cloud: LocalCloudProcess, life: str) -> None:
+    kill_and_restart(database, paper_cloud, life, every=1)
+
+
+def kill_and_restart(database: Database, paper_cloud: LocalCloudProcess, life: str, every: int) -> None:
     process = subprocess.run(
-        [sys.executable, "-m", "tests.integration.pools.killing", paper_cloud.url, paper_cloud.token, life],
+        [sys.executable, "-m", "tests.integration.pools.killing", paper_cloud.url, paper_cloud.token, life, str(every)],
         cwd=ROOT,
         env=database.environment | {"LOG_LEVEL": "ERROR"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=290 if every > 1 else 3500,
         check=False,
     )
     assert process.returncode == 0, process.stderr[-3000:]
     first, *lives = [json.loads(line) for line in process.stdout.splitlines()]
-    assert len(lives) == first["killed_at"] > 25
+    assert len(lives) == first["killed_at"] > 5
     for outcome in lives:
         # The last steps can fall away where time decides; all others were really cut.
         assert outcome["was_killed"] or outcome["kill_at"] > first["steps"] - 10, outcome
