@@ -72,6 +72,7 @@ def _has_current(game: Game) -> bool:
 def build(games: Iterable[Game], *, actor: str = "") -> list[Snapshot]:
     """Build each in a sandbox of its runtime; what fails is recorded and does not keep the others from being built."""
     games = list(games)
+    before = {game.slug: _current_hash(game) for game in games}
     built = []
     for number, game in enumerate(games, start=1):
         _say(f"snapshot of {game.slug}: building, {number} of {len(games)}", actor=actor)
@@ -79,7 +80,21 @@ def build(games: Iterable[Game], *, actor: str = "") -> list[Snapshot]:
             built.append(build_one(game))
         except SnapshotFailed as error:
             _say(f"snapshot of {game.slug} failed: {error}", level=Level.WARNING, actor=actor)
+    _restage({game.runtime for game in games if _current_hash(game) != before[game.slug]})
     return built
+
+
+def _current_hash(game: Game) -> str:
+    current = game.snapshots.filter(state=SnapshotState.CURRENT).first()
+    return current.sha256 if current else ""
+
+
+@transaction.atomic
+def _restage(runtimes: set[str]) -> None:
+    """Warm sandboxes that hold other snapshots than the current are replaced, one by one."""
+    pools = Pool.objects.filter(runtime__in=runtimes).exclude(stage="none")
+    if pools.update(recycle_before=timezone.now()):
+        nudge()
 
 
 def build_one(game: Game) -> Snapshot:
@@ -126,7 +141,7 @@ def _packed(agent: object, game: Game) -> bytes:
 
 
 def _publish(snapshot: Snapshot, data: bytes, now: datetime) -> None:
-    """Keep the bytes under their hash, then make them current; warm sandboxes that hold older ones are replaced."""
+    """Keep the bytes under their hash, then make them current."""
     game = snapshot.game
     sha256 = hashlib.sha256(data).hexdigest()
     key = f"{game.snapshot_name}/{sha256}.tar.gz"
@@ -135,15 +150,11 @@ def _publish(snapshot: Snapshot, data: bytes, now: datetime) -> None:
         store.delete(key)  # the same bytes, unless somebody damaged them
     key = store.save(key, ContentFile(data))
     with transaction.atomic():
-        before = game.snapshots.filter(state=SnapshotState.CURRENT).first()
         game.snapshots.filter(state=SnapshotState.CURRENT).update(state=SnapshotState.OLD)
         Snapshot.objects.filter(pk=snapshot.pk).update(
             state=SnapshotState.CURRENT, sha256=sha256, storage_key=key, size_bytes=len(data), built_at=now
         )
-        if before is None or before.sha256 != sha256:
-            Pool.objects.filter(runtime=game.runtime).exclude(stage="none").update(recycle_before=now)
         _say(f"snapshot of {game.slug} is ready: {len(data) // 1024} KiB, {sha256[:12]}")
-        nudge()
     prune(game)
 
 

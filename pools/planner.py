@@ -341,7 +341,10 @@ def plan_pool(
             )
     elif fresh < wanted:
         yield from _plan_creates(pool, supply, now, fresh=fresh, wanted=wanted, waiting=waiting, places=places)
-    yield from _plan_shrink(pool, supply, ready, wanted, now)
+    if len(supply) <= pool.max_ready and len(ready) > wanted:
+        yield from _plan_shrink(pool, ready, wanted, now)
+    elif fresh < wanted and len(supply) == pool.max_ready:
+        yield from _replace_in_place(pool, supply, now)
 
 
 def is_outdated(sandbox: SandboxFacts, pool: PoolFacts, now: datetime) -> bool:
@@ -385,14 +388,12 @@ def _plan_creates(
         reason += _demand(pool, waiting, now) + (f"; {breaker.explanation}" if breaker.is_probing else "")
         for _ in range(count):
             yield Decision(Kind.CREATE, reason, pool.id, name=pool.name)
-    elif min(room, places) <= 0:
-        yield from _replace_in_place(pool, supply, now)
-        if places <= 0:
-            yield _hold(pool, "no create: the fleet has no place left")
+    elif places <= 0:
+        yield _hold(pool, "no create: the fleet has no place left")
 
 
 def _replace_in_place(pool: PoolFacts, supply: Sequence[SandboxFacts], now: datetime) -> Iterator[Decision]:
-    """An outdated sandbox with no room for a fresh one beside it: it goes, then one comes."""
+    """The pool's own maximum leaves no room for a fresh one beside an outdated one: it goes, then one comes."""
     if any(sandbox.state in ON_THE_WAY for sandbox in supply):
         return
     for sandbox in [s for s in supply if s.state == State.READY and is_outdated(s, pool, now)][:1]:
@@ -419,15 +420,13 @@ def _spare(ready: Sequence[SandboxFacts], pool: PoolFacts, now: datetime) -> lis
     return sorted(ready, key=lambda sandbox: (not is_outdated(sandbox, pool, now), sandbox.age_from))
 
 
-def _plan_shrink(
-    pool: PoolFacts, supply: Sequence[SandboxFacts], ready: Sequence[SandboxFacts], wanted: int, now: datetime
-) -> Iterator[Decision]:
+def _plan_shrink(pool: PoolFacts, ready: Sequence[SandboxFacts], wanted: int, now: datetime) -> Iterator[Decision]:
     """One idle sandbox at a time, and only while enough others are ready."""
-    if len(supply) > pool.max_ready or len(ready) <= wanted:
-        return
     victim = _spare(ready, pool, now)[0]
     if is_outdated(victim, pool, now):
-        yield _decide(Kind.RETIRE, victim, f"outdated ({_why_outdated(victim, pool, now)}), and a fresh one is ready")
+        yield _decide(
+            Kind.RETIRE, victim, f"outdated ({_why_outdated(victim, pool, now)}), and enough others are ready"
+        )
         return
     pause = timedelta(seconds=pool.scale_down_delay_seconds)
     if pool.last_shrunk_at is not None and now - pool.last_shrunk_at < pause:

@@ -36,15 +36,12 @@ class Command(BaseCommand):
             self.stdout.write(f"{sum(snapshots.prune(game) for game in chosen)} old snapshots deleted")
 
     def build(self, games: list[Game]) -> None:
-        failed = []
-        for number, game in enumerate(games, start=1):
-            self.stdout.write(f"{number} of {len(games)}: {game.slug}")
-            try:
-                snapshot = snapshots.build_one(game)
-            except snapshots.SnapshotFailed as error:
-                self.stderr.write(f"{game.slug}: {error}")
-                failed.append(game.slug)
-            else:
-                self.stdout.write(f"{game.slug}: {snapshot.sha256} ({snapshot.size_bytes // 1024} KiB)")
+        built = {snapshot.game.slug: snapshot for snapshot in snapshots.build(games)}
+        for slug, snapshot in built.items():
+            self.stdout.write(f"{slug}: {snapshot.sha256} ({snapshot.size_bytes // 1024} KiB)")
+        failed = [game for game in games if game.slug not in built]
+        for game in failed:
+            latest = game.snapshots.first()
+            self.stderr.write(f"{game.slug}: {latest.error if latest else 'not built'}")
         if failed:
-            raise CommandError(f"Not built: {', '.join(failed)}")
+            raise CommandError(f"Not built: {', '.join(game.slug for game in failed)}")

@@ -1,4 +1,6 @@
-"""Kills a worker between any two steps, restarts it, and says what is left: `python -m … <url> <token> pool|launch <every Nth>`.
+"""Kills a worker between any two steps, restarts it, and says what is left.
+
+    python -m tests.integration.pools.killing <cloud url> <token> pool|launch <every Nth step>
 
 A step is a commit, a write outside of a transaction, or a request to the cloud, before and after it took effect. Every
 life is a process of its own, ended by SIGKILL from inside at its Nth step: the first time that each place in the

@@ -117,6 +117,15 @@ def test_an_old_sandbox_goes_first_where_there_is_no_room_beside_it():
     assert "no room beside it" in only(facts, Kind.RETIRE).reason
 
 
+def test_a_full_fleet_keeps_its_old_sandbox_rather_than_none():
+    """Both of two outdated ones were retired in one turn, one for want of room and one as surplus."""
+    old = make_sandbox(ready_at=NOW - seconds(4000))
+    facts = make_fleet(old, make_sandbox(State.IN_USE), pools=(wanted_pool(),), max_total=2)
+    assert kinds(facts) == [Kind.HOLD]
+    two = make_fleet(old, replace(old, id=make_sandbox().id), pools=(wanted_pool(),))
+    assert kinds(two) == [Kind.RETIRE]
+
+
 def test_recycling_replaces_what_was_made_before():
     sandbox = make_sandbox()
     pool = wanted_pool(recycle_before=NOW - seconds(1))

@@ -204,7 +204,7 @@ def test_the_next_turn_is_never_due_in_a_busy_loop(facts):
     st.integers(1, 40),
 )
 def test_invariant_4_over_hours_creates_never_outnumber_what_demand_and_age_explain(pool, launches, create_seconds):
-    """A quiet pool is left alone: after the last launch and one idle timeout it shrinks to its floor and stays there."""
+    """A quiet pool is left alone: after the last launch and its idle timeout it shrinks to its floor and stays."""
     pool = replace(pool, last_acquired_at=None, failures=(), recycle_before=None, last_shrunk_at=None)
     pool = replace(pool, max_warm_age_seconds=10**6)
     rows: list[SandboxFacts] = []
