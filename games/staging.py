@@ -62,7 +62,7 @@ def _stage_one(agent: SandboxAgent, game: Game, port: int, *, start_it: bool) ->
     sha256 = restore(agent, game, _log)
     if not sha256:
         return None
-    entry: dict[str, Any] = {"sha256": sha256, "port": port, "pid": None}
+    entry: dict[str, Any] = {"sha256": sha256, "port": port, "pid": None, "started": False}
     if start_it:
         entry["pid"] = start(agent, game, port)
         try:
@@ -71,6 +71,7 @@ def _stage_one(agent: SandboxAgent, game: Game, port: int, *, start_it: bool) ->
             logger.warning("%s is staged, but does not start: %s", game.slug, error)
             end_process(agent, entry["pid"])
             entry["pid"] = None
+        entry["started"] = entry["pid"] is not None
     return entry
 
 
