@@ -15,7 +15,7 @@ from typing import Any
 
 from pools.localcloud.agents import COMMAND, AgentStart, listen
 from pools.localcloud.apps import AGENT_STARTS_AT, App
-from pools.localcloud.mortality import APP_MARK, FOLDER_MARK, descendants, end, marked
+from pools.localcloud.mortality import APP_MARK, FOLDER_MARK, end, end_strays, marked
 from pools.localcloud.programs import make_programs
 from pools.localcloud.specs import runtime_of, variables_of
 
@@ -33,6 +33,7 @@ class Containers:
         self.watchers: dict[str, asyncio.Task[None]] = {}
         self.mutes: dict[str, socket.socket] = {}
         self.faults: list[dict[str, Any]] = []
+        self.births = asyncio.Lock()  # a child that is not in `processes` yet would be taken for a stray
 
     def prepare(self, app_ids: Iterable[str]) -> None:
         """Before anything runs: end and remove what a killed predecessor left."""
@@ -66,12 +67,9 @@ class Containers:
             return
         while app.should_run:
             process = await self._start(app)
-            dies_after_seconds = app.agent.pop("dies_after_seconds", None)
-            if dies_after_seconds is not None:
-                asyncio.get_running_loop().call_later(float(dies_after_seconds), self._die, app, process)
             await process.wait()
             app.answers = False
-            await asyncio.to_thread(end, lambda: marked(APP_MARK, {app.id}))
+            await self._end_strays({app.id})
             await asyncio.sleep(RESTART_SECONDS)
 
     def _mute(self, app: App) -> None:
@@ -83,10 +81,6 @@ class Containers:
             self.mutes[app.id] = listener
         else:
             listener.close()
-
-    def _die(self, app: App, process: asyncio.subprocess.Process) -> None:
-        if process.returncode is None and self.processes.get(app.id) is process:
-            self.kill_agent(app, stays_dead=bool(app.agent.get("stays_dead")))
 
     async def _start(self, app: App) -> asyncio.subprocess.Process:
         """Start an agent on the app's port (a new one if that is taken by now) and wait until it answers."""
@@ -106,11 +100,12 @@ class Containers:
             marks={FOLDER_MARK: str(self.folder)},
         )
         try:
-            process = await asyncio.create_subprocess_exec(*COMMAND, **start.options(listener))
+            async with self.births:
+                process = await asyncio.create_subprocess_exec(*COMMAND, **start.options(listener))
+                self.processes[app.id] = process
             first_line = start.first_line(listener, self.faults)
         finally:
             listener.close()
-        self.processes[app.id] = process
         await tell(process, first_line)
         deadline = time.monotonic() + START_SECONDS
         while process.returncode is None and time.monotonic() < deadline:
@@ -137,8 +132,11 @@ class Containers:
             mute.close()
         if app.paper:
             return
-        if (process := self.processes.pop(app.id, None)) is not None:
-            await self._end(process, {app.id})
+        if (process := self.processes.get(app.id)) is not None:
+            await kill(process)
+            if self.processes.get(app.id) is process:
+                del self.processes[app.id]
+            await self._end_strays({app.id})
         app.answers = False
         if not keep_files:
             await asyncio.to_thread(shutil.rmtree, self.folder / "apps" / app.id, True)
@@ -146,30 +144,23 @@ class Containers:
     async def stop_all(self) -> None:
         for watcher in self.watchers.values():
             watcher.cancel()
-        processes = dict(self.processes)
-        self.processes.clear()
-        await asyncio.gather(*(self._end(process, set()) for process in processes.values()))
-        if processes:
+        await asyncio.gather(*(kill(process) for process in self.processes.values()))
+        if self.processes:
+            self.processes.clear()
+            await self._end_strays(set())
             await asyncio.to_thread(end, lambda: marked(FOLDER_MARK, {str(self.folder)}))
 
-    async def _end(self, process: asyncio.subprocess.Process, app_ids: set[str]) -> None:
-        below = await asyncio.to_thread(descendants, process.pid) if process.returncode is None else set()
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        await asyncio.to_thread(end, lambda: below | (marked(APP_MARK, app_ids) if app_ids else set()))
+    async def _end_strays(self, app_ids: set[str]) -> None:
+        """End what agents have left behind when they ended, and what carries the mark of these apps."""
+        async with self.births:
+            known = {process.pid for process in self.processes.values() if process.returncode is None}
+            await asyncio.to_thread(end_strays, known)
+        if app_ids:
+            await asyncio.to_thread(end, lambda: marked(APP_MARK, app_ids))
 
-    def kill_agent(self, app: App, *, stays_dead: bool) -> bool:
-        """The agent dies, as a container does; False when none runs."""
-        process = self.processes.get(app.id)
-        if process is None or process.returncode is not None:
-            return False
-        if stays_dead:
-            app.agent["dead"] = True
-            self.changed(app)
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        return True
+    def kill_agent(self, app: App) -> None:
+        """The agent dies, as a container does."""
+        self._signal(app, signal.SIGKILL)
 
     def hang(self, app: App) -> None:
         """The agent takes connections and does not answer, until it is resumed."""
@@ -182,6 +173,12 @@ class Containers:
         process = self.processes.get(app.id)
         if process is not None and process.returncode is None:
             process.send_signal(number)
+
+
+async def kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
 
 
 async def tell(process: asyncio.subprocess.Process, line: bytes) -> None:

@@ -150,7 +150,7 @@ class Control:
         apps = [App.new(spec, seconds, paper=paper) for spec in specs]
         cloud.account.add(apps, by="hand")
         for app in apps:
-            cloud.containers.run(app)
+            cloud.run(app)
         if names is not None:
             return JSONResponse({"ids": [app.id for app in apps]})
         cloud.account.settle(apps, now)
@@ -194,17 +194,13 @@ class Control:
         newest.seconds = float(body.get("deploy_seconds", newest.seconds))
         app.settle(time.time())
         self.cloud.account.keep(app)
-        containers.run(app)
+        self.cloud.run(app)
 
     async def kill_agent(self, request: Request) -> Response:
         app = self.app_of(request)
         body = json_in(await request.body()) or {}
-        stays_dead = bool(body.get("stays_dead", True))
-        if app.paper:
-            app.agent["dead"] = True
-            self.cloud.account.keep(app)
-            return JSONResponse({"killed": True})
-        return JSONResponse({"killed": self.cloud.containers.kill_agent(app, stays_dead=stays_dead)})
+        self.cloud.kill_agent(app, stays_dead=bool(body.get("stays_dead", True)))
+        return JSONResponse({"id": app.id})
 
     async def reset(self, request: Request) -> Response:
         """No apps, no faults, no counts."""

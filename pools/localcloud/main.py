@@ -20,6 +20,7 @@ from starlette.responses import Response
 from pools.localcloud.agents import listen
 from pools.localcloud.connections import Connections
 from pools.localcloud.control import Control
+from pools.localcloud.mortality import adopt_orphans
 from pools.localcloud.server import MISSING, FrontDoor, LocalCloud, Refusal
 from pools.localcloud.trouble import Troubled
 
@@ -50,6 +51,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 async def serve(folder: Path, options: argparse.Namespace) -> None:
+    adopt_orphans()
     port_file = folder / "port"
     cloud = LocalCloud(folder, set(options.token), options.deploy_seconds, paper=options.paper)
     cloud.containers.prepare(cloud.account.apps)
@@ -74,7 +76,7 @@ async def serve(folder: Path, options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
     for app in cloud.account.apps.values():
-        cloud.containers.run(app)
+        cloud.run(app)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.005)

@@ -73,6 +73,19 @@ def end(processes: Callable[[], set[int]], *, rounds: int = 20) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+def end_strays(known: set[int]) -> None:
+    """End and bury our children but these: what dead children have left to us, see `adopt_orphans`."""
+    import psutil
+
+    def strays() -> list[psutil.Process]:
+        return [process for process in psutil.Process().children() if process.pid not in known]
+
+    end(lambda: {below.pid for stray in strays() for below in (stray, *stray.children(recursive=True))})
+    for stray in strays():
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(stray.pid, 0)
+
+
 def _is_zombie(pid: int) -> bool:
     import psutil
 

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pools.localcloud.account import Account
 from pools.localcloud.apps import PHASES, App, Deployment, monthly_cost
-from pools.localcloud.containers import Containers
+from pools.localcloud.containers import RESTART_SECONDS, Containers
 from pools.localcloud.specs import REGIONS, SIZES, BadSpec, check_spec, shown, with_secrets_kept
 from pools.localcloud.trouble import KINDS, Call, Faults, agent_operation, json_in
 
@@ -93,7 +93,29 @@ class LocalCloud:
 
     def add(self, app: App, by: str) -> None:
         self.account.add([app], by)
+        self.run(app)
+
+    def run(self, app: App) -> None:
+        """Have its agent live, and die when it is to die."""
         self.containers.run(app)
+        if "dies_after_seconds" in app.agent:
+            self.in_background(self.die_later(app))
+
+    async def die_later(self, app: App) -> None:
+        agent = app.agent
+        active_at = app.newest.began_at + app.newest.seconds
+        await asyncio.sleep(max(0.0, active_at - time.time()) + float(agent["dies_after_seconds"]))
+        if app.agent is agent and agent.pop("dies_after_seconds", None) is not None:  # not healed meanwhile
+            self.kill_agent(app, stays_dead=bool(agent.get("stays_dead")))
+
+    def kill_agent(self, app: App, *, stays_dead: bool) -> None:
+        """The agent dies, and the platform restarts it unless it stays dead."""
+        if stays_dead or app.paper:
+            app.agent["dead"] = True
+            self.account.keep(app)
+        self.containers.kill_agent(app)
+        if app.paper and not stays_dead:
+            asyncio.get_running_loop().call_later(RESTART_SECONDS, app.agent.pop, "dead", None)
 
     async def index(self, request: Request) -> Response:
         page, per_page = (

@@ -37,6 +37,11 @@ def sandbox_spec(name: str = "sandbox-00000001", runtime: str = "python", **envs
     return {"name": name, "region": "syd", "services": [service], "ingress": {"rules": rules}}
 
 
+def deployment_of(app: dict[str, Any]) -> dict[str, Any]:
+    kinds = ("active_deployment", "in_progress_deployment", "pending_deployment")
+    return next(app[kind] for kind in kinds if kind in app)
+
+
 class Api(httpx.Client):
     """A client of one local cloud that holds its token."""
 

@@ -11,14 +11,9 @@ from openapi_core.testing import MockRequest, MockResponse
 
 from tests.fixtures.local_cloud import LocalCloudProcess
 from tests.fixtures.waiting import until
-from tests.integration.localcloud.conftest import AGENT_TOKEN, Api, sandbox_spec
+from tests.integration.localcloud.conftest import AGENT_TOKEN, Api, deployment_of, sandbox_spec
 
 ORDER = ["PENDING_BUILD", "BUILDING", "PENDING_DEPLOY", "DEPLOYING", "ACTIVE"]
-
-
-def deployment_of(app: dict[str, Any]) -> dict[str, Any]:
-    kinds = ("active_deployment", "in_progress_deployment", "pending_deployment")
-    return next(app[kind] for kind in kinds if kind in app)
 
 
 def test_every_answer_is_one_that_the_public_contract_knows(paper_api: Api, contract: OpenAPI):

@@ -1,0 +1,183 @@
+"""What the local cloud starts ends with it, and what it was told survives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.fixtures.local_cloud import ROOT, LocalCloudProcess
+from tests.fixtures.waiting import until
+from tests.integration.localcloud.conftest import AGENT_TOKEN, DEADLINE_SECONDS, Api, Running, sandbox_spec
+
+# Shells that fork, a child in a session of its own, one that forgets its environment, and one that was orphaned.
+BROOD = (
+    "sleep 600 & setsid sleep 600 & env -i sleep 600 & (setsid env -i sleep 600 &) ; (sleep 600 &) ; sleep 600; true"
+)
+
+
+def brood(cloud: LocalCloudProcess, sandbox: Running) -> list[psutil.Process]:
+    """The agent, and everything that it has started: six sleepers and their shell."""
+    sandbox.start(BROOD)
+    agent = psutil.Process(next(app["pid"] for app in cloud.apps() if app["id"] == sandbox.app["id"]))
+
+    def sleepers() -> list[psutil.Process]:
+        below = agent.children(recursive=True)
+        return below if sum(process.name() == "sleep" for process in below) == 6 else []
+
+    return [agent, *until(sleepers, "all six sleep")]
+
+
+def until_gone(processes: list[psutil.Process]) -> None:
+    def left() -> list[psutil.Process]:
+        return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+    until(lambda: not left(), "no process is left", seconds=DEADLINE_SECONDS)
+
+
+def marked(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that kept their environment."""
+
+    def is_marked(process: psutil.Process) -> bool:
+        try:
+            return "LOCALCLOUD_APP" in process.environ()
+        except psutil.Error:
+            return False
+
+    return [process for process in processes if is_marked(process)]
+
+
+def until_serves(api: Api, app_id: str) -> dict[str, object]:
+    """Until the app's agent answers at the address that the API shows."""
+
+    def serves() -> dict[str, object] | None:
+        app = api.app(app_id)
+        try:
+            healthy = httpx.get(f"{app['live_url']}/health", trust_env=False, timeout=5).status_code == 200
+        except httpx.TransportError:
+            return None
+        return app if healthy else None
+
+    return until(serves, "the agent answers", seconds=DEADLINE_SECONDS)
+
+
+def test_a_deleted_app_leaves_no_process_and_no_file(local_cloud: LocalCloudProcess, api: Api, sandbox: Running):
+    processes = brood(local_cloud, sandbox)
+    assert api.delete(f"/v2/apps/{sandbox.app['id']}").json() == {"id": sandbox.app["id"]}
+    until_gone(processes)
+    assert list((local_cloud.folder / "apps").iterdir()) == []
+    assert api.get(f"/v2/apps/{sandbox.app['id']}").status_code == 404
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_the_local_cloud(local_cloud: LocalCloudProcess, sandbox: Running, number: signal.Signals):
+    processes = brood(local_cloud, sandbox)
+    local_cloud.process.send_signal(number)
+    assert local_cloud.process.wait(DEADLINE_SECONDS) == (-number if number == signal.SIGKILL else 0)
+    until_gone(processes)
+
+
+def test_even_a_hanging_sandbox_ends_with_a_killed_cloud(local_cloud: LocalCloudProcess, sandbox: Running):
+    processes = brood(local_cloud, sandbox)
+    local_cloud.control.change_app(sandbox.app["id"], agent={"hangs": True})
+    assert processes[0].status() == psutil.STATUS_STOPPED
+    local_cloud.kill()
+    until_gone(processes)
+
+
+def test_what_a_cloud_and_its_agent_killed_together_left_is_swept_at_the_next_start(
+    local_cloud: LocalCloudProcess, sandbox: Running
+):
+    processes = brood(local_cloud, sandbox)
+    found = marked(processes)
+    assert len(found) == 6
+    os.kill(local_cloud.process.pid, signal.SIGSTOP)
+    processes[0].kill()  # before it could end what it started
+    local_cloud.kill()
+    local_cloud.start()
+    until_gone(found)
+    for nameless in set(processes) - set(found):  # nobody can know whose those are
+        nameless.kill()
+
+
+def test_apps_come_back_where_they_were_with_an_empty_workspace(
+    local_cloud: LocalCloudProcess, api: Api, sandbox: Running
+):
+    sandbox.run("echo x > file")
+    url = local_cloud.url
+    local_cloud.kill()
+    local_cloud.start()
+    assert local_cloud.url == url
+    app = until_serves(api, sandbox.app["id"])
+    assert app["live_url"] == sandbox.app["live_url"]
+    assert app["active_deployment"] == sandbox.app["active_deployment"]
+    assert sandbox.run("ls") == ""
+    with Api(local_cloud) as client:
+        assert client.post("/v2/apps", json={"spec": sandbox_spec()}).status_code == 409
+
+
+def test_no_kill_loses_an_app_that_was_created_or_brings_back_one_that_was_deleted(paper_cloud: LocalCloudProcess):
+    for number in range(5):
+        with Api(paper_cloud) as api:
+            kept = api.make(sandbox_spec(f"kept-{number}"))
+            gone = api.make(sandbox_spec(f"gone-{number}"))
+            assert api.delete(f"/v2/apps/{gone['id']}").status_code == 200
+        paper_cloud.kill()
+        paper_cloud.start()
+        with Api(paper_cloud) as api:
+            assert api.names() == [f"kept-{one}" for one in range(number, -1, -1)]
+            assert api.app(kept["id"])["spec"] == kept["spec"]
+    state = paper_cloud.state()
+    assert (state["creates"], state["deletes"], state["most_apps"]) == (10, 5, 6)
+
+
+def test_an_agent_that_dies_is_restarted_with_an_empty_workspace(
+    local_cloud: LocalCloudProcess, api: Api, sandbox: Running
+):
+    sandbox.run("echo x > file")
+    processes = brood(local_cloud, sandbox)
+    processes[0].kill()
+    until_gone(processes[:1])
+    until_serves(api, sandbox.app["id"])
+    assert sandbox.run("ls") == ""
+    until_gone(processes)
+    assert local_cloud.apps()[0]["phase"] == "ACTIVE"
+
+
+def test_a_second_cloud_in_the_same_folder_is_refused(local_cloud: LocalCloudProcess):
+    command = [sys.executable, "-m", "pools.localcloud", "--dir", str(local_cloud.folder), "--token", "x"]
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode != 0
+    assert str(local_cloud.folder) in second.stderr
+    assert local_cloud.apps() == []
+
+
+def test_many_sandboxes_start_and_end_at_once(local_cloud: LocalCloudProcess, api: Api):
+    apps = [api.make(sandbox_spec(f"sandbox-{number:08x}")) for number in range(6)]
+    urls = {api.until_active(app["id"])["live_url"] for app in apps}
+    assert len(urls) == 6
+    headers = {"Authorization": f"Bearer {AGENT_TOKEN}"}
+    for url in urls:
+        answer = httpx.post(f"{url}/api/exec", json={"command": "true"}, headers=headers, trust_env=False, timeout=30)
+        assert answer.json()["exit_code"] == 0
+    agents = [psutil.Process(app["pid"]) for app in local_cloud.apps()]
+    for app in apps:
+        api.delete(f"/v2/apps/{app['id']}")
+    until_gone(agents)
+
+
+def test_it_answers_within_a_second_of_its_start(tmp_path: Path):
+    times = []
+    for _ in range(3):  # the machine may be busy once
+        began = time.monotonic()
+        cloud = LocalCloudProcess(tmp_path / "cloud", "--deploy-seconds", "0.2")
+        times.append(time.monotonic() - began)
+        cloud.stop()
+    assert min(times) < 1
