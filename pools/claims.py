@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 
 from pools import journal
-from pools.models import LIVE, Level, Pool, Sandbox, State
+from pools.models import LIVE, Fleet, Level, Pool, Sandbox, State
 from pools.signals import sandbox_ending, sandbox_ready
 
 
@@ -45,6 +45,7 @@ def take(sandbox_id: UUID, *, by: str, expires_at: datetime, now: datetime) -> b
 @transaction.atomic
 def finish_staging(sandbox_id: UUID, staged: dict[str, Any], now: datetime) -> bool:
     """STAGING to READY, with what was staged. False when it is no longer staging."""
+    Fleet.lock()  # first, because whoever hears of it may take places
     if not Sandbox.objects.move(
         sandbox_id, frm=[State.STAGING], to=State.READY, staged=staged, ready_at=now, health_checked_at=now
     ):
@@ -56,6 +57,7 @@ def finish_staging(sandbox_id: UUID, staged: dict[str, Any], now: datetime) -> b
 @transaction.atomic
 def make_ready(sandbox_id: UUID, now: datetime) -> bool:
     """CREATING to READY, for a pool that stages nothing."""
+    Fleet.lock()  # as above
     if not Sandbox.objects.move(
         sandbox_id, frm=[State.CREATING], to=State.READY, healthy_at=now, ready_at=now, health_checked_at=now
     ):

@@ -166,7 +166,7 @@ def take_ready(run: Run, pool: Pool, now: datetime) -> bool:
 def hand_over(run: Run) -> None:
     """The claimed sandbox must answer before it counts; a dead one is retired and the next one claimed. Where the game
     runs in it already, that is all; else a task deploys it."""
-    while run.sandbox is not None:
+    while run.state == RunState.DEPLOYING and run.sandbox is not None:
         port = staged_port(run.sandbox, run.game) if run.use_snapshot else None
         began = timezone.now()
         try:
@@ -195,7 +195,8 @@ def _replace_dead(run: Run, trouble: str) -> None:
         Fleet.lock()
         now = timezone.now()
         dead, run.sandbox = run.sandbox, None
-        back = {"sandbox": None, "acquired_at": None, "expires_at": None}
+        # Without the lease of the task at hand: another one may have to deploy into the next sandbox.
+        back = {"sandbox": None, "acquired_at": None, "expires_at": None, "deploy_lease_until": None}
         if not Run.objects.move(run.pk, frm=[RunState.DEPLOYING], to=RunState.ACQUIRING, **back):
             return
         run.state = RunState.ACQUIRING

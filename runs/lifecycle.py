@@ -1,4 +1,8 @@
-"""How a run goes on after its launch: it is running, is given more time, and ends, whatever ends it."""
+"""How a run goes on after its launch: it is running, is given more time, and ends, whatever ends it.
+
+Rows are locked in one order, whoever comes: the fleet, the sandbox, its run, the logs' cursor. What comes to runs from
+elsewhere skips those that are locked.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from pools import claims
+from pools import claims, journal
 from pools.models import LIVE, Level, Sandbox
 from pools.nudge import nudge
 from runs import events
@@ -32,7 +36,7 @@ def run_now(
 ) -> bool:
     """The game answers: the run is RUNNING. What went neither into getting the sandbox nor into restoring and starting
     was bootstrap, so the parts make up the whole. False when the run has ended meanwhile."""
-    run = Run.objects.select_for_update().get(pk=run_id)
+    run = _locked(run_id)
     total_ms = milliseconds(now - run.created_at)
     acquire_ms = min(total_ms, milliseconds((run.acquired_at or now) - run.created_at))  # clocks can be set back
     restore_ms = min(restore_ms, total_ms - acquire_ms)
@@ -44,10 +48,16 @@ def run_now(
         "start_ms": start_ms,
         "total_ms": total_ms,
     }
+    # The player's time begins now: what the deployment took is not taken off it.
+    expires_at = run.expires_at
+    if run.sandbox_id is not None and expires_at is not None and run.acquired_at is not None:
+        expires_at += max(timedelta(), now - run.acquired_at)
+        claims.extend(run.sandbox_id, expires_at, now)
     if not Run.objects.move(
         run_id,
         frm=[RunState.ACQUIRING, RunState.DEPLOYING],
         to=RunState.RUNNING,
+        expires_at=expires_at,
         port=port,
         deployed_from=deployed_from,
         ready_at=now,
@@ -57,6 +67,8 @@ def run_now(
         return False
     data = {"url": run.play_url, "timings": timings, "deployed_from": deployed_from}
     events.emit(run_id, EventKind.READY, f"Game ready! ({total_ms} ms)", data=data, now=now)
+    message = f"run {run.short_id}: {run.game.slug} is ready after {total_ms} ms ({deployed_from.label.lower()})"
+    journal.record("run", message, sandbox=run.sandbox, run_id=run_id, now=now)
     return True
 
 
@@ -72,21 +84,36 @@ def fail(run_id: UUID, reason: str, now: datetime) -> bool:
 
 @transaction.atomic
 def _finish(run_id: UUID, state: RunState, reason: str, now: datetime, by: str = "") -> bool:
+    nudge()
+    run = _locked(run_id)
     if not Run.objects.move(run_id, frm=ACTIVE, to=state, end_reason=reason, ended_at=now, deploy_lease_until=None):
         return False
     level = Level.ERROR if state == RunState.FAILED else Level.INFO
-    events.emit(run_id, EventKind.END, reason, level=level, data={"state": state.value}, now=now)
-    run = Run.objects.get(pk=run_id)
+    data = {"state": state.value, "reason": reason}
+    events.emit(run_id, EventKind.END, reason, level=level, data=data, now=now)
     if run.sandbox_id is not None:
         claims.retire(run.sandbox_id, f"run {run.short_id} is over: {reason}", now, frm=LIVE, actor=by)
-    nudge()
+    message = f"run {run.short_id}: {run.game.slug} {state.label.lower()}: {reason}"
+    level = Level.WARNING if state == RunState.FAILED else Level.INFO
+    journal.record("run", message, sandbox=run.sandbox, run_id=run_id, now=now, actor=by, level=level)
     return True
+
+
+def _locked(run_id: UUID) -> Run:
+    """The run, locked; before it its sandbox, as everybody does. Raises Run.DoesNotExist."""
+    while True:
+        sandbox_id = Run.objects.values_list("sandbox_id", flat=True).get(pk=run_id)
+        sandbox = Sandbox.objects.select_for_update(no_key=True).filter(pk=sandbox_id).first()
+        run = Run.objects.select_for_update(no_key=True, of=("self",)).select_related("game").get(pk=run_id)
+        if run.sandbox_id == sandbox_id:
+            run.sandbox = sandbox
+            return run
 
 
 @transaction.atomic
 def extend(run_id: UUID, now: datetime) -> bool:
     """More time, SANDBOX_MIN_LIFETIME_MINUTES each and MAX_EXTENSIONS times at most. False when it is not to be had."""
-    run = Run.objects.select_for_update().get(pk=run_id)
+    run = _locked(run_id)
     if run.state != RunState.RUNNING or run.extensions >= settings.MAX_EXTENSIONS:
         return False
     if run.expires_at is None or run.sandbox_id is None or run.has_expired(now):
@@ -95,6 +122,6 @@ def extend(run_id: UUID, now: datetime) -> bool:
     if not claims.extend(run.sandbox_id, expires_at, now):
         return False
     Run.objects.filter(pk=run_id).update(expires_at=expires_at, extensions=run.extensions + 1)
-    data = {"expires_at": expires_at.isoformat()}
+    data = {"expires_at": events.moment(expires_at)}
     events.emit(run_id, EventKind.STATUS, f"Extended until {expires_at:%H:%M:%S} UTC.", data=data, now=now)
     return True

@@ -36,19 +36,23 @@ def check(mode: str, now: datetime) -> None:
     kind = "MAX_CONCURRENT_WARM" if mode == LaunchMode.WARM else "MAX_CONCURRENT_COLD"
     what = "warm launches are being played" if mode == LaunchMode.WARM else "cold launches are being played"
     _check_count(active.filter(mode=mode), kind, getattr(settings, kind), what, now)
-    recent = Run.objects.filter(created_at__gt=now - HOUR)
-    if recent.count() >= settings.MAX_RUNS_PER_HOUR:
-        oldest = recent.order_by("created_at").values_list("created_at", flat=True).first() or now
-        seconds = math.ceil((oldest + HOUR - now).total_seconds())
+    recent = Run.objects.filter(created_at__gt=now - HOUR).order_by("created_at")
+    too_many = recent.count() - settings.MAX_RUNS_PER_HOUR
+    if too_many >= 0:
+        # Those before it leave the window earlier, and it has to leave, too, before there is room.
+        last_to_leave = recent.values_list("created_at", flat=True)[too_many : too_many + 1].first() or now
+        seconds = math.ceil((last_to_leave + HOUR - now).total_seconds())
         message = f"There were {settings.MAX_RUNS_PER_HOUR} launches within the last hour, which is all there may be."
         raise LimitReached("MAX_RUNS_PER_HOUR", message, seconds)
 
 
 def _check_count(runs: QuerySet[Run], limit: str, most: int, what: str, now: datetime) -> None:
-    if runs.count() < most:
+    too_many = runs.count() - most
+    if too_many < 0:
         return
-    ends = runs.filter(expires_at__gt=now).order_by("expires_at").values_list("expires_at", flat=True).first()
-    seconds = math.ceil((ends - now).total_seconds()) if ends else RETRY_SECONDS
+    ends = runs.filter(expires_at__gt=now).order_by("expires_at").values_list("expires_at", flat=True)
+    room_at = ends[too_many : too_many + 1].first()
+    seconds = math.ceil((room_at - now).total_seconds()) if room_at else RETRY_SECONDS
     raise LimitReached(limit, f"{most} {what} at once, which is all there may be.", seconds)
 
 

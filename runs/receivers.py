@@ -42,10 +42,11 @@ def serve_the_waiting(sandbox: Sandbox, now: datetime, **_: Any) -> None:
 def end_the_run(sandbox: Sandbox, reason: str, now: datetime, **_: Any) -> None:
     """A run does not outlive its sandbox."""
     for run in Run.objects.active().filter(sandbox=sandbox):
-        if sandbox.has_expired(now):
+        if run.state == RunState.RUNNING and sandbox.has_expired(now):
             lifecycle.end(run.id, "Its time was up.", now)
         else:
-            lifecycle.fail(run.id, f"The sandbox is gone: {reason}.", now)
+            what = "The sandbox is gone" if run.state == RunState.RUNNING else "No sandbox could be had"
+            lifecycle.fail(run.id, f"{what}: {reason.rstrip('.')}.", now)
 
 
 @receiver(turn_begins)

@@ -9,7 +9,7 @@ from django_q.tasks import async_task
 
 from pools import claims
 from pools.leases import is_dead
-from pools.models import LIVE, ON_THE_WAY, Fleet, Level, Pool, Sandbox, State
+from pools.models import LIVE, ON_THE_WAY, Fleet, Level, OnEmpty, Pool, Sandbox, State
 from runs import events, lifecycle
 from runs.launch import start_cold, take_ready
 from runs.models import ACTIVE, OVER, STARTING, EventKind, Run, RunState, ServedBy
@@ -38,12 +38,17 @@ def serve_waiting(runtime: str, now: datetime) -> None:
     """Ready sandboxes go to who waits longest; whoever waits for more than is on its way starts cold."""
     Fleet.lock()
     pool = Pool.objects.filter(runtime=runtime).first()
-    waiting = list(Run.objects.waiting_for(runtime).select_related("game"))
+    # A run that is locked is just being ended.
+    unlocked = Run.objects.select_for_update(skip_locked=True, of=("self",))
+    waiting = list(unlocked.waiting_for(runtime).select_related("game"))
     while waiting and pool is not None and take_ready(waiting[0], pool, now):
         run = waiting.pop(0)
         async_task("runs.tasks.deploy", str(run.id), task_name="deploy", group="deploy")
     coming = Sandbox.objects.filter(pool=pool, state__in=ON_THE_WAY).count() if pool else 0
     for run in waiting[coming:]:
+        if pool is not None and pool.on_empty == OnEmpty.FAIL:
+            lifecycle.fail(run.id, "The sandbox it waited for did not come, and this pool starts none cold.", now)
+            continue
         start_cold(run, ServedBy.COLD_FALLBACK, now, "No warm sandbox is on its way any more")
 
 
@@ -56,7 +61,8 @@ def place_waiting(now: datetime) -> None:
     if not waiting.exists():
         return
     Fleet.lock()
-    for run in waiting.select_related("game").order_by("created_at", "id"):
+    unlocked = waiting.select_for_update(skip_locked=True, of=("self",)).select_related("game")
+    for run in unlocked.order_by("created_at", "id"):
         start_cold(run, ServedBy(run.served_by), now)
         if run.sandbox is None:
             return

@@ -11,10 +11,12 @@ from django.utils import timezone
 
 from games.deploy import DeployFailed
 from games.deploy import deploy as deploy_game
+from games.models import Game
 from games.staging import staged_port
 from pools.cloud.account import agent_of
 from pools.cloud.errors import AgentError
 from pools.leases import this_process
+from pools.models import Sandbox
 from runs import events
 from runs.launch import hand_over
 from runs.lifecycle import fail, run_now
@@ -42,14 +44,24 @@ def deploy(run_id: str) -> None:
 
     agent = agent_of(sandbox)
     try:
-        done = deploy_game(agent, run.game, use_snapshot=run.use_snapshot, say=say)
+        port = free_port(sandbox, run.game)
+        done = deploy_game(agent, run.game, use_snapshot=run.use_snapshot, say=say, port=port)
         _wait_for_page(run, done.port)
     except (DeployFailed, AgentError) as error:
         fail(run.id, str(error), timezone.now())
         return
+    except Exception:
+        fail(run.id, "Something went wrong here while the game was deployed. It was logged.", timezone.now())
+        raise
     now = timezone.now()
     origin = DeployedFrom(done.deployed_from)
     run_now(run.id, port=done.port, deployed_from=origin, restore_ms=done.restore_ms, start_ms=done.start_ms, now=now)
+
+
+def free_port(sandbox: Sandbox, game: Game) -> int:
+    """The game's own port, unless another game that was staged in the sandbox listens there."""
+    taken = {entry["port"] for slug, entry in sandbox.staged.items() if slug != game.slug and entry.get("pid")}
+    return game.port if game.port not in taken else max(taken) + 1
 
 
 def _take(run_id: UUID) -> bool:
