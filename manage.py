@@ -12,7 +12,7 @@ if __name__ == "__main__":
     try:
         from django.conf import settings
 
-        settings.configured or settings.SECRET_KEY
+        bool(settings.SECRET_KEY)  # reads the settings
     except ImproperlyConfigured as error:
         sys.exit(f"Configuration: {error}")
     execute_from_command_line(sys.argv)

@@ -53,10 +53,11 @@ def environment(folder: Path, root: Path, runtime: str) -> dict[str, str]:
         "npm_config_update_notifier": "false",
         "npm_config_prefer_offline": "true",
     }
-    # HOME is the sandbox's own, so what the user has set up for pip and npm must be named.
+    # HOME is the sandbox's own and this npm not the machine's, so what was set up for pip and npm must be named.
     users = {
         "PIP_CONFIG_FILE": (".config/pip/pip.conf", ".pip/pip.conf", "Library/Application Support/pip/pip.conf"),
         "npm_config_userconfig": (".npmrc",),
+        "npm_config_globalconfig": ("/usr/etc/npmrc", "/usr/local/etc/npmrc", "/etc/npmrc"),
     }
     for name, places in users.items():
         found = next((place for file in places if (place := Path.home() / file).is_file()), None)
