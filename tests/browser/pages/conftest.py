@@ -59,17 +59,26 @@ class Player:
 
     def wait_for(self, state: str) -> "Player":
         def reached() -> bool:
-            assert state == "failed" or self.state != "failed", self.page.locator("[data-live=stage]").inner_text()
+            assert state == "failed" or self.state != "failed", self.story
             return self.state == state
 
-        until(reached, f"the run is {state}", seconds=START_SECONDS)
+        try:
+            until(reached, f"the run is {state}", seconds=START_SECONDS)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.story}") from None
         return self
+
+    @property
+    def story(self) -> str:
+        """What the page says of the run."""
+        return self.page.locator("[data-live=stage]").inner_text() + "\n" + self.page.locator("[data-log]").inner_text()
 
     def game(self) -> Frame:
         """The game in its frame, loaded."""
         self.wait_for("running")
-        frame = until(lambda: self.page.frame(url=f"**/play/{self.run_id}/"), "the game is in its frame")
-        frame.wait_for_load_state()
+        frame = self.page.locator("#game-frame").element_handle().content_frame()
+        assert frame is not None
+        frame.wait_for_url(f"**/play/{self.run_id}/")
         return frame
 
     def end(self) -> None:
