@@ -61,9 +61,9 @@ class AgentStart:
         return json.dumps(given).encode() + b"\n"
 
 
-def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
-    """A listening socket on that port if it is free, else on any."""
-    for candidate in (port, 0):
+def listen(port: int, host: str = "127.0.0.1", *, or_any: bool = True) -> socket.socket:
+    """A listening socket on that port if it is free, else on any. Raises OSError."""
+    for candidate in (port, 0) if or_any else (port,):
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -73,4 +73,4 @@ def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
             continue
         listener.listen(128)
         return listener
-    raise OSError("no port is free")
+    raise OSError(f"port {port} of {host} is not free")

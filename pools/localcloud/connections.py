@@ -10,6 +10,7 @@ from typing import Any
 from starlette.types import Receive, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+KEEP_ALIVE_SECONDS = 100  # as the edge in front of App Platform has it
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds
 
 

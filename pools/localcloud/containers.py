@@ -20,7 +20,6 @@ from pools.localcloud.programs import make_programs
 from pools.localcloud.specs import runtime_of, variables_of
 
 RESTART_SECONDS = 1.0
-START_SECONDS = 20.0
 SECRETS = {"SANDBOX_API_TOKEN"}
 
 
@@ -107,8 +106,7 @@ class Containers:
         finally:
             listener.close()
         await tell(process, first_line)
-        deadline = time.monotonic() + START_SECONDS
-        while process.returncode is None and time.monotonic() < deadline:
+        while process.returncode is None:
             if await answers(app.port):
                 app.answers = True
                 self.changed(app)

@@ -7,16 +7,29 @@ import time
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pools.localcloud.apps import App
 from pools.localcloud.server import MISSING, Handler, LocalCloud, Refusal
 from pools.localcloud.specs import BadSpec, check_spec
-from pools.localcloud.trouble import UnknownFault, json_in
+from pools.localcloud.trouble import FAULTS, UnknownFault, json_in
 
 PAPER_GAME = "<!doctype html><title>Paper</title><p>A game on paper"
 PAPER_EVENTS = 'event: exit\ndata: {"code": 0, "duration_ms": 0, "timestamp": 0}\n\n'
+HELP = f"""The local cloud's own endpoints, for programs on the same machine. Bodies are JSON.
+
+GET, POST, DELETE /_local/faults       the faults in force; one more; none
+DELETE /_local/faults/ID               one less
+GET /_local/state                      what really is there, the journal, and counts
+POST /_local/settings                  deploy_seconds, requests_per_minute, tokens, paper
+POST /_local/apps                      an app behind the orchestrator's back: name, owner, image, size, region, token,
+                                       paper (default true), deploy_seconds; or spec; or names, for many on paper
+GET, PATCH, DELETE /_local/apps/ID     one; change how it goes on (stuck, error, deploy_seconds, agent); delete it
+POST /_local/apps/ID/kill-agent        its agent dies; stays_dead (default true)
+POST /_local/reset                     no apps, no faults, no counts
+
+{FAULTS}"""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SETTINGS = {"deploy_seconds", "requests_per_minute", "tokens", "paper"}
 HANG_SECONDS = 3600.0
@@ -49,6 +62,9 @@ def spec_for(
 class Control:
     def __init__(self, cloud: LocalCloud) -> None:
         self.cloud = cloud
+
+    async def help(self, request: Request) -> Response:
+        return PlainTextResponse(HELP)
 
     # Faults.
 
@@ -262,6 +278,7 @@ class Control:
 
     def routes(self) -> list[BaseRoute]:
         own = [
+            ("/_local", self.help, ["GET"]),
             ("/_local/faults", self.faults, ["GET", "POST", "DELETE"]),
             ("/_local/faults/{id}", self.fault, ["DELETE"]),
             ("/_local/state", self.state, ["GET"]),

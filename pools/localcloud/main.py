@@ -18,13 +18,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pools.localcloud.agents import listen
-from pools.localcloud.connections import Connections
+from pools.localcloud.connections import KEEP_ALIVE_SECONDS, Connections
 from pools.localcloud.control import Control
 from pools.localcloud.mortality import adopt_orphans
 from pools.localcloud.server import MISSING, FrontDoor, LocalCloud, Refusal
 from pools.localcloud.trouble import Troubled
 
-PREDECESSOR_SECONDS = 10.0  # one that was killed may take a moment to be gone
+PREDECESSOR_SECONDS = 5.0  # one that was killed may take a moment to be gone
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,10 +55,13 @@ async def serve(folder: Path, options: argparse.Namespace) -> None:
     port_file = folder / "port"
     cloud = LocalCloud(folder, set(options.token), options.deploy_seconds, paper=options.paper)
     cloud.containers.prepare(cloud.account.apps)
-    if not options.port:
-        with contextlib.suppress(OSError, ValueError):
-            options.port = int(port_file.read_text())
-    listener = listen(options.port, options.bind)
+    kept = options.port
+    with contextlib.suppress(OSError, ValueError):
+        kept = options.port or int(port_file.read_text())
+    try:
+        listener = listen(kept, options.bind, or_any=not options.port)
+    except OSError as error:
+        sys.exit(f"The local cloud can't start: {error}.")
     port = listener.getsockname()[1]
     cloud.base = f"http://{options.bind}:{port}"
     connections = Connections()
@@ -70,6 +73,7 @@ async def serve(folder: Path, options: argparse.Namespace) -> None:
         log_level="warning",
         access_log=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         server_header=False,
     )
     server = Server(config)

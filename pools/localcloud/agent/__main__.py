@@ -13,6 +13,7 @@ import asyncio
 import hmac
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -31,7 +32,7 @@ from pools.localcloud.agent.commands import Commands
 from pools.localcloud.agent.files import Files
 from pools.localcloud.agent.proxy import Proxy
 from pools.localcloud.agent.sandbox import Sandbox
-from pools.localcloud.connections import Connections
+from pools.localcloud.connections import KEEP_ALIVE_SECONDS, Connections
 from pools.localcloud.mortality import adopt_orphans, descendants, end
 from pools.localcloud.trouble import Call, Faults, Troubled, agent_operation
 
@@ -84,7 +85,9 @@ async def serve(given: dict[str, Any]) -> None:
     faults, connections = Faults(), Connections()
     faults.put_in_force(given["faults"])
     routes = [Route("/health", health)]
-    for part in (Commands(sandbox), Files(sandbox), Proxy(sandbox)):
+    commands = Commands(sandbox)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, commands.bury_orphans)
+    for part in (commands, Files(sandbox), Proxy(sandbox)):
         routes += part.routes()  # type: ignore[arg-type]  # a list of the base class
 
     def describe(scope: Scope, body: bytes) -> Call | None:
@@ -101,6 +104,7 @@ async def serve(given: dict[str, Any]) -> None:
         log_level="warning",
         access_log=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         server_header=False,
         date_header=False,
     )

@@ -25,6 +25,7 @@ DEFAULT_TIMEOUT_SECONDS = 120.0
 LOG_TAIL_BYTES = 1_000_000
 WAITING_LINES = 1000
 LOG_LOOK_SECONDS = 0.05
+BURIAL_SECONDS = 0.05
 SIGNALS = {int(known) for known in signal.Signals}
 
 
@@ -76,21 +77,44 @@ class Commands:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.background: dict[int, Background] = {}
+        self.own: dict[int, asyncio.subprocess.Process] = {}
+        self.spawning = 0
 
     async def spawn(self, command: Command, **streams: Any) -> asyncio.subprocess.Process:
         """Start it in a session of its own. Raises 400 when its folder does not exist."""
         cwd = self.sandbox.real(command.cwd)
         if not cwd.is_dir():
             raise HTTPException(400, f"The folder {command.cwd} does not exist")
-        return await asyncio.create_subprocess_exec(
-            *("/bin/sh", "-c", self.sandbox.translated(command.command)),
-            cwd=cwd,
-            env=self.sandbox.environment_for(command.env),
-            stdin=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=die_with_parent(os.getpid()),
-            **streams,
-        )
+        self.spawning += 1
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *("/bin/sh", "-c", self.sandbox.translated(command.command)),
+                cwd=cwd,
+                env=self.sandbox.environment_for(command.env),
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=die_with_parent(os.getpid()),
+                **streams,
+            )
+            self.own[process.pid] = process
+        finally:
+            self.spawning -= 1
+        return process
+
+    def bury_orphans(self) -> None:
+        """Wait for the dead whose parents died before them, as a container's first process does; for SIGCHLD.
+
+        The event loop waits for our own children, so those must be left to it.
+        """
+        self.own = {pid: process for pid, process in self.own.items() if process.returncode is None}
+        try:
+            while dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if self.spawning or dead.si_pid in self.own:
+                    asyncio.get_running_loop().call_later(BURIAL_SECONDS, self.bury_orphans)
+                    return
+                os.waitpid(dead.si_pid, os.WNOHANG)
+        except ChildProcessError:
+            return
 
     async def run(self, request: Request) -> Response:
         command = await Command.of(request)

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pools.localcloud.trouble import EFFECTS, MATCHES
 from tests.fixtures.local_cloud import LocalCloudProcess
 from tests.fixtures.waiting import until
 from tests.integration.localcloud.conftest import AGENT_TOKEN, Api, Running, deployment_of, running, sandbox_spec
@@ -368,6 +369,12 @@ def test_requests_are_counted_by_operation(paper_cloud: LocalCloudProcess, paper
     assert (state["creates"], state["deletes"], state["most_requests_a_minute"]) == (1, 1, 5)
     paper_cloud.control.reset()
     assert paper_cloud.state()["journal"] == []
+
+
+def test_it_says_itself_what_can_be_asked_of_it(paper_cloud: LocalCloudProcess):
+    said = httpx.get(f"{paper_cloud.url}/_local", trust_env=False).text
+    for field in EFFECTS | MATCHES:
+        assert field in said
 
 
 def test_tokens_can_stop_working(paper_cloud: LocalCloudProcess, paper_api: Api):

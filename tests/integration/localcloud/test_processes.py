@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -159,6 +159,17 @@ def test_a_second_cloud_in_the_same_folder_is_refused(local_cloud: LocalCloudPro
     assert local_cloud.apps() == []
 
 
+def test_a_port_that_was_asked_for_and_is_taken_is_an_error(tmp_path: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "pools.localcloud", "--dir", str(tmp_path), "--token", "x", "--port", port]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert port in done.stderr
+
+
 def test_many_sandboxes_start_and_end_at_once(local_cloud: LocalCloudProcess, api: Api):
     apps = [api.make(sandbox_spec(f"sandbox-{number:08x}")) for number in range(6)]
     urls = {api.until_active(app["id"])["live_url"] for app in apps}
@@ -173,11 +184,7 @@ def test_many_sandboxes_start_and_end_at_once(local_cloud: LocalCloudProcess, ap
     until_gone(agents)
 
 
-def test_it_answers_within_a_second_of_its_start(tmp_path: Path):
-    times = []
-    for _ in range(3):  # the machine may be busy once
-        began = time.monotonic()
-        cloud = LocalCloudProcess(tmp_path / "cloud", "--deploy-seconds", "0.2")
-        times.append(time.monotonic() - began)
-        cloud.stop()
-    assert min(times) < 1
+def test_it_starts_within_a_second(local_cloud: LocalCloudProcess):
+    """Of CPU, whatever else the machine does; about 0.2 s when this was written."""
+    times = psutil.Process(local_cloud.process.pid).cpu_times()
+    assert times.user + times.system < 1
