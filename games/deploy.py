@@ -1,30 +1,44 @@
 """A game is put into a sandbox and started: from its snapshot, or from source.
 
 Commands use relative paths and a working directory. Doing it again in the same sandbox ends what was started before and
-replaces the files.
+replaces the files. Files come to their place whole: they are unpacked or installed beside it, and renamed.
 """
 
 from __future__ import annotations
 
+import re
+import secrets
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
+
+from django_q.tasks import async_task
 
 from games.models import Game
 from games.snapshots import SnapshotUnavailable, current_snapshot, download_url
-from pools.cloud.errors import AgentError
-from pools.cloud.sandbox_agent import CommandExit, CommandLine, SandboxAgent
+from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
+from pools.cloud.sandbox_agent import CommandExit, CommandLine, Process, SandboxAgent
+from pools.cloud.wire import is_loopback
 
 GAMES_DIR = "/workspace/games"
 RESTORE_SCRIPT = (Path(__file__).parent / "sandbox" / "restore.py").read_text()
-RESTORE_SECONDS = 60
-CLONE_SECONDS = 120
-INSTALL_SECONDS = 300
+# Together below the 240 s after which Django-Q ends a task.
+REACH_SECONDS = 10  # the edge in front of a fresh app may not know it yet
+RESTORE_SECONDS = 20
+RESTORE_IDLE_SECONDS = 5
+CLONE_SECONDS = 45
+INSTALL_SECONDS = 100
+PLACE_SECONDS = 15
 START_SECONDS = 30
+REACH_AGAIN_SECONDS = 0.5
 POLL_SECONDS = 0.03
-LOG_LINES = 20
+LOOKS_A_LIFE_SIGN = 5  # a process that ended is noticed after so many
+LAST_LINES = 40
+NOT_FOUND = re.compile(r"(?:\S*/)?\w*sh: (?:line )?\d+: (?:exec: )?(\S+): (?:command )?not found")
 
 
 class Say(Protocol):
@@ -33,8 +47,24 @@ class Say(Protocol):
     def __call__(self, message: str, level: str = "info") -> None: ...
 
 
+def say_nothing(message: str, level: str = "info") -> None:
+    """For whom the outcome is enough."""
+
+
+class NotRestored(Exception):
+    """The snapshot is not in the sandbox; the message says why, and nothing of it was left."""
+
+
 class DeployFailed(Exception):
     """The game could not be started; the message is a sentence for the player."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """A snapshot's files in a sandbox: the folder below GAMES_DIR, and the snapshot's hash."""
+
+    folder: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,35 +91,66 @@ class _Stopwatch:
         return round(took * 1000)
 
 
-def deploy(agent: SandboxAgent, game: Game, *, use_snapshot: bool, say: Say, port: int | None = None) -> Deployed:
-    """Put the game into the sandbox, start it, and wait until it answers. Raises DeployFailed."""
+def deploy(
+    agent: SandboxAgent,
+    game: Game,
+    *,
+    use_snapshot: bool,
+    say: Say,
+    port: int | None = None,
+    unpacked: Unpacked | None = None,
+) -> Deployed:
+    """Put the game into the sandbox, start it, and wait until it answers. Raises DeployFailed.
+
+    `unpacked`: the current snapshot's files, where they lie in the sandbox already.
+    """
     watch = _Stopwatch()
+    port = port or game.port
     try:
         _end_earlier(agent, game)
-        if use_snapshot:
+        if use_snapshot and unpacked is None:
             agent.write_file(f"{GAMES_DIR}/restore.py", RESTORE_SCRIPT)
         bootstrap_ms = watch.lap_ms()
-        sha256 = restore(agent, game, say) if use_snapshot else ""
-        if not sha256:
+        files = unpacked if use_snapshot else None
+        if files is not None:
+            say(f"Deploying {game.slug} from snapshot {files.sha256[:12]}, which is in the sandbox already.")
+        elif use_snapshot:
+            try:
+                files = restore(agent, game, say)
+            except NotRestored as error:
+                say(f"{str(error).rstrip('.')}; deploying from source.", "warning")
+        if files is None:
             build_from_source(agent, game, say)
         restore_ms = watch.lap_ms()
-        pid = start(agent, game, port or game.port)
-        wait_until_it_answers(agent, game, pid, port or game.port)
+        pid = start(agent, game, port, files.folder if files else game.slug)
+        wait_until_it_answers(agent, game, pid, port)
     except AgentError as error:
         raise DeployFailed(f"The sandbox stopped answering while {game.title} was deployed: {error}") from error
-    origin = "snapshot" if sha256 else "source"
-    return Deployed(origin, pid, port or game.port, sha256, bootstrap_ms, restore_ms, watch.lap_ms())
+    origin, sha256 = ("snapshot", files.sha256) if files else ("source", "")
+    return Deployed(origin, pid, port, sha256, bootstrap_ms, restore_ms, watch.lap_ms())
 
 
 def _end_earlier(agent: SandboxAgent, game: Game) -> None:
-    """An earlier attempt in this sandbox, cut off half-way, may have left its process."""
-    for process in agent.processes():
+    """An earlier attempt in this sandbox, cut off half-way, may have left its process. Raises AgentError."""
+    for process in _processes(agent):
         if process.is_running and process.command == game.run_command:
             end_process(agent, process.pid)
 
 
+def _processes(agent: SandboxAgent) -> list[Process]:
+    """It was healthy a moment ago: a connection that fails now is tried again for a while."""
+    deadline = time.monotonic() + REACH_SECONDS
+    while True:
+        try:
+            return agent.processes()
+        except AgentUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(REACH_AGAIN_SECONDS)
+
+
 def end_process(agent: SandboxAgent, pid: int) -> None:
-    """End a process in the sandbox, if it has not ended by itself."""
+    """End a process in the sandbox, if it has not ended by itself. Raises AgentError."""
     try:
         agent.kill(pid, 9)
     except AgentError:
@@ -97,92 +158,112 @@ def end_process(agent: SandboxAgent, pid: int) -> None:
             raise
 
 
-def restore(agent: SandboxAgent, game: Game, say: Say) -> str:
-    """Download, verify and unpack the current snapshot: its hash, or nothing when it has to be source."""
+def restore(agent: SandboxAgent, game: Game, say: Say = say_nothing, *, folder: str = "") -> Unpacked:
+    """Download, verify and unpack the current snapshot. Raises NotRestored when it is not to be had."""
+    folder = folder or game.slug
     try:
         snapshot = current_snapshot(game)
         url = download_url(snapshot)
     except SnapshotUnavailable as error:
-        say(f"No snapshot: {error}; deploying from source.", "warning")
-        return ""
+        raise NotRestored(f"No snapshot: {error}") from error
     say(f"Deploying {game.slug} from snapshot {snapshot.sha256[:12]}...")
-    options = f"--sha256 {snapshot.sha256} --into {game.slug} --seconds {RESTORE_SECONDS - 10}"
-    command = f"python3 restore.py --url {shlex.quote(url)} {options}"
+    limits = f"--seconds {RESTORE_SECONDS} --idle-seconds {RESTORE_IDLE_SECONDS}"
+    command = f"python3 restore.py --url {shlex.quote(url)} --sha256 {snapshot.sha256} --into {folder} {limits}"
+    # A proxy of this machine's does not lead back to it.
+    env = {"no_proxy": urlsplit(url).hostname or ""} if is_loopback(url) else {}
     try:
-        result = agent.run(command, cwd=GAMES_DIR, timeout_seconds=RESTORE_SECONDS)
+        result = agent.run(command, cwd=GAMES_DIR, env=env, timeout_seconds=RESTORE_SECONDS + 1)
     except AgentError as error:
-        say(f"The snapshot could not be restored ({error}); deploying from source.", "warning")
-        return ""
-    for line in result.stdout.splitlines():
-        say(line)
+        raise NotRestored(f"The snapshot could not be restored: {error}") from error
+    lines = [line.strip() for line in (result.stdout + result.stderr).splitlines() if line.strip()]
     if result.exit_code != 0:
-        why = (result.stderr or result.stdout).strip().splitlines() or ["no reason given"]
-        say(f"The snapshot could not be restored ({why[-1]}); deploying from source.", "warning")
-        return ""
-    return snapshot.sha256
+        # It may be the sandbox or the network; if it is the file, the next one shall find a better one.
+        async_task("games.tasks.check_snapshot", snapshot.pk, task_name="check snapshot", group="snapshots")
+        why = lines[-1].removeprefix("failed: ") if lines else "no reason given"
+        raise NotRestored(f"The snapshot could not be restored: {why}")
+    for line in lines:
+        say(line)
+    return Unpacked(folder, snapshot.sha256)
 
 
 def build_from_source(agent: SandboxAgent, game: Game, say: Say) -> None:
     """Clone the game's repository and install what it needs, line by line into the log. Raises DeployFailed."""
-    say(f"Cloning {game.slug}...")
-    command = f"rm -rf {game.slug} && git clone --depth 1 -- {shlex.quote(game.repository_url)} {game.slug}"
+    aside = f".{game.slug}.{secrets.token_hex(3)}"  # what an attempt that was cut off still does, it does elsewhere
+    clear = f"rm -rf .{game.slug}.*"
+    clone = f"git clone --depth 1 -- {shlex.quote(game.repository_url)} {aside}"
     agent.write_file(f"{GAMES_DIR}/.keep", "")
-    _stream(
-        agent, command, GAMES_DIR, CLONE_SECONDS, say=say, trouble=f"The source of {game.title} could not be cloned"
-    )
+    say(f"Cloning {game.slug}...")
+    trouble = f"The source of {game.title} could not be cloned"
+    _stream(agent, f"{clear}; {clone}", GAMES_DIR, CLONE_SECONDS, say=say, trouble=trouble)
     if game.install_command:
         say(f"Installing what {game.slug} needs...")
-        folder = f"{GAMES_DIR}/{game.slug}"
-        _stream(
-            agent,
-            game.install_command,
-            folder,
-            INSTALL_SECONDS,
-            say=say,
-            trouble=f"{game.title} could not be installed",
-        )
+        trouble = f"{game.title} could not be installed"
+        _stream(agent, game.install_command, f"{GAMES_DIR}/{aside}", INSTALL_SECONDS, say=say, trouble=trouble)
+    place = f"rm -rf {game.slug} && mv {aside} {game.slug}"
+    result = agent.run(place, cwd=GAMES_DIR, timeout_seconds=PLACE_SECONDS)
+    if result.exit_code != 0:
+        why = explanation((result.stdout + result.stderr).splitlines(), result.exit_code)
+        raise DeployFailed(f"The files of {game.title} could not be put in place: {why}")
 
 
 def _stream(agent: SandboxAgent, command: str, cwd: str, timeout_seconds: int, *, say: Say, trouble: str) -> None:
-    last = ""
-    for item in agent.stream(command, cwd=cwd, timeout_seconds=timeout_seconds):
-        if isinstance(item, CommandLine):
-            last = item.line.strip() or last
-            say(item.line)
-        elif isinstance(item, CommandExit) and item.code != 0:
-            raise DeployFailed(f"{trouble}: {explain_exit(item.code, last)}")
+    lines: list[str] = []
+    try:
+        # Nobody is there to be asked for a password.
+        for item in agent.stream(command, cwd=cwd, env={"GIT_TERMINAL_PROMPT": "0"}, timeout_seconds=timeout_seconds):
+            if isinstance(item, CommandLine):
+                lines = [*lines[-LAST_LINES:], item.line]
+                say(item.line)
+            elif isinstance(item, CommandExit) and item.code != 0:
+                raise DeployFailed(f"{trouble}: {explanation(lines, item.code)}")
+    except CommandTimedOut:
+        raise DeployFailed(f"{trouble}: it took longer than {timeout_seconds} s.") from None
 
 
-def explain_exit(code: int, last_line: str) -> str:
-    """Why a command failed, in a few words."""
-    if code == 127:
-        program = last_line.split(":")[-2].strip() if last_line.count(":") >= 2 else "a program"
-        return f"{program} is not installed in the sandbox."
-    return last_line or f"it ended with code {code}."
+def explanation(lines: Sequence[str], code: int | None = None) -> str:
+    """Why a program ended, in a few words: the line of its last that says most."""
+    said = [line.strip() for line in lines if line.strip()]
+    for line in reversed(said):
+        if missing := NOT_FOUND.fullmatch(line):
+            return f"{missing[1]} is not installed in the sandbox."
+    errors = [line for line in said if re.search(r"error|fatal", line, re.IGNORECASE)]
+    # git and npm say first what was wrong, and then what could be done about it.
+    first = [line for line in errors if re.match(r"fatal: |npm error (\S+ ){3}", line)]
+    if first or said:
+        return first[0] if first else (errors or said)[-1]
+    return "it said nothing" if code is None else f"it ended with code {code}."
 
 
-def telling(lines: list[str]) -> str:
-    """The line of a program's last words that says most."""
-    errors = [line.strip() for line in lines if "error" in line.lower()]
-    return (errors or [line.strip() for line in lines if line.strip()] or ["it said nothing"])[-1]
-
-
-def start(agent: SandboxAgent, game: Game, port: int) -> int:
-    """Start the game's process; its pid."""
-    return agent.start(game.run_command, cwd=f"{GAMES_DIR}/{game.slug}", env={"PORT": str(port)}).pid
+def start(agent: SandboxAgent, game: Game, port: int, folder: str) -> int:
+    """Start the game's process in that folder; its pid. Raises AgentError."""
+    return agent.start(game.run_command, cwd=f"{GAMES_DIR}/{folder}", env={"PORT": str(port)}).pid
 
 
 def wait_until_it_answers(agent: SandboxAgent, game: Game, pid: int, port: int) -> None:
-    """Until the game answers through the agent, as the player will reach it. Raises DeployFailed."""
+    """Until the game answers through the agent, as the player will reach it. Raises DeployFailed, AgentError."""
     deadline = time.monotonic() + START_SECONDS
+    answered_at = time.monotonic()
     looks = 0
+    status = 0
     while time.monotonic() < deadline:
-        answer = agent.fetch(port, game.health_path, timeout_seconds=5)
-        if answer.status < 400:
+        try:
+            status = agent.fetch(port, game.health_path, timeout_seconds=5).status
+            answered_at = time.monotonic()
+        except AgentUnavailable:  # a game that takes its time looks like a sandbox that does
+            if time.monotonic() - answered_at > REACH_SECONDS and not agent.is_healthy():
+                raise
+        if 0 < status < 400:
             return
         looks += 1
-        if looks % 10 == 0 and not any(process.pid == pid and process.is_running for process in agent.processes()):
-            lines = agent.process_logs(pid, LOG_LINES).strip().splitlines()
-            raise DeployFailed(f"{game.title} ended as soon as it was started: {telling(lines)}")
+        if looks % LOOKS_A_LIFE_SIGN == 0:
+            require_running(agent, game, pid)
         time.sleep(POLL_SECONDS)
-    raise DeployFailed(f"{game.title} did not answer within {START_SECONDS} s of its start.")
+    said = f" (it answers {status} at {game.health_path})" if status not in (0, 502, 504) else ""
+    raise DeployFailed(f"{game.title} did not answer within {START_SECONDS} s of its start{said}.")
+
+
+def require_running(agent: SandboxAgent, game: Game, pid: int) -> None:
+    """Raises DeployFailed, with its last words, when the game's process has ended; AgentError."""
+    if not any(process.pid == pid and process.is_running for process in agent.processes()):
+        why = explanation(agent.process_logs(pid, LAST_LINES).splitlines())
+        raise DeployFailed(f"{game.title} ended as soon as it was started: {why}")

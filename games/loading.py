@@ -15,11 +15,12 @@ from games.source_repositories import SourceRepositoryError, publish
 
 @dataclass
 class Loaded:
-    """What a load did: slugs that are new, changed or unchanged, and what was wrong with the others."""
+    """What a load did: slugs that are new, changed, unchanged or gone, and what was wrong with the others."""
 
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -41,7 +42,9 @@ def load_catalog(catalog: Path | None = None) -> Loaded:
             _load(manifest, publish(manifest, settings.GAME_REPOSITORIES_DIR), loaded)
         except (ManifestError, SourceRepositoryError) as error:
             loaded.problems.append(str(error))
-    Game.objects.exclude(slug__in=seen).update(enabled=False)
+    gone = Game.objects.playable().exclude(slug__in=seen)
+    loaded.gone = list(gone.values_list("slug", flat=True))
+    gone.update(enabled=False)
     return loaded
 
 

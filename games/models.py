@@ -14,7 +14,7 @@ class GameQuerySet(models.QuerySet["Game"]):
 
 
 class Game(models.Model):
-    """A game of the catalog. Loaded from its manifest by `games.catalog.load`; the manifest wins over edits."""
+    """A game of the catalog. Loaded from its manifest by `games.loading.load_catalog`; the manifest wins over edits."""
 
     slug = models.SlugField(max_length=40, unique=True)
     title = models.CharField(max_length=80)

@@ -1,99 +1,215 @@
-"""While a sandbox warms up it gets the games of its runtime: their files, and their processes started and checked."""
+"""While a sandbox warms up it gets the games of its runtime: their files, and their processes started and checked.
+
+A warm sandbox whose snapshots have been replaced is brought up to date where it stands, beside what it serves from: the
+new files and processes come first, then its row tells of them, then the old processes end. The pool never has one less.
+"""
 
 from __future__ import annotations
 
-import logging
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
+from django_q.tasks import async_task
 
 from games.deploy import (
     GAMES_DIR,
     RESTORE_SCRIPT,
     DeployFailed,
+    NotRestored,
+    Unpacked,
     end_process,
+    require_running,
     restore,
     start,
     wait_until_it_answers,
 )
-from games.models import Game
+from games.models import Game, Snapshot, SnapshotState
 from games.snapshots import SnapshotUnavailable, current_snapshot
-from pools import claims, journal
+from pools import claims, journal, leases
 from pools.cloud.account import agent_of
 from pools.cloud.errors import AgentError
 from pools.cloud.sandbox_agent import SandboxAgent
-from pools.models import Level, Sandbox, Stage, State
+from pools.models import Lease, Level, Sandbox, Stage, State
 
-logger = logging.getLogger(__name__)
-FIRST_PORT = 5000  # staged side by side, each game gets a port of its own
+PORTS = range(5000, 6000)  # staged side by side, each game gets one of its own
+LEASE_SECONDS = 300
+
+Entry = dict[str, Any]
 
 
 def stage(sandbox_id: UUID) -> None:
     """Stage what there is to stage, then call the sandbox ready. A game that can't be staged is left out."""
-    sandbox = Sandbox.objects.filter(pk=sandbox_id, state=State.STAGING).select_related("pool").first()
+    with _alone(sandbox_id) as is_mine:
+        sandbox = Sandbox.objects.filter(pk=sandbox_id, state=State.STAGING).select_related("pool").first()
+        if not is_mine or sandbox is None or sandbox.pool is None:
+            return
+        try:
+            staged = _stage_from_the_start(sandbox, starts=sandbox.pool.stage == Stage.STARTED)
+        except AgentError as error:
+            # It stays in STAGING; the planner asks again or gives it up.
+            journal.record("trouble", f"staging failed: {error}", sandbox=sandbox, level=Level.WARNING)
+            return
+        if claims.finish_staging(sandbox.id, staged, timezone.now()):
+            sandbox.refresh_from_db()
+            if outdated(sandbox):  # something was published meanwhile
+                async_task("games.tasks.restage", task_name="restage", group="stage")
+
+
+def _stage_from_the_start(sandbox: Sandbox, *, starts: bool) -> dict[str, Entry]:
+    games = _games_with_snapshots(sandbox.runtime)
+    if not games:
+        return {}
+    agent = agent_of(sandbox)
+    for process in agent.processes():  # an attempt before this one may have been cut off
+        if process.is_running:
+            end_process(agent, process.pid)
+    ports = dict(zip(games, PORTS, strict=False))
+    return _stage_games(agent, sandbox, ports, starts=starts)
+
+
+def restage() -> None:
+    """Bring every warm sandbox that holds other snapshots than the current up to date, one after the other."""
+    for sandbox in Sandbox.objects.filter(state=State.READY, pool__isnull=False).select_related("pool"):
+        if outdated(sandbox):
+            with _alone(sandbox.id) as is_mine:
+                if is_mine:
+                    _restage_one(sandbox.id)
+
+
+def outdated(sandbox: Sandbox) -> list[Game]:
+    """The games that are staged in this warm sandbox from another snapshot than the current one, or not at all."""
+    if sandbox.pool is None or sandbox.pool.stage == Stage.NONE:
+        return []
+    current = Snapshot.objects.filter(state=SnapshotState.CURRENT, game__in=_games_with_snapshots(sandbox.runtime))
+    hashes = {slug: entry.get("sha256") for slug, entry in sandbox.staged.items()}
+    wanted = current.select_related("game").order_by("game__position", "game__slug")
+    return [snapshot.game for snapshot in wanted if hashes.get(snapshot.game.slug) != snapshot.sha256]
+
+
+def _restage_one(sandbox_id: UUID) -> None:
+    sandbox = Sandbox.objects.filter(pk=sandbox_id, state=State.READY).select_related("pool").first()
     if sandbox is None or sandbox.pool is None:
         return
+    before: dict[str, Entry] = sandbox.staged
     agent = agent_of(sandbox)
-    staged: dict[str, Any] = {}
+    # Not the next free ones: a process of an attempt that was cut off may hold one.
+    free = sorted(set(PORTS) - {entry.get("port") for entry in before.values()})
+    games = outdated(sandbox)
+    ports = dict(zip(games, secrets.SystemRandom().sample(free, len(games)), strict=True))
     try:
-        for process in agent.processes():  # an attempt before this one may have been cut off
-            if process.is_running:
-                end_process(agent, process.pid)
-        agent.write_file(f"{GAMES_DIR}/restore.py", RESTORE_SCRIPT)
-        games = Game.objects.playable().filter(runtime=sandbox.runtime)
-        for port, game in enumerate(games, start=FIRST_PORT):
-            entry = _stage_one(agent, game, port, start_it=sandbox.pool.stage == Stage.STARTED)
-            if entry is not None:
-                staged[game.slug] = entry
+        fresh = _stage_games(agent, sandbox, ports, starts=sandbox.pool.stage == Stage.STARTED, beside=True)
+        if not fresh:
+            return
+        done = _tell(sandbox, before | fresh, f"brought up to date: {', '.join(fresh)}")
+        _end_all(agent, [before[slug] for slug in fresh if slug in before] if done else fresh.values())
     except AgentError as error:
-        # It stays in STAGING; the planner asks again or gives it up.
-        journal.record("trouble", f"staging failed: {error}", sandbox=sandbox, level=Level.WARNING)
-        return
-    claims.finish_staging(sandbox.id, staged, timezone.now())
+        # The fleet's looks at idle sandboxes decide what becomes of it.
+        journal.record("trouble", f"could not be brought up to date: {error}", sandbox=sandbox, level=Level.WARNING)
 
 
-def _stage_one(agent: SandboxAgent, game: Game, port: int, *, start_it: bool) -> dict[str, Any] | None:
-    try:
-        current_snapshot(game)
-    except SnapshotUnavailable as error:
-        logger.info("%s is not staged: %s", game.slug, error)
-        return None
-    sha256 = restore(agent, game, _log)
-    if not sha256:
-        return None
-    entry: dict[str, Any] = {"sha256": sha256, "port": port, "pid": None, "started": False}
-    if start_it:
-        entry["pid"] = start(agent, game, port)
+@transaction.atomic
+def _tell(sandbox: Sandbox, staged: dict[str, Entry], message: str) -> bool:
+    """From now on it serves from these. False when somebody has taken it meanwhile."""
+    waiting = Sandbox.objects.select_for_update(of=("self",)).filter(pk=sandbox.pk, state=State.READY)
+    if not waiting or not waiting.update(staged=staged):
+        return False
+    journal.record("stage", message, sandbox=sandbox)
+    return True
+
+
+def _games_with_snapshots(runtime: str) -> list[Game]:
+    found = []
+    for game in Game.objects.playable().filter(runtime=runtime):
+        try:
+            current_snapshot(game)
+        except SnapshotUnavailable:
+            continue
+        found.append(game)
+    return found
+
+
+def _stage_games(
+    agent: SandboxAgent, sandbox: Sandbox, ports: Mapping[Game, int], *, starts: bool, beside: bool = False
+) -> dict[str, Entry]:
+    """Restore and start these, each on its port: what is staged then. Raises AgentError.
+
+    `beside`: in folders that no game is served from, because somebody may play in the sandbox any moment.
+    """
+    agent.write_file(f"{GAMES_DIR}/restore.py", RESTORE_SCRIPT)
+    staged: dict[str, Entry] = {}
+    for game, port in ports.items():
+        folder = f"{game.slug}@{secrets.token_hex(4)}" if beside else game.slug
+        try:
+            files = restore(agent, game, folder=folder)
+        except NotRestored as error:
+            _warn(sandbox, f"{game.slug} is not staged: {error}")
+            continue
+        # All start at once; then each is waited for.
+        pid = start(agent, game, port, files.folder) if starts else None
+        place = f"games/{files.folder}"
+        staged[game.slug] = {"sha256": files.sha256, "dir": place, "port": port, "pid": pid, "started": False}
+    for game, port in ports.items():
+        entry = staged.get(game.slug)
+        if entry is None or entry["pid"] is None:
+            continue
         try:
             wait_until_it_answers(agent, game, entry["pid"], port)
+            require_running(agent, game, entry["pid"])  # and it is this process that answers
+            entry["started"] = True
         except DeployFailed as error:
-            logger.warning("%s is staged, but does not start: %s", game.slug, error)
+            _warn(sandbox, f"{game.slug} is staged and does not start: {error}")
             end_process(agent, entry["pid"])
             entry["pid"] = None
-        entry["started"] = entry["pid"] is not None
-    return entry
+    return staged
 
 
-def _log(message: str, level: str = "info") -> None:
-    logger.log(logging.WARNING if level == "warning" else logging.DEBUG, "%s", message)
+def _warn(sandbox: Sandbox, message: str) -> None:
+    journal.record("stage", message, sandbox=sandbox, level=Level.WARNING)
+
+
+@contextmanager
+def _alone(sandbox_id: UUID) -> Iterator[bool]:
+    """Whether this is the only one that stages in that sandbox."""
+    name = f"stage {sandbox_id.hex}"
+    try:
+        held = leases.take(name, LEASE_SECONDS)
+    except leases.LeaseHeld:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        Lease.objects.filter(name=name, holder=held.holder).delete()
+
+
+def _end_all(agent: SandboxAgent, entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        if entry.get("pid"):
+            end_process(agent, entry["pid"])
+
+
+def staged_files(sandbox: Sandbox, game: Game) -> Unpacked | None:
+    """Where the files of the game's current snapshot lie in this sandbox; None when they do not."""
+    entry = sandbox.staged.get(game.slug)
+    try:
+        if not entry or entry.get("sha256") != current_snapshot(game).sha256:
+            return None
+    except SnapshotUnavailable:
+        return None
+    return Unpacked(entry.get("dir", game.slug).removeprefix("games/"), entry["sha256"])
 
 
 def staged_port(sandbox: Sandbox, game: Game) -> int | None:
     """The port on which the game runs in this sandbox already, from its current snapshot; None when it does not."""
     entry = sandbox.staged.get(game.slug)
-    if not entry or not entry.get("pid"):
-        return None
-    try:
-        is_current = entry["sha256"] == current_snapshot(game).sha256
-    except SnapshotUnavailable:
-        return None
-    return int(entry["port"]) if is_current else None
+    return int(entry["port"]) if entry and entry.get("pid") and staged_files(sandbox, game) else None
 
 
 def end_others(sandbox: Sandbox, game: Game) -> None:
     """The sandbox serves one game now: the others that were staged in it are ended. Raises AgentError."""
-    agent = agent_of(sandbox)
-    for slug, entry in sandbox.staged.items():
-        if slug != game.slug and entry.get("pid"):
-            end_process(agent, entry["pid"])
+    _end_all(agent_of(sandbox), (entry for slug, entry in sandbox.staged.items() if slug != game.slug))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from games import snapshots, staging
-from games.models import Game
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from games import builds, snapshots, staging
+from games.models import Game, Snapshot
 from pools.cloud.errors import AgentError
 from pools.models import Sandbox
 
@@ -13,6 +16,11 @@ from pools.models import Sandbox
 def stage(sandbox_id: str) -> None:
     """Stage the games in a warming sandbox."""
     staging.stage(UUID(sandbox_id))
+
+
+def restage() -> None:
+    """Bring warm sandboxes up to the current snapshots, one after the other."""
+    staging.restage()
 
 
 def end_other_games(sandbox_id: str, slug: str) -> None:
@@ -26,7 +34,23 @@ def end_other_games(sandbox_id: str, slug: str) -> None:
             return  # it is on its way out
 
 
-def build_missing_snapshots() -> None:
-    """Build what is missing, where that creates nothing in an account that somebody pays for."""
-    if snapshots.may_build_by_itself() and (games := snapshots.missing()):
-        snapshots.build(games)
+def build_missing_snapshots(number: int = 1, of: int = 0) -> None:
+    """Build the next snapshot that is missing, where that creates nothing in an account that somebody pays for, and
+    ask for the one after it. Then bring warm sandboxes up to date."""
+    games = builds.due(timezone.now()) if builds.may_build_by_itself() else []
+    if not games:
+        staging.restage()
+        return
+    of = max(of, number + len(games) - 1)
+    try:
+        builds.build(games[:1], first=number, of=of)
+    except builds.Busy:
+        return  # whoever builds goes on with the others
+    async_task("games.tasks.build_missing_snapshots", number + 1, of, task_name="snapshots", group="snapshots")
+
+
+def check_snapshot(snapshot_id: int) -> None:
+    """A sandbox could not restore it: is it still what was built? If not, build it again."""
+    snapshot = Snapshot.objects.select_related("game").filter(pk=snapshot_id).first()
+    if snapshot is not None and not snapshots.check(snapshot):
+        async_task("games.tasks.build_missing_snapshots", task_name="snapshots", group="snapshots")

@@ -12,7 +12,7 @@ from django.utils import timezone
 from games.deploy import DeployFailed
 from games.deploy import deploy as deploy_game
 from games.models import Game
-from games.staging import staged_port
+from games.staging import staged_files, staged_port
 from pools.cloud.account import agent_of
 from pools.cloud.errors import AgentError
 from pools.leases import this_process
@@ -45,7 +45,8 @@ def deploy(run_id: str) -> None:
     agent = agent_of(sandbox)
     try:
         port = free_port(sandbox, run.game)
-        done = deploy_game(agent, run.game, use_snapshot=run.use_snapshot, say=say, port=port)
+        unpacked = staged_files(sandbox, run.game) if run.deploy_attempts == 1 else None
+        done = deploy_game(agent, run.game, use_snapshot=run.use_snapshot, say=say, port=port, unpacked=unpacked)
         _wait_for_page(run, done.port)
     except (DeployFailed, AgentError) as error:
         fail(run.id, str(error), timezone.now())

@@ -9,45 +9,69 @@ from __future__ import annotations
 
 import gzip
 import os
+import posixpath
 import sys
 import tarfile
 
-SKIPPED_FOLDERS = {"__pycache__", ".git", ".cache", "bin"}
+SKIPPED_FOLDERS = {"__pycache__", ".git", ".cache"}
 SKIPPED_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", ".package-lock.json"}
+# Scripts that pip makes name this sandbox's Python; nothing here is started through them.
+SKIPPED_PATHS = {os.path.join(".deps", "bin")}
 
 
-def is_skipped(path: str, name: str) -> bool:
-    return (name in SKIPPED_FILES and (".dist-info" in path or "node_modules" in path)) or name.endswith(".pyc")
+def is_skipped(below: str, name: str) -> bool:
+    """Whether that file of the folder `below` is one that differs from install to install."""
+    is_a_record = name in SKIPPED_FILES and (below.endswith(".dist-info") or "node_modules" in below.split(os.sep))
+    return is_a_record or name.endswith(".pyc")
 
 
 def names_in(folder: str) -> list[str]:
     """Every file and link below the folder, as sorted relative paths."""
     found = []
     for path, folders, files in os.walk(folder):
-        # Scripts that pip makes name this sandbox's Python; nothing here is started through them.
         below = os.path.relpath(path, folder)
-        folders[:] = [f for f in folders if f not in SKIPPED_FOLDERS or (f == "bin" and below != ".deps")]
-        links = [f for f in folders if os.path.islink(os.path.join(path, f))]
-        found += [os.path.normpath(os.path.join(below, n)) for n in files + links if not is_skipped(path, n)]
+        folders[:] = [
+            name
+            for name in folders
+            if name not in SKIPPED_FOLDERS and os.path.normpath(os.path.join(below, name)) not in SKIPPED_PATHS
+        ]
+        links = [name for name in folders if os.path.islink(os.path.join(path, name))]
+        found += [os.path.normpath(os.path.join(below, n)) for n in files + links if not is_skipped(below, n)]
     return sorted(found)
 
 
-def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mtime = 0
-    member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+def member_of(folder: str, name: str) -> tarfile.TarInfo:
+    """How the file or link of that name is packed."""
+    path = os.path.join(folder, name)
+    member = tarfile.TarInfo(name.replace(os.sep, "/"))
+    if os.path.islink(path):
+        goal = os.readlink(path)
+        lands = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), goal))
+        if goal.startswith("/") or lands.split("/")[0] == "..":
+            sys.exit(f"error: the link {name} leads out of the game's folder, to {goal}")
+        member.type, member.linkname, member.mode = tarfile.SYMTYPE, goal, 0o777
+    elif os.path.isfile(path):
+        # Files that share their bytes on disk are packed as what they are: which of them came first is chance.
+        member.size = os.path.getsize(path)
+        member.mode = 0o755 if os.stat(path).st_mode & 0o100 else 0o644
+    else:
+        sys.exit(f"error: {name} is neither a file nor a link")
     return member
 
 
 def main(folder: str, out: str) -> None:
     with open(out, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed, tar_onto(packed) as archive:
         for name in names_in(folder):
-            archive.add(os.path.join(folder, name), name, recursive=False, filter=plain)
+            member = member_of(folder, name)
+            if member.issym():
+                archive.addfile(member)
+                continue
+            with open(os.path.join(folder, name), "rb") as file:
+                archive.addfile(member, file)
 
 
 def tar_onto(file: gzip.GzipFile) -> tarfile.TarFile:
-    return tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
+    return tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
 
 
 if __name__ == "__main__":
