@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.contrib.admin import apps as admin_apps
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models.signals import post_migrate
 
@@ -17,7 +18,22 @@ def ensure_schedules(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
         ensure()
 
 
+def ensure_groups(**_: Any) -> None:
+    """Whoever migrates gets the groups of operators, too."""
+    from orchestrator_site.groups import ensure
+
+    ensure()
+
+
+class OperatorsConfig(admin_apps.AdminConfig):
+    """Django's admin, whose index begins with what needs attention."""
+
+    default_site = "orchestrator_site.operators.OperatorsSite"
+    default = False
+
+
 class SiteConfig(AppConfig):
+    default = True
     name = "orchestrator_site"
     verbose_name = "Site"
 
@@ -29,3 +45,5 @@ class SiteConfig(AppConfig):
         for moved in (pre_execute, post_execute_in_worker, post_execute):
             moved.connect(note_movement)
         post_migrate.connect(ensure_schedules, sender=self)
+        # After the last app: only then all the permissions exist.
+        post_migrate.connect(ensure_groups, sender=apps.get_app_config("runs"))

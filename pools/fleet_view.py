@@ -237,7 +237,8 @@ class FleetTable:
         if sandbox.missing_since is not None:
             since = f"missing from every listing for {ago(sandbox.missing_since, now)}"
             return Verdict.LOST, f"DigitalOcean does not have it: {since}"
-        if sandbox.accepted_at and listed_at - sandbox.accepted_at <= timedelta(seconds=SETTLE_SECONDS):
+        is_new = sandbox.accepted_at and listed_at - sandbox.accepted_at <= timedelta(seconds=SETTLE_SECONDS)
+        if is_new and not sandbox.url:  # with an address it was listed before
             return Verdict.IN_STEP, "new: the listing may not show it yet"
         return Verdict.LOST, "DigitalOcean does not have it: missing from the last listing"
 

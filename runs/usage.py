@@ -23,7 +23,7 @@ ARRIVALS_LOOKED_AT = 10_000
 @receiver(occupants_asked)
 def occupants(sandbox_ids: Collection[UUID] | None, run: str, **_: Any) -> dict[UUID, Occupant]:
     found: dict[UUID, Occupant] = {}
-    for runs in _runs_in(sandbox_ids) if sandbox_ids is not None else _runs_named(run):
+    for runs in _runs_in(sandbox_ids) if sandbox_ids is not None else runs_named(run):
         for each in runs.exclude(sandbox=None).select_related("game").only("id", "state", "visitor", "game", "sandbox"):
             if each.sandbox_id is not None:
                 url = reverse("admin:runs_run_change", args=[each.pk])
@@ -39,8 +39,8 @@ def _runs_in(sandbox_ids: Collection[UUID]) -> Iterator[RunQuerySet]:
         yield Run.objects.filter(sandbox_id__in=ids[start : start + IDS_A_QUERY])
 
 
-def _runs_named(beginning: str) -> Iterator[RunQuerySet]:
-    """Ids are compared as numbers, which every database can do with its index."""
+def runs_named(beginning: str) -> Iterator[RunQuerySet]:
+    """The runs whose id begins so, if it can be one. Compared as numbers, for which every database has its index."""
     digits = beginning.lower().removeprefix("run").strip().replace("-", "")
     if re.fullmatch(r"[0-9a-f]{4,32}", digits):
         yield Run.objects.filter(pk__gte=UUID(digits.ljust(32, "0")), pk__lte=UUID(digits.ljust(32, "f")))

@@ -1,0 +1,39 @@
+"""What the site keeps, in the admin: the clusters' signs of life, and what operators did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.utils.html import format_html
+
+from orchestrator_site.models import Beat
+from pools.admin_rights import MachineOwned
+from pools.templatetags.fleet import since
+
+
+@admin.register(Beat)
+class BeatAdmin(MachineOwned):
+    list_display = ("__str__", "last", "workers", "idle_workers", "waiting", "due", "stuck")
+    ordering = ("-at",)
+
+    @admin.display(description="Last sign of life", ordering="at")
+    def last(self, beat: Beat) -> str:
+        return f"{since(beat.at)} ago"
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(MachineOwned):
+    """What was done in the admin, by whom, and why."""
+
+    list_display = ("action_time", "user", "content_type", "about", "change_message")
+    list_display_links = None
+    list_filter = ("action_time", "content_type", ("user", admin.RelatedOnlyFieldListFilter))
+    list_select_related = ("user", "content_type")
+    search_fields = ("object_repr", "change_message", "user__username")
+
+    @admin.display(description="About")
+    def about(self, entry: LogEntry) -> Any:
+        url = entry.get_admin_url()
+        return format_html('<a href="{}">{}</a>', url, entry.object_repr) if url else entry.object_repr

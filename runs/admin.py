@@ -1,0 +1,137 @@
+"""Launches in the admin: what became of each, its log, and more time or an end for it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+
+from pools import journal
+from pools.admin_forms import ReasonForm
+from pools.admin_rights import OPERATE, MachineOwned, require
+from pools.models import FleetEvent
+from pools.operations import Refused
+from pools.templatetags.fleet import NOTHING, span
+from runs import lifecycle
+from runs.models import Run, RunState
+from runs.phases import phases
+from runs.usage import runs_named
+
+LINES_SHOWN = 500
+
+
+@transaction.atomic
+def end(run: Run, *, actor: str, reason: str) -> str:
+    """End an active run; its sandbox goes with it."""
+    if not lifecycle.end(run.pk, f"An operator ended it: {reason}", timezone.now(), by=actor):
+        raise Refused(f"Run {run.short_id} is over already.")
+    done = f"run {run.short_id} ended"
+    journal.record("end", f"{done}; an operator: {reason}", run_id=run.pk, actor=actor)
+    return done
+
+
+@transaction.atomic
+def extend(run: Run, *, actor: str, reason: str) -> str:
+    """Give a running one more time."""
+    if not lifecycle.extend(run.pk, timezone.now()):
+        raise Refused(f"Run {run.short_id} can't be extended: it is not running, or was extended as often as may be.")
+    run.refresh_from_db()
+    done = f"run {run.short_id} extended until {run.expires_at:%H:%M:%S}"
+    journal.record("extend", f"{done}; an operator: {reason}", run_id=run.pk, actor=actor)
+    return done
+
+
+ACTS = {"end": end, "extend": extend}
+
+
+@admin.register(Run)
+class RunAdmin(MachineOwned):
+    list_display = (
+        "short_id", "game", "state", "mode", "served_by", "player", "sandbox_link", "took", "created_at", "expires_at",
+        "end_reason",
+    )  # fmt: skip
+    list_filter = ("state", "mode", "served_by", "deployed_from", "game", "created_at")
+    list_select_related = ("game", "sandbox")
+    list_per_page = 100
+    search_fields = ("sandbox__name", "sandbox__app_id", "visitor", "end_reason")
+    search_help_text = "Run, sandbox, app id or player"
+    actions = ("extend_chosen", "end_chosen")
+    change_form_template = "admin/runs/run/page.html"
+    fields = (
+        "id", "game", "state", "mode", "served_by", "notice", "deployed_from", "sandbox_link", "port", "player",
+        "use_snapshot", "extensions", "deploy_attempts", "acquire_ms", "bootstrap_ms", "restore_ms", "start_ms",
+        "total_ms", "created_at", "acquired_at", "ready_at", "expires_at", "ended_at", "end_reason",
+    )  # fmt: skip
+    readonly_fields = ("player", "sandbox_link")
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        for named in runs_named(search_term):
+            found = found | queryset.filter(pk__in=named)
+        return found, may_repeat
+
+    @admin.display(description="Run", ordering="id")
+    def short_id(self, run: Run) -> str:
+        return run.short_id
+
+    @admin.display(description="Player", ordering="visitor")
+    def player(self, run: Run) -> str:
+        return run.visitor[:8]
+
+    @admin.display(description="Sandbox", ordering="sandbox__name")
+    def sandbox_link(self, run: Run) -> str:
+        if run.sandbox is None:
+            return NOTHING
+        url = reverse("admin:pools_sandbox_change", args=[run.sandbox.pk])
+        return format_html('<a href="{}">{}</a>', url, run.sandbox.name)
+
+    @admin.display(description="Took", ordering="total_ms")
+    def took(self, run: Run) -> str:
+        if run.total_ms is None:
+            return NOTHING
+        return f"{run.total_ms} ms" if run.total_ms < 10_000 else span(run.total_ms / 1000)
+
+    @admin.action(description="Extend", permissions=["operate"])
+    def extend_chosen(self, request: HttpRequest, chosen: QuerySet[Run]) -> None:
+        self.act_on_each(request, chosen, extend)
+
+    @admin.action(description="End (its sandbox goes)", permissions=["operate"])
+    def end_chosen(self, request: HttpRequest, chosen: QuerySet[Run]) -> None:
+        self.act_on_each(request, chosen, end)
+
+    def get_urls(self) -> list[URLPattern]:
+        act = path("<uuid:run_id>/act/", self.admin_site.admin_view(self.act_view), name="runs_run_act")
+        return [act, *super().get_urls()]
+
+    def act_view(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
+        """A button of a run's page."""
+        require(request, OPERATE)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if act := ACTS.get(request.POST.get("act", "")):
+            self.act_on_each(request, Run.objects.filter(pk=run_id), act)
+        return HttpResponseRedirect(reverse("admin:runs_run_change", args=[run_id]))
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        run = kwargs.get("obj")
+        if run is not None:
+            is_whole = "whole" in request.GET
+            lines = run.events.order_by("-seq")
+            shown = list(lines if is_whole else lines[:LINES_SHOWN])[::-1]
+            context |= {
+                "lines": shown,
+                "lines_before": run.last_seq - len(shown),
+                "phases": phases(run),
+                "events": FleetEvent.objects.filter(run_id=run.pk)[:LINES_SHOWN],
+                "can_operate": self.has_operate_permission(request),
+                "is_running": run.state == RunState.RUNNING,
+                "reason_form": ReasonForm(),
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
