@@ -1,0 +1,49 @@
+"""`manage.py reconcile [--dry-run]`: one turn, now and in this process."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from pools.leases import LeaseHeld, LeaseLost
+from pools.planner import Decision
+from pools.reconciler import Turn, rehearse, turn
+
+PATIENCE_SECONDS = 30.0
+
+
+class Command(BaseCommand):
+    help = "Take one turn: list the cloud, decide, act. With --dry-run only say what would be decided, and why."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="change nothing in the cloud and decide nothing")
+
+    def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
+        decisions = rehearse() if dry_run else turn_when_free(PATIENCE_SECONDS).decisions
+        for decision in decisions:
+            self.stdout.write(line(decision))
+        if not decisions:
+            self.stdout.write("Nothing to do: the fleet is as it should be.")
+
+
+def turn_when_free(seconds: float) -> Turn:
+    """One turn, after one that is being taken elsewhere. Raises CommandError."""
+    give_up_at = time.monotonic() + seconds
+    while True:
+        try:
+            return turn()
+        except LeaseHeld:
+            if time.monotonic() > give_up_at:
+                raise CommandError("Another turn is being taken and does not end.") from None
+            time.sleep(0.2)
+        except LeaseLost as error:
+            raise CommandError("The turn took so long that another process took over.") from error
+
+
+def line(decision: Decision) -> str:
+    """A decision as one line: what, on what, why."""
+    target = decision.name or decision.app_id
+    return f"{decision.kind:<16} {target:<24} {decision.reason}"

@@ -1,0 +1,95 @@
+"""`manage.py sweep`: delete every app with our mark, until none is left. Interrupted, it is simply run again."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from pools import claims, journal, operations
+from pools.cloud.account import connect
+from pools.cloud.errors import CloudError
+from pools.cloud.records import App
+from pools.effects import ask_all
+from pools.leases import LeaseHeld, LeaseLost
+from pools.management.shell import actor
+from pools.marks import ours
+from pools.models import LIVE, Level, Sandbox
+from pools.planner import ago
+from pools.reconciler import turn
+
+PAUSE_SECONDS = 2.0
+LOOKS_WITHOUT_PROGRESS = 60
+
+
+class Command(BaseCommand):
+    help = "Delete every app that carries our mark, with the runs in them. Lists them first and asks."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument("--dry-run", action="store_true", help="only list")
+        parser.add_argument("--keep-pools", action="store_true", help="do not pause the pools: they may fill again")
+
+    def handle(self, *args: Any, yes: bool, dry_run: bool, keep_pools: bool, **options: Any) -> None:
+        apps = self.listed()
+        waiting = Sandbox.objects.existing().exclude(app_id__in=[app.id for app in apps]).count()
+        now = timezone.now()
+        for app in apps:
+            self.stdout.write(f"{app.name}  {app.id}  {app.phase}  {ago(app.created_at, now)} old")
+        more = f", and {waiting} sandboxes of ours without one" if waiting else ""
+        self.stdout.write(f"{len(apps)} apps carry the mark {settings.ORCHESTRATOR_ID}{more}.")
+        if dry_run or not (apps or waiting):
+            return
+        if not yes and input(f"Type {settings.ORCHESTRATOR_ID} to delete them all: ") != settings.ORCHESTRATOR_ID:
+            raise CommandError("Nothing was deleted.")
+        who, reason = actor(), "sweep"
+        if not keep_pools:
+            for done in operations.pause_all(actor=who, reason=reason):
+                self.stdout.write(f"{done}. Resume it with: manage.py pool resume.")
+        journal.record("sweep", f"sweep of {len(apps)} apps", actor=who, level=Level.WARNING)
+        self.retire_all(who)
+        self.delete(apps)
+        self.close_rows()
+
+    def listed(self) -> list[App]:
+        """The apps with our mark, from a complete listing. Raises CommandError."""
+        try:
+            return ours(connect().apps())
+        except CloudError as error:
+            raise CommandError(str(error)) from error
+
+    def retire_all(self, who: str) -> None:
+        """First in our own records, so that runs end with a reason and nothing is handed out any more."""
+        for sandbox in Sandbox.objects.live():
+            claims.retire(sandbox.pk, "swept by an operator", timezone.now(), frm=LIVE, actor=who)
+
+    def delete(self, apps: Sequence[App]) -> None:
+        """Ask for each until a listing shows none. Raises CommandError when it goes on without progress."""
+        total, fewest, looks = len(apps), len(apps), 0
+        while apps:
+            for app, answer in ask_all(lambda app: connect().delete(app.id), apps):
+                said = str(answer) if isinstance(answer, Exception) else "deleted" if answer else "gone already"
+                self.stdout.write(f"{app.name}: {said}")
+            apps = self.listed()
+            self.stdout.write(f"{total - len(apps) if len(apps) < total else 0} of {total} are gone.")
+            looks = 0 if len(apps) < fewest else looks + 1
+            fewest = min(fewest, len(apps))
+            if looks > LOOKS_WITHOUT_PROGRESS:
+                raise CommandError(f"{len(apps)} apps do not go away. Run it again later.")
+            if apps:
+                time.sleep(PAUSE_SECONDS)
+
+    def close_rows(self) -> None:
+        """A turn sees that they are gone; where a cluster runs, its next one does."""
+        try:
+            turn()
+            turn()
+        except (LeaseHeld, LeaseLost):
+            self.stdout.write("A turn of the cluster closes the records.")
+        left = Sandbox.objects.existing().count()
+        self.stdout.write(f"Swept. {left} records are still to be closed by the next turns." if left else "Swept.")
