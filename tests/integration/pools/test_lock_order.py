@@ -1,0 +1,110 @@
+"""Who locks what first: on PostgreSQL two that lock the same rows in another order would end one another."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fixtures.databases import Database
+
+# `first` locks something and goes on once `second`, in a thread of its own, waits or is done.
+BOTH = """
+import sys, threading, time
+from datetime import timedelta
+from django.db import connection, transaction
+from django.utils import timezone
+from games.models import Game
+from pools import claims, journal
+from pools.models import Fleet, Pool, Sandbox
+from pools.observation import Listing, keep
+from runs import launch, lifecycle
+from runs.models import Run
+
+now = timezone.now()
+Fleet.get()
+journal.record("test", "the first line")
+pool = Pool.objects.create(name="python", runtime="python", image="a/b:c", region="syd", size="s")
+game = Game.objects.create(slug="snake", title="Snake", runtime="python", run_command="x", snapshot_name="s",
+                           repository_url="file:///nowhere", source_digest="0" * 64)
+sandbox = Sandbox.objects.create(name="sandbox-00000001", pool=pool, runtime="python", state="in_use", origin="pool",
+                                 create_reason="test", requested_at=now, acquired_at=now, app_id="1",
+                                 expires_at=now + timedelta(minutes=5))
+run = Run.objects.create(game=game, sandbox=sandbox, mode="warm", state="deploying", visitor="v", created_at=now)
+
+def listing_fails():
+    keep(Listing(None, now, "the cloud is down"))
+
+def sandbox_is_lost():
+    claims.retire(sandbox.id, "lost", now)
+
+@transaction.atomic
+def demand_without_a_launch():
+    from pools.nudge import nudge
+    claims.note_demand(pool, "visitor", now)
+    nudge()
+
+def sandbox_was_dead():
+    launch._replace_dead(Run.objects.select_related("game", "sandbox").get(), "no answer")
+
+def lock_fleet():
+    Fleet.lock()
+
+def lock_sandbox():
+    Sandbox.objects.select_for_update(no_key=True).get(pk=sandbox.id)
+
+def want_log():
+    journal.record("test", "another line")
+
+def want_sandbox():
+    lock_sandbox()
+
+def want_pool():
+    claims.note_demand(pool, "run", now)
+
+def want_run():
+    Run.objects.select_for_update(no_key=True).get()
+
+lock, second, want = (globals()[name] for name in sys.argv[1:])
+errors = []
+
+def in_thread():
+    try:
+        second()
+    except Exception as error:
+        errors.append(f"second: {error!r}")
+    finally:
+        connection.close()
+
+def waits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0] > 0
+
+thread = threading.Thread(target=in_thread)
+try:
+    with transaction.atomic():
+        lock()
+        thread.start()
+        deadline = time.monotonic() + 30
+        while thread.is_alive() and not waits():
+            assert time.monotonic() < deadline, "the second neither waits nor ends"
+            time.sleep(0.02)
+        want()
+except Exception as error:
+    errors.append(f"first: {error!r}")
+thread.join(30)
+print("; ".join(errors) or "both went through")
+"""
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("lock", "second", "want"),
+    [
+        ("lock_fleet", "listing_fails", "want_log"),
+        ("lock_fleet", "sandbox_is_lost", "want_sandbox"),
+        ("lock_fleet", "demand_without_a_launch", "want_pool"),
+        ("lock_sandbox", "sandbox_was_dead", "want_run"),
+    ],
+)
+def test_two_that_need_the_same_rows_do_not_deadlock(database: Database, lock: str, second: str, want: str) -> None:
+    assert database.answer(BOTH, lock, second, want) == "both went through"
