@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.urls import reverse
 
 from games.models import Game
@@ -55,6 +55,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(
             state=RunState.ACQUIRING, served_by=ServedBy.POOL, sandbox__isnull=True, game__runtime=runtime
         ).order_by("created_at", "id")
+
+    def hits(self) -> RunQuerySet:
+        """Launches that found a warm sandbox ready when they came."""
+        return self.filter(served_by=ServedBy.POOL, sandbox__ready_at__lte=F("created_at"))
 
     def move(self, run_id: uuid.UUID, *, frm: Collection[RunState], to: RunState, **fields: Any) -> bool:
         """Move one run if it still is where the caller believes; False if somebody else was first."""

@@ -15,7 +15,6 @@ from pools.timeline import Life, Steps, Timeline, target, timeline
 from runs.models import DeployedFrom, LaunchMode, Run, ServedBy
 
 LAUNCHES_LOOKED_AT = 2000
-AT_ONCE_MS = 1500  # a sandbox that was ready was handed over within this
 KINDS = {
     "staged": "Warm, game already started",
     "warm": "Warm, game put in on launch",
@@ -122,11 +121,10 @@ class HitRate:
 
 def hit_rate(since: datetime) -> HitRate:
     asked = Run.objects.filter(created_at__gte=since, mode=LaunchMode.WARM)
-    from_pool = asked.filter(served_by=ServedBy.POOL)
-    at_once = from_pool.filter(acquire_ms__lte=AT_ONCE_MS).count()
+    at_once = asked.hits().count()
     return HitRate(
         at_once=at_once,
-        waited=from_pool.count() - at_once,
+        waited=asked.filter(served_by=ServedBy.POOL).count() - at_once,
         fell_back=asked.filter(served_by=ServedBy.COLD_FALLBACK).count(),
     )
 

@@ -13,8 +13,7 @@ from django.urls import reverse
 
 from pools.signals import arrivals_asked, occupants_asked
 from pools.usage import Arrival, Occupant
-from runs.models import LaunchMode, Run, RunQuerySet, ServedBy
-from runs.statistics import AT_ONCE_MS
+from runs.models import LaunchMode, Run, RunQuerySet
 
 IDS_A_QUERY = 10_000  # below SQLite's limit of variables
 ARRIVALS_LOOKED_AT = 10_000
@@ -49,8 +48,6 @@ def runs_named(beginning: str) -> Iterator[RunQuerySet]:
 @receiver(arrivals_asked)
 def arrivals(since: datetime, **_: Any) -> list[Arrival]:
     wanted = Run.objects.filter(created_at__gte=since, mode=LaunchMode.WARM).order_by("-created_at")
-    rows = wanted.values_list("game__runtime", "created_at", "served_by", "acquire_ms")[:ARRIVALS_LOOKED_AT]
-    return [
-        Arrival(runtime, at, served_by == ServedBy.POOL and acquire_ms is not None and acquire_ms <= AT_ONCE_MS)
-        for runtime, at, served_by, acquire_ms in rows
-    ]
+    rows = wanted.values_list("pk", "game__runtime", "created_at")[:ARRIVALS_LOOKED_AT]
+    hits = set(wanted.hits().values_list("pk", flat=True)[:ARRIVALS_LOOKED_AT])
+    return [Arrival(runtime, at, pk in hits) for pk, runtime, at in rows]

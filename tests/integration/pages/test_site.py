@@ -1,5 +1,6 @@
 """What holds for every page: the policy, the errors, the statistics."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -50,8 +51,11 @@ def test_statistics_without_any_launch_say_so(client):
 
 def test_statistics_tell_warm_from_cold_in_pictures_and_in_tables(client, make_run, make_sandbox):
     now = timezone.now()
+    past = [now - timedelta(hours=hours) for hours in (10, 9, 8)]
     for minutes in range(5):
-        make_run(RunState.ENDED, created_at=now - timedelta(minutes=minutes))
+        moments = zip(("requested_at", "ready_at", "delete_requested_at"), past, strict=True)
+        warm = make_sandbox(State.DELETED, end_reason="over", **dict(moments))
+        make_run(RunState.ENDED, created_at=now - timedelta(minutes=minutes), sandbox=warm)
     make_run(RunState.ENDED, served_by="cold_fallback", deployed_from="source", total_ms=41_000, acquire_ms=39_000)
     make_sandbox(State.READY, ready_at=now - timedelta(hours=1), requested_at=now - timedelta(hours=1, minutes=1))
     page = client.get("/stats/").content.decode()
@@ -61,6 +65,14 @@ def test_statistics_tell_warm_from_cold_in_pictures_and_in_tables(client, make_r
     assert page.count("<svg") >= 5
     assert page.count("<table") == 4
     assert "1 sandbox made" in page
+
+
+def test_a_launch_that_waited_for_its_sandbox_was_not_served_at_once(client, make_run, make_sandbox):
+    now = timezone.now()
+    late = make_sandbox(State.DELETED, end_reason="over", requested_at=now - timedelta(seconds=3), ready_at=now)
+    make_run(RunState.ENDED, created_at=now - timedelta(seconds=1), sandbox=late)
+    page = client.get("/stats/").content.decode()
+    assert re.search(r"After a wait for one on its way</th>\s*<td[^>]*>1</td>", page)
 
 
 def test_an_idle_hour_costs_what_the_size_costs(client, make_sandbox):
