@@ -12,9 +12,11 @@ from ninja import P, QueryEx, Router
 
 from pools import fleet_log
 from pools.breaker import breaker_at
+from pools.explanation import explain_plan
 from pools.models import Fleet, Pool, Sandbox, State
 from pools.observation import pool_facts
-from pools.schemas import FleetEventsOut, StatusOut
+from pools.problems import Problem
+from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, StatusOut
 
 router = Router(tags=["fleet"])
 
@@ -58,6 +60,26 @@ def _pool(pool: Pool, counts: Counter[str]) -> dict[str, Any]:
         "last_acquired_at": pool.last_acquired_at,
         "breaker": breaker_at(pool_facts(pool, now).failures, now),
     }
+
+
+@router.get(
+    "/pool/plan",
+    response={200: PlanOut, 401: ProblemOut, 403: ProblemOut},
+    summary="What the next turn would do, and why",
+)
+def plan(request: HttpRequest) -> dict[str, Any]:
+    """For operators, with the session of the admin. It goes by the last listing: nothing is asked of DigitalOcean, and
+    nothing is done."""
+    require_operator(request)
+    return explain_plan(timezone.now())
+
+
+def require_operator(request: HttpRequest) -> None:
+    """Whoever may see the fleet in the admin. Raises Problem."""
+    if not request.user.is_authenticated:
+        raise Problem(401, "This is for operators: sign in at /admin/ first.")
+    if not (request.user.is_staff and request.user.has_perm("pools.view_fleet")):
+        raise Problem(403, "This is for operators who may see the fleet.")
 
 
 @router.get("/orchestrator/logs", response=FleetEventsOut, summary="The orchestrator log")

@@ -61,3 +61,33 @@ class FleetEventOut(Schema):
 class FleetEventsOut(Schema):
     events: list[FleetEventOut]
     after: int = Field(description="The number to ask with next")
+
+
+class DecisionOut(Schema):
+    """One thing that a turn would do, or would not and says why."""
+
+    kind: str = Field(description="create, retire, hold, stop, …")
+    name: str = Field(description="The sandbox, app or pool that it is about; empty when it is the fleet")
+    app_id: str
+    reason: str = Field(description="What was seen and what was wanted, as a sentence")
+
+
+class PlanOut(Schema):
+    """What the next turn would decide if the cloud were still as it was last listed."""
+
+    listed_at: datetime | None = Field(description="When the last complete listing was taken; null when never")
+    listing_error: str = Field(description="Why that listing is not to be relied on; empty when it is")
+    decisions: list[DecisionOut]
+    held_back: list[DecisionOut] = Field(description="Deletions that wait for an operator, because they are too many")
+
+
+class ProblemOut(Schema):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] | None = Field(None, description="Which fields are not as they must be, and why")
+    limit: str | None = Field(None, description="Which limit was reached")
+    retry_after_seconds: int | None = Field(None, description="As the header Retry-After")

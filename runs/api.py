@@ -13,12 +13,13 @@ from ninja import HeaderEx, P, QueryEx, Router
 from games.models import Game
 from pools.models import Pool
 from pools.problems import Problem
+from pools.schemas import ProblemOut
 from runs import events, lifecycle
 from runs.launch import KeyReused, Maintenance, UnknownGame, launch
 from runs.limits import LaunchRefused
 from runs.models import LaunchMode, Run, RunState
 from runs.origins import may_change
-from runs.schemas import EventsOut, GameOut, LaunchIn, ProblemOut, RunOut
+from runs.schemas import EventsOut, GameOut, LaunchIn, RunOut
 from runs.visitors import caller_of
 
 router = Router()

@@ -80,15 +80,3 @@ class GameOut(Schema):
     runtime: str
     page_url: str
     has_pool: bool = Field(description="Whether a pool keeps sandboxes of its runtime warm")
-
-
-class ProblemOut(Schema):
-    """An error (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[dict[str, str]] | None = Field(None, description="Which fields are not as they must be, and why")
-    limit: str | None = Field(None, description="Which limit was reached")
-    retry_after_seconds: int | None = Field(None, description="As the header Retry-After")
