@@ -11,12 +11,15 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 
 APP_MARK = "LOCALCLOUD_APP"  # in the environment of everything that an app starts: the app's id
 FOLDER_MARK = "LOCALCLOUD_DIR"  # and the folder of its cloud
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+BURIAL_SECONDS = 5.0
+BURIAL_POLL_SECONDS = 0.005
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -80,10 +83,16 @@ def end_strays(known: set[int]) -> None:
     def strays() -> list[psutil.Process]:
         return [process for process in psutil.Process().children() if process.pid not in known]
 
-    end(lambda: {below.pid for stray in strays() for below in (stray, *stray.children(recursive=True))})
-    for stray in strays():
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(stray.pid, 0)
+    deadline = time.monotonic() + BURIAL_SECONDS
+    while found := strays():
+        end(lambda: {below.pid for stray in strays() for below in (stray, *stray.children(recursive=True))})
+        for stray in found:
+            with contextlib.suppress(ChildProcessError):
+                # Never waited for: it may have come a moment ago, after the killing, and live for long.
+                os.waitpid(stray.pid, os.WNOHANG)
+        if time.monotonic() > deadline:
+            return  # the next to come here goes on
+        time.sleep(BURIAL_POLL_SECONDS)
 
 
 def _is_zombie(pid: int) -> bool:

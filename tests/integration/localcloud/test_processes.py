@@ -184,6 +184,31 @@ def test_many_sandboxes_start_and_end_at_once(local_cloud: LocalCloudProcess, ap
     until_gone(agents)
 
 
+LATE_ORPHAN = """
+import subprocess
+from pools.localcloud import mortality
+mortality.adopt_orphans()
+subprocess.run(["sh", "-c", "sleep 60 &"])
+ended = mortality.end
+def end(processes, **options):
+    ended(processes, **options)
+    mortality.end = ended
+    subprocess.run(["sh", "-c", "sleep 60 &"])
+mortality.end = end
+mortality.end_strays(set())
+print(mortality.descendants(mortality.os.getpid()))
+"""
+
+
+def test_an_orphan_that_comes_while_others_are_buried_holds_nobody_up():
+    """Two deletions at once: the one waited for what the other's agent had just left behind, and held the lock that
+    the other needed to kill it. From then on no sandbox started and none was deleted."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATE_ORPHAN], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
 def test_it_starts_within_a_second(local_cloud: LocalCloudProcess):
     """Of CPU, whatever else the machine does; about 0.2 s when this was written."""
     times = psutil.Process(local_cloud.process.pid).cpu_times()
