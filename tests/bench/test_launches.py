@@ -47,7 +47,7 @@ def site(make_stack: Callable[..., Stack]) -> Stack:
         WARM_POOL_MAX_CONCURRENT_CREATES="4",
     )  # fmt: skip
     stack.start()
-    until(lambda: "snapshot of tic-tac-toe is ready" in stack.log, "the snapshots are built", seconds=120)
+    until(lambda: "Snapshot of tic-tac-toe is ready" in stack.log, "the snapshots are built", seconds=120)
     return stack
 
 
