@@ -10,7 +10,6 @@ import hashlib
 import logging
 import os
 import secrets
-import select
 import socket
 import tempfile
 import time
@@ -84,16 +83,17 @@ class SocketMailbox:
         # Not the process id alone: containers that share the folder may have the same.
         path = socket_folder(channel) / f"{os.getpid()}-{secrets.token_hex(4)}.sock"
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.setblocking(False)
         self.socket.bind(str(path))
 
     def wait(self, seconds: float) -> None:
-        if select.select([self.socket], [], [], seconds)[0]:
-            try:
-                while self.socket.recv(1):
-                    pass
-            except BlockingIOError:
+        try:
+            self.socket.settimeout(seconds)
+            self.socket.recv(1)
+            self.socket.setblocking(False)
+            while self.socket.recv(1):  # one look answers all of them
                 pass
+        except (TimeoutError, BlockingIOError):
+            pass
 
 
 class ListeningMailbox:

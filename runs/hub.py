@@ -18,10 +18,11 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import DatabaseError, connections
+from django.db import connections
 from django.db.models import Q
 
 from pools import fleet_log
+from pools.wakeup import Mailbox
 from runs import events
 from runs.models import OVER, EventKind, Run, RunEvent
 from runs.readers import read
@@ -139,24 +140,27 @@ class Hub:
     # In the watcher's thread.
 
     def _watch(self) -> None:
-        try:
-            mailbox = open_readers_mailbox()
-            looked_at_seconds = 0.0
-            while self._is_wanted():
-                mailbox.wait(LOOK_SECONDS)
+        """All readers of this process wait for it, so no error ends it."""
+        mailbox: Mailbox | None = None
+        looked_at_seconds = 0.0
+        while self._is_wanted():
+            try:
+                if mailbox is None:
+                    mailbox = open_readers_mailbox()  # and look at once: what was sent before is not heard
+                else:
+                    mailbox.wait(LOOK_SECONDS)
                 time.sleep(max(0.0, looked_at_seconds + GAP_SECONDS - time.monotonic()))
-                try:
-                    while self._look():
-                        pass
-                except DatabaseError as error:
-                    logger.warning("The events can't be read: %s", error)
-                    connections.close_all()
-                looked_at_seconds = time.monotonic()
-        except RuntimeError:
-            if not self._loop.is_closed():
-                raise
-        finally:
-            connections.close_all()
+                while self._look():
+                    pass
+            except Exception as error:
+                if self._loop.is_closed():
+                    break
+                logger.warning("The events can't be read: %s", error)
+                connections.close_all()
+                mailbox = None
+                time.sleep(LOOK_SECONDS)
+            looked_at_seconds = time.monotonic()
+        connections.close_all()
 
     def _is_wanted(self) -> bool:
         """Wait for readers; False when there were none for a while, and then the thread is given up."""

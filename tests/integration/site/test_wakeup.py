@@ -1,5 +1,6 @@
 """Wake-ups, and the queue that waits for them, between two processes."""
 
+import fcntl
 import json
 import os
 import socket
@@ -65,6 +66,15 @@ def test_every_mailbox_is_woken_and_a_dead_ones_socket_is_cleared_away():
     wakeup.wake_on_commit("several")
     assert all(seconds_until_woken(mailbox) < WELL_BEFORE_THE_LIMIT for mailbox in mailboxes)
     assert not dead.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_mailbox_can_be_waited_for_in_a_process_with_more_than_a_thousand_open_sockets():
+    mailbox = wakeup.open_mailbox("crowded")
+    assert isinstance(mailbox, wakeup.SocketMailbox)
+    mailbox.socket = socket.socket(fileno=fcntl.fcntl(mailbox.socket.detach(), fcntl.F_DUPFD, 1_100))
+    wakeup.wake_on_commit("crowded")
+    assert seconds_until_woken(mailbox) < WELL_BEFORE_THE_LIMIT
 
 
 @pytest.mark.django_db(transaction=True)
