@@ -70,7 +70,8 @@ async def stream(scope: Scope, receive: Receive, send: Send, topic: Topic) -> No
 
 
 async def _write_stream(send: Send, topic: Topic, cursor: int) -> None:
-    text = f"{PADDING}retry: {RETRY_MS}\n\n"
+    # An event at once, too: by it a browser's EventSource knows that nothing on the way holds the stream back.
+    text = f"{PADDING}retry: {RETRY_MS}\n\n{_frames(())}"
     with Flow(send) as flow:
         async with aclosing(follow(topic, cursor, heartbeat_seconds=HEARTBEAT_SECONDS)) as batches:
             async for lines in batches:

@@ -6,7 +6,7 @@ const WAYS = [
   { name: "event stream", open: byStream },
   { name: "polling", open: byPolling },
 ];
-const SILENCE_MS = 40_000; // the server says something every 15 s at the least
+const SILENCE_MS = 40_000; // the server says something every 15 s at the least, and at once on an event stream
 const OPEN_MS = 6_000;
 const GOOD_MS = 10_000;
 const FIRST_DELAY_MS = 300;
@@ -30,7 +30,7 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
   function connect() {
     clearTimeout(timer);
     const began = Date.now();
-    const mine = { isNew: false, close: () => {} };
+    const mine = { isOpen: false, isHeard: false, isNew: false, close: () => {} };
     attempt = mine;
     let silence = 0;
     const isCurrent = () => attempt === mine && !isOver;
@@ -44,7 +44,7 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
       attempt = null;
       clearTimeout(silence);
       mine.close();
-      const wasGood = mine.isNew || Date.now() - began > GOOD_MS;
+      const wasGood = mine.isNew || (mine.isHeard && Date.now() - began > GOOD_MS);
       failures = wasGood ? 0 : failures + 1;
       way = wasGood ? 0 : (way + 1) % WAYS.length;
       onState(WAYS[way].name, false);
@@ -54,11 +54,16 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
     function opened() {
       if (!isCurrent()) return;
       lives();
-      onState(WAYS[way].name, true);
+      if (!mine.isOpen) onState(WAYS[way].name, true);
+      mine.isOpen = true;
+    }
+    function heard() {
+      opened();
+      mine.isHeard = true;
     }
     function came(event) {
+      heard();
       if (!isCurrent()) return;
-      lives();
       if (!(event.seq > cursor)) return;
       cursor = event.seq;
       mine.isNew = true;
@@ -67,7 +72,7 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
     }
     onState(WAYS[way].name, false);
     lives(OPEN_MS);
-    mine.close = WAYS[way].open(urls, () => cursor, { opened, came, lost });
+    mine.close = WAYS[way].open(urls, () => cursor, { opened, heard, came, lost });
   }
 
   function stop() {
@@ -97,17 +102,17 @@ function bySocket(urls, cursor, { opened, came, lost }) {
   return () => socket.close();
 }
 
-function byStream(urls, cursor, { opened, came, lost }) {
+function byStream(urls, cursor, { came, lost }) {
   const url = new URL(urls.stream, location.href);
   url.searchParams.set("after", cursor());
   const source = new EventSource(url);
-  source.onopen = opened;
+  // Not open before its first event comes: a proxy may let the headers pass and hold back the rest.
   source.onerror = lost; // its own reconnection knows no growing delays
   for (const kind of KINDS) source.addEventListener(kind, (message) => came(JSON.parse(message.data)));
   return () => source.close();
 }
 
-function byPolling(urls, cursor, { opened, came, lost }) {
+function byPolling(urls, cursor, { heard, came, lost }) {
   const ending = new AbortController();
   const until = Date.now() + POLLING_MS;
   async function poll() {
@@ -119,7 +124,7 @@ function byPolling(urls, cursor, { opened, came, lost }) {
       const answer = await fetch(url, { signal: ending.signal, headers: { Accept: "application/json" } });
       if (!answer.ok) return lost();
       const { events } = await answer.json();
-      opened();
+      heard();
       events.forEach(came);
       wait = POLL_SECONDS;
     }

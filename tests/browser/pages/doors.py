@@ -50,6 +50,7 @@ class Doors:
         self.open = {"socket", "stream", "poll"}
         self.cut_after: int | None = None
         self.repeats = False  # each connection also repeats the line before the cursor
+        self.holds_back = False  # the stream opens, but nothing of what it says gets through
         self.url = ""
 
     def write(self, count: int, kind: str = "log") -> None:
@@ -94,7 +95,9 @@ class Doors:
             return PlainTextResponse("closed", 503)
 
         async def events() -> AsyncIterator[str]:
-            yield ": hello\n\n"
+            while self.holds_back:
+                await asyncio.sleep(0.01)
+            yield 'event: heartbeat\ndata: {"kind":"heartbeat"}\n\n'
             async for line in self.after(int(request.query_params["after"]), "stream"):
                 yield f"id: {line['seq']}\nevent: {line['kind']}\ndata: {json.dumps(line)}\n\n"
 

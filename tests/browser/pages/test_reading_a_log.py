@@ -69,6 +69,15 @@ def test_without_both_it_polls(reader, doors):
     assert ways(reader) == ["polling"]
 
 
+def test_an_event_stream_that_a_proxy_holds_back_gives_way_to_polling(reader, doors):
+    doors.open.remove("socket")
+    doors.holds_back = True
+    doors.write(4)
+    reader.goto(doors.url)
+    saw_all(reader, doors)
+    assert ways(reader) == ["polling"]
+
+
 def test_no_line_is_lost_or_doubled_through_every_switch(reader, doors):
     doors.write(10)
     reader.goto(doors.url)
