@@ -21,7 +21,9 @@ from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, StatusOut
 router = Router(tags=["fleet"])
 
 Limit = QueryEx[int, P(ge=1, le=fleet_log.PAGE, description="Lines at the most")]
-After = QueryEx[int | None, P(ge=0, description="Lines beyond this number; without it, the last ones")]
+After = QueryEx[
+    int | None, P(ge=0, le=fleet_log.HIGHEST_CURSOR, description="Lines beyond this number; without it, the last ones")
+]
 Wait = QueryEx[int, P(ge=0, description="Seconds to wait when there are none yet, 30 at the most")]
 COUNTED = (State.READY, State.REQUESTED, State.CREATING, State.STAGING, State.IN_USE, State.DELETING)
 

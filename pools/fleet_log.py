@@ -10,6 +10,7 @@ from typing import Any
 from pools.models import EventCursor, FleetEvent
 
 PAGE = 500
+HIGHEST_CURSOR = 2**53  # beyond it JavaScript can't count
 
 
 def as_json(event: FleetEvent) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from ninja import HeaderEx, P, QueryEx, Router
 
 from games.models import Game
+from pools.fleet_log import HIGHEST_CURSOR
 from pools.models import Pool
 from pools.problems import Problem
 from pools.schemas import ProblemOut
@@ -35,7 +36,7 @@ IdempotencyKey = HeaderEx[
         description="Sent again with the same key, a launch gives the same run",
     ),
 ]
-After = QueryEx[int, P(ge=0, description="Events beyond this number")]
+After = QueryEx[int, P(ge=0, le=HIGHEST_CURSOR, description="Events beyond this number")]
 Limit = QueryEx[int, P(ge=1, le=MOST_EVENTS, description="Events at the most")]
 Wait = QueryEx[int, P(ge=0, description="Seconds to wait when there are none yet, 30 at the most")]
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any
 from urllib.parse import parse_qsl
 
+from pools.fleet_log import HIGHEST_CURSOR
 from pools.problems import CONTENT_TYPE, Problem
 from runs.origins import is_allowed_host
 
@@ -15,8 +16,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
-
-HIGHEST_NUMBER = 2**53
 
 
 def header(scope: Scope, name: bytes) -> str:
@@ -28,13 +27,13 @@ def query_of(scope: Scope) -> dict[str, str]:
     return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
 
 
-def number(text: str | None, field: str, default: int, *, least: int = 0, most: int = HIGHEST_NUMBER) -> int:
+def number(text: str | None, field: str, default: int, *, least: int = 0, most: int = HIGHEST_CURSOR) -> int:
     """A whole number of the query. Raises Problem that names the field."""
     if text is None:
         return default
     value = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
     if value is None or not least <= value <= most:
-        upper = f" to {most}" if most < HIGHEST_NUMBER else " or more"
+        upper = f" to {most}" if most < HIGHEST_CURSOR else " or more"
         raise Problem.field(field, f"It is {text[:40]!r}; it must be a whole number, {least}{upper}.")
     return value
 
