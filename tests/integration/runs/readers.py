@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from tests.fixtures.web import PLAIN
+
 
 class Sent(NamedTuple):
     """One server-sent event as the specification reads it."""
@@ -38,7 +40,7 @@ def server_sent(lines: Iterator[str]) -> Iterator[Sent]:
 def read_stream(url: str, *, most: int | None = None, **options: Any) -> list[dict[str, Any]]:
     """The events of a stream, heartbeats aside, until it ends or there are so many."""
     read: list[dict[str, Any]] = []
-    with httpx.stream("GET", url, timeout=30, trust_env=False, **options) as answer:
+    with httpx.stream("GET", url, **PLAIN, **options) as answer:
         assert answer.status_code == 200, answer.read()
         for sent in server_sent(answer.iter_lines()):
             if sent.event != "heartbeat":

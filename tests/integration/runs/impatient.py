@@ -1,0 +1,13 @@
+"""The product's web server with less patience, so that tests of it need none."""
+
+from orchestrator_site.asgi import application
+from runs import consumers, proxy, stream
+
+HEARTBEAT_SECONDS = 0.3
+STALL_SECONDS = 1.0
+
+__all__ = ["application"]
+for module in (consumers, stream):
+    module.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
+    module.STALL_SECONDS = STALL_SECONDS
+proxy.STALL_SECONDS = STALL_SECONDS
