@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from games.models import Game
+from tests.fixtures.web import Web
 from tests.integration.pools.conftest import clock, paper_fleet, pool, real_fleet
 
 __all__ = ["clock", "game", "paper_fleet", "pool", "real_fleet"]
@@ -15,3 +18,13 @@ def game(transactional_db) -> Game:
         slug="snake", title="Snake", runtime="python", run_command="python3 server.py", snapshot_name="snake-python",
         repository_url="file:///nowhere", source_digest="0" * 64,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def impatient_web(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """A web server whose heartbeats come often, and that soon gives up readers that do not read."""
+    log = tmp_path_factory.mktemp("impatient") / "web.log"
+    shared = Web(log, application="tests.integration.runs.impatient:application").start()
+    yield shared
+    shared.stop()
+    print(log.read_text())

@@ -7,7 +7,6 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from functools import partial
 from threading import Thread
 from typing import Any
@@ -29,16 +28,6 @@ from tests.fixtures.web import PLAIN, MakeRun, MakeWeb, Web
 from tests.integration.runs.readers import read_stream, server_sent
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(scope="module")
-def impatient_web(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """A web server whose heartbeats come often, and that soon gives up readers that do not read."""
-    log = tmp_path_factory.mktemp("impatient") / "web.log"
-    shared = Web(log, application="tests.integration.runs.impatient:application").start()
-    yield shared
-    shared.stop()
-    print(log.read_text())
 
 
 def say(run: Run, count: int, *, first: int = 1) -> None:
