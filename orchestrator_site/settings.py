@@ -236,21 +236,7 @@ STATIC_ROOT = Path(env.text("STATIC_ROOT", str(VAR_DIR / "static")))
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 SNAPSHOT_STORAGE: dict[str, object] = (
-    {
-        "BACKEND": "storages.backends.s3.S3Storage",
-        "OPTIONS": {
-            "bucket_name": SPACES["bucket"],
-            "region_name": SPACES["region"],
-            "access_key": SPACES["access_key"],
-            "secret_key": SPACES["secret_key"],
-            "endpoint_url": SPACES_ENDPOINT_URL,
-            "location": "snapshots",
-            "default_acl": "private",
-            "querystring_auth": True,
-            "querystring_expire": SNAPSHOT_URL_SECONDS,
-            "signature_version": "s3v4",
-        },
-    }
+    {"BACKEND": "games.spaces.SpacesStorage"}
     if SPACES["bucket"]
     else {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": SNAPSHOTS_DIR}}
 )
