@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
@@ -35,10 +36,14 @@ class GameAdmin(MachineOwned):
     exclude = ("cover",)
     inlines = (SnapshotsOfGame,)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Game]:
+        current = Prefetch("snapshots", Snapshot.objects.filter(state="current"), to_attr="current_snapshots")
+        return super().get_queryset(request).prefetch_related(current)
+
     @admin.display(description="snapshot")
-    def snapshot(self, game: Game) -> str:
+    def snapshot(self, game: Any) -> str:
         """Whether a launch of this game has a snapshot to start from."""
-        current = game.snapshots.filter(state="current").first()
+        current: Snapshot | None = next(iter(game.current_snapshots), None)
         if current is None:
             return "none: launches deploy from source"
         if current.source_digest != game.source_digest:

@@ -32,6 +32,7 @@ class OperatorsSite(AdminSite):
     site_header = "Sandbox orchestrator"
     index_title = "Operators"
     index_template = "admin/operators_index.html"
+    enable_nav_sidebar = False  # the tables need its place
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """What operators come for first, the rest by name."""

@@ -52,7 +52,7 @@ class WithOccupants(ChangeList):
 @admin.register(Sandbox)
 class SandboxAdmin(MachineOwned):
     list_display = (
-        "name", "state", "pool", "runtime", "origin", "requested_at", "age", "run", "cost", "short_app", "why",
+        "name", "state", "pool", "origin", "age", "used_by", "cost", "short_app", "why",
     )  # fmt: skip
     list_filter = ("state", "pool", "runtime", "origin", "failure_kind", "requested_at")
     list_select_related = ("pool",)
@@ -62,7 +62,7 @@ class SandboxAdmin(MachineOwned):
     actions = ("retire",)
     change_form_template = "admin/pools/sandbox/page.html"
     fields = (
-        "name", "state", "pool", "runtime", "origin", "app", "url", "image", "region", "size", "cost", "phase",
+        "name", "state", "pool", "runtime", "origin", "app", "url", "image", "region", "size", "cost", "requested_at",
         "health_checked_at", "health_failures", "trouble", "failure_kind", "missing_since", "expires_at",
     )  # fmt: skip
     readonly_fields = ("app", "cost")
@@ -76,12 +76,12 @@ class SandboxAdmin(MachineOwned):
             found = found | queryset.filter(pk__in=of_runs)
         return found, may_repeat
 
-    @admin.display(description="Age")
+    @admin.display(description="Age", ordering="-requested_at")
     def age(self, sandbox: Sandbox) -> str:
         return since(sandbox.requested_at)
 
     @admin.display(description="Run and player")
-    def run(self, sandbox: Any) -> str:
+    def used_by(self, sandbox: Any) -> str:
         occupant: Occupant | None = sandbox.occupant
         if occupant is None:
             return NOTHING

@@ -15,12 +15,13 @@ from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 
-from pools.admin_forms import ReasonActionForm
+from pools.admin_forms import REASON_CHARACTERS, ReasonActionForm, ReasonForm
 from pools.operations import Refused
 
 OPERATE = "pools.operate_fleet"
 DESTROY = "pools.destroy_fleet"
 TOLD_ONE_BY_ONE = 5
+SAY_WHY = f"Say why, in at most {REASON_CHARACTERS} characters: it is written to the log."
 
 
 def actor_of(request: HttpRequest) -> str:
@@ -34,10 +35,12 @@ def require(request: HttpRequest, permission: str) -> None:
         raise PermissionDenied
 
 
-def log_act(request: HttpRequest, obj: models.Model, done: str, reason: str, flag: int = CHANGE) -> None:
+def log_act(request: HttpRequest, obj: models.Model, done: str, reason: str, flag: int = CHANGE) -> LogEntry:
     """Write the act to Django's own log, which is the object's history."""
     message = f"{done}: {reason}" if reason else done
-    LogEntry.objects.log_actions(request.user.pk or 0, [obj], flag, change_message=message, single_object=True)
+    user = request.user.pk or 0
+    entry: LogEntry = LogEntry.objects.log_actions(user, [obj], flag, change_message=message, single_object=True)
+    return entry
 
 
 if TYPE_CHECKING:  # generic for the checker only
@@ -80,12 +83,11 @@ class ActingAdmin(Base):
         flag: int = CHANGE,
     ) -> None:
         """Act on each that was chosen; one that is refused does not stop the others. `act(obj, actor=, reason=)`."""
-        reason = request.POST.get("reason", "").strip()
-        if not reason:
-            self.message_user(
-                request, "Say why, in the box beside the action: it is written to the log.", messages.ERROR
-            )
+        form = ReasonForm(request.POST)
+        if not form.is_valid():
+            self.message_user(request, SAY_WHY, messages.ERROR)
             return
+        reason = form.cleaned_data["reason"]
         done, refused = [], []
         for obj in chosen:
             try:

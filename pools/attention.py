@@ -59,7 +59,7 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
         yield Alarm(Urgency.ERROR, title, detail, reverse("admin:pools_fleet_go"))
     if fleet.maintenance:
         message = f"No launches; players read: {fleet.maintenance_message}"
-        yield Alarm(Urgency.WARNING, "Maintenance mode is on", message, reverse("admin:pools_fleet_maintenance"))
+        yield Alarm(Urgency.WARNING, "Maintenance mode is on", message, page)
     existing = sum(row.sandbox is not None and row.verdict != Verdict.LOST for row in picture.rows)
     if existing >= settings.MAX_TOTAL_SANDBOXES:
         detail = f"{existing} of {settings.MAX_TOTAL_SANDBOXES} places are taken: launches may be refused."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -18,12 +19,12 @@ from django.utils import timezone
 
 from pools import operations
 from pools.admin_forms import ForceDeleteForm, GoForm, MaintenanceForm, ReasonForm, SweepForm
-from pools.admin_rights import DESTROY, OPERATE, MachineOwned, actor_of, log_act, require
+from pools.admin_rights import DESTROY, OPERATE, SAY_WHY, MachineOwned, actor_of, log_act, require
 from pools.attention import fleet_alarms
 from pools.explanation import explain
 from pools.fleet_chart import charts
 from pools.fleet_page import FleetQuery, picture
-from pools.fleet_view import Row
+from pools.fleet_view import Row, Verdict
 from pools.force_delete import Outcome, force_delete, ours
 from pools.models import CloudApp, Fleet, Sandbox, State
 from pools.operations import Refused
@@ -76,6 +77,7 @@ class FleetAdmin(MachineOwned):
             **self._live_context(request),
             "title": "Fleet",
             "opts": self.opts,
+            "meanings": [(verdict, verdict.meaning) for verdict in Verdict],
             "states": [(state.value, state.label) for state in State if state != State.DELETED],
             "reason_form": ReasonForm(auto_id="turn-%s"),
         }
@@ -120,7 +122,8 @@ class FleetAdmin(MachineOwned):
         require(request, OPERATE)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        return self._act(request, lambda **_: operations.look(TURN_WAIT_SECONDS), "", atomic=False)
+        look = partial(operations.look, TURN_WAIT_SECONDS)
+        return self._act(request, look, "to see what is there now", atomic=False)
 
     def turn_view(self, request: HttpRequest) -> HttpResponse:
         """Reconcile now, and wait a moment for it."""
@@ -129,7 +132,7 @@ class FleetAdmin(MachineOwned):
             return HttpResponseNotAllowed(["POST"])
         form = ReasonForm(request.POST)
         if not form.is_valid():
-            messages.error(request, "Say why: it is written to the log.")
+            messages.error(request, SAY_WHY)
             return _back()
         pressed_at = timezone.now()
         response = self._act(request, operations.ask_for_turn, form.cleaned_data["reason"])
@@ -160,8 +163,10 @@ class FleetAdmin(MachineOwned):
         return self._ask(request, "maintenance", title, form, {"fleet": fleet, "turn_off": turn_off})
 
     def go_view(self, request: HttpRequest) -> HttpResponse:
-        """What the blast-radius stop holds back, and the button that lets it go."""
-        require(request, DESTROY)
+        """What the blast-radius stop holds back, for all to see, and the button that lets it go."""
+        may_act = request.user.has_perm(DESTROY)
+        if not self.has_view_permission(request) or (request.method == "POST" and not may_act):
+            raise PermissionDenied
         held_back = explain(timezone.now()).held_back
         form = GoForm(request.POST if request.method == "POST" else None, initial={"expected": len(held_back)})
         if request.method == "POST" and form.is_valid():
@@ -172,6 +177,7 @@ class FleetAdmin(MachineOwned):
 
             return self._act(request, go, form.cleaned_data["reason"])
         context = {"held_back": held_back, "fleet": Fleet.get(), "minutes": operations.LET_GO_MINUTES}
+        context["may_act"] = may_act and bool(held_back)
         return self._ask(request, "go", "Deletions that are held back", form, context)
 
     def _act(
@@ -192,7 +198,13 @@ class FleetAdmin(MachineOwned):
         return _back()
 
     def _ask(self, request: HttpRequest, name: str, title: str, form: Form, context: dict[str, Any]) -> HttpResponse:
-        base = {**self.admin_site.each_context(request), "title": title, "opts": self.opts, "form": form}
+        base = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "form": form,
+            "may_act": True,
+        }
         return render(request, f"admin/pools/fleet/{name}.html", base | context)
 
     # Deleting.
@@ -227,15 +239,22 @@ class FleetAdmin(MachineOwned):
         rows = ours(seen.rows)
         form = SweepForm(request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
-            reason, actor = f"sweep: {form.cleaned_data['reason']}", actor_of(request)
+            actor, why = actor_of(request), form.cleaned_data["reason"]
+            reason = f"sweep: {why}"
+            with transaction.atomic():
+                log_act(request, Fleet.get(), operations.note_sweep(len(rows), actor=actor, reason=why), why, DELETION)
             if form.cleaned_data["pause"]:
                 for done in operations.pause_all(actor=actor, reason=reason):
                     messages.info(request, done)
-            log_act(request, Fleet.get(), f"sweep of {len(rows)}", reason, DELETION)
             outcomes = force_delete([row.key for row in rows], actor=actor, reason=reason)
             self._tell(request, outcomes, seen.by_key(), reason)
             return _back()
-        context = {"rows": rows, "picture": seen, "orchestrator_id": settings.ORCHESTRATOR_ID}
+        context = {
+            "rows": rows,
+            "picture": seen,
+            "orchestrator_id": settings.ORCHESTRATOR_ID,
+            "may_act": bool(rows),
+        }
         return self._ask(request, "sweep", "Sweep: delete everything of ours", form, context)
 
     def _tell(self, request: HttpRequest, outcomes: list[Outcome], known: dict[str, Row], reason: str) -> None:

@@ -35,7 +35,24 @@ class Verdict(StrEnum):
     FOREIGN = "foreign"
     IN_STEP = "in step"
 
+    @property
+    def meaning(self) -> str:
+        """What it says, and what to do about it."""
+        return MEANINGS[self]
 
+
+MEANINGS = {
+    Verdict.ORPHAN: "It carries our mark and costs money, but no sandbox of ours is it. The machine deletes it after a "
+    "grace; force delete is quicker.",
+    Verdict.LOST: "DigitalOcean does not have what we had. A run in it ends, the pool replaces it; nothing is to be "
+    "done. It is shown for an hour.",
+    Verdict.DRIFTING: "The two sides differ, as is said beside it. Turns put most of that right; if they don't, force "
+    "delete it.",
+    Verdict.UNKNOWN: "DigitalOcean was never listed. Look now.",
+    Verdict.DELETING: "It is to be deleted, and that is repeated until it is gone.",
+    Verdict.FOREIGN: "It is not ours: the machine never touches it. An operator can delete it by typing its name.",
+    Verdict.IN_STEP: "Both sides agree.",
+}
 URGENCY = {verdict: number for number, verdict in enumerate(Verdict)}
 
 

@@ -159,7 +159,7 @@ def turn_since(moment: datetime, seconds: float) -> bool:
         time.sleep(0.1)
 
 
-def look(seconds: float) -> str:
+def look(seconds: float, *, actor: str, reason: str) -> str:
     """List the apps in the cloud now, and do nothing about them. While a turn is being taken its listing will do.
 
     It works without any cluster; raises Refused with what is wrong when the cloud can't be listed.
@@ -179,7 +179,7 @@ def look(seconds: float) -> str:
             time.sleep(0.1)
     if error := Fleet.get().listing_error:
         raise Refused(f"DigitalOcean could not be listed: {error}")
-    return "DigitalOcean was listed just now"
+    return _note("look", "DigitalOcean was listed just now", actor=actor, reason=reason)
 
 
 def _list_now() -> None:
@@ -206,6 +206,12 @@ def let_go(expected: int, *, actor: str, reason: str) -> str:
     nudge()
     done = f"go: up to {expected} deletions a turn until {until:%H:%M:%S}"
     return _note("go", done, actor=actor, reason=reason, level=Level.WARNING)
+
+
+@transaction.atomic
+def note_sweep(count: int, *, actor: str, reason: str) -> str:
+    """A sweep begins; what it deletes is noted one by one."""
+    return _note("sweep", f"sweep of {count}", actor=actor, reason=reason, level=Level.WARNING)
 
 
 def pause_all(*, actor: str, reason: str) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -16,10 +17,10 @@ from django.utils.html import format_html
 
 from pools import operations
 from pools.admin_forms import PoolForm, ReasonForm
-from pools.admin_rights import DESTROY, OPERATE, ActingAdmin, actor_of, require
+from pools.admin_rights import DESTROY, OPERATE, SAY_WHY, ActingAdmin, actor_of, log_act, require
 from pools.explanation import explain
 from pools.fleet_chart import charts
-from pools.models import FleetEvent, Mode, Pool
+from pools.models import Fleet, FleetEvent, Mode, Pool
 from pools.operations import POOL_ACTS, Refused
 from pools.pool_report import HOURS, PoolReport, report
 from pools.templatetags.fleet import NOTHING, usd
@@ -192,6 +193,7 @@ class PoolAdmin(ActingAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """While it is being saved the row is locked, so that of two edits the second sees the first."""
         if request.method == "POST":
+            Fleet.lock()  # first: the turn that is asked for in the end needs it
             list(Pool.objects.select_for_update().filter(pk=object_id) if object_id.isdigit() else [])
         return super().get_object(request, object_id, from_field)
 
@@ -229,14 +231,22 @@ class PoolAdmin(ActingAdmin):
         return f"{what} ({form.cleaned_data['reason']})"
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        require(request, DESTROY)
         pool = self.get_object(request, object_id) if object_id.isdigit() else None
         try:
             if pool is not None:
                 operations.check_deletable(pool)
-            return super().delete_view(request, object_id, extra_context)
+            if request.method == "POST" and not ReasonForm(request.POST).is_valid():
+                messages.error(request, SAY_WHY)
+                return HttpResponseRedirect(request.path)
+            return super().delete_view(request, object_id, {"reason_form": ReasonForm()})
         except Refused as error:
             messages.error(request, str(error))
             return HttpResponseRedirect(reverse("admin:pools_pool_change", args=[object_id]))
 
     def delete_model(self, request: HttpRequest, obj: Pool) -> None:
-        operations.delete_pool(obj, actor=actor_of(request), reason="deleted in the admin")
+        operations.delete_pool(obj, actor=actor_of(request), reason=request.POST["reason"].strip())
+
+    def log_deletions(self, request: HttpRequest, queryset: Iterable[Any]) -> list[LogEntry]:
+        why = request.POST["reason"].strip()
+        return [log_act(request, pool, f"pool {pool} deleted", why, DELETION) for pool in queryset]

@@ -120,7 +120,7 @@ class Run(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.game_id} {self.short_id}"
+        return f"run {self.short_id}"
 
     def get_absolute_url(self) -> str:
         return reverse("run", args=[self.id])
