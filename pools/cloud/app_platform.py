@@ -128,14 +128,14 @@ class DigitalOcean:
         data = self._body(answer).get("app")
         if isinstance(data, dict) and data.get("id") and not app_reader.has_deployment(data):
             data = self._with_newest_deployment(data)
-        return self._read(self._app, data, answer)
+        return self._the_app(answer, data, app_id=app_id)
 
     def create(self, spec: AppSpec) -> App:
         answer = self._wire.send("create", {"spec": app_spec(spec)})
         if answer.status == 409:
             raise NameTaken(f"There is an app named {spec.name} already.")
         self._accept_spec(answer, spec)
-        return self._read(self._app, self._body(answer).get("app"), answer)
+        return self._the_app(answer, name=spec.name)
 
     def delete(self, app_id: str) -> bool:
         answer = self._wire.send("delete", _path_segment(app_id))
@@ -212,6 +212,13 @@ class DigitalOcean:
             return reader(data)
         except app_reader.Unreadable as error:
             raise self._wire.unusable(answer, f"The cloud answered {answer.status} with {error}.") from error
+
+    def _the_app(self, answer: Answer, data: Any = None, *, app_id: str = "", name: str = "") -> App:
+        """The app of an answer, if it is the one that was asked about: another one's id would be deleted one day."""
+        app = self._read(self._app, self._body(answer).get("app") if data is None else data, answer)
+        if (app_id and app.id != app_id) or (name and app.name and app.name != name):
+            raise self._wire.unusable(answer, f"The cloud answered {answer.status} about another app, {app.name}.")
+        return app
 
     def _app(self, data: Any) -> App:
         return app_reader.read_app(data, datetime.fromtimestamp(self._now(), UTC))

@@ -153,6 +153,17 @@ def test_a_create_whose_answer_can_not_be_read_may_have_had_its_effect(
         cloud.create(spec)
 
 
+def test_an_answer_about_another_app_is_not_believed(stub: StubServer, cloud: DigitalOcean, spec: AppSpec):
+    """Its id would be kept as ours, and deleted with the sandbox."""
+    other = FRESH | {"id": "b2", "spec": {"name": "web"}}
+    stub.on("POST", APPS, Reply(200, {"app": other}))
+    with pytest.raises(CloudUnavailable, match="another app, web"):
+        cloud.create(spec)
+    stub.on("GET", f"{APPS}/a1", Reply(200, {"app": other}))
+    with pytest.raises(CloudUnavailable, match="another app, web"):
+        cloud.get("a1")
+
+
 @pytest.mark.parametrize(
     ("reply", "kind", "says"),
     [
