@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from pools.cloud.errors import RateLimited
@@ -76,12 +77,13 @@ class RequestBudget:
             now = self._clock()
             wait = self._blocked_for(now)
             if wait > 0:
-                message = f"The cloud asked us to slow down; nothing is sent for another {math.ceil(wait)} s."
+                # A moment, not a countdown: what is said each second in other words would flood the log.
+                until = datetime.fromtimestamp(self._blocked_until, UTC)
+                message = f"The cloud asked us to slow down; nothing is sent until {until:%H:%M:%S}."
                 raise RateLimited(message, retry_after_seconds=wait)
             wait = max(window.wait_for(n, now) for window in self._windows)
             if wait > 0:
-                message = f"Our own limit of cloud requests is reached; the next is due in {math.ceil(wait)} s."
-                raise RateLimited(message, retry_after_seconds=wait)
+                raise RateLimited("Our own limit of cloud requests is reached.", retry_after_seconds=wait)
             for window in self._windows:
                 window.add(n, now)
 

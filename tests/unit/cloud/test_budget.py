@@ -102,6 +102,19 @@ def test_retry_after_is_obeyed_to_the_second():
     budget.spend()
 
 
+def test_what_is_refused_is_said_in_the_same_words_until_it_is_over():
+    """A countdown made a new line in the log each second."""
+    clock, said = Clock(), set()
+    budget = RequestBudget(clock=clock)
+    budget.obey(17)
+    for _ in range(3):
+        clock.now += 1
+        with pytest.raises(RateLimited) as refused:
+            budget.spend()
+        said.add(str(refused.value))
+    assert len(said) == 1
+
+
 def test_a_refusal_that_does_not_say_how_long_waits_longer_each_time_and_starts_small_again():
     clock = Clock()
     budget = RequestBudget(clock=clock)
