@@ -25,8 +25,8 @@ from pools.cloud.errors import (
     RateLimited,
     Unauthorized,
 )
-from pools.cloud.records import App
-from pools.facts import FleetFacts
+from pools.cloud.records import App, Phase, Proposal
+from pools.facts import AppFacts, FleetFacts
 from pools.leases import Held
 from pools.models import (
     BEING_CREATED,
@@ -94,6 +94,8 @@ class Effects:
             Kind.EXPIRE: self.retire,
             Kind.VERIFY: self.verify,
             Kind.CONFIRM_DELETED: self.confirm_deleted,
+            Kind.VERIFY_GONE: self.verify_gone,
+            Kind.VERIFY_NAME: self.verify_names,
             Kind.SEND_DELETE: self.send_deletes,
             Kind.DELETE_ORPHAN: self.delete_apps,
             Kind.DELETE_APP: self.delete_apps,
@@ -127,10 +129,16 @@ class Effects:
         for decision, answer in ask_all(lambda d: self.cloud.delete(d.app_id), decisions):
             if isinstance(answer, Exception):
                 Sandbox.objects.filter(pk=_id(decision)).update(trouble=str(answer))
-                message = f"not deleted yet: {answer}"
-                journal.record("trouble", message, level=Level.WARNING, name=decision.name, app_id=decision.app_id)
+                self.not_deleted(decision, answer)
             elif not answer:
                 self.confirm_deleted([decision])
+
+    def not_deleted(self, decision: Decision, error: Exception) -> None:
+        """Said once, until something else happens to that app: the delete itself is repeated until it works."""
+        message = f"not deleted yet: {error}"
+        said = FleetEvent.objects.filter(sandbox_name=decision.name).first()
+        if said is None or said.message != message:
+            journal.record("trouble", message, level=Level.WARNING, name=decision.name, app_id=decision.app_id)
 
     def confirm_deleted(self, decisions: list[Decision]) -> None:
         for decision in decisions:
@@ -140,14 +148,36 @@ class Effects:
                     sandbox = Sandbox.objects.get(pk=_id(decision))
                     journal.record("deleted", f"deleted: {sandbox.end_reason}", sandbox=sandbox, now=now)
 
+    def verify_gone(self, decisions: list[Decision]) -> None:
+        """No listing shows it any more, but a listing may be older than the app: only the cloud's own word frees its
+        place."""
+        for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
+            if answer is None:
+                self.confirm_deleted([decision])
+
+    def verify_names(self, decisions: list[Decision]) -> None:
+        """Names are unique in the account: one that is free proves that no app of that name exists."""
+        sandboxes = Sandbox.objects.in_bulk([_id(decision) for decision in decisions[:VERIFIED_A_TURN]])
+        asked = [decision for decision in decisions if _id(decision) in sandboxes]
+        for decision, answer in ask_all(lambda d: self.cloud.propose(spec_of(sandboxes[_id(d)])), asked):
+            if isinstance(answer, InvalidSpec) or (isinstance(answer, Proposal) and answer.name_is_available):
+                self.confirm_deleted([decision])
+            elif isinstance(answer, Proposal):
+                self._exists(sandboxes[_id(decision)])
+
     def verify(self, decisions: list[Decision]) -> None:
         """Missing from the listings: the app itself is asked for, because listings may lag."""
+        found = []
         for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
             if answer is None:
                 reason = f"lost: it vanished from DigitalOcean ({decision.reason})"
                 claims.retire(_id(decision), reason, timezone.now(), frm=LIVE, level=Level.WARNING)
             elif isinstance(answer, App):
                 self.note_found([decision])
+                if answer.phase == Phase.ACTIVE and answer.url:
+                    self.apps[answer.id] = AppFacts(answer.id, answer.name, answer.owner, answer.phase, answer.url)
+                    found.append(decision)
+        self.probe(found)  # which leaves alone what is not being created
 
     def note_missing(self, decisions: list[Decision]) -> None:
         ids = [_id(decision) for decision in decisions]
@@ -169,17 +199,22 @@ class Effects:
             row.save(update_fields=["orphan_since", "orphan_listings"])
 
     def delete_apps(self, decisions: list[Decision]) -> None:
+        """Written first, so that it is carried out whatever happens to this process."""
         for decision in decisions:
-            journal.record("delete", decision.reason, level=Level.WARNING, name=decision.name, app_id=decision.app_id)
-        ids = [decision.app_id for decision in decisions]
-        CloudApp.objects.filter(pk__in=ids).update(delete_sent_at=timezone.now())
+            with transaction.atomic():
+                row = CloudApp.objects.filter(pk=decision.app_id)
+                row.update(delete_reason=decision.reason, delete_sent_at=timezone.now())
+                if decision.kind == Kind.DELETE_ORPHAN:  # what an operator ordered was noted with the order
+                    reason, name, app_id = decision.reason, decision.name, decision.app_id
+                    journal.record("delete", reason, level=Level.WARNING, name=name, app_id=app_id)
         for decision, answer in ask_all(lambda d: self.cloud.delete(d.app_id), decisions):
-            rows = CloudApp.objects.filter(pk=decision.app_id)
-            rows.update(delete_reason=decision.reason)
-            message = (
-                f"not deleted yet: {answer}" if isinstance(answer, Exception) else f"delete sent: {decision.reason}"
-            )
-            journal.record("deleted", message, name=decision.name, app_id=decision.app_id)
+            if isinstance(answer, Exception):
+                self.not_deleted(decision, answer)
+            elif not answer:
+                # A listing that lags shows it once more: then it is nobody's order, and noted anew.
+                CloudApp.objects.filter(pk=decision.app_id).delete()
+                message = f"deleted: {decision.reason}"
+                journal.record("deleted", message, name=decision.name, app_id=decision.app_id)
 
     def stop(self, decisions: list[Decision]) -> None:
         reason = decisions[0].reason
@@ -196,6 +231,7 @@ class Effects:
 
     def create(self, decisions: list[Decision]) -> None:
         for decision in decisions:
+            self.lease.renew()  # each may take as long as the cloud's answer; a turn that lost the lease plans no more
             pool = Pool.objects.filter(name=decision.name).first()
             if pool is None:
                 continue
@@ -231,7 +267,7 @@ class Effects:
             now = timezone.now()
             fields: dict[str, Any] = {
                 "app_id": app.id,
-                "accepted_at": now,
+                "accepted_at": sandbox.accepted_at or now,
                 "phase": app.phase.value,
                 "trouble": "",
             }
@@ -250,8 +286,17 @@ class Effects:
             kind = FailureKind.QUOTA if isinstance(error, OverQuota) else classify(str(error))
             reason = f"DigitalOcean refused it: {error}"
             claims.retire(sandbox.pk, reason, timezone.now(), frm=BEING_CREATED, failure_kind=kind, level=Level.WARNING)
-        elif not isinstance(error, NameTaken):
+        elif isinstance(error, NameTaken):
+            self._exists(sandbox)
+        else:
             message = f"not created yet: {error}"
+            journal.record("trouble", message, sandbox=sandbox, level=Level.WARNING)
+
+    def _exists(self, sandbox: Sandbox) -> None:
+        """Its name is taken: an earlier create took effect, and a listing will show it. Until then nothing replaces
+        it, because listings may lag for long."""
+        if Sandbox.objects.filter(pk=sandbox.pk, accepted_at=None).update(accepted_at=timezone.now()):
+            message = "it exists, because its name is taken; no listing shows it yet"
             journal.record("trouble", message, sandbox=sandbox, level=Level.WARNING)
 
     def adopt(self, decisions: list[Decision]) -> None:

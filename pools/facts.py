@@ -52,8 +52,9 @@ class PoolFacts:
         return None if self.last_acquired_at is None else now - self.last_acquired_at
 
     def is_wanted(self, now: datetime) -> bool:
+        """Also not when that lies so far ahead that the clock was set back since."""
         idle = self.idle_for(now)
-        return idle is not None and idle < timedelta(seconds=self.idle_timeout_seconds)
+        return idle is not None and abs(idle) < timedelta(seconds=self.idle_timeout_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class AppFacts:
     orphan_listings: int = 0
     delete_reason: str = ""
     delete_sent_at: datetime | None = None
+    is_listed: bool = True  # else: ordered to be deleted, and not known to be gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,34 +50,39 @@ def list_apps(cloud: AppPlatform, begun_at: datetime) -> Listing:
 def keep(listing: Listing) -> None:
     """Make the CloudApp rows say what the listing showed. Only what changed is written; an incomplete listing changes
     nothing but the note that it was."""
-    fleet = Fleet.objects.get(pk=1)
+    fleet = Fleet.lock()
+    if listing.apps is None:
+        refused_at = (fleet.token_refused_at or listing.begun_at) if listing.token_refused else None
+        Fleet.objects.filter(pk=1).update(listing_error=listing.error, token_refused_at=refused_at)
+    else:
+        _keep_apps(listing.apps, listing.begun_at)
+        Fleet.objects.filter(pk=1).update(
+            listing_error="", token_refused_at=None, listed_at=listing.begun_at, listings=fleet.listings + 1
+        )
     if listing.error != fleet.listing_error:
         message = f"the listing failed: {listing.error}" if listing.error else "the listing is complete again"
         level = Level.WARNING if listing.error else Level.INFO
         journal.record("listing", message, level=level, now=listing.begun_at)
-    if listing.apps is None:
-        refused_at = (fleet.token_refused_at or listing.begun_at) if listing.token_refused else None
-        Fleet.objects.filter(pk=1).update(listing_error=listing.error, token_refused_at=refused_at)
-        return
+
+
+def _keep_apps(apps: Sequence[App], now: datetime) -> None:
     known = CloudApp.objects.in_bulk()
     new, changed = [], []
-    for app in listing.apps:
+    for app in apps:
         fields = _fields_of(app)
         row = known.pop(app.id, None)
         if row is None:
-            new.append(CloudApp(app_id=app.id, first_seen_at=listing.begun_at, **fields))
+            new.append(CloudApp(app_id=app.id, first_seen_at=now, **fields))
         elif any(getattr(row, name) != value for name, value in fields.items()):
             for name, value in fields.items():
                 setattr(row, name, value)
             changed.append(row)
     CloudApp.objects.bulk_create(new, batch_size=500, ignore_conflicts=True)
     CloudApp.objects.bulk_update(changed, list(_fields_of_names), batch_size=200)
-    gone = list(known)
+    # What an operator ordered to be deleted is kept until the cloud itself says that it is gone.
+    gone = [app_id for app_id, row in known.items() if not row.delete_reason]
     for start in range(0, len(gone), 500):
         CloudApp.objects.filter(app_id__in=gone[start : start + 500]).delete()
-    Fleet.objects.filter(pk=1).update(
-        listing_error="", token_refused_at=None, listed_at=listing.begun_at, listings=fleet.listings + 1
-    )
 
 
 _fields_of_names = ("name", "owner", "phase", "url", "region", "size", "failure", "app_created_at")
@@ -157,7 +162,20 @@ def _apps(apps: Sequence[App]) -> list[AppFacts]:
                 delete_sent_at=row.delete_sent_at if row else None,
             )
         )
-    return facts
+    listed = {app.id for app in apps}
+    return facts + [
+        AppFacts(
+            id=row.app_id,
+            name=row.name,
+            owner=row.owner,
+            phase=Phase.UNKNOWN,
+            delete_reason=row.delete_reason,
+            delete_sent_at=row.delete_sent_at,
+            is_listed=False,
+        )
+        for row in noted.values()
+        if row.delete_reason and row.app_id not in listed
+    ]
 
 
 def pool_facts(pool: Pool, now: datetime) -> PoolFacts:

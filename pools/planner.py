@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,6 +22,7 @@ RESEND_SECONDS = 15  # a create or delete whose effect is not seen is sent again
 SETTLE_SECONDS = 30  # how long a create may take to show in a listing before its absence means it never happened
 ACCEPT_SECONDS = 30  # a player does not wait longer for the cloud to take the request
 STAGING_SECONDS = 120
+CREATE_TIMEOUT_SECONDS = 600  # of a sandbox without a pool, whose own setting it is
 MISSING_SECONDS = 5  # absent from two listings that far apart: ask for the app itself
 VERIFY_EMPTY_SECONDS = 30  # an empty listing is trusted less
 LOOK_SECONDS = 30  # between two health looks at an idle sandbox
@@ -45,6 +46,8 @@ class Kind(StrEnum):
     NOTE_FOUND = "note_found"
     VERIFY = "verify"  # missing from listings: ask for the app itself; when it is gone, it is lost
     SEND_DELETE = "send_delete"
+    VERIFY_GONE = "verify_gone"  # not listed any more: the app itself is asked for, because listings lag
+    VERIFY_NAME = "verify_name"  # never listed: only whether its name is free tells if its create took effect
     CONFIRM_DELETED = "confirm_deleted"
     NOTE_ORPHAN = "note_orphan"
     DELETE_ORPHAN = "delete_orphan"
@@ -77,6 +80,11 @@ def ago(since: datetime, now: datetime) -> str:
     return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
 
 
+def is_over(since: datetime, seconds: float, now: datetime) -> bool:
+    """Whether that much time has passed; also when `since` lies so far ahead that the clock was set back meanwhile."""
+    return abs(now - since) >= timedelta(seconds=seconds)
+
+
 def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
     """Every decision of one turn, deletions first, guarded against deleting too much at once."""
     plans: list[Decision] = []
@@ -91,16 +99,25 @@ def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
         )
         plans += plan_sandbox(sandbox, app, pools.get(sandbox.pool_id or 0), facts, now)
     plans += plan_looks(facts, now)
-    plans += plan_orphans(facts, now)
-    leaving = {decision.target for decision in plans if decision.kind in (Kind.FAIL, Kind.RETIRE, Kind.EXPIRE)}
-    staying = [sandbox for sandbox in facts.sandboxes if sandbox.id not in leaving]
-    places = facts.max_total - len(facts.sandboxes) - facts.demand.places
+    orphans = list(plan_orphans(facts, now))
+    plans += orphans
+    plans += plan_surplus(facts, _leaving(plans))
+    leaving = _leaving(plans)
+    # What an orphan takes is not free either: the account holds no more than it may.
+    strays = sum(decision.kind != Kind.DELETE_APP for decision in orphans)
+    places = facts.max_total - len(facts.sandboxes) - facts.demand.places - strays
     for pool in (_with_failures(pool, facts, plans, now) for pool in facts.pools):
-        mine = [sandbox for sandbox in staying if sandbox.pool_id == pool.id and sandbox.origin == Origin.POOL]
-        changes = list(plan_pool(pool, mine, facts, max(0, places), now))
+        mine = [s for s in facts.sandboxes if s.pool_id == pool.id and s.origin == Origin.POOL]
+        staying = [sandbox for sandbox in mine if sandbox.id not in leaving]
+        doubtful = [s for s in mine if is_in_doubt(s) and (s.state == State.DELETING or s.id in leaving)]
+        changes = list(plan_pool(pool, staying, facts, max(0, places), now, doubtful=doubtful))
         places -= sum(change.kind == Kind.CREATE for change in changes)
         plans += changes
     return guard(plans, facts)
+
+
+def _leaving(plans: Sequence[Decision]) -> set[UUID | int | None]:
+    return {decision.target for decision in plans if decision.kind in (Kind.FAIL, Kind.RETIRE, Kind.EXPIRE)}
 
 
 def _with_failures(pool: PoolFacts, facts: FleetFacts, plans: Sequence[Decision], now: datetime) -> PoolFacts:
@@ -127,6 +144,9 @@ def plan_sandbox(
         yield from _plan_creation(sandbox, app, pool, facts, now)
     elif sandbox.state == State.STAGING:
         yield from _plan_staging(sandbox, now, can_delete=facts.is_trusted)
+    elif sandbox.state == State.READY and sandbox.pool_id is None and facts.is_trusted:
+        yield _decide(Kind.RETIRE, sandbox, "its pool was deleted: nobody would take it")
+        return
     elif sandbox.state == State.IN_USE and sandbox.expires_at and sandbox.expires_at <= now and facts.is_trusted:
         yield _decide(Kind.EXPIRE, sandbox, f"its lifetime ended {ago(sandbox.expires_at, now)} ago")
         return
@@ -151,22 +171,9 @@ def _plan_creation(
     sandbox: SandboxFacts, app: AppFacts | None, pool: PoolFacts | None, facts: FleetFacts, now: datetime
 ) -> Iterator[Decision]:
     waited = now - sandbox.requested_at
-    timeout = timedelta(seconds=pool.create_timeout_seconds if pool else 600)
+    timeout = timedelta(seconds=pool.create_timeout_seconds if pool else CREATE_TIMEOUT_SECONDS)
     if sandbox.app_id is None:
-        if facts.token_refused:
-            reason = "DigitalOcean refuses the orchestrator's token"
-            yield _decide(Kind.FAIL, sandbox, reason, FailureKind.PROVIDER)
-        elif waited > min(timeout, timedelta(seconds=ACCEPT_SECONDS)) and (
-            sandbox.create_sent_at or facts.listing_error
-        ):
-            why = sandbox.trouble or facts.listing_error or "no answer"
-            reason = f"DigitalOcean did not accept it within {ago(sandbox.requested_at, now)}: {why}"
-            yield _decide(Kind.FAIL, sandbox, reason, FailureKind.PROVIDER)
-        elif sandbox.create_sent_at is None:
-            yield _decide(Kind.SEND_CREATE, sandbox, "reserved, and not asked for yet")
-        elif facts.apps is not None and now - sandbox.create_sent_at > timedelta(seconds=RESEND_SECONDS):
-            reason = f"asked for {ago(sandbox.create_sent_at, now)} ago without an answer, and not in the listing"
-            yield _decide(Kind.SEND_CREATE, sandbox, reason)
+        yield from _plan_acceptance(sandbox, timeout, facts, now)
         return
     if app is not None:
         if app.phase in (Phase.ERROR, Phase.CANCELED):
@@ -182,6 +189,32 @@ def _plan_creation(
         )
         reason = f"not healthy after {ago(sandbox.requested_at, now)}: {where}"
         yield _decide(Kind.FAIL, sandbox, reason, FailureKind.AGENT if active else FailureKind.PROVIDER)
+
+
+def is_in_doubt(sandbox: SandboxFacts) -> bool:
+    """Whether its create was sent and its app is not known: it may exist, whatever listings show."""
+    return sandbox.create_sent_at is not None and sandbox.app_id is None
+
+
+def _plan_acceptance(sandbox: SandboxFacts, timeout: timedelta, facts: FleetFacts, now: datetime) -> Iterator[Decision]:
+    """A sandbox whose app is not known yet. `accepted_at` says that its name is taken: then it exists, is not asked
+    for again, and a listing will show it."""
+    waited, sent = now - sandbox.requested_at, sandbox.create_sent_at
+    if facts.token_refused:
+        yield _decide(Kind.FAIL, sandbox, "DigitalOcean refuses the orchestrator's token", FailureKind.PROVIDER)
+    elif sandbox.accepted_at is not None:
+        if waited > timeout and facts.is_trusted:
+            reason = f"its name is taken, but no listing showed it within {ago(sandbox.requested_at, now)}"
+            yield _decide(Kind.FAIL, sandbox, reason, FailureKind.PROVIDER)
+    elif waited > min(timeout, timedelta(seconds=ACCEPT_SECONDS)) and (sent or facts.listing_error):
+        why = sandbox.trouble or facts.listing_error or "no answer"
+        reason = f"DigitalOcean did not accept it within {ago(sandbox.requested_at, now)}: {why}"
+        yield _decide(Kind.FAIL, sandbox, reason, FailureKind.PROVIDER)
+    elif sent is None:
+        yield _decide(Kind.SEND_CREATE, sandbox, "reserved, and not asked for yet")
+    elif facts.apps is not None and is_over(sent, RESEND_SECONDS, now):
+        reason = f"asked for {ago(sent, now)} ago without an answer, and not in the listing"
+        yield _decide(Kind.SEND_CREATE, sandbox, reason)
 
 
 def classify(failure: str) -> FailureKind:
@@ -240,15 +273,16 @@ def _plan_deletion(sandbox: SandboxFacts, app: AppFacts | None, facts: FleetFact
             yield _decide(Kind.CONFIRM_DELETED, sandbox, "the app of that name is not ours")
         return
     if sandbox.app_id is None:
-        if sandbox.create_sent_at and facts.listed_at - sandbox.create_sent_at > timedelta(seconds=SETTLE_SECONDS):
-            yield _decide(Kind.CONFIRM_DELETED, sandbox, "its create never took effect")
+        if sandbox.create_sent_at and is_over(sandbox.create_sent_at, SETTLE_SECONDS, facts.listed_at):
+            yield _decide(Kind.VERIFY_NAME, sandbox, "asked for, and in no listing: its name tells whether it exists")
         return
     sent = sandbox.delete_sent_at
-    if app is None and sent is not None and facts.listed_at > sent:
-        yield _decide(Kind.CONFIRM_DELETED, sandbox, "gone from the listing")
-    elif sent is None or now - sent > timedelta(seconds=RESEND_SECONDS):
-        again = "" if sent is None else f" (still listed {ago(sent, now)} after the last try)"
+    if sent is None or is_over(sent, RESEND_SECONDS, now):
+        where = "not known to be gone" if app is None else "still listed"
+        again = "" if sent is None else f" ({where} {ago(sent, now)} after the last try)"
         yield _decide(Kind.SEND_DELETE, sandbox, f"to be deleted{again}")
+    elif app is None and facts.listed_at > sent:
+        yield _decide(Kind.VERIFY_GONE, sandbox, "deleted, and gone from the listing")
 
 
 # Idle sandboxes: a look that changes no count. Only repeated failures retire.
@@ -293,7 +327,9 @@ def plan_orphans(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
     grace = timedelta(seconds=facts.orphan_grace_seconds)
     for app in facts.apps:
         if app.delete_reason:
-            if app.delete_sent_at is None or now - app.delete_sent_at > timedelta(seconds=RESEND_SECONDS):
+            sent = app.delete_sent_at
+            went = not app.is_listed and sent is not None and facts.listed_at > sent
+            if went or sent is None or is_over(sent, RESEND_SECONDS, now):
                 yield Decision(Kind.DELETE_APP, app.delete_reason, app_id=app.id, name=app.name)
             continue
         if app.id in tracked_ids or app.name in tracked_names or not carries_our_mark(app, facts):
@@ -308,13 +344,34 @@ def plan_orphans(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
             yield Decision(Kind.DELETE_ORPHAN, reason, app_id=app.id, name=app.name)
 
 
+# Too many for the fleet.
+
+
+def plan_surplus(facts: FleetFacts, leaving: Collection[UUID | int | None]) -> Iterator[Decision]:
+    """Idle sandboxes that go because the fleet holds more than it may: its limit was lowered."""
+    staying = [s for s in facts.sandboxes if s.state != State.DELETING and s.id not in leaving]
+    idle = sorted((s for s in staying if s.state == State.READY), key=lambda s: s.age_from)
+    over = min(len(staying) - facts.max_total, facts.blast_radius_floor)  # a few a turn: the guard lets them pass
+    if facts.is_trusted:
+        for sandbox in idle[: max(0, over)]:
+            reason = f"the fleet holds {len(staying)}, at most {facts.max_total} allowed"
+            yield _decide(Kind.RETIRE, sandbox, reason)
+
+
 # Pools.
 
 
 def plan_pool(
-    pool: PoolFacts, sandboxes: Sequence[SandboxFacts], facts: FleetFacts, places: int, now: datetime
+    pool: PoolFacts,
+    sandboxes: Sequence[SandboxFacts],
+    facts: FleetFacts,
+    places: int,
+    now: datetime,
+    *,
+    doubtful: Sequence[SandboxFacts] = (),
 ) -> Iterator[Decision]:
-    """What to change so that `pool` is as it should be at `now`. `places` is what the fleet has left for it."""
+    """What to change so that `pool` is as it should be at `now`. `places` is what the fleet has left for it, `doubtful`
+    are given up, and may exist all the same."""
     if not facts.is_trusted:
         yield _hold(pool, f"no create and no delete: {facts.listing_error or 'the listing was not complete'}")
         return
@@ -339,6 +396,9 @@ def plan_pool(
                 sandbox,
                 f"pool {pool.name} holds {len(supply)}, at most {pool.max_ready} allowed",
             )
+    elif fresh < wanted and doubtful:
+        name = doubtful[0].name
+        yield _hold(pool, f"no create: {name} may exist, its create was not answered and no listing shows it")
     elif fresh < wanted:
         yield from _plan_creates(pool, supply, now, fresh=fresh, wanted=wanted, waiting=waiting, places=places)
     if len(supply) <= pool.max_ready and len(ready) > wanted:
@@ -349,10 +409,15 @@ def plan_pool(
 
 def is_outdated(sandbox: SandboxFacts, pool: PoolFacts, now: datetime) -> bool:
     """Too old to hand over, or made before the operator (or a new snapshot) asked for fresh ones."""
-    if pool.recycle_before is not None and sandbox.requested_at < pool.recycle_before:
+    if was_made_before_recycling(sandbox, pool, now):
         return True
     too_old = timedelta(seconds=pool.max_warm_age_seconds)
     return sandbox.ready_at is not None and now - sandbox.ready_at > too_old
+
+
+def was_made_before_recycling(sandbox: SandboxFacts, pool: PoolFacts, now: datetime) -> bool:
+    """Not while that moment lies ahead, after the clock was set back: each fresh one would be outdated at once."""
+    return pool.recycle_before is not None and sandbox.requested_at < pool.recycle_before <= now
 
 
 def _hold(pool: PoolFacts, reason: str) -> Decision:
@@ -410,7 +475,7 @@ def _demand(pool: PoolFacts, waiting: int, now: datetime) -> str:
 
 
 def _why_outdated(sandbox: SandboxFacts, pool: PoolFacts, now: datetime) -> str:
-    if pool.recycle_before is not None and sandbox.requested_at < pool.recycle_before:
+    if pool.recycle_before is not None and was_made_before_recycling(sandbox, pool, now):
         return f"recycled: made before {pool.recycle_before:%H:%M:%S}"
     return f"warm for {ago(sandbox.age_from, now)}, at most {pool.max_warm_age_seconds} s"
 
@@ -428,8 +493,7 @@ def _plan_shrink(pool: PoolFacts, ready: Sequence[SandboxFacts], wanted: int, no
             Kind.RETIRE, victim, f"outdated ({_why_outdated(victim, pool, now)}), and enough others are ready"
         )
         return
-    pause = timedelta(seconds=pool.scale_down_delay_seconds)
-    if pool.last_shrunk_at is not None and now - pool.last_shrunk_at < pause:
+    if pool.last_shrunk_at is not None and not is_over(pool.last_shrunk_at, pool.scale_down_delay_seconds, now):
         return
     idle = pool.idle_for(now)
     why = "never acquired from" if idle is None else f"last acquired {ago(now - idle, now)} ago"

@@ -219,10 +219,11 @@ def test_a_lifetime_that_ended_expires_the_sandbox():
     assert kinds(make_fleet(make_sandbox(State.IN_USE, expires_at=NOW - seconds(1)))) == [Kind.EXPIRE]
 
 
-def test_a_deleted_sandbox_is_confirmed_only_by_a_listing_taken_after_the_delete():
+def test_a_deleted_sandbox_that_a_listing_taken_after_the_delete_does_not_show_is_asked_for():
+    """The listing alone confirmed it, also one that was older than the app; its place was given away too early."""
     going = make_sandbox(State.DELETING, delete_sent_at=NOW - seconds(2))
     facts = replace(make_fleet(going), apps=())
-    assert kinds(facts) == [Kind.CONFIRM_DELETED]
+    assert kinds(facts) == [Kind.VERIFY_GONE]
     assert kinds(replace(facts, listed_at=NOW - seconds(3))) == []
 
 
@@ -239,7 +240,26 @@ def test_a_sandbox_that_was_never_asked_for_is_simply_gone():
 def test_a_create_in_doubt_is_not_called_gone_before_listings_had_time_to_show_it():
     doubtful = make_sandbox(State.DELETING, app_id=None, create_sent_at=NOW - seconds(5))
     assert kinds(make_fleet(doubtful)) == []
-    assert kinds(make_fleet(replace(doubtful, create_sent_at=NOW - seconds(31)))) == [Kind.CONFIRM_DELETED]
+    assert kinds(make_fleet(replace(doubtful, create_sent_at=NOW - seconds(31)))) == [Kind.VERIFY_NAME]
+
+
+def test_a_create_whose_name_is_taken_is_waited_for_and_not_sent_again():
+    exists = make_sandbox(
+        State.CREATING, app_id=None, create_sent_at=NOW - seconds(60), requested_at=NOW - seconds(90),
+        accepted_at=NOW - seconds(40),
+    )  # fmt: skip
+    assert kinds(make_fleet(exists, pools=(wanted_pool(),))) == []
+    given_up = replace(exists, requested_at=NOW - seconds(601))
+    assert "its name is taken" in only(make_fleet(given_up, pools=(wanted_pool(),)), Kind.FAIL).reason
+
+
+def test_a_create_in_doubt_holds_the_next_one():
+    doubtful = make_sandbox(State.DELETING, app_id=None, create_sent_at=NOW - seconds(5))
+    facts = make_fleet(doubtful, pools=(wanted_pool(),))
+    assert "may exist" in only(facts, Kind.HOLD).reason
+    assert Kind.CREATE not in kinds(facts)
+    settled = replace(doubtful, app_id="app-7", delete_sent_at=NOW)
+    assert Kind.CREATE in kinds(make_fleet(settled, pools=(wanted_pool(),)))
 
 
 def test_a_missing_sandbox_is_noted_then_verified():
@@ -301,6 +321,50 @@ def test_an_app_that_an_operator_wants_gone_is_deleted_until_it_is():
     assert kinds(make_fleet(apps=(marked,))) == [Kind.DELETE_APP]
     assert kinds(make_fleet(apps=(replace(marked, delete_sent_at=NOW - seconds(3)),))) == []
     assert kinds(make_fleet(apps=(replace(marked, delete_sent_at=NOW - seconds(16)),))) == [Kind.DELETE_APP]
+
+
+def test_an_ordered_deletion_outlasts_a_listing_that_misses_the_app():
+    """A listing that lagged made the order forgotten."""
+    marked = stray(owner=None, delete_reason="deleted by ada: not ours", is_listed=False)
+    assert kinds(make_fleet(apps=(marked,))) == [Kind.DELETE_APP]
+    sent = replace(marked, delete_sent_at=NOW - seconds(1))
+    assert kinds(make_fleet(apps=(sent,))) == [Kind.DELETE_APP]
+    assert kinds(make_fleet(apps=(replace(sent, is_listed=True),))) == []
+
+
+def test_a_refill_leaves_the_place_that_an_orphan_takes():
+    facts = make_fleet(pools=(wanted_pool(),), apps=(stray(),), max_total=1)
+    assert Kind.CREATE not in kinds(facts)
+    assert Kind.CREATE in kinds(replace(facts, max_total=2))
+
+
+# Limits that were lowered, pools that went, clocks that were set back.
+
+
+def test_a_lower_limit_of_the_fleet_retires_what_is_idle_and_nothing_else():
+    fleet = (make_sandbox(State.IN_USE, expires_at=NOW + seconds(60)), make_sandbox(), make_sandbox())
+    pool = wanted_pool(target_ready=2, max_ready=2)
+    facts = make_fleet(*fleet, pools=(pool,), max_total=2)
+    assert only(facts, Kind.RETIRE).reason == "the fleet holds 3, at most 2 allowed"
+    assert Kind.CREATE not in kinds(facts)
+    assert kinds(replace(facts, max_total=3)) == []
+
+
+def test_an_idle_sandbox_whose_pool_was_deleted_goes():
+    left_over = make_sandbox(pool_id=None)
+    assert "its pool was deleted" in only(make_fleet(left_over), Kind.RETIRE).reason
+
+
+def test_a_delete_sent_in_a_time_that_is_still_to_come_is_sent_again():
+    """After the clock was set back, deletes waited until it had caught up."""
+    going = make_sandbox(State.DELETING, delete_sent_at=NOW + seconds(3600))
+    assert kinds(make_fleet(going)) == [Kind.SEND_DELETE]
+
+
+def test_a_clock_that_was_set_back_neither_recycles_without_end_nor_makes_demand():
+    ahead = NOW + seconds(3600)
+    assert kinds(make_fleet(make_sandbox(), pools=(wanted_pool(recycle_before=ahead),))) == []
+    assert kinds(make_fleet(pools=(make_pool(last_acquired_at=ahead),))) == []
 
 
 # Trust.
