@@ -57,10 +57,10 @@ class Held:
         self.name, self.holder, self.seconds = name, holder, seconds
 
     def renew(self) -> None:
-        """Keep it for another term, from now. Raises LeaseLost."""
-        now = timezone.now()
-        mine = Lease.objects.filter(name=self.name, holder=self.holder, expires_at__gt=now)
-        if not mine.update(expires_at=now + timedelta(seconds=self.seconds)):
+        """Keep it for another term, from now; also when it ran out, while nobody else has taken it. Raises
+        LeaseLost."""
+        mine = Lease.objects.filter(name=self.name, holder=self.holder)
+        if not mine.update(expires_at=timezone.now() + timedelta(seconds=self.seconds)):
             raise LeaseLost(self.name)
 
 
