@@ -97,6 +97,7 @@ def retire(
     level: Level = Level.INFO,
 ) -> bool:
     """Any live state to DELETING, with the reason. The reconciler deletes until the cloud confirms absence."""
+    Fleet.lock()  # first, because whoever hears of it asks for a turn
     fields = {"end_reason": reason, "failure_kind": failure_kind, "delete_requested_at": now}
     if not Sandbox.objects.move(sandbox_id, frm=frm, to=State.DELETING, **fields):
         return False

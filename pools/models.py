@@ -309,8 +309,10 @@ class Fleet(models.Model):
     maintenance = models.BooleanField(default=False)
     maintenance_message = models.CharField(max_length=200, blank=True)
     nudged = models.BooleanField(default=False, help_text="A turn is queued and has not begun.")
-    turns = models.PositiveBigIntegerField(default=0)
     turned_at = models.DateTimeField(null=True, blank=True, help_text="When the last turn ended.")
+    due_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the last turn wants the next; empty when the schedule's will do."
+    )
     listed_at = models.DateTimeField(null=True, blank=True, help_text="When the last complete listing was taken.")
     listings = models.PositiveBigIntegerField(default=0)
     listing_error = models.TextField(blank=True, help_text="Why the last listing was not complete; empty when it was.")

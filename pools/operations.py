@@ -51,6 +51,7 @@ def _note(
 @transaction.atomic
 def set_mode(pool: Pool, mode: Mode, *, actor: str, reason: str) -> str:
     """Pause, resume or drain. Refused when it is so already: another operator was first."""
+    Fleet.lock()
     if not Pool.objects.filter(pk=pool.pk).exclude(mode=mode).update(mode=mode):
         raise Refused(f"Pool {pool.name} is {mode.label.lower()} already.")
     nudge()
@@ -60,6 +61,7 @@ def set_mode(pool: Pool, mode: Mode, *, actor: str, reason: str) -> str:
 @transaction.atomic
 def warm_up(pool: Pool, *, actor: str, reason: str) -> str:
     """As if somebody had launched just now: the pool fills to its target and stays so for its idle timeout."""
+    Fleet.lock()
     pool = Pool.objects.get(pk=pool.pk)
     if pool.mode != Mode.ACTIVE:
         raise Refused(f"Pool {pool.name} is {pool.get_mode_display().lower()}: resume it first.")
@@ -74,6 +76,7 @@ def warm_up(pool: Pool, *, actor: str, reason: str) -> str:
 @transaction.atomic
 def recycle(pool: Pool, *, actor: str, reason: str) -> str:
     """Every sandbox of the pool that nobody uses is replaced, one by one."""
+    Fleet.lock()
     Pool.objects.filter(pk=pool.pk).update(recycle_before=timezone.now())
     nudge()
     return _note("pool", f"pool {pool.name} is recycled, one by one", actor=actor, reason=reason, pool=pool)
@@ -82,6 +85,7 @@ def recycle(pool: Pool, *, actor: str, reason: str) -> str:
 @transaction.atomic
 def close_breaker(pool: Pool, *, actor: str, reason: str) -> str:
     """Failures until now no longer count: the pool may create again at once."""
+    Fleet.lock()
     Pool.objects.filter(pk=pool.pk).update(breaker_closed_at=timezone.now())
     nudge()
     return _note("pool", f"the breaker of pool {pool.name} is closed", actor=actor, reason=reason, pool=pool)

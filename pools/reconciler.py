@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.conf import settings
 from django.utils import timezone
@@ -35,19 +36,23 @@ def turn() -> Turn:
     """Take one turn. Raises LeaseHeld when another is being taken, LeaseLost when this one took too long."""
     with leases.hold("turn", LEASE_SECONDS) as lease:
         Fleet.get()
-        Fleet.objects.filter(pk=1).update(nudged=False)
+        Fleet.objects.filter(pk=1).update(nudged=False, due_at=None)
         turn_begins.send(sender=Fleet, now=timezone.now())
         budget = RequestBudget.from_dict(Fleet.get().request_budget, per_minute=settings.CLOUD_REQUESTS_PER_MINUTE)
         cloud = connect(budget)
+        due_at = None
         try:
             facts, now = observe(cloud)
             decisions = plan_fleet(facts, now)
             Effects(cloud, facts, lease).act(decisions)
+            due = due_in_seconds(facts, decisions, now)
+            if due is not None:
+                pages = len(facts.apps or ()) // PAGE_SIZE + 1
+                due = max(due, pages * SECONDS_A_PAGE)
+                due_at = timezone.now() + timedelta(seconds=due)
         finally:
-            Fleet.objects.filter(pk=1).update(request_budget=budget.to_dict(), turned_at=timezone.now())
-        due = due_in_seconds(facts, decisions, now)
-        pages = len(facts.apps or ()) // PAGE_SIZE + 1
-        return Turn(decisions, None if due is None else max(due, pages * SECONDS_A_PAGE))
+            Fleet.objects.filter(pk=1).update(request_budget=budget.to_dict(), turned_at=timezone.now(), due_at=due_at)
+        return Turn(decisions, due)
 
 
 def rehearse(cloud: AppPlatform | None = None) -> list[Decision]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 
+from django.utils import timezone
+
 from pools import leases
+from pools.models import Fleet
 from pools.reconciler import turn
 
 LOOP_SECONDS = 55.0  # up to the next scheduled one
 LOOP_LEASE_SECONDS = 90.0  # longer than any turn
+LOOK_SECONDS = 0.5
 PATIENCE_SECONDS = 20.0
 
 
@@ -19,26 +23,44 @@ def reconcile() -> None:
     "turns"); the others end after their first.
     """
     until = time.monotonic() + LOOP_SECONDS
-    due_in_seconds = _turn_when_free()
-    if due_in_seconds is None:
+    if not _turn_when_free():
         return
     try:
-        with leases.hold("turns", LOOP_LEASE_SECONDS) as loop:
-            while due_in_seconds is not None and time.monotonic() + due_in_seconds < until:
-                time.sleep(due_in_seconds)
-                due_in_seconds = _turn_when_free()
-                loop.renew()
+        # Again, because another's turn may have wanted the next one just when we let go.
+        while _due_in_seconds(until) is not None:
+            with leases.hold("turns", LOOP_LEASE_SECONDS) as loop:
+                _go_on(loop, until)
     except (leases.LeaseHeld, leases.LeaseLost):
         return
 
 
-def _turn_when_free() -> float | None:
-    """One turn, after the one that is being taken now."""
+def _go_on(loop: leases.Held, until: float) -> None:
+    """Turns as they become due. The row says when, not our own last turn: one that was nudged may have found something
+    to do sooner."""
+    while (due_in_seconds := _due_in_seconds(until)) is not None:
+        if due_in_seconds > 0:
+            time.sleep(min(due_in_seconds, LOOK_SECONDS))
+        elif _turn_when_free():
+            loop.renew()
+
+
+def _due_in_seconds(until: float) -> float | None:
+    """How long until the next turn is due, 0 when it is; None when that is after `until` (monotonic) or not known."""
+    due_at = Fleet.get().due_at
+    if due_at is None:
+        return None
+    seconds = max(0.0, (due_at - timezone.now()).total_seconds())
+    return seconds if time.monotonic() + seconds < until else None
+
+
+def _turn_when_free() -> bool:
+    """One turn, after the one that is being taken now; False when that one does not end."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return turn().due_in_seconds
+            turn()
+            return True
         except leases.LeaseHeld:
             if time.monotonic() > give_up_at:
-                return None
+                return False
             time.sleep(0.05)

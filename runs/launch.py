@@ -17,7 +17,7 @@ from pools.cloud.account import agent_of
 from pools.cloud.errors import AgentError
 from pools.models import ON_THE_WAY, Fleet, Level, Mode, OnEmpty, Origin, Pool, Sandbox, State
 from pools.nudge import nudge
-from runs import events, limits
+from runs import events, lifecycle, limits
 from runs.lifecycle import fail, lifetime, milliseconds, run_now
 from runs.limits import LaunchRefused, LimitReached
 from runs.models import DeployedFrom, EventKind, LaunchMode, Run, RunState, ServedBy
@@ -71,6 +71,7 @@ def launch(
         return earlier
     except PoolEmpty:
         with transaction.atomic():  # demand all the same: it is what fills the pool
+            Fleet.lock()
             for pool in Pool.objects.filter(runtime=Game.objects.get(slug=game).runtime):
                 claims.note_demand(pool, f"visitor {visitor[:8]}", now)
             nudge()
@@ -194,7 +195,8 @@ def _replace_dead(run: Run, trouble: str) -> None:
     with transaction.atomic():
         Fleet.lock()
         now = timezone.now()
-        dead, run.sandbox = run.sandbox, None
+        dead = lifecycle.locked(run.pk).sandbox
+        run.sandbox = None
         # Without the lease of the task at hand: another one may have to deploy into the next sandbox.
         back = {"sandbox": None, "acquired_at": None, "expires_at": None, "deploy_lease_until": None}
         if not Run.objects.move(run.pk, frm=[RunState.DEPLOYING], to=RunState.ACQUIRING, **back):
@@ -234,7 +236,8 @@ def start_cold(run: Run, served_by: ServedBy, now: datetime, why: str = "") -> N
         fail(run.id, f"No place for a sandbox: {error}", now)
         return
     if sandbox is None:
-        events.emit(run.id, EventKind.STATUS, "The fleet is full of idle sandboxes; one makes room...", now=now)
+        if why or run.created_at == now:  # said once, however often it is asked for
+            events.emit(run.id, EventKind.STATUS, "The fleet is full; a place is being made...", now=now)
         return
     run.sandbox = sandbox
     Run.objects.filter(pk=run.pk).update(sandbox=sandbox)

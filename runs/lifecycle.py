@@ -1,7 +1,7 @@
 """How a run goes on after its launch: it is running, is given more time, and ends, whatever ends it.
 
-Rows are locked in one order, whoever comes: the fleet, the sandbox, its run, the logs' cursor. What comes to runs from
-elsewhere skips those that are locked.
+Rows are locked in one order, whoever comes: the fleet, a pool, a sandbox, its run, the logs' cursor. What comes to
+runs from elsewhere skips those that are locked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 
 from pools import claims, journal
-from pools.models import LIVE, Level, Sandbox
+from pools.models import LIVE, Fleet, Level, Sandbox
 from pools.nudge import nudge
 from runs import events
 from runs.models import ACTIVE, DeployedFrom, EventKind, Run, RunState
@@ -36,7 +36,7 @@ def run_now(
 ) -> bool:
     """The game answers: the run is RUNNING. What went neither into getting the sandbox nor into restoring and starting
     was bootstrap, so the parts make up the whole. False when the run has ended meanwhile."""
-    run = _locked(run_id)
+    run = locked(run_id)
     total_ms = milliseconds(now - run.created_at)
     acquire_ms = min(total_ms, milliseconds((run.acquired_at or now) - run.created_at))  # clocks can be set back
     restore_ms = min(restore_ms, total_ms - acquire_ms)
@@ -84,8 +84,9 @@ def fail(run_id: UUID, reason: str, now: datetime) -> bool:
 
 @transaction.atomic
 def _finish(run_id: UUID, state: RunState, reason: str, now: datetime, by: str = "") -> bool:
+    Fleet.lock()
     nudge()
-    run = _locked(run_id)
+    run = locked(run_id)
     if not Run.objects.move(run_id, frm=ACTIVE, to=state, end_reason=reason, ended_at=now, deploy_lease_until=None):
         return False
     level = Level.ERROR if state == RunState.FAILED else Level.INFO
@@ -99,7 +100,7 @@ def _finish(run_id: UUID, state: RunState, reason: str, now: datetime, by: str =
     return True
 
 
-def _locked(run_id: UUID) -> Run:
+def locked(run_id: UUID) -> Run:
     """The run, locked; before it its sandbox, as everybody does. Raises Run.DoesNotExist."""
     while True:
         sandbox_id = Run.objects.values_list("sandbox_id", flat=True).get(pk=run_id)
@@ -113,7 +114,7 @@ def _locked(run_id: UUID) -> Run:
 @transaction.atomic
 def extend(run_id: UUID, now: datetime) -> bool:
     """More time, SANDBOX_MIN_LIFETIME_MINUTES each and MAX_EXTENSIONS times at most. False when it is not to be had."""
-    run = _locked(run_id)
+    run = locked(run_id)
     if run.state != RunState.RUNNING or run.extensions >= settings.MAX_EXTENSIONS:
         return False
     if run.expires_at is None or run.sandbox_id is None or run.has_expired(now):

@@ -107,8 +107,15 @@ class Migration(migrations.Migration):
                 ("maintenance", models.BooleanField(default=False)),
                 ("maintenance_message", models.CharField(blank=True, max_length=200)),
                 ("nudged", models.BooleanField(default=False, help_text="A turn is queued and has not begun.")),
-                ("turns", models.PositiveBigIntegerField(default=0)),
                 ("turned_at", models.DateTimeField(blank=True, help_text="When the last turn ended.", null=True)),
+                (
+                    "due_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="When the last turn wants the next; empty when the schedule's will do.",
+                        null=True,
+                    ),
+                ),
                 (
                     "listed_at",
                     models.DateTimeField(blank=True, help_text="When the last complete listing was taken.", null=True),

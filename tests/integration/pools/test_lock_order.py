@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 from games.models import Game
-from pools import claims, journal
+from pools import claims, journal, operations
 from pools.models import Fleet, Pool, Sandbox
 from pools.observation import Listing, keep
 from runs import launch, lifecycle
@@ -36,11 +36,8 @@ def listing_fails():
 def sandbox_is_lost():
     claims.retire(sandbox.id, "lost", now)
 
-@transaction.atomic
-def demand_without_a_launch():
-    from pools.nudge import nudge
-    claims.note_demand(pool, "visitor", now)
-    nudge()
+def pool_is_warmed_up():
+    operations.warm_up(pool, actor="ada", reason="a test")
 
 def sandbox_was_dead():
     launch._replace_dead(Run.objects.select_related("game", "sandbox").get(), "no answer")
@@ -102,7 +99,7 @@ print("; ".join(errors) or "both went through")
     [
         ("lock_fleet", "listing_fails", "want_log"),
         ("lock_fleet", "sandbox_is_lost", "want_sandbox"),
-        ("lock_fleet", "demand_without_a_launch", "want_pool"),
+        ("lock_fleet", "pool_is_warmed_up", "want_pool"),
         ("lock_sandbox", "sandbox_was_dead", "want_run"),
     ],
 )
