@@ -84,10 +84,11 @@ async def _write(send: Send, topic: Topic, cursor: int) -> None:
     with Flow(send) as flow:
         async with aclosing(follow(topic, cursor, heartbeat_seconds=HEARTBEAT_SECONDS)) as batches:
             async for lines in batches:
-                await flow.ready(STALL_SECONDS)
                 for line in lines:
+                    await flow.ready(STALL_SECONDS)
                     await send({"type": "websocket.send", "text": line.json})
                 if not lines and not is_first:
+                    await flow.ready(STALL_SECONDS)
                     await send({"type": "websocket.send", "text": _heartbeat()})
                 is_first = False
 

@@ -6,7 +6,7 @@ Beside Django, not inside: behind its middleware a stream would hold a thread an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -34,6 +34,7 @@ from runs.wire import (
 
 HEARTBEAT_SECONDS = 10.0  # the edge in front of App Platform cuts after 100 s of silence, many proxies after 15
 STALL_SECONDS = 20.0  # who reads nothing for so long is dropped
+PART_CHARACTERS = 32_768
 RETRY_MS = 2_000
 LONGEST_WAIT_SECONDS = 30
 FLEET_LINES = 50  # that a reader of the fleet's log gets from before it came
@@ -70,22 +71,29 @@ async def stream(scope: Scope, receive: Receive, send: Send, topic: Topic) -> No
 
 
 async def _write_stream(send: Send, topic: Topic, cursor: int) -> None:
-    # An event at once, too: by it a browser's EventSource knows that nothing on the way holds the stream back.
-    text = f"{PADDING}retry: {RETRY_MS}\n\n{_frames(())}"
+    beginning = f"{PADDING}retry: {RETRY_MS}\n\n"
     with Flow(send) as flow:
         async with aclosing(follow(topic, cursor, heartbeat_seconds=HEARTBEAT_SECONDS)) as batches:
             async for lines in batches:
-                text = text or _frames(lines)
-                await flow.ready(STALL_SECONDS)
-                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-                text = ""
+                for part in _parts(lines):
+                    await flow.ready(STALL_SECONDS)
+                    body = (beginning + part).encode()
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                    beginning = ""
 
 
-def _frames(lines: Sequence[Line]) -> str:
-    """Lines as server-sent events; a heartbeat when there are none. It has no id: a reader's cursor stays."""
+def _parts(lines: Sequence[Line]) -> Iterator[str]:
+    """Lines as server-sent events, as many at a time as a connection takes at once. A heartbeat when there are none: it
+    has no id, so a reader's cursor stays. By the one that comes at once a browser's EventSource knows that nothing on
+    the way holds the stream back."""
     if not lines:
-        return f'event: heartbeat\ndata: {{"kind":"heartbeat","at":"{events.moment(timezone.now())}"}}\n\n'
-    return "".join(f"id: {line.seq}\nevent: {line.kind}\ndata: {line.json}\n\n" for line in lines)
+        yield f'event: heartbeat\ndata: {{"kind":"heartbeat","at":"{events.moment(timezone.now())}"}}\n\n'
+    part = ""
+    for line in lines:
+        part += f"id: {line.seq}\nevent: {line.kind}\ndata: {line.json}\n\n"
+        if len(part) >= PART_CHARACTERS or line is lines[-1]:
+            yield part
+            part = ""
 
 
 async def long_poll(scope: Scope, receive: Receive, send: Send, topic: Topic) -> None:

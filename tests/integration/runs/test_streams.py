@@ -8,51 +8,24 @@ import socket
 import subprocess
 import time
 from functools import partial
-from threading import Thread
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 import websockets
-from django.db import connection
-from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
 from pools import journal
-from runs import events, lifecycle
+from runs import events
 from runs.models import EventKind, Run
 from runs.stream import HEARTBEAT_SECONDS
 from tests.fixtures.waiting import until
 from tests.fixtures.web import PLAIN, MakeRun, MakeWeb, Web
 from tests.integration.runs.readers import read_stream, server_sent
+from tests.integration.runs.writers import finish, in_background, say, written
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def say(run: Run, count: int, *, first: int = 1) -> None:
-    for number in range(first, first + count):
-        events.emit(run.id, EventKind.LOG, f"line {number}")
-
-
-def finish(run: Run) -> None:
-    assert lifecycle.end(run.id, "Ended by a test.", timezone.now())
-
-
-def written(run: Run) -> list[dict[str, Any]]:
-    return [events.as_json(event) for event in run.events.order_by("seq")]
-
-
-def in_background(work: Any) -> Thread:
-    def job() -> None:
-        try:
-            work()
-        finally:
-            connection.close()
-
-    thread = Thread(target=job)
-    thread.start()
-    return thread
 
 
 def by_stream(web: Web, run: Run, after: int = 0) -> list[dict[str, Any]]:
