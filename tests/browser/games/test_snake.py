@@ -144,12 +144,12 @@ def test_fingers_steer_by_swipe_and_by_the_pad(play: Callable[..., Played]) -> N
     game = play("snake", **phone)
     choose(game, "pace", "step")
     swipe(game, "up")
-    assert board_of(game)["state"] == "playing"
+    until(lambda: board_of(game)["state"] == "playing", "a swipe starts it")
     assert board_of(game)["direction"] == "up"
     game.frame.locator("[data-turn=left]").tap()
-    assert board_of(game)["direction"] == "left"
+    until(lambda: board_of(game)["direction"] == "left", "the pad turns it")
     swipe(game, "down")
-    assert board_of(game)["direction"] == "down"
+    until(lambda: board_of(game)["direction"] == "down", "a swipe turns it")
 
 
 def swipe(game: Played, way: str) -> None:
