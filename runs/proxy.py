@@ -39,22 +39,29 @@ STARTING_RETRY_SECONDS = 1
 # The agent gives up after 60 s and says so.
 TIMEOUT = httpx.Timeout(65, connect=5, pool=5)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+# A game's own requests come from an opaque origin; from ours, such a request would make its code that of our page.
+RUN_BY_A_PAGE = frozenset({"script", "style", "worker", "sharedworker", "serviceworker"})
 BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
 
-CORS: Headers = [(b"access-control-allow-origin", b"*")]
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+ALWAYS: Headers = [
+    (b"access-control-allow-origin", b"*"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"cross-origin"),  # the game's own files are cross-origin to its opaque origin
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
+]
+# Without `allow-scripts` (there are none) a browser does not look again by itself.
+OWN_POLICY = (
+    b"content-security-policy",
+    b"sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'",
+)
+OWN: Headers = [*ALWAYS, OWN_POLICY]  # of what is no game's
 PREFLIGHT: Headers = [
-    *CORS,
+    *OWN,
     (b"access-control-allow-methods", ", ".join(sorted(METHODS)).encode()),
     (b"access-control-allow-headers", b"cache-control, content-type, if-match, if-none-match, range"),
     (b"access-control-max-age", b"600"),
 ]
-ALWAYS: Headers = [
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"cross-origin-resource-policy", b"cross-origin"),  # the game's own files are cross-origin to its opaque origin
-    (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
-]
-NOTICE_POLICY = b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
 
 
 def play_address(_request: HttpRequest, run_id: UUID) -> HttpResponse:
@@ -119,11 +126,13 @@ class Refused(Exception):
 
 NOT_THERE = Notice(404, "There is no such game", "Nobody launched a game with this address.")
 TOO_LARGE = Notice(413, "Too much at once", f"A request may hold {LARGEST_BODY_BYTES // 1_000_000} MB.")
+NOT_FOR_OUR_PAGES = Notice(403, "Games stay in their frames", "A page of this site runs nothing of theirs.")
 NOT_PASSED_ON = Notice(400, "This address is not passed on", "It has a part that could mean another place.")
 STARTING = Notice(503, "The game is starting", "This page looks again by itself.", STARTING_RETRY_SECONDS)
 DEAD = Notice(
     BAD_GATEWAY, "The game does not answer", "It may have crashed, or its sandbox is gone. You can launch it again."
 )
+SLOW = Notice(GATEWAY_TIMEOUT, "The game does not answer in time", "It may be busy, or stuck. You can look again.")
 LEADS_OUT = Notice(BAD_GATEWAY, "The game wants to send you elsewhere", "It may not: its address was not followed.")
 
 
@@ -148,7 +157,7 @@ class Visit:
 
     def headers(self, response: httpx.Response) -> Headers:
         """What its answer becomes. Raises Refused for a redirect that leads out of the game."""
-        headers = response_headers(response.headers.raw) + ALWAYS + CORS
+        headers = [*response_headers(response.headers.raw), NOSNIFF, *ALWAYS]
         # An opaque origin, and nothing to load from but the game's own address.
         own = f"{self.scope.get('scheme', 'http')}://{header(self.scope, b'host')}{self.base}"
         policy = (
@@ -183,12 +192,14 @@ async def _play(scope: Scope, receive: Receive, send: Send) -> None:
     run_id, path = UUID(found[1].decode()), found[2]
     if path is None:
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        await answer(send, 308, b"", "text/plain", [(b"location", b"/play/%s/%s" % (found[1], query))])
+        await answer(send, 308, b"", "text/plain", [*OWN, (b"location", b"/play/%s/%s" % (found[1], query))])
         return
     if scope["method"] == "OPTIONS" and header(scope, b"access-control-request-method"):
         await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
         await send({"type": "http.response.body"})
         return
+    if header(scope, b"sec-fetch-site") == "same-origin" and header(scope, b"sec-fetch-dest") in RUN_BY_A_PAGE:
+        raise Refused(NOT_FOR_OUR_PAGES)
     if scope["method"] not in METHODS:
         raise Refused(Notice(405, "Games are not asked that way", f"{scope['method']} is not passed on."))
     visit = Visit(scope, run_id, path, _upstream(await _seat(run_id)))
@@ -233,12 +244,14 @@ async def _body(scope: Scope, receive: Receive) -> bytes | None:
 async def _pass_on(visit: Visit, request: httpx.Request, send: Send) -> None:
     try:
         response = await _sent(request)
+    except httpx.ReadTimeout:
+        raise Refused(SLOW) from None
     except httpx.HTTPError:
         _seats.pop(visit.run_id, None)
         raise Refused(DEAD) from None
     try:
         if response.status_code in (BAD_GATEWAY, GATEWAY_TIMEOUT):
-            raise Refused(DEAD)
+            raise Refused(DEAD if response.status_code == BAD_GATEWAY else SLOW)
         headers = visit.headers(response)
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         with Flow(send) as flow:
@@ -280,12 +293,7 @@ def _client() -> httpx.AsyncClient:
 
 async def _show(send: Send, notice: Notice) -> None:
     page = render_to_string("play/notice.html", {"notice": notice})
-    headers: Headers = [
-        *ALWAYS,
-        *CORS,
-        (b"content-security-policy", NOTICE_POLICY),
-        (b"cache-control", b"no-store"),
-    ]
+    headers: Headers = [*OWN, (b"cache-control", b"no-store")]
     if notice.retry_seconds:
         headers.append((b"retry-after", str(notice.retry_seconds).encode()))
     await answer(send, notice.status, page.encode(), "text/html; charset=utf-8", headers)

@@ -7,21 +7,22 @@ cleaned up but refused, and headers pass by name: what is not listed stays here.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import httpx
 
 Headers = list[tuple[bytes, bytes]]
 
-# RFC 3986's characters, and encoded ones except what a server could take for a dot, a slash, a backslash, a percent
-# sign or a control character (0xC0 and 0xC1 begin longer spellings, which UTF-8 forbids and some decoders accept).
-SEGMENT = re.compile(
-    rb"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%(?!2[ef5]|5c|[01][0-9a-f]|7f|c[01])[0-9a-f]{2})*", re.IGNORECASE
-)
-DOTS = re.compile(rb"\.+(?:;|%3b|\Z)", re.IGNORECASE)
+# RFC 3986's characters, and encoded ones except a dot, a slash, a backslash, a percent sign or a control character.
+SEGMENT = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%(?!2[ef5]|5c|[01][0-9a-f]|7f)[0-9a-f]{2})*", re.IGNORECASE)
+# Also with what some servers cut off: parameters, blanks.
+DOTS = re.compile(r"[.\s]+|[.\s]*;.*", re.DOTALL)
+LEADING_OUT = frozenset("./\\%")
 QUERY = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@/?%|{}\[\]^`-]*")
+HEADER_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 LONGEST_TARGET_BYTES = 8_000
 
 REQUEST_HEADERS = frozenset(
@@ -68,9 +69,20 @@ def is_plain(path: bytes, query: bytes = b"") -> bool:
     segments = path.split(b"/")
     return (
         all(segments[:-1])
-        and all(SEGMENT.fullmatch(segment) and not DOTS.match(segment) for segment in segments)
+        and all(SEGMENT.fullmatch(segment) and _is_unambiguous(segment) for segment in segments)
         and QUERY.fullmatch(query) is not None
     )
+
+
+def _is_unambiguous(segment: bytes) -> bool:
+    """Whether it stays one name however it is decoded: UTF-8 without the spellings that it forbids, and no wide dots or
+    slashes, which some systems narrow."""
+    try:
+        name = unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError:
+        return False
+    narrowed = unicodedata.normalize("NFKC", name)
+    return not DOTS.fullmatch(name) and all(narrowed.count(mark) == name.count(mark) for mark in LEADING_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +105,20 @@ class Upstream:
 
     def request_headers(self, given: Iterable[tuple[bytes, bytes]]) -> Headers:
         """Of a client's headers those that pass, and the token."""
-        passing = [(name, value) for name, value in given if name.lower() in REQUEST_HEADERS]
+        passing = [
+            (name, value) for name, value in given if name.lower() in REQUEST_HEADERS and HEADER_VALUE.fullmatch(value)
+        ]
         return [*passing, (b"authorization", f"Bearer {self.token}".encode())]
 
 
 def response_headers(given: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Of a game's headers those that pass."""
-    return [(name.lower(), value) for name, value in given if name.lower() in RESPONSE_HEADERS]
+    """Of a game's headers those that pass. A length that the game said of a body in chunks may be wrong: what is beyond
+    it would be taken for the next answer on the same connection."""
+    named = [(name.lower(), value) for name, value in given]
+    passing = RESPONSE_HEADERS
+    if any(name == b"transfer-encoding" for name, _ in named):
+        passing -= {b"content-length"}
+    return [(name, value) for name, value in named if name in passing]
 
 
 def inner_location(location: str, path: bytes, port: int) -> bytes | None:

@@ -1,0 +1,317 @@
+"""What is asked of a sandbox, and what is never asked: its token opens a shell."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runs.upstream import ForbiddenPath, Upstream, inner_location, is_plain, response_headers
+
+GAME = Upstream("https://sandbox-0000beef-x.ondigitalocean.app", "the-token", 5000)
+BELOW = "https://sandbox-0000beef-x.ondigitalocean.app/proxy/5000/"
+
+PLAIN = [
+    b"",
+    b"index.html",
+    b"static/js/game.js",
+    b"a/b/c/",
+    b"levels/level-1.2.json",
+    b".hidden",
+    b"..hidden",
+    b"a..b/c...d",
+    b"with%20blank.png",
+    b"%C3%BCmlaut/%E6%97%A5%E6%9C%AC.png",
+    b"%F0%9F%90%8D.svg",
+    b"a;b=c/d,e",
+    b"a:b@c",
+    b"@evil.example/",
+    b"http:",
+    b"~user/(1)!$&'*+=",
+    b"%7Bid%7D",
+]
+CLIMBING = [
+    b"..",
+    b"../",
+    b"../api/exec",
+    b"a/../../api/exec",
+    b"a/..",
+    b".",
+    b"./a",
+    b"a/./b",
+    b"...",
+    b".../a",
+    # Encoded, once, twice and more.
+    b"%2e%2e/api/exec",
+    b"%2E%2E/api/exec",
+    b".%2e/api/exec",
+    b"%2e./api/exec",
+    b"%252e%252e/api/exec",
+    b"%25252e%25252e/api/exec",
+    b"..%2fapi%2fexec",
+    b"..%2Fapi%2Fexec",
+    b"..%252fapi%252fexec",
+    b"%2e%2e%2fapi%2fexec",
+    b"%2fapi/exec",
+    b"a%2f..%2f..%2fapi",
+    b"%2",
+    b"%",
+    b"%zz",
+    b"%u002e%u002e/api",
+    # Longer spellings of the same, and characters that some systems narrow to them.
+    b"%c0%ae%c0%ae/api",
+    b"%c0%af",
+    b"%c1%9c",
+    b"%e0%80%ae%e0%80%ae/api",
+    b"%f0%80%80%ae%f0%80%80%ae/api",
+    b"%e0%80%af",
+    b"%ef%bc%8e%ef%bc%8e/api",
+    b"%ef%bc%8f",
+    b"%ef%bc%bc",
+    b"%ef%bc%85%32%65",
+    b"%e2%80%a5/api",
+    b"%e2%80%a4%e2%80%a4/api",
+    b"%ff",
+    b"\xff",
+    b"\xc3\xbc",
+    # Backslashes.
+    b"..\\api\\exec",
+    b"\\..\\api",
+    b"..%5capi",
+    b"..%5Capi",
+    b"..%255capi",
+    b"a\\b",
+    # Doubled slashes, other addresses.
+    b"/api/exec",
+    b"//evil.example/",
+    b"a//b",
+    b"a//",
+    b"/",
+    b"http://evil.example/",
+    b"http://localhost:8080/api/exec",
+    b"https:%2f%2fevil.example",
+    # What servers cut off: parameters, blanks, fragments.
+    b"..;/api/exec",
+    b"..;x=y/api/exec",
+    b"..%3b/api/exec",
+    b"..%3Bx/api/exec",
+    b";/../api",
+    b";",
+    b"a/;x/b",
+    b"..%20/api",
+    b"..%20./api",
+    b"%20",
+    b"..%c2%a0/api",
+    b"..#/api",
+    b"a#b",
+    b"a?b",
+    # Control characters, as such and encoded.
+    b"a\rb",
+    b"a\nb",
+    b"a\r\nHost: evil.example",
+    b"a%0d%0aHost:%20evil.example",
+    b"a%00b",
+    b"..%00/api",
+    b"..%09/api",
+    b"a\x00b",
+    b"a\tb",
+    b"a%7f",
+    b"a\x7fb",
+    b"a b",
+    # What browsers send encoded.
+    b'a"b',
+    b"a<b",
+    b"a[b",
+    b"a^b",
+    b"a`b",
+    b"a{b",
+    b"a|b",
+]
+
+
+@pytest.mark.parametrize("path", PLAIN)
+def test_a_games_address_is_passed_on_as_it_was_written(path: bytes):
+    assert str(GAME.target(path).raw_path, "ascii") == "/proxy/5000/" + path.decode()
+    assert GAME.target(path).host == "sandbox-0000beef-x.ondigitalocean.app"
+
+
+@pytest.mark.parametrize("path", CLIMBING)
+def test_an_address_that_could_lead_out_of_the_games_port_is_refused(path: bytes):
+    with pytest.raises(ForbiddenPath):
+        GAME.target(path)
+
+
+@pytest.mark.parametrize(
+    "query", [b"a=1&b=2", b"q=%2e%2e%2f", b"u=http://evil.example/../..", b"x=%0d%0a", b"?", b"a[]=1"]
+)
+def test_a_query_leads_nowhere_and_is_passed_on(query: bytes):
+    assert GAME.target(b"a", query).raw_path == b"/proxy/5000/a?" + query
+
+
+@pytest.mark.parametrize("query", [b"a\r\nb", b"a b", b"a\x00", b"a#b", b"a\\b", b"\xff", b'"'])
+def test_a_query_that_is_none_is_refused(query: bytes):
+    with pytest.raises(ForbiddenPath):
+        GAME.target(b"a", query)
+
+
+def test_an_address_without_end_is_refused():
+    with pytest.raises(ForbiddenPath):
+        GAME.target(b"a" * 8_001)
+
+
+@given(st.binary(max_size=40) | st.text("./\\%25ef;cC0aAu?#@: \r\n\t2", max_size=40).map(str.encode))
+def test_whatever_is_asked_for_it_stays_below_the_games_port(path: bytes):
+    try:
+        url = GAME.target(path)
+    except ForbiddenPath:
+        return
+    assert url.raw_path == b"/proxy/5000/" + path
+    assert url.netloc == b"sandbox-0000beef-x.ondigitalocean.app"
+    # However often it is decoded, and however its slashes are read.
+    decoded = str(url)
+    for _ in range(4):
+        segments = decoded.removeprefix(BELOW).replace("\\", "/").split("/")
+        assert decoded.startswith(BELOW)
+        assert not any(segment.strip(". ") == "" for segment in segments[:-1])
+        assert segments[-1] == "" or segments[-1].strip(". ") != ""
+        decoded = unquote(decoded)
+
+
+# Headers.
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization", "Connection", "Content-Length", "Cookie", "Cookie2", "Expect", "Forwarded", "Host",
+        "Keep-Alive", "Origin", "Proxy", "Proxy-Authorization", "Proxy-Connection", "Referer", "TE", "Trailer", "Transfer-Encoding",
+        "Upgrade", "Via",
+        "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-HTTP-Method-Override",
+        "X-Original-URL", "X-Real-IP", "X-Rewrite-URL", "X-CSRFToken", "Sec-WebSocket-Key", "CF-Connecting-IP",
+    ],
+)  # fmt: skip
+def test_a_header_that_a_game_has_no_business_with_stays_here(name: str):
+    for spelling in (name, name.lower(), name.upper()):
+        assert GAME.request_headers([(spelling.encode(), b"x")]) == [(b"authorization", b"Bearer the-token")]
+
+
+def test_the_token_is_ours_and_the_only_one():
+    given_headers = [(b"Authorization", b"Bearer stolen"), (b"AUTHORIZATION", b"Basic eDp5"), (b"Accept", b"*/*")]
+    assert GAME.request_headers(given_headers) == [(b"Accept", b"*/*"), (b"authorization", b"Bearer the-token")]
+
+
+@pytest.mark.parametrize("value", [b"a\r\nX-Evil: 1", b"a\nb", b"a\x00b", b"a\x0bb", b"a\x7fb"])
+def test_a_header_that_is_more_than_one_stays_here(value: bytes):
+    assert GAME.request_headers([(b"accept", value)]) == [(b"authorization", b"Bearer the-token")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Set-Cookie", "Set-Cookie2", "Content-Security-Policy", "Content-Security-Policy-Report-Only", "Location",
+        "Refresh", "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Clear-Site-Data", "Alt-Svc",
+        "Strict-Transport-Security", "Public-Key-Pins", "Service-Worker-Allowed", "Link", "Report-To", "NEL",
+        "Permissions-Policy", "Referrer-Policy", "X-Frame-Options", "X-XSS-Protection", "X-Accel-Redirect",
+        "X-Sendfile", "WWW-Authenticate", "Connection", "Transfer-Encoding", "Upgrade", "Trailer", "Server", "Content-Location",
+        "Cross-Origin-Resource-Policy", "SourceMap", "Critical-CH", "Origin-Agent-Cluster", "Set-Login",
+    ],
+)  # fmt: skip
+def test_a_game_says_nothing_to_browsers_that_is_ours_to_say(name: str):
+    assert response_headers([(name.encode(), b"x"), (name.upper().encode(), b"y")]) == []
+
+
+def test_a_games_own_headers_pass():
+    given_headers = [(b"Content-Type", b"text/css"), (b"ETag", b'"1"'), (b"Content-Length", b"3")]
+    assert response_headers(given_headers) == [
+        (b"content-type", b"text/css"),
+        (b"etag", b'"1"'),
+        (b"content-length", b"3"),
+    ]
+
+
+def test_a_length_beside_chunks_is_dropped():
+    """What the game sends beyond it would be taken for the next answer on the connection."""
+    given_headers = [(b"Content-Length", b"3"), (b"Transfer-Encoding", b"chunked")]
+    assert response_headers(given_headers) == []
+
+
+def test_the_token_is_not_in_what_a_log_would_say():
+    assert "the-token" not in repr(GAME)
+
+
+# Redirects.
+
+
+@pytest.mark.parametrize(
+    ("location", "inner"),
+    [
+        ("/start", b"start"),
+        ("next", b"levels/next"),
+        ("../start", b"start"),
+        ("?level=2", b"levels/one?level=2"),
+        ("./", b"levels/"),
+        ("/", b""),
+        ("http://localhost:5000/start?x=1", b"start?x=1"),
+        ("http://127.0.0.1:5000/start", b"start"),
+        ("http://localhost:5000", b""),
+        ("/start#there", b"start"),
+        # Browsers would climb no higher than the root either.
+        ("/../../../api/exec", b"api/exec"),
+    ],
+)
+def test_a_redirect_inside_the_game_is_followed_there(location: str, inner: bytes):
+    assert inner_location(location, b"levels/one", 5000) == inner
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://evil.example/",
+        "https://localhost:5000/",
+        "//evil.example/",
+        "/\\evil.example/",
+        "\\\\evil.example/",
+        "/\t/evil.example/",
+        "\t//evil.example/",
+        "http:\\\\evil.example/",
+        "http://localhost:5000@evil.example/",
+        "http://evil.example#@localhost:5000/",
+        "http://user@localhost:5000/",
+        "http://localhost:8080/api/exec",
+        "http://localhost/",
+        "http://localhost:5000.evil.example/",
+        "http://[::1]:5000/",
+        "http://[",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "file:///etc/passwd",
+        "ws://localhost:5000/",
+        "/a//b",
+        "/%2e%2e/api",
+        "/..%2f",
+        "/a%00",
+        "/a%0d%0aSet-Cookie:%20x=1",
+        "/a\r\nSet-Cookie: x",
+        "/ünter",
+        "/a b",
+        "/x, /y",
+    ],
+)
+def test_a_redirect_that_leads_out_is_known(location: str):
+    assert inner_location(location, b"levels/one", 5000) is None
+
+
+@pytest.mark.parametrize("location", ["///evil.example/", "http:///evil.example/", "http:evil.example/"])
+def test_a_redirect_that_browsers_read_otherwise_becomes_one_that_all_read_alike(location: str):
+    assert (inner_location(location, b"", 5000) or b"evil.example/") == b"evil.example/"
+
+
+@given(st.text(max_size=30) | st.text("/\\:.@%2ef5htp \t\r\nlocahs0#?;", max_size=30))
+def test_whatever_a_redirect_says_what_it_becomes_is_plain(location: str):
+    found = inner_location(location, b"levels/one", 5000)
+    if found is not None:
+        path, _, query = found.partition(b"?")
+        assert is_plain(path, query)
+        GAME.target(path, query)
