@@ -169,10 +169,8 @@ def restore(agent: SandboxAgent, game: Game, say: Say = say_nothing, *, folder: 
     say(f"Deploying {game.slug} from snapshot {snapshot.sha256[:12]}...")
     limits = f"--seconds {RESTORE_SECONDS} --idle-seconds {RESTORE_IDLE_SECONDS}"
     command = f"python3 restore.py --url {shlex.quote(url)} --sha256 {snapshot.sha256} --into {folder} {limits}"
-    # A proxy of this machine's does not lead back to it.
-    env = {"no_proxy": urlsplit(url).hostname or ""} if is_loopback(url) else {}
     try:
-        result = agent.run(command, cwd=GAMES_DIR, env=env, timeout_seconds=RESTORE_SECONDS + 1)
+        result = agent.run(command, cwd=GAMES_DIR, env=reaching(url), timeout_seconds=RESTORE_SECONDS + 1)
     except AgentError as error:
         raise NotRestored(f"The snapshot could not be restored: {error}") from error
     lines = [line.strip() for line in (result.stdout + result.stderr).splitlines() if line.strip()]
@@ -186,6 +184,11 @@ def restore(agent: SandboxAgent, game: Game, say: Say = say_nothing, *, folder: 
     return Unpacked(folder, snapshot.sha256)
 
 
+def reaching(url: str) -> dict[str, str]:
+    """The environment of a program that downloads from there: a proxy of this machine's does not lead back to it."""
+    return {"no_proxy": urlsplit(url).hostname or ""} if is_loopback(url) else {}
+
+
 def build_from_source(agent: SandboxAgent, game: Game, say: Say) -> None:
     """Clone the game's repository and install what it needs, line by line into the log. Raises DeployFailed."""
     aside = f".{game.slug}.{secrets.token_hex(3)}"  # what an attempt that was cut off still does, it does elsewhere
@@ -194,7 +197,9 @@ def build_from_source(agent: SandboxAgent, game: Game, say: Say) -> None:
     agent.write_file(f"{GAMES_DIR}/.keep", "")
     say(f"Cloning {game.slug}...")
     trouble = f"The source of {game.title} could not be cloned"
-    _stream(agent, f"{clear}; {clone}", GAMES_DIR, CLONE_SECONDS, say=say, trouble=trouble)
+    # Nobody is there to be asked for a password.
+    env = {"GIT_TERMINAL_PROMPT": "0", **reaching(game.repository_url)}
+    _stream(agent, f"{clear}; {clone}", GAMES_DIR, CLONE_SECONDS, say=say, trouble=trouble, env=env)
     if game.install_command:
         say(f"Installing what {game.slug} needs...")
         trouble = f"{game.title} could not be installed"
@@ -206,11 +211,19 @@ def build_from_source(agent: SandboxAgent, game: Game, say: Say) -> None:
         raise DeployFailed(f"The files of {game.title} could not be put in place: {why}")
 
 
-def _stream(agent: SandboxAgent, command: str, cwd: str, timeout_seconds: int, *, say: Say, trouble: str) -> None:
+def _stream(
+    agent: SandboxAgent,
+    command: str,
+    cwd: str,
+    timeout_seconds: int,
+    *,
+    say: Say,
+    trouble: str,
+    env: dict[str, str] | None = None,
+) -> None:
     lines: list[str] = []
     try:
-        # Nobody is there to be asked for a password.
-        for item in agent.stream(command, cwd=cwd, env={"GIT_TERMINAL_PROMPT": "0"}, timeout_seconds=timeout_seconds):
+        for item in agent.stream(command, cwd=cwd, env=env, timeout_seconds=timeout_seconds):
             if isinstance(item, CommandLine):
                 lines = [*lines[-LAST_LINES:], item.line]
                 say(item.line)

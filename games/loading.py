@@ -8,6 +8,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 
+from games.clones import clone_url
 from games.manifest import FILE_NAME, Manifest, ManifestError, read_manifest
 from games.models import Game
 from games.source_repositories import SourceRepositoryError, publish
@@ -39,7 +40,8 @@ def load_catalog(catalog: Path | None = None) -> Loaded:
         seen.add(folder.name)
         try:
             manifest = read_manifest(folder)
-            _load(manifest, publish(manifest, settings.GAME_REPOSITORIES_DIR), loaded)
+            local_url = publish(manifest, settings.GAME_REPOSITORIES_DIR)
+            _load(manifest, local_url if settings.CLOUD_IS_EMBEDDED else clone_url(manifest.slug), loaded)
         except (ManifestError, SourceRepositoryError) as error:
             loaded.problems.append(str(error))
     gone = Game.objects.playable().exclude(slug__in=seen)

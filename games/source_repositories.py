@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from games.manifest import Manifest, source_files
 
@@ -52,6 +53,17 @@ def commit_of(manifest: Manifest, repositories: Path) -> str:
     """The id of the commit that a clone gives; empty when the game has not been published."""
     repository = repositories.absolute() / f"{manifest.slug}.git"
     return _head(repository) if _is_repository(repository) else ""
+
+
+def upload_pack(slug: str, repositories: Path, *options: str, request: bytes = b"", protocol: str = "") -> bytes:
+    """One answer to a client that clones over HTTP: the branches (`--advertise-refs`), or a pack for its request."""
+    repository = repositories.absolute() / f"{slug}.git"
+    if not repository.is_dir():
+        raise SourceRepositoryError(f"{slug} has no repository.")
+    environment = {"GIT_PROTOCOL": protocol} if protocol else None
+    return _run(
+        None, "upload-pack", "--stateless-rpc", *options, str(repository), given=request, environment=environment
+    )
 
 
 def _create(manifest: Manifest, repository: Path) -> None:
@@ -100,13 +112,18 @@ def _head(repository: Path) -> str:
         return ""
 
 
-def _git(
+def _git(repository: Path | None, *arguments: str, given: str = "", **options: Any) -> str:
+    """What git printed, as text."""
+    return _run(repository, *arguments, given=given.encode(), **options).decode(errors="replace").strip()
+
+
+def _run(
     repository: Path | None,
     *arguments: str,
-    given: str = "",
+    given: bytes = b"",
     environment: dict[str, str] | None = None,
     folder: Path | None = None,
-) -> str:
+) -> bytes:
     """What git printed. Nobody's own configuration reaches it: no signing, no hooks, no line endings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     isolated = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
@@ -117,7 +134,6 @@ def _git(
             ["git", *where, *settings, *arguments],
             input=given,
             capture_output=True,
-            text=True,
             timeout=GIT_SECONDS,
             check=False,
             cwd=folder,
@@ -130,5 +146,7 @@ def _git(
     except subprocess.TimeoutExpired:
         raise SourceRepositoryError(f"git {arguments[0]} did not end within {GIT_SECONDS} seconds.") from None
     if answer.returncode != 0:
-        raise SourceRepositoryError(f"git {' '.join(arguments[:3])} failed: {answer.stderr.strip()}")
-    return answer.stdout.strip()
+        raise SourceRepositoryError(
+            f"git {' '.join(arguments[:3])} failed: {answer.stderr.decode(errors='replace').strip()}"
+        )
+    return answer.stdout
