@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from pools.cloud.account import connect
-from pools.cloud.errors import CloudError
 from pools.explanation import explain
 from pools.management.shell import actor
-from pools.marks import ours
-from pools.models import ON_THE_WAY, Origin, Pool, Sandbox, State
+from pools.models import Pool
 from pools.operations import POOL_ACTS, Refused
 from pools.pool_report import HOURS, report
 from pools.usage import arrivals
+from pools.watch import Unwanted, Watch
+
+LOOK_SECONDS = 3.0  # how often a watch looks; it prints less often
 
 ACTS = {name.replace("_", "-"): act for name, (_, act) in POOL_ACTS.items()}
 
@@ -32,8 +32,13 @@ class Command(BaseCommand):
         parser.add_argument("name", nargs="?", help="the pool; of acts, none means all")
         parser.add_argument("--why", default="from the command line", help="written to the log")
         parser.add_argument("--minutes", type=float, default=5.0, help="watch for so long (5)")
-        parser.add_argument("--every", type=float, default=10.0, metavar="SECONDS", help="look that often (10)")
-        parser.add_argument("--max", type=int, help="how many apps of ours the cloud may hold (MAX_TOTAL_SANDBOXES)")
+        parser.add_argument("--every", type=float, default=10.0, metavar="SECONDS", help="print that often (10)")
+        parser.add_argument(
+            "--max",
+            type=int,
+            help="how many apps of ours the cloud may hold beside those that players have (MAX_TOTAL_SANDBOXES); with "
+            "those, never more than MAX_TOTAL_SANDBOXES",
+        )
 
     def handle(self, *args: Any, action: str, name: str | None, **options: Any) -> None:
         pools = Pool.objects.filter(name=name) if name else Pool.objects.all()
@@ -47,13 +52,24 @@ class Command(BaseCommand):
             most = settings.MAX_TOTAL_SANDBOXES if options["max"] is None else options["max"]
             self.watch(pools[0], options["minutes"] * 60, options["every"], most)
         else:
-            for pool in pools:
-                try:
-                    self.stdout.write(ACTS[action](pool, actor=actor(), reason=options["why"]))
-                except Refused as error:
-                    self.stderr.write(str(error))
+            self.act(action, list(pools), options["why"])
+
+    def act(self, action: str, pools: list[Pool], why: str) -> None:
+        """Act on each. Raises CommandError when none could be."""
+        refused = []
+        for pool in pools:
+            try:
+                self.stdout.write(ACTS[action](pool, actor=actor(), reason=why))
+            except Refused as error:
+                refused.append(str(error))
+        if len(refused) == len(pools):
+            raise CommandError("\n".join(refused) or "There are no pools.")
+        for message in refused:
+            self.stderr.write(message)
 
     def show(self, pools: list[Pool]) -> None:
+        if not pools:
+            self.stdout.write("There are no pools.")
         now = timezone.now()
         explanation, came = explain(now), arrivals(now - timedelta(hours=HOURS))
         for pool in pools:
@@ -68,61 +84,21 @@ class Command(BaseCommand):
     def watch(self, pool: Pool, seconds: float, every: float, most: int) -> None:
         """Print what there is, and raise CommandError at the first sign of sandboxes that nobody wanted."""
         watch = Watch(pool, most)
-        until = time.monotonic() + seconds
+        print_at = time.monotonic()
+        until = print_at + seconds
         while True:
-            self.stdout.write(watch.look())
-            if time.monotonic() >= until:
+            try:
+                line = watch.look()
+            except Unwanted as error:
+                raise CommandError(str(error)) from None
+            now = time.monotonic()
+            if now >= print_at or now >= until:
+                self.stdout.write(line)
+                self.stdout.flush()  # into a pipe or a file, too
+                print_at = now + every
+            if now >= until:
                 break
-            time.sleep(max(0.0, min(every, until - time.monotonic())))
-        self.stdout.write(
-            f"Well: {watch.made} made for {watch.acquired} acquired, never more than {most} in the cloud."
-        )
-
-
-class Watch:
-    """One pool beside the cloud, since a moment."""
-
-    def __init__(self, pool: Pool, most: int) -> None:
-        self.pool, self.most = pool, most
-        self.since = timezone.now()
-        self.made = self.acquired = 0
-
-    def look(self) -> str:
-        """A line with the counts. Raises CommandError when there are too many, or when one was made for nobody."""
-        now = timezone.now()
-        self.pool.refresh_from_db()
-        mine = Sandbox.objects.filter(pool=self.pool, origin=Origin.POOL)
-        states = list(mine.existing().values_list("state", flat=True))
-        in_cloud = self.in_cloud()
-        self.made = mine.filter(requested_at__gt=self.since).count()
-        self.acquired = mine.filter(acquired_at__gt=self.since).count()
-        ready, in_use = states.count(State.READY), states.count(State.IN_USE)
-        creating = sum(state in ON_THE_WAY for state in states)
-        held = "unknown (not listed)" if in_cloud is None else str(in_cloud)
-        line = f"{now:%H:%M:%S}  ready {ready}  creating {creating}  in use {in_use}  in the cloud {held}"
-        if in_cloud is not None and in_cloud > self.most:
-            raise CommandError(f"{line}\nThe cloud holds {in_cloud} apps of ours; {self.most} are allowed.")
-        if unwanted := self.made_for_nobody(now):
-            raise CommandError(f"{line}\n{unwanted}")
-        return line
-
-    def in_cloud(self) -> int | None:
-        """How many apps with our mark the account really has; None when it can't be listed now."""
-        try:
-            return len(ours(connect().apps()))
-        except CloudError:
-            return None
-
-    def made_for_nobody(self, now: datetime) -> str:
-        """Why what was made since the beginning was not wanted; empty when it was."""
-        new = Sandbox.objects.filter(pool=self.pool, origin=Origin.POOL, requested_at__gt=self.since)
-        for sandbox in new.order_by("requested_at"):
-            earlier = Sandbox.objects.filter(pool=self.pool, origin=Origin.POOL, requested_at__lt=sandbox.requested_at)
-            alive = earlier.exclude(delete_requested_at__lte=sandbox.requested_at).exclude(
-                acquired_at__lte=sandbox.requested_at
-            )
-            if not self.pool.wanted(sandbox.requested_at) and alive.count() >= self.pool.min_ready:
-                return f"{sandbox.name} was made and nobody had acquired: {sandbox.create_reason}"
-        if self.made > self.acquired + self.pool.max_ready:
-            return f"{self.made} were made for {self.acquired} acquired: the pool churns"
-        return ""
+            time.sleep(max(0.0, min(LOOK_SECONDS, print_at - now, until - now)))
+        if watch.known is None:
+            raise CommandError("The cloud could not be listed even once: nothing is proved.")
+        self.stdout.write(f"Well: {watch.made} made for {watch.acquired} acquired, never too many in the cloud.")

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from pools.leases import LeaseHeld, LeaseLost
+from pools.models import Fleet
 from pools.planner import Decision
 from pools.reconciler import Turn, rehearse, turn
 
@@ -25,6 +26,8 @@ class Command(BaseCommand):
         decisions = rehearse() if dry_run else turn_when_free(PATIENCE_SECONDS).decisions
         for decision in decisions:
             self.stdout.write(line(decision))
+        if error := Fleet.get().listing_error:
+            raise CommandError(f"The cloud could not be listed: {error}")
         if not decisions:
             self.stdout.write("Nothing to do: the fleet is as it should be.")
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from pools import claims, journal, operations
 from pools.cloud.account import connect
-from pools.cloud.errors import CloudError
+from pools.cloud.errors import CloudError, RateLimited
 from pools.cloud.records import App
 from pools.effects import ask_all
 from pools.leases import LeaseHeld, LeaseLost
@@ -25,6 +25,7 @@ from pools.reconciler import turn
 
 PAUSE_SECONDS = 2.0
 LOOKS_WITHOUT_PROGRESS = 60
+AT_ONCE = 8
 
 
 class Command(BaseCommand):
@@ -45,16 +46,26 @@ class Command(BaseCommand):
         self.stdout.write(f"{len(apps)} apps carry the mark {settings.ORCHESTRATOR_ID}{more}.")
         if dry_run or not (apps or waiting):
             return
-        if not yes and input(f"Type {settings.ORCHESTRATOR_ID} to delete them all: ") != settings.ORCHESTRATOR_ID:
+        if not yes and not self.confirmed():
             raise CommandError("Nothing was deleted.")
         who, reason = actor(), "sweep"
         if not keep_pools:
             for done in operations.pause_all(actor=who, reason=reason):
                 self.stdout.write(f"{done}. Resume it with: manage.py pool resume.")
         journal.record("sweep", f"sweep of {len(apps)} apps", actor=who, level=Level.WARNING)
-        self.retire_all(who)
-        self.delete(apps)
-        self.close_rows()
+        try:
+            self.retire_all(who)
+            self.delete(apps)
+            self.close_rows()
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted. Run it again, and it goes on.", returncode=130) from None
+
+    def confirmed(self) -> bool:
+        """Whether somebody types the mark."""
+        try:
+            return input(f"Type {settings.ORCHESTRATOR_ID} to delete them all: ") == settings.ORCHESTRATOR_ID
+        except (EOFError, KeyboardInterrupt):
+            return False
 
     def listed(self) -> list[App]:
         """The apps with our mark, from a complete listing. Raises CommandError."""
@@ -72,17 +83,34 @@ class Command(BaseCommand):
         """Ask for each until a listing shows none. Raises CommandError when it goes on without progress."""
         total, fewest, looks = len(apps), len(apps), 0
         while apps:
-            for app, answer in ask_all(lambda app: connect().delete(app.id), apps):
-                said = str(answer) if isinstance(answer, Exception) else "deleted" if answer else "gone already"
-                self.stdout.write(f"{app.name}: {said}")
-            apps = self.listed()
-            self.stdout.write(f"{total - len(apps) if len(apps) < total else 0} of {total} are gone.")
+            self.ask_for(apps)
+            try:
+                apps = ours(connect().apps())
+            except CloudError as error:
+                self.say(f"The cloud can't be listed now: {error}")
+            else:
+                total = max(total, len(apps))
+                self.say(f"{total - len(apps)} of {total} are gone.")
             looks = 0 if len(apps) < fewest else looks + 1
             fewest = min(fewest, len(apps))
             if looks > LOOKS_WITHOUT_PROGRESS:
                 raise CommandError(f"{len(apps)} apps do not go away. Run it again later.")
             if apps:
                 time.sleep(PAUSE_SECONDS)
+
+    def ask_for(self, apps: Sequence[App]) -> None:
+        """Ask for the deletion of each, as far as the cloud lets us: it may want to be left alone for a while."""
+        for start in range(0, len(apps), AT_ONCE):
+            for app, answer in ask_all(lambda app: connect().delete(app.id), apps[start : start + AT_ONCE]):
+                if isinstance(answer, RateLimited):
+                    self.say(str(answer))
+                    return
+                self.say(f"{app.name}: {answer if isinstance(answer, Exception) else 'deleted' if answer else 'gone'}")
+
+    def say(self, message: str) -> None:
+        """At once, into a pipe or a file, too."""
+        self.stdout.write(message)
+        self.stdout.flush()
 
     def close_rows(self) -> None:
         """A turn sees that they are gone; where a cluster runs, its next one does."""
