@@ -15,6 +15,7 @@ from pools.models import BEING_CREATED, SUPPLY, Fleet, Mode, Origin, Pool, Sandb
 
 BUDGET_WINDOW = timedelta(days=30)
 RETRY_SECONDS = 15  # about what a deletion takes to be confirmed
+DELETION_SECONDS = 60  # one that takes longer may never end
 
 
 class NoCapacity(Exception):
@@ -82,14 +83,16 @@ def _check_pool(pool: Pool) -> None:
 
 
 def _make_room(runtime: str, now: datetime) -> bool:
-    """Retire one idle sandbox unless a place is already coming free. False when nothing idle is left to give."""
-    waiting_places = Sandbox.objects.filter(state=State.DELETING).count()
-    if waiting_places:
+    """Retire one idle sandbox unless a place is already coming free. False when nothing idle is left to give.
+
+    A deletion that does not come to an end is not waited for while there is something idle to give."""
+    going = Sandbox.objects.filter(state=State.DELETING)
+    if going.filter(delete_requested_at__gt=now - timedelta(seconds=DELETION_SECONDS)).exists():
         return True
     idle = Sandbox.objects.filter(state=State.READY)
     victim = idle.exclude(runtime=runtime).order_by("ready_at").first() or idle.order_by("ready_at").first()
     if victim is None:
-        return False
+        return going.exists()
     reason = f"makes room for a launch that needs {runtime}: the fleet is full and a player goes before the pool"
     return claims.retire(victim.id, reason, now, frm=[State.READY])
 

@@ -9,6 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from games.models import Game, Snapshot
+from pools import claims
 from pools.models import Fleet, Pool, Sandbox, State
 from runs import lifecycle
 from runs.launch import KeyReused, Maintenance, PoolEmpty, UnknownGame, launch
@@ -140,6 +141,23 @@ def test_a_cold_launch_never_touches_the_pool(paper_fleet, pool, game, worker):
     assert list(Sandbox.objects.values_list("origin", "state")) == [("cold", "in_use")]
 
 
+def test_a_cold_launch_tells_how_far_it_is_and_what_each_part_took_as_it_goes(paper_fleet, game, worker):
+    run = until_running(paper_fleet, worker, start(mode="cold"))
+    told = [event.data for event in run.events.filter(kind="progress")]
+    assert [entry["phase"] for entry in told if entry["phase"] != "acquire"] == ["bootstrap", "restore", "start"]
+    assert told[0] == {"phase": "acquire", "share": 0.0, "left_seconds": told[0]["left_seconds"]}
+    shares = [entry["share"] for entry in told]
+    assert shares == sorted(shares)
+    assert shares[-1] < 1
+    assert run.acquire_ms + run.bootstrap_ms + run.restore_ms + run.start_ms == run.total_ms
+
+
+def test_the_time_left_is_what_launches_like_it_took(paper_fleet, game, worker):
+    until_running(paper_fleet, worker, start(mode="cold"))
+    Run.objects.update(acquire_ms=40_000, bootstrap_ms=0, restore_ms=3_000, start_ms=1_000)
+    assert start(mode="cold").events.get(kind="progress").data["left_seconds"] == 44.0
+
+
 def test_players_outrank_the_pool(paper_fleet, pool, game, worker, settings):
     """Idle warm sandboxes fill the cap, a launch needs another runtime: one of them makes room, and refill waits."""
     settings.MAX_TOTAL_SANDBOXES = 2
@@ -156,6 +174,23 @@ def test_players_outrank_the_pool(paper_fleet, pool, game, worker, settings):
     run.refresh_from_db()
     assert run.sandbox is not None
     assert paper_fleet.states() == ["in_use", "ready"]
+
+
+def test_a_deletion_that_never_ends_does_not_keep_a_launch_from_its_place(paper_fleet, pool, game, settings):
+    """It was waited for until the launch was given up, beside an idle sandbox that could have made room."""
+    settings.MAX_TOTAL_SANDBOXES = 2
+    Pool.objects.update(target_ready=2, max_ready=2)
+    paper_fleet.acquire(pool)
+    paper_fleet.turns(10)
+    stuck = Sandbox.objects.filter(state=State.READY).first()
+    paper_fleet.cloud.fault(operation="delete", name=stuck.name, status=500)
+    claims.retire(stuck.id, "retired by an operator", timezone.now())
+    Game.objects.create(slug="ttt", title="T", runtime="node", run_command="x", snapshot_name="ttt-node")
+    run = start(game="ttt", mode="cold")
+    paper_fleet.turns(20, seconds_apart=5)
+    run.refresh_from_db()
+    assert run.sandbox is not None
+    assert len(paper_fleet.states()) == 2
 
 
 def test_a_refused_token_fails_the_launch_with_a_sentence_and_leaves_no_sandbox(paper_fleet, game, settings):
