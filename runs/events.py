@@ -48,7 +48,7 @@ def emit(
     write(run_id, [Entry(kind, message, level, data or {})], now)
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def write(run_id: UUID, entries: Sequence[Entry], now: datetime | None = None) -> None:
     """Write several events at once. A flood of log lines is cut with a visible mark, and so is a line too long."""
     row = Run.objects.select_for_update(no_key=True).filter(pk=run_id).values_list("last_seq", "state").first()

@@ -78,6 +78,7 @@ def launch(
         raise
     if run.state == RunState.DEPLOYING and run.deploy_attempts == 0 and run.created_at == now:
         hand_over(run)
+        nudge()  # not before: a turn at this moment would take the processor from what the player waits for
         run.refresh_from_db()
     return run
 
@@ -118,7 +119,8 @@ def _begin(wanted: dict[str, Any], visitor: str, key: str | None, now: datetime)
         start_cold(run, ServedBy.COLD, now)
     else:
         _acquire_warm(run, now)
-    nudge()
+    if run.state != RunState.DEPLOYING:
+        nudge()
     journal.record("launch", message, run_id=run.id, now=now)
     return run
 
@@ -127,14 +129,17 @@ def _begin(wanted: dict[str, Any], visitor: str, key: str | None, now: datetime)
 
 
 def _acquire_warm(run: Run, now: datetime) -> None:
-    events.emit(run.id, EventKind.STATUS, "Acquiring sandbox from warm pool...", now=now)
+    acquiring = events.Entry(EventKind.STATUS, "Acquiring sandbox from warm pool...")
     pool = Pool.objects.filter(runtime=run.game.runtime).exclude(mode=Mode.DRAINING).first()
+    waiting = 0
+    if pool is not None:
+        claims.note_demand(pool, f"run {run.short_id}", now)
+        waiting = Run.objects.waiting_for(pool.runtime).count()
+        if not waiting and take_ready(run, pool, now, acquiring):
+            return
+    events.write(run.id, [acquiring], now)
     if pool is None:
         start_cold(run, ServedBy.COLD_FALLBACK, now, f"There is no warm pool for {run.game.get_runtime_display()}")
-        return
-    claims.note_demand(pool, f"run {run.short_id}", now)
-    waiting = Run.objects.waiting_for(pool.runtime).count()
-    if not waiting and take_ready(run, pool, now):
         return
     coming = Sandbox.objects.filter(pool=pool, state__in=[*ON_THE_WAY, State.READY]).count()
     if coming > waiting:
@@ -148,8 +153,11 @@ def _acquire_warm(run: Run, now: datetime) -> None:
         start_cold(run, ServedBy.COLD_FALLBACK, now, "No warm sandbox was ready")
 
 
-def take_ready(run: Run, pool: Pool, now: datetime) -> bool:
-    """Give the run a READY sandbox of the pool. Inside a transaction; False when there is none."""
+def take_ready(run: Run, pool: Pool, now: datetime, *before: events.Entry) -> bool:
+    """Give the run a READY sandbox of the pool. Inside a transaction; False when there is none.
+
+    `before`: what the run says first, if it gets one; written together, because a player waits.
+    """
     expires_at = lifetime(now)
     sandbox = claims.claim(pool, by=f"run {run.short_id}", expires_at=expires_at, now=now)
     if sandbox is None:
@@ -160,7 +168,8 @@ def take_ready(run: Run, pool: Pool, now: datetime) -> bool:
         setattr(run, name, value)
     run.state = RunState.DEPLOYING
     Run.objects.move(run.pk, frm=[RunState.ACQUIRING], to=RunState.DEPLOYING, **fields)
-    events.emit(run.id, EventKind.STATUS, f"Pool acquisition: {took_ms} ms (pool hit)", data={"sandbox": sandbox.name})
+    message = f"Pool acquisition: {took_ms} ms (pool hit)"
+    events.write(run.id, [*before, events.Entry(EventKind.STATUS, message, data={"sandbox": sandbox.name})])
     return True
 
 

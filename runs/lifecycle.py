@@ -104,7 +104,8 @@ def locked(run_id: UUID) -> Run:
     """The run, locked; before it its sandbox, as everybody does. Raises Run.DoesNotExist."""
     while True:
         sandbox_id = Run.objects.values_list("sandbox_id", flat=True).get(pk=run_id)
-        sandbox = Sandbox.objects.select_for_update(no_key=True).filter(pk=sandbox_id).first()
+        sandboxes = Sandbox.objects.select_for_update(no_key=True, of=("self",)).select_related("pool")
+        sandbox = sandboxes.filter(pk=sandbox_id).first()
         run = Run.objects.select_for_update(no_key=True, of=("self",)).select_related("game").get(pk=run_id)
         if run.sandbox_id == sandbox_id:
             run.sandbox = sandbox
