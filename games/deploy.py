@@ -10,7 +10,7 @@ import re
 import secrets
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -49,6 +49,10 @@ class Say(Protocol):
 
 def say_nothing(message: str, level: str = "info") -> None:
     """For whom the outcome is enough."""
+
+
+def entering_nothing(phase: str) -> None:
+    """For whom it does not matter when each part begins."""
 
 
 class NotRestored(Exception):
@@ -99,10 +103,12 @@ def deploy(
     say: Say,
     port: int | None = None,
     unpacked: Unpacked | None = None,
+    entering: Callable[[str], None] = entering_nothing,
 ) -> Deployed:
     """Put the game into the sandbox, start it, and wait until it answers. Raises DeployFailed.
 
-    `unpacked`: the current snapshot's files, where they lie in the sandbox already.
+    `entering` is called when "restore" and when "start" begins. `unpacked`: the current snapshot's files, where they lie
+    in the sandbox already.
     """
     watch = _Stopwatch()
     port = port or game.port
@@ -111,6 +117,7 @@ def deploy(
         if use_snapshot and unpacked is None:
             agent.write_file(f"{GAMES_DIR}/restore.py", RESTORE_SCRIPT)
         bootstrap_ms = watch.lap_ms()
+        entering("restore")
         files = unpacked if use_snapshot else None
         if files is not None:
             say(f"Deploying {game.slug} from snapshot {files.sha256[:12]}, which is in the sandbox already.")
@@ -122,6 +129,7 @@ def deploy(
         if files is None:
             build_from_source(agent, game, say)
         restore_ms = watch.lap_ms()
+        entering("start")
         pid = start(agent, game, port, files.folder if files else game.slug)
         wait_until_it_answers(agent, game, pid, port)
     except AgentError as error:

@@ -17,7 +17,7 @@ from pools.cloud.account import agent_of
 from pools.cloud.errors import AgentError
 from pools.models import ON_THE_WAY, Fleet, Level, Mode, OnEmpty, Origin, Pool, Sandbox, State
 from pools.nudge import nudge
-from runs import events, lifecycle, limits
+from runs import events, lifecycle, limits, progress
 from runs.lifecycle import fail, lifetime, milliseconds, run_now
 from runs.limits import LaunchRefused, LimitReached
 from runs.models import DeployedFrom, EventKind, LaunchMode, Run, RunState, ServedBy
@@ -120,6 +120,7 @@ def _begin(wanted: dict[str, Any], visitor: str, key: str | None, now: datetime)
     else:
         _acquire_warm(run, now)
     if run.state != RunState.DEPLOYING:
+        progress.tell_acquiring(run, now)
         nudge()
     journal.record("launch", message, run_id=run.id, now=now)
     return run

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 from games.models import Game
 from pools import fleet_log
 from pools.models import Pool, Sandbox, State
-from runs import charts, lifecycle, statistics
+from runs import charts, lifecycle, progress, statistics
 from runs.forms import LaunchForm, new_key
 from runs.launch import Maintenance, launch
 from runs.limits import LaunchRefused, launches_left
@@ -232,7 +232,10 @@ def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
         "elapsed_seconds": max(0, round((now - found.created_at).total_seconds())),
     }
     if found.state in STARTING:
+        told = progress.latest(found)
         context |= {"ahead": ahead_of(found), "usual": about(usual_seconds(found))}
+        if told:
+            context |= {"percent": round(100 * told["share"]), "left": about(told["left_seconds"])}
     if found.expires_at:
         context["left_seconds"] = max(0, round((found.expires_at - now).total_seconds()))
         context["refresh_seconds"] = context["left_seconds"] + 2

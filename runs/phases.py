@@ -78,6 +78,11 @@ def phases(run: Run) -> list[Phase]:
     return found
 
 
+def doing(key: str, run: Run) -> str:
+    """What goes on in that part of the launch."""
+    return DOING[_title(key, run)]
+
+
 def _states(run: Run, measured: dict[str, int | None]) -> Iterator[str]:
     """A measured step is done; the first that is not goes on, or is where it stopped."""
     if run.ready_at is not None:

@@ -10,7 +10,7 @@ from django_q.tasks import async_task
 from pools import claims
 from pools.leases import is_dead
 from pools.models import LIVE, ON_THE_WAY, Fleet, Level, OnEmpty, Pool, Sandbox, State
-from runs import events, lifecycle
+from runs import events, lifecycle, progress
 from runs.launch import start_cold, take_ready
 from runs.models import ACTIVE, OVER, STARTING, EventKind, Run, RunState, ServedBy
 
@@ -23,6 +23,7 @@ def sweep(now: datetime) -> None:
     for runtime in set(_waiting_runtimes()):
         serve_waiting(runtime, now)
     place_waiting(now)
+    tell_progress(now)
     redeploy_cut_off(now)
     end_parted(now)
     end_overdue(now)
@@ -66,6 +67,12 @@ def place_waiting(now: datetime) -> None:
         start_cold(run, ServedBy(run.served_by), now)
         if run.sandbox is None:
             return
+
+
+def tell_progress(now: datetime) -> None:
+    """Who waits for a sandbox hears how long it should still take."""
+    for run in Run.objects.filter(state=RunState.ACQUIRING).select_related("game"):
+        progress.tell_acquiring(run, now)
 
 
 def redeploy_cut_off(now: datetime) -> None:

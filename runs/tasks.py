@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import F, Q
@@ -17,9 +17,9 @@ from pools.cloud.account import agent_of
 from pools.cloud.errors import AgentError
 from pools.leases import this_process
 from pools.models import Sandbox
-from runs import events
+from runs import events, progress
 from runs.launch import hand_over
-from runs.lifecycle import fail, run_now
+from runs.lifecycle import fail, milliseconds, run_now
 from runs.models import DeployedFrom, EventKind, Run, RunState
 
 LEASE_SECONDS = 600  # longer than the longest deployment; a worker that died is noticed before
@@ -42,11 +42,23 @@ def deploy(run_id: str) -> None:
     def say(message: str, level: str = "info") -> None:
         events.emit(run.id, EventKind.LOG, message, level=level)
 
+    def entering(phase: str) -> None:
+        _note_phase(run, phase, timezone.now())
+
     agent = agent_of(sandbox)
+    progress.tell(run, "bootstrap", timezone.now())
     try:
         port = free_port(sandbox, run.game)
         unpacked = staged_files(sandbox, run.game) if run.deploy_attempts == 1 else None
-        done = deploy_game(agent, run.game, use_snapshot=run.use_snapshot, say=say, port=port, unpacked=unpacked)
+        done = deploy_game(
+            agent,
+            run.game,
+            use_snapshot=run.use_snapshot,
+            say=say,
+            port=port,
+            unpacked=unpacked,
+            entering=entering,
+        )
         _wait_for_page(run, done.port)
     except (DeployFailed, AgentError) as error:
         fail(run.id, str(error), timezone.now())
@@ -57,6 +69,19 @@ def deploy(run_id: str) -> None:
     now = timezone.now()
     origin = DeployedFrom(done.deployed_from)
     run_now(run.id, port=done.port, deployed_from=origin, restore_ms=done.restore_ms, start_ms=done.start_ms, now=now)
+
+
+def _note_phase(run: Run, phase: str, now: datetime) -> None:
+    """A part begins: the one before it is measured, for who looks on. The whole is measured when the game runs."""
+    if phase == "restore":
+        run.acquire_ms = milliseconds((run.acquired_at or now) - run.created_at)
+        run.bootstrap_ms = milliseconds(now - run.created_at) - run.acquire_ms
+        measured = {"acquire_ms": run.acquire_ms, "bootstrap_ms": run.bootstrap_ms}
+    else:
+        before_ms = (run.acquire_ms or 0) + (run.bootstrap_ms or 0)
+        measured = {"restore_ms": max(0, milliseconds(now - run.created_at) - before_ms)}
+    Run.objects.filter(pk=run.pk, state=RunState.DEPLOYING).update(**measured)
+    progress.tell(run, phase, now)
 
 
 def free_port(sandbox: Sandbox, game: Game) -> int:

@@ -77,18 +77,22 @@ document.getElementById("extend-form").addEventListener("submit", async (event) 
   refresh();
 });
 
-follow({
-  urls: { socket: `/ws/runs/${run}/`, stream: `/api/stream/${run}`, poll: `/api/runs/${run}/events` },
-  after: Number(page.dataset.after),
-  onEvent(event) {
-    append(event);
-    if (event.kind !== "log") refresh();
-  },
-  onState(name, live) {
-    isLive = live;
-    show(name, live);
-  },
-});
-// Where no event comes through, the page asks.
-whileVisible(() => isLive || refresh(), AGAIN_MS);
+if (state === "ended" || state === "failed") {
+  show("", false); // the page has the whole log
+} else {
+  follow({
+    urls: { socket: `/ws/runs/${run}/`, stream: `/api/stream/${run}`, poll: `/api/runs/${run}/events` },
+    after: Number(page.dataset.after),
+    onEvent(event) {
+      append(event);
+      if (event.kind !== "log") refresh();
+    },
+    onState(name, live) {
+      isLive = live;
+      show(name, live);
+    },
+  });
+  // Where no event comes through, the page asks.
+  whileVisible(() => isLive || refresh(), AGAIN_MS);
+}
 focusGame();
