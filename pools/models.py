@@ -159,10 +159,10 @@ class Pool(models.Model):
             raise ValidationError(errors)
 
     def wanted(self, now: datetime) -> bool:
-        """Whether somebody acquired from this pool within its idle timeout."""
+        """Whether somebody acquired from this pool within its idle timeout; the planner's `is_wanted` of a row."""
         if self.last_acquired_at is None:
             return False
-        return now - self.last_acquired_at < timedelta(seconds=self.idle_timeout_seconds)
+        return abs(now - self.last_acquired_at) < timedelta(seconds=self.idle_timeout_seconds)
 
 
 class SandboxQuerySet(models.QuerySet["Sandbox"]):

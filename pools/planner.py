@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -101,7 +101,6 @@ def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
     plans += plan_looks(facts, now)
     orphans = list(plan_orphans(facts, now))
     plans += orphans
-    plans += plan_surplus(facts, _leaving(plans))
     leaving = _leaving(plans)
     # What an orphan takes is not free either: the account holds no more than it may.
     strays = sum(decision.kind != Kind.DELETE_APP for decision in orphans)
@@ -113,6 +112,7 @@ def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
         changes = list(plan_pool(pool, staying, facts, max(0, places), now, doubtful=doubtful))
         places -= sum(change.kind == Kind.CREATE for change in changes)
         plans += changes
+    plans += plan_surplus(facts, plans)
     return guard(plans, facts)
 
 
@@ -347,11 +347,14 @@ def plan_orphans(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
 # Too many for the fleet.
 
 
-def plan_surplus(facts: FleetFacts, leaving: Collection[UUID | int | None]) -> Iterator[Decision]:
-    """Idle sandboxes that go because the fleet holds more than it may: its limit was lowered."""
+def plan_surplus(facts: FleetFacts, plans: Sequence[Decision]) -> Iterator[Decision]:
+    """Idle sandboxes that go because the fleet holds more than it may: its limit was lowered. A few a turn, together
+    with what the pools retire, so that the guard lets them pass."""
+    leaving = _leaving(plans)
     staying = [s for s in facts.sandboxes if s.state != State.DELETING and s.id not in leaving]
     idle = sorted((s for s in staying if s.state == State.READY), key=lambda s: s.age_from)
-    over = min(len(staying) - facts.max_total, facts.blast_radius_floor)  # a few a turn: the guard lets them pass
+    retired = sum(decision.kind == Kind.RETIRE for decision in plans)
+    over = min(len(staying) - facts.max_total, facts.blast_radius_floor - retired)
     if facts.is_trusted:
         for sandbox in idle[: max(0, over)]:
             reason = f"the fleet holds {len(staying)}, at most {facts.max_total} allowed"

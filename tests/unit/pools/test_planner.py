@@ -350,6 +350,12 @@ def test_a_lower_limit_of_the_fleet_retires_what_is_idle_and_nothing_else():
     assert kinds(replace(facts, max_total=3)) == []
 
 
+def test_a_much_lower_limit_does_not_set_off_the_stop():
+    fleet = [make_sandbox() for _ in range(10)]
+    facts = make_fleet(*fleet, pools=(wanted_pool(target_ready=2, max_ready=8),), max_total=3)
+    assert kinds(facts) == [Kind.RETIRE] * 3
+
+
 def test_an_idle_sandbox_whose_pool_was_deleted_goes():
     left_over = make_sandbox(pool_id=None)
     assert "its pool was deleted" in only(make_fleet(left_over), Kind.RETIRE).reason
