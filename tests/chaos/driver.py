@@ -33,6 +33,10 @@ FAULTS = (
     {"operation": "list", "body": "truncated"},
     {"operation": "list", "body": "html"},
     {"operation": "list", "stale_seconds": 3600},
+    {"operation": "list", "stale_seconds": 3600, "times": 40},
+    {"operation": "list", "stale_seconds": 2},
+    {"operation": "list", "status": 429},
+    {"operation": "propose", "status": 500},
     {"operation": "list", "omit": "[0-7]$"},
     {"operation": "list", "total": 3},
     {"operation": "*", "reset": True},
@@ -48,6 +52,7 @@ class Storm:
         self.served: set[str] = set()
         self.foreign = {fleet.cloud.control.make_app("web")["id"]}
         self.foreign.add(fleet.cloud.control.make_app("sandbox-0badcafe", owner="production")["id"])
+        self.orphans: set[str] = set()
         self.said: list[str] = []
         self.acts: list[tuple[int, Callable[[], str]]] = [
             (30, self.turn),
@@ -99,7 +104,7 @@ class Storm:
         return f"release: {sandbox.name}"
 
     def trouble(self) -> str:
-        fault = {**self.random.choice(FAULTS), "times": self.random.choice([1, 1, 2, 5])}
+        fault = {"times": self.random.choice([1, 1, 2, 5]), **self.random.choice(FAULTS)}
         self.fleet.cloud.fault(**fault)
         return f"fault: {fault}"
 
@@ -128,7 +133,7 @@ class Storm:
 
     def orphan(self) -> str:
         name = f"sandbox-{self.random.getrandbits(32):08x}"
-        self.fleet.cloud.control.make_app(name, owner="local")
+        self.orphans.add(self.fleet.cloud.control.make_app(name, owner="local")["id"])
         return f"orphan: {name}"
 
     def edit_pool(self) -> str:
@@ -164,8 +169,10 @@ class Storm:
             assert len(creating) <= 4, "invariant 2: creates in flight"
         for row in rows:
             assert row.state == State.IN_USE or row.state == State.DELETING or row.expires_at is None, "invariant 5"
-        alive = {app["id"] for app in self.fleet.cloud.apps()}
-        assert self.foreign <= alive, "invariant 6: a foreign app was touched"
+        alive = {app["id"]: app["name"] for app in self.fleet.cloud.apps()}
+        assert self.foreign <= alive.keys(), "invariant 6: a foreign app was touched"
+        ours = {name for app_id, name in alive.items() if app_id not in self.foreign | self.orphans}
+        assert ours <= {row.name for row in rows}, "invariant 1: a place was given away while its app exists"
 
     def settle(self) -> None:
         for _ in range(120):
