@@ -1,0 +1,214 @@
+"""Warm sandboxes with the games in them: staged, launched at once, and brought up to date without a gap."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from games import staging, tasks
+from games.models import Game
+from pools.cloud.account import agent_of
+from pools.models import Pool, Sandbox, State
+from tests.fixtures.catalog import SERVER, Catalog
+from tests.fixtures.waiting import until
+from tests.integration.games.conftest import Site
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("downloads")]
+PARTS = ("acquire_ms", "bootstrap_ms", "restore_ms", "start_ms")
+
+
+@pytest.fixture
+def games(catalog: Catalog) -> Catalog:
+    """Chess and Go with snapshots."""
+    catalog.write("chess", position=1)
+    catalog.add("go", position=2)
+    catalog.publish("chess")
+    catalog.publish("go")
+    return catalog
+
+
+def stage(pool: Pool, how: str) -> None:
+    Pool.objects.filter(pk=pool.pk).update(stage=how)
+
+
+def processes(sandbox: Sandbox) -> list[int]:
+    return [process.pid for process in agent_of(sandbox).processes() if process.is_running]
+
+
+def titles(sandbox: Sandbox) -> dict[str, bool]:
+    """Whether each staged game answers on its port with its page."""
+    agent = agent_of(sandbox)
+    return {
+        slug: f"<h1>{slug.title()}</h1>".encode() in agent.fetch(entry["port"], "/").body
+        for slug, entry in sandbox.staged.items()
+    }
+
+
+# What is staged.
+
+
+def test_a_pool_that_stages_nothing_has_empty_sandboxes_which_deploy_from_the_snapshot(site: Site, games, pool):
+    [sandbox] = site.warm(pool)
+    assert sandbox.staged == {}
+    assert processes(sandbox) == []
+    run = site.play("chess")
+    assert (run.served_by, run.deployed_from, run.sandbox) == ("pool", "snapshot", sandbox)
+    assert sum(getattr(run, part) for part in PARTS) == run.total_ms
+    assert "<h1>Chess</h1>" in site.page(run)
+
+
+def test_a_pool_that_stages_files_starts_them_when_they_are_wanted_without_a_download(site: Site, games, pool):
+    stage(pool, "files")
+    [sandbox] = site.warm(pool)
+    assert set(sandbox.staged) == {"chess", "go"}
+    assert processes(sandbox) == []
+    names = {file.name for file in agent_of(sandbox).files("/workspace/games/chess")}
+    assert {"server.py", "index.html"} <= names
+    run = site.play("chess")
+    assert (run.deployed_from, run.sandbox) == ("snapshot", sandbox)
+    assert any("which is in the sandbox already" in line for line in site.log(run))
+    assert "<h1>Chess</h1>" in site.page(run)
+
+
+def test_a_staged_launch_is_running_in_the_answer_and_the_other_games_make_room(site: Site, games, pool):
+    stage(pool, "started")
+    [sandbox] = site.warm(pool)
+    assert titles(sandbox) == {"chess": True, "go": True}
+    assert {entry["started"] for entry in sandbox.staged.values()} == {True}
+    assert len({entry["port"] for entry in sandbox.staged.values()}) == 2
+
+    answer = Client().post("/api/launch/warm", data={"game": "go"}, content_type="application/json")
+    run = answer.json()
+    assert (answer.status_code, run["status"]) == (201, "running")
+    assert (run["served_by"], run["deployed_from"], run["notice"]) == ("pool", "staged", "")
+    assert sum(run["timings"][part] for part in PARTS) == run["timings"]["total_ms"]
+    assert run["ingress_url"] == run["play_url"]
+
+    site.worker.work()
+    until(lambda: processes(sandbox) == [sandbox.staged["go"]["pid"]], "what nobody plays here is ended")
+
+
+def test_every_runs_parts_add_up_to_its_total(site: Site, games, pool):
+    stage(pool, "started")
+    site.warm(pool)
+    runs = [site.play("chess"), site.play("go", "cold"), site.play("go", "cold", use_snapshot=False)]
+    assert [run.deployed_from for run in runs] == ["staged", "snapshot", "source"]
+    for run in runs:
+        assert sum(getattr(run, part) for part in PARTS) == run.total_ms
+        assert run.total_ms == round((run.ready_at - run.created_at).total_seconds() * 1000)
+
+
+def test_a_game_that_does_not_start_is_told_and_keeps_no_other_from_being_staged(site: Site, games, pool):
+    games.add("broken", run="python3 -c 'import nothing_of_the_kind'", position=0)
+    games.publish("broken")
+    stage(pool, "started")
+    [sandbox] = site.warm(pool)
+    assert {slug: entry["started"] for slug, entry in sandbox.staged.items()} == {
+        "broken": False, "chess": True, "go": True,
+    }  # fmt: skip
+    assert any("broken is staged and does not start" in line for line in site.fleet.log("stage"))
+    assert site.launch("chess").state == "running"
+
+
+def test_a_staged_game_that_died_is_not_handed_out(site: Site, games, pool):
+    stage(pool, "started")
+    first, second = site.warm(pool, 2)
+    agent_of(first).kill(first.staged["chess"]["pid"], 9)
+    run = site.launch("chess")
+    assert (run.state, run.sandbox) == ("running", second)
+    first.refresh_from_db()
+    assert first.end_reason.startswith("dead at hand-over")
+
+
+# Brought up to date.
+
+
+def test_a_new_snapshot_comes_into_warm_sandboxes_one_at_a_time_and_the_pool_never_has_fewer(
+    site: Site, games: Catalog, pool, monkeypatch
+):
+    stage(pool, "started")
+    before = site.warm(pool, 2)
+    games.add("chess", files={"index.html": "<h1>Chess</h1> second edition"}, position=1)
+    snapshot = games.publish("chess")
+
+    told = staging._tell
+    seen = []
+
+    def tell(sandbox, staged, message):
+        """At the moment of each change: both are there, and serve what their rows say."""
+        ready = list(Sandbox.objects.filter(state=State.READY))
+        seen.append([s.staged["chess"]["sha256"] == snapshot.sha256 for s in ready])
+        assert [titles(s) for s in ready] == [{"chess": True, "go": True}] * 2
+        return told(sandbox, staged, message)
+
+    monkeypatch.setattr(staging, "_tell", tell)
+    tasks.restage()
+    assert sorted(map(sum, seen)) == [0, 1], "one after the other"
+
+    after = list(Sandbox.objects.filter(state=State.READY))
+    assert {s.id for s in after} == {s.id for s in before}
+    for old in before:
+        new = next(s for s in after if s.id == old.id)
+        assert new.staged["chess"]["sha256"] == snapshot.sha256
+        assert new.staged["go"] == old.staged["go"], "what did not change goes on as it was"
+        pids = sorted(entry["pid"] for entry in new.staged.values())
+        until(lambda new=new, pids=pids: sorted(processes(new)) == pids, "the old ones have ended")
+    run = site.launch("chess")
+    assert (run.state, run.deployed_from) == ("running", "staged")
+    assert "second edition" in site.page(run)
+
+
+def test_a_sandbox_that_is_taken_while_it_is_brought_up_to_date_is_not_disturbed(
+    site: Site, games: Catalog, pool, monkeypatch
+):
+    stage(pool, "started")
+    [sandbox] = site.warm(pool)
+    games.add("chess", files={"index.html": "second edition"}, position=1)
+    games.publish("chess")
+    runs = []
+    staged = staging._stage_games
+
+    def stage_while_somebody_comes(*arguments, **options):
+        fresh = staged(*arguments, **options)
+        runs.append(site.launch("go"))
+        return fresh
+
+    monkeypatch.setattr(staging, "_stage_games", stage_while_somebody_comes)
+    tasks.restage()
+    [run] = runs
+    assert (run.state, run.sandbox, run.port) == ("running", sandbox, sandbox.staged["go"]["port"])
+    site.worker.work()
+    run.refresh_from_db()
+    assert run.state == "running"
+    assert "<h1>Go</h1>" in site.page(run)
+    until(lambda: processes(sandbox) == [sandbox.staged["go"]["pid"]], "what was made beside it has gone again")
+
+
+def test_a_changed_game_is_never_served_as_it_was(site: Site, games: Catalog, pool):
+    """Between the change and its snapshot the warm sandbox deploys it from source."""
+    stage(pool, "started")
+    [sandbox] = site.warm(pool)
+    games.add("chess", files={"index.html": "<h1>Chess</h1> second edition"}, position=1)
+    run = site.play("chess")
+    assert (run.sandbox, run.deployed_from) == (sandbox, "source")
+    assert "second edition" in site.page(run)
+    assert any("the game has changed since it was built; deploying from source." in line for line in site.log(run))
+
+
+def test_a_sandbox_can_be_brought_up_to_date_while_it_is_being_staged(site: Site, games: Catalog, pool, monkeypatch):
+    """A snapshot that comes out at that moment is not missed."""
+    stage(pool, "started")
+    finished = staging.claims.finish_staging
+
+    def publish_first(*arguments):
+        if Game.objects.get(slug="chess").snapshots.count() == 1:
+            games.add("chess", files={"server.py": SERVER + "# second edition"}, position=1)
+            games.publish("chess")
+        return finished(*arguments)
+
+    monkeypatch.setattr(staging.claims, "finish_staging", publish_first)
+    [sandbox] = site.warm(pool)
+    site.worker.work()
+    sandbox.refresh_from_db()
+    assert not staging.outdated(sandbox)
+    assert titles(sandbox) == {"chess": True, "go": True}
