@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -15,6 +15,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from pools.models import Lease
+
+CLOCKS_DIFFER_SECONDS = 900  # at most, between machines; a lease that runs longer is from before a clock was set back
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # free also when the clock is set back
 
 
 class LeaseHeld(Exception):
@@ -76,7 +79,8 @@ def take(name: str, seconds: float) -> Held:
         except IntegrityError:
             raise LeaseHeld(name) from None
         return Held(name, holder, seconds)
-    if current.expires_at > now and not is_dead(current.process):
+    is_running = now < current.expires_at < now + timedelta(seconds=seconds + CLOCKS_DIFFER_SECONDS)
+    if is_running and not is_dead(current.process):
         raise LeaseHeld(name)
     same = Q(name=name, holder=current.holder, expires_at=current.expires_at)
     if not Lease.objects.filter(same).update(**mine):
@@ -91,4 +95,4 @@ def hold(name: str, seconds: float) -> Iterator[Held]:
     try:
         yield held
     finally:
-        Lease.objects.filter(name=name, holder=held.holder).update(expires_at=timezone.now())
+        Lease.objects.filter(name=name, holder=held.holder).update(expires_at=LONG_AGO)

@@ -193,6 +193,23 @@ def test_a_deletion_that_never_ends_does_not_keep_a_launch_from_its_place(paper_
     assert len(paper_fleet.states()) == 2
 
 
+def test_a_launch_that_waits_while_its_pool_is_drained_gets_the_one_on_its_way(paper_fleet, pool, game):
+    paper_fleet.cloud.control.settings(deploy_seconds=1)
+    Pool.objects.update(last_acquired_at=timezone.now())
+    paper_fleet.turn()
+    run = start()
+    assert run.served_by == "pool"
+    Pool.objects.update(mode="draining")
+    for _ in range(100):
+        paper_fleet.turn()
+        run.refresh_from_db()
+        if run.sandbox is not None:
+            break
+    assert run.sandbox is not None
+    assert run.sandbox.origin == "pool"
+    paper_fleet.cloud.control.settings(deploy_seconds=0)
+
+
 def test_a_refused_token_fails_the_launch_with_a_sentence_and_leaves_no_sandbox(paper_fleet, game, settings):
     settings.DIGITALOCEAN_TOKEN = "wrong"
     run = start(mode="cold")

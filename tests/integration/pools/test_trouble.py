@@ -1,0 +1,205 @@
+"""Trouble that comes in storms: refusals, slow answers, answers about others, clocks that jump, limits that change."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from pools import claims, leases
+from pools.models import CloudApp, FleetEvent, Lease, Pool, Sandbox, State
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def one_ready(fleet, pool) -> Sandbox:
+    fleet.acquire(pool)
+    fleet.settle()
+    return Sandbox.objects.get(state=State.READY)
+
+
+@pytest.mark.parametrize("fault", [{"retry_after": 30}, {}], ids=["with Retry-After", "without"])
+def test_a_storm_of_429s_is_waited_out_and_does_not_flood_the_log(paper_fleet, pool, fault):
+    """Each second said in other words for how long it still waits."""
+    one_ready(paper_fleet, pool)
+    paper_fleet.cloud.fault(operation="*", status=429, **fault)
+    paper_fleet.acquire(pool)
+    requests, lines = sum(paper_fleet.cloud.state()["operations"].values()), FleetEvent.objects.count()
+    paper_fleet.turns(30)
+    assert sum(paper_fleet.cloud.state()["operations"].values()) - requests <= 2
+    assert FleetEvent.objects.count() - lines <= 8
+    assert paper_fleet.cloud.state()["creates"] == 1
+
+
+def test_a_deletion_that_never_works_is_tried_for_ever_and_told_once(paper_fleet, pool):
+    sandbox = one_ready(paper_fleet, pool)
+    paper_fleet.cloud.fault(operation="delete", status=500)
+    claims.retire(sandbox.id, "retired by an operator", timezone.now())
+    Pool.objects.update(mode="paused")
+    paper_fleet.turns(40, seconds_apart=16)
+    assert paper_fleet.states() == ["deleting"]
+    assert paper_fleet.cloud.state()["operations"]["delete"] >= 39
+    assert FleetEvent.objects.filter(kind="trouble").count() == 1
+
+
+def test_an_orphan_whose_deletion_fails_is_not_called_deleted(paper_fleet):
+    """A failure was written to the log as a deletion."""
+    app = paper_fleet.cloud.control.make_app("sandbox-0badcafe", owner="local")
+    fault = paper_fleet.cloud.fault(operation="delete", status=500)
+    paper_fleet.turns(20, seconds_apart=10)
+    assert paper_fleet.log("deleted") == []
+    assert paper_fleet.log("trouble") == ["not deleted yet: The cloud answered 500: Something went wrong.."]
+    assert len(paper_fleet.log("delete")) == 1
+    paper_fleet.cloud.control.clear(fault)
+    paper_fleet.turns(3, seconds_apart=16)
+    assert paper_fleet.cloud.apps() == []
+    assert paper_fleet.log("deleted")[0].startswith("deleted: orphan for")
+    assert not CloudApp.objects.filter(pk=app["id"]).exists()
+
+
+def test_an_operators_order_outlasts_a_list_that_misses_the_app(paper_fleet):
+    app = paper_fleet.cloud.control.make_app("web")
+    paper_fleet.turn()
+    CloudApp.objects.filter(pk=app["id"]).update(delete_reason="force delete by an operator: a leftover")
+    paper_fleet.cloud.fault(operation="delete", times=1, status=500)
+    paper_fleet.cloud.fault(operation="list", times=3, omit="web")
+    paper_fleet.turns(10, seconds_apart=6)
+    assert paper_fleet.cloud.apps() == []
+    assert not CloudApp.objects.exists()
+
+
+def test_a_create_that_is_answered_with_somebody_elses_app_never_touches_that(paper_fleet, pool):
+    """Its id was kept as ours, and would have been deleted with the sandbox."""
+    theirs = paper_fleet.cloud.control.make_app("web")
+    paper_fleet.cloud.fault(operation="create", times=1, after=True, json={"app": theirs_as_listed(theirs)})
+    sandbox = one_ready(paper_fleet, pool)
+    assert sandbox.app_id != theirs["id"]
+    paper_fleet.clock.advance(700)
+    paper_fleet.settle()
+    assert [app["id"] for app in paper_fleet.cloud.apps()] == [theirs["id"]]
+
+
+def theirs_as_listed(app: dict[str, object]) -> dict[str, object]:
+    return {"id": app["id"], "spec": {"name": "web"}, "created_at": "2026-01-01T00:00:00Z"}
+
+
+def test_an_app_that_loses_its_mark_is_still_its_sandboxs(paper_fleet, pool):
+    """Somebody edits its environment: the row knows it by its id, and deletes it in the end."""
+    sandbox = one_ready(paper_fleet, pool)
+    [app] = paper_fleet.cloud.apps()
+    spec = {"name": "renamed", "region": "syd", "services": [service()]}
+    put(paper_fleet, app["id"], spec)
+    paper_fleet.turns(10, seconds_apart=5)
+    sandbox.refresh_from_db()
+    assert sandbox.state == State.READY
+    paper_fleet.clock.advance(700)
+    paper_fleet.settle()
+    assert paper_fleet.cloud.apps() == []
+    assert paper_fleet.cloud.state()["creates"] == 1
+
+
+def service() -> dict[str, object]:
+    image = {"registry_type": "GHCR", "registry": "someone", "repository": "web", "tag": "latest"}
+    return {"name": "sandbox", "image": image, "instance_count": 1, "http_port": 8080}
+
+
+def put(fleet, app_id: object, spec: dict[str, object]) -> None:
+    headers = {"Authorization": f"Bearer {fleet.cloud.token}"}
+    answer = fleet.cloud.control.client.put(f"/v2/apps/{app_id}", json={"spec": spec}, headers=headers)
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_lower_limit_shrinks_what_is_idle_and_makes_nothing(paper_fleet, pool, settings):
+    Pool.objects.update(target_ready=4, max_ready=4, min_ready=4, max_concurrent_creates=4)
+    paper_fleet.settle()
+    assert len(paper_fleet.states()) == 4
+    settings.MAX_TOTAL_SANDBOXES = 2
+    paper_fleet.turns(20, seconds_apart=3)
+    assert paper_fleet.states() == ["ready", "ready"]
+    assert paper_fleet.cloud.state()["creates"] == 4
+
+
+def test_a_pool_that_is_gone_takes_its_sandboxes_along(paper_fleet, pool):
+    """Rows deleted by hand, past the check that a pool is empty: one sandbox is ready, one on its way."""
+    Pool.objects.update(target_ready=2)
+    paper_fleet.acquire(pool)
+    paper_fleet.turns(3)
+    stuck = paper_fleet.cloud.fault(operation="agent.health", latency_seconds=0.5)
+    Pool.objects.all().delete()
+    paper_fleet.cloud.control.clear(stuck)
+    paper_fleet.turns(20, seconds_apart=3)
+    assert paper_fleet.states() == []
+    assert paper_fleet.cloud.apps() == []
+
+
+def test_two_pools_share_what_the_fleet_may_hold(paper_fleet, pool, settings):
+    settings.MAX_TOTAL_SANDBOXES = 3
+    node = Pool.objects.create(
+        name="node", runtime="node", image="a/b:c", region="syd", size="apps-s-1vcpu-1gb", stage="none", target_ready=2
+    )
+    Pool.objects.update(target_ready=2, max_ready=2)
+    paper_fleet.acquire(pool)
+    paper_fleet.acquire(node)
+    paper_fleet.turns(60, seconds_apart=3)
+    assert len(paper_fleet.states()) == 3
+    assert paper_fleet.cloud.state()["creates"] == 3
+    assert any("no place left" in line for line in paper_fleet.log("hold"))
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_that_jumps_makes_and_loses_nothing(paper_fleet, pool, hours):
+    sandbox = one_ready(paper_fleet, pool)
+    paper_fleet.clock.advance(hours * 3600)
+    paper_fleet.turns(20, seconds_apart=2)
+    assert paper_fleet.cloud.state()["creates"] == 1
+    claims.retire(sandbox.id, "retired by an operator", timezone.now())
+    paper_fleet.turns(3)
+    paper_fleet.clock.advance(-hours * 3600)
+    paper_fleet.turns(20, seconds_apart=2)
+    sandbox.refresh_from_db()
+    assert sandbox.state == State.DELETED
+    assert len(paper_fleet.cloud.apps()) <= 1
+    assert paper_fleet.cloud.state()["most_apps"] == 1
+
+
+def test_a_lease_from_before_the_clock_was_set_back_is_nobodys(paper_fleet, clock):
+    """Whoever held it on another machine is gone; it would have been held for as long as the clock was set back."""
+    leases.take("turn", 60)
+    Lease.objects.update(process="another machine|pid:[1]|1")
+    clock.advance(-3600)
+    leases.take("turn", 60)
+    Lease.objects.update(process="another machine|pid:[1]|1")
+    with pytest.raises(leases.LeaseHeld):
+        leases.take("turn", 60)
+
+
+def test_a_turn_whose_listing_outlasts_its_lease_is_taken_all_the_same(paper_fleet, pool, clock, monkeypatch):
+    """A list of many slow pages took longer than the lease: no turn ever did anything."""
+    from pools.cloud.app_platform import DigitalOcean
+
+    list_all = DigitalOcean.apps
+
+    def slowly(cloud):
+        clock.advance(70)
+        return list_all(cloud)
+
+    monkeypatch.setattr(DigitalOcean, "apps", slowly)
+    paper_fleet.acquire(pool)
+    paper_fleet.turn()
+    assert paper_fleet.cloud.state()["creates"] == 1
+
+
+def test_a_turn_that_another_process_took_over_does_nothing_more(paper_fleet, pool, clock, monkeypatch):
+    from pools.cloud.app_platform import DigitalOcean
+
+    list_all = DigitalOcean.apps
+
+    def slowly(cloud):
+        clock.advance(70)
+        leases.take("turn", 60)
+        return list_all(cloud)
+
+    monkeypatch.setattr(DigitalOcean, "apps", slowly)
+    paper_fleet.acquire(pool)
+    with pytest.raises(leases.LeaseLost):
+        paper_fleet.turn()
+    assert paper_fleet.cloud.state()["creates"] == 0
