@@ -75,7 +75,7 @@ def _note_phase(run: Run, phase: str, now: datetime) -> None:
     """A part begins: the one before it is measured, for who looks on. The whole is measured when the game runs."""
     if phase == "restore":
         run.acquire_ms = milliseconds((run.acquired_at or now) - run.created_at)
-        run.bootstrap_ms = milliseconds(now - run.created_at) - run.acquire_ms
+        run.bootstrap_ms = max(0, milliseconds(now - run.created_at) - run.acquire_ms)  # clocks can be set back
         measured = {"acquire_ms": run.acquire_ms, "bootstrap_ms": run.bootstrap_ms}
     else:
         before_ms = (run.acquire_ms or 0) + (run.bootstrap_ms or 0)
