@@ -17,7 +17,7 @@ run: $(VENV)/.installed-run  ## Install and run everything; settings come from t
 	@$(PYTHON) manage.py up
 
 test: $(VENV)/.installed-test  ## Install and run the tests (one file: make test TESTS=tests/unit/test_planner.py)
-	@$(PYTEST) -n $(WORKERS) -m "not chaos and not bench" $(TESTS)
+	@$(PYTEST) -n $(WORKERS) --dist loadfile -m "not chaos and not bench" $(TESTS)
 
 lint: $(VENV)/.installed-test  ## Check style, types and templates
 	@$(PYTHON) -m ruff check .

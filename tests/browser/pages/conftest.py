@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Frame, Page
 
-from tests.fixtures.stack import Stack
+from tests.fixtures.stack import Stack, copy_of
 from tests.fixtures.waiting import until
 
 ROOMY = {
@@ -19,9 +20,9 @@ ROOMY = {
 START_SECONDS = 60
 
 
-@pytest.fixture(scope="module")
-def arcade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("arcade"), **ROOMY)
+@pytest.fixture(scope="session")
+def arcade(built_var: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack(copy_of(built_var, tmp_path_factory.mktemp("arcade")), **ROOMY)
     try:
         yield stack.start()
     finally:

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def test_ready_names_each_part_that_dies_and_forgets_when_it_is_back(make_stack: MakeStack):
-    stack = make_stack().start()
+    stack = make_stack(CATALOG_DIR=str(Path(__file__).parent)).start()
     stack.wait_until_ready()
     assert stack.get("/health/ready").json()["status"] == "ready"
     for part in ("cloud", "cluster"):

@@ -3,6 +3,7 @@
 import signal
 import socket
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,6 +19,10 @@ NO_CLOUD = {
     "DIGITALOCEAN_API_URL": "http://127.0.0.1:1",
     "ORCHESTRATOR_ID": "test",
 }
+
+
+# A folder without games: nothing is built that no test looks at.
+NO_GAMES = {"CATALOG_DIR": str(Path(__file__).parent)}
 
 
 def is_gone(pid: int) -> bool:
@@ -43,7 +48,7 @@ def until_nothing_runs(stack: Stack) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_stops_every_process(make_stack: MakeStack, number: signal.Signals):
-    stack = make_stack().start()
+    stack = make_stack(**NO_GAMES).start()
     stack.wait_until_ready()
     assert len(stack.processes()) > 3
     assert stack.stop(number) == 0
@@ -64,7 +69,7 @@ with transaction.atomic():
 
 
 def test_sandboxes_end_with_it_and_a_dead_cloud_leaves_none_behind(make_stack: MakeStack):
-    stack = make_stack().start()
+    stack = make_stack(**NO_GAMES).start()
     stack.python(DEMAND)
     sandboxes = until(lambda: sandbox_pids(stack), "the pool has a sandbox", seconds=60)
     stack.kill("cloud")
@@ -75,7 +80,7 @@ def test_sandboxes_end_with_it_and_a_dead_cloud_leaves_none_behind(make_stack: M
 
 
 def test_started_again_it_carries_on_and_keeps_the_operators_password_to_itself(make_stack: MakeStack):
-    stack = make_stack().start()
+    stack = make_stack(**NO_GAMES).start()
     password = stack.operator_password
     pools = stack.python("from pools.models import Pool; print(list(Pool.objects.values_list('name', flat=True)))")
     stack.stop()
@@ -117,7 +122,7 @@ def test_a_taken_port_is_one_line_that_says_what_to_do(make_stack: MakeStack):
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(make_stack: MakeStack, settings: dict[str, str], names: str):
-    stack = make_stack()
+    stack = make_stack(**NO_GAMES)
     stack.environment |= NO_CLOUD | settings
     refused = stack.manage("up")
     assert refused.returncode == 1
@@ -148,7 +153,7 @@ def test_a_killed_supervisor_takes_everything_with_it(make_stack: MakeStack):
 
 def test_a_restart_right_after_the_supervisors_death_gets_ready(make_stack: MakeStack):
     """The old services may be on their way out still, and hold the port."""
-    stack = make_stack().start()
+    stack = make_stack(**NO_GAMES).start()
     before = {process.pid for process in stack.processes()}
     stack.kill("supervisor")
     stack.start()
@@ -205,7 +210,7 @@ def test_everything_that_the_clock_starts_is_scheduled_once(make_stack: MakeStac
 
 
 def test_it_runs_on_postgresql_too(make_stack: MakeStack, postgres_url: str):
-    stack = make_stack(DATABASE_URL=postgres_url).start()
+    stack = make_stack(DATABASE_URL=postgres_url, **NO_GAMES).start()
     stack.wait_until_ready()
     stack.kill("cluster")
     stack.wait_until_ready()
