@@ -79,7 +79,7 @@ class Effects:
         self.apps = {app.id: app for app in facts.apps or ()}
 
     def act(self, decisions: Iterable[Decision]) -> None:
-        """Carry out every decision, deletions before creates."""
+        """Carry out every decision; what a player may wait for goes before deletions, which may take long."""
         by_kind: dict[Kind, list[Decision]] = {}
         for decision in decisions:
             by_kind.setdefault(decision.kind, []).append(decision)
@@ -96,14 +96,14 @@ class Effects:
             Kind.CONFIRM_DELETED: self.confirm_deleted,
             Kind.VERIFY_GONE: self.verify_gone,
             Kind.VERIFY_NAME: self.verify_names,
+            Kind.PROBE: self.probe,
+            Kind.SEND_CREATE: self.send_creates,
             Kind.SEND_DELETE: self.send_deletes,
             Kind.DELETE_ORPHAN: self.delete_apps,
             Kind.DELETE_APP: self.delete_apps,
-            Kind.PROBE: self.probe,
             Kind.STAGE: self.stage_again,
             Kind.LOOK: self.look,
             Kind.CREATE: self.create,
-            Kind.SEND_CREATE: self.send_creates,
             Kind.HOLD: self.explain,
         }
         if Kind.STOP not in by_kind and self.facts.stopped and self.facts.is_trusted:

@@ -158,6 +158,15 @@ def test_the_time_left_is_what_launches_like_it_took(paper_fleet, game, worker):
     assert start(mode="cold").events.get(kind="progress").data["left_seconds"] == 44.0
 
 
+def test_a_launch_does_not_wait_for_a_deletion_of_the_same_turn(paper_fleet, staged):
+    """Deletions went first, and took as long as the cloud took for them."""
+    assert lifecycle.end(start().id, "Ended by the player.", timezone.now())
+    run = start(mode="cold", visitor="bob")
+    paper_fleet.turn()
+    done = [(entry["what"], entry["name"]) for entry in paper_fleet.cloud.state()["journal"]]
+    assert done.index(("create", run.sandbox.name)) < done.index(("delete", staged.name))
+
+
 def test_players_outrank_the_pool(paper_fleet, pool, game, worker, settings):
     """Idle warm sandboxes fill the cap, a launch needs another runtime: one of them makes room, and refill waits."""
     settings.MAX_TOTAL_SANDBOXES = 2
