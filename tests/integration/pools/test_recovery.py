@@ -75,7 +75,7 @@ def test_a_failed_create_is_deleted_classified_and_replaced_later(paper_fleet, p
     Pool.objects.update(create_timeout_seconds=60)
     paper_fleet.cloud.fault(operation="create", times=1, **fault)
     paper_fleet.acquire(pool)
-    paper_fleet.turns(60, seconds_apart=3)
+    paper_fleet.turns(25, seconds_apart=6)
     failed = Sandbox.objects.get(failure_kind=kind)
     assert failed.state == State.DELETED
     assert paper_fleet.states() == ["ready"]
@@ -85,14 +85,14 @@ def test_a_failed_create_is_deleted_classified_and_replaced_later(paper_fleet, p
 def test_repeated_failure_opens_the_breaker_and_one_probe_closes_it(paper_fleet, pool):
     fault = paper_fleet.cloud.fault(operation="create", error="image pull failed")
     paper_fleet.acquire(pool)
-    paper_fleet.turns(60)
+    paper_fleet.turns(30, seconds_apart=2)
     assert paper_fleet.cloud.state()["creates"] == 3
     assert "breaker open until" in paper_fleet.log("hold")[0]
     assert "3 image failures" in paper_fleet.log("hold")[0]
-    paper_fleet.turns(30)
+    paper_fleet.turns(15, seconds_apart=2)
     assert paper_fleet.cloud.state()["creates"] == 4
     paper_fleet.cloud.control.clear(fault)
-    paper_fleet.turns(130)
+    paper_fleet.turns(33, seconds_apart=4)
     assert paper_fleet.states() == ["ready"]
     assert paper_fleet.cloud.state()["creates"] == 5
 
