@@ -12,7 +12,6 @@ import asyncio
 import re
 import time
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -33,7 +32,6 @@ ADDRESS = re.compile(rb"/play/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[
 SEAT_KEPT_SECONDS = 1.0
 MOST_SEATS = 1_000
 LARGEST_BODY_BYTES = 10_000_000  # the agent holds whole bodies in memory
-CHUNK_BYTES = 65_536
 STALL_SECONDS = 30.0
 STARTING_RETRY_SECONDS = 1
 # The agent gives up after 60 s and says so.
@@ -153,7 +151,8 @@ class Visit:
         """What the game is asked. Raises ForbiddenPath."""
         url = self.upstream.target(self.path, self.scope["query_string"])
         headers = self.upstream.request_headers(self.scope["headers"])
-        return httpx.Request(self.scope["method"], url, headers=headers, content=body or None)
+        timeout = {"timeout": TIMEOUT.as_dict()}
+        return httpx.Request(self.scope["method"], url, headers=headers, content=body or None, extensions=timeout)
 
     def headers(self, response: httpx.Response) -> Headers:
         """What its answer becomes. Raises Refused for a redirect that leads out of the game."""
@@ -256,7 +255,7 @@ async def _pass_on(visit: Visit, request: httpx.Request, send: Send) -> None:
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         with Flow(send) as flow:
             try:
-                async for chunk in response.aiter_raw(CHUNK_BYTES):
+                async for chunk in response.aiter_raw():
                     await flow.ready(STALL_SECONDS)
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except httpx.HTTPError:
@@ -269,26 +268,25 @@ async def _pass_on(visit: Visit, request: httpx.Request, send: Send) -> None:
 
 async def _sent(request: httpx.Request) -> httpx.Response:
     try:
-        return await _client().send(request, stream=True)
+        return await _connections().handle_async_request(request)
     except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
         if request.method not in ("GET", "HEAD"):
             raise
-        return await _client().send(request, stream=True)  # the other side had just closed the kept connection
+        return await _connections().handle_async_request(request)  # the other side had just closed the kept connection
 
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+_transports: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncHTTPTransport] = WeakKeyDictionary()
 
 
-def _client() -> httpx.AsyncClient:
-    """One a loop, for its connections. It keeps no cookies: all local sandboxes have the same host name."""
+def _connections() -> httpx.AsyncHTTPTransport:
+    """Kept, one set a loop. Not a client: that would also keep cookies, and read where a redirect leads."""
     loop = asyncio.get_running_loop()
-    client = _clients.get(loop)
-    if client is None:
+    transport = _transports.get(loop)
+    if transport is None:
         idle_seconds = 4.0 if settings.CLOUD_IS_EMBEDDED else 60.0  # local agents close after 5 s, the edge after 100
         limits = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=idle_seconds)
-        client = _clients[loop] = httpx.AsyncClient(timeout=TIMEOUT, limits=limits, trust_env=False)
-        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return client
+        transport = _transports[loop] = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+    return transport
 
 
 async def _show(send: Send, notice: Notice) -> None:

@@ -1,13 +1,17 @@
 """The product's web server with less patience, so that tests of it need none."""
 
+import httpx
+
 from orchestrator_site.asgi import application
 from runs import consumers, proxy, stream
 
 HEARTBEAT_SECONDS = 0.3
 STALL_SECONDS = 1.0
+GAME_SECONDS = 1.5  # a game has to answer
 
 __all__ = ["application"]
 for module in (consumers, stream):
     module.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
     module.STALL_SECONDS = STALL_SECONDS
 proxy.STALL_SECONDS = STALL_SECONDS
+proxy.TIMEOUT = httpx.Timeout(GAME_SECONDS)
