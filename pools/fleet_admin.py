@@ -267,6 +267,7 @@ class FleetAdmin(MachineOwned):
                 log_act(request, _logged(row), f"force delete, {outcome.message}", reason, DELETION)
         for (is_ordered, message), names in told.items():
             few = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+            few = f"app{'s' if len(names) > 1 else ''} {few}"  # the page writes the first letter large
             is_done = is_ordered and "not deleted yet" not in message
             messages.add_message(request, messages.SUCCESS if is_done else messages.WARNING, f"{few}: {message}")
 

@@ -153,6 +153,12 @@ def test_players_are_asked_to_sign_in(path: str, db: None):
         assert answer["Location"].startswith("/admin/login/")
 
 
+def test_who_is_refused_is_told_whose_right_it_is(viewer):
+    answer = viewer.get(f"{FLEET}sweep/")
+    assert answer.status_code == 403
+    assert "vera has not the right" in answer.content.decode()
+
+
 MACHINES = ["sandbox", "app", "event", "run"]
 
 
