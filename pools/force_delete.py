@@ -89,10 +89,11 @@ def _send(cloud: AppPlatform, ordered: Sequence[Outcome], actor: str) -> list[Ou
     for order, answer in ask_all(lambda each: cloud.delete(each.app_id), ordered):
         if isinstance(answer, Exception):
             message = f"ordered, not deleted yet: {answer} It is repeated until it is gone."
+            kind, level = "trouble", Level.WARNING
         else:
             message = "deleted" if answer else GONE
-        level = Level.WARNING if isinstance(answer, Exception) else Level.INFO
-        journal.record("deleted", message, name=order.name, app_id=order.app_id, actor=actor, level=level)
+            kind, level = "deleted", Level.INFO
+        journal.record(kind, message, name=order.name, app_id=order.app_id, actor=actor, level=level)
         outcomes.append(Outcome(order.key, order.name, True, message, order.app_id))
     return outcomes
 
