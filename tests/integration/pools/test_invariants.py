@@ -39,7 +39,7 @@ def test_invariant_4_idle_shrinks_to_the_floor_and_stays_there(paper_fleet, pool
     paper_fleet.settle()
     assert paper_fleet.states() == ["ready"] * 3
     paper_fleet.clock.advance(601)
-    paper_fleet.turns(300, seconds_apart=5)
+    paper_fleet.turns(60, seconds_apart=25)
     assert paper_fleet.states() == ["ready"]
     assert paper_fleet.cloud.state()["creates"] == 3
     assert len(paper_fleet.cloud.apps()) == 1
