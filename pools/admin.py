@@ -195,7 +195,7 @@ class OfPool(admin.SimpleListFilter):
 class FleetEventAdmin(MachineOwned):
     """The orchestrator log."""
 
-    list_display = ("seq", "at", "level", "kind", "message", "sandbox", "pool_name", "run", "actor")
+    list_display = ("seq", "at", "level", "kind", "message", "who", "sandbox", "run")
     list_display_links = ("seq",)
     list_filter = ("level", ByWhom, "kind", OfPool, "at")
     list_per_page = 100
@@ -217,6 +217,10 @@ class FleetEventAdmin(MachineOwned):
             return NOTHING
         found = reverse("admin:pools_sandbox_changelist")
         return format_html('<a href="{}?q={}">{}</a>', found, event.sandbox_name, event.sandbox_name)
+
+    @admin.display(description="Who", ordering="actor")
+    def who(self, event: FleetEvent) -> str:
+        return event.actor or "the machine"
 
     @admin.display(description="Run", ordering="run_id")
     def run(self, event: FleetEvent) -> str:

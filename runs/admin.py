@@ -54,7 +54,7 @@ ACTS = {"end": end, "extend": extend}
 @admin.register(Run)
 class RunAdmin(MachineOwned):
     list_display = (
-        "short_id", "game", "state", "mode", "served_by", "player", "sandbox_link", "took", "created_at", "expires_at",
+        "short_id", "game", "state", "served_by", "player", "sandbox_link", "took", "created_at", "expires_in",
         "end_reason",
     )  # fmt: skip
     list_filter = ("state", "mode", "served_by", "deployed_from", "game", "created_at")
@@ -97,6 +97,12 @@ class RunAdmin(MachineOwned):
         if run.total_ms is None:
             return NOTHING
         return f"{run.total_ms} ms" if run.total_ms < 10_000 else span(run.total_ms / 1000)
+
+    @admin.display(description="Expires in", ordering="expires_at")
+    def expires_in(self, run: Run) -> str:
+        if run.is_over or run.expires_at is None:
+            return NOTHING
+        return span((run.expires_at - timezone.now()).total_seconds())
 
     @admin.action(description="Extend", permissions=["operate"])
     def extend_chosen(self, request: HttpRequest, chosen: QuerySet[Run]) -> None:
