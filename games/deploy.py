@@ -107,8 +107,8 @@ def deploy(
 ) -> Deployed:
     """Put the game into the sandbox, start it, and wait until it answers. Raises DeployFailed.
 
-    `entering` is called when "restore" and when "start" begins. `unpacked`: the current snapshot's files, where they lie
-    in the sandbox already.
+    `entering` is called when "restore" and when "start" begins. `unpacked`: the current snapshot's files, where they
+    lie in the sandbox already.
     """
     watch = _Stopwatch()
     port = port or game.port
