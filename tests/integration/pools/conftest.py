@@ -34,22 +34,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-@pytest.fixture(scope="module")
-def cloud_of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloudProcess]:
-    cloud = LocalCloudProcess(tmp_path_factory.mktemp("cloud"), "--deploy-seconds", "0", "--paper")
-    yield cloud
-    cloud.stop()
-
-
-@pytest.fixture
-def paper_cloud(cloud_of_the_module: LocalCloudProcess) -> LocalCloudProcess:
-    """One process for the tests of a module, emptied for each; one that a test has stopped is started anew."""
-    if cloud_of_the_module.process.poll() is not None:
-        cloud_of_the_module.start()
-    cloud_of_the_module.control.reset()
-    return cloud_of_the_module
-
-
 class FleetUnderTest:
     """The database beside the cloud: take turns, ask what is there and what was said."""
 
