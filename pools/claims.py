@@ -14,14 +14,15 @@ from pools.models import LIVE, Fleet, Level, Pool, Sandbox, State
 from pools.signals import sandbox_ending, sandbox_ready
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def claim(pool: Pool, *, by: str, expires_at: datetime, now: datetime) -> Sandbox | None:
     """Take the oldest READY sandbox of the pool for one use, or None. Two claims never get the same one:
     PostgreSQL locks the row and skips locked ones, SQLite runs one writing transaction at a time, and the move is
     compare-and-set on both."""
     for sandbox in Sandbox.objects.claimable(pool).select_for_update(skip_locked=True)[:1]:
         if Sandbox.objects.move(sandbox.id, frm=[State.READY], to=State.IN_USE, acquired_at=now, expires_at=expires_at):
-            sandbox.refresh_from_db()
+            sandbox.state, sandbox.acquired_at, sandbox.expires_at = State.IN_USE, now, expires_at
+            sandbox.pool = pool
             journal.record("acquire", f"acquired by {by}", sandbox=sandbox, now=now)
             return sandbox
     return None

@@ -337,8 +337,7 @@ class Fleet(models.Model):
     @classmethod
     def lock(cls) -> Fleet:
         """The row, locked until the transaction ends: limits are checked and places taken under it."""
-        cls.get()
-        return cls.objects.select_for_update().get(pk=1)
+        return cls.objects.select_for_update().get_or_create(pk=1)[0]
 
 
 class Lease(models.Model):

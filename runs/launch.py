@@ -79,7 +79,7 @@ def launch(
     if run.state == RunState.DEPLOYING and run.deploy_attempts == 0 and run.created_at == now:
         hand_over(run)
         nudge()  # not before: a turn at this moment would take the processor from what the player waits for
-        run.refresh_from_db()
+        return Run.objects.select_related("game", "sandbox").get(pk=run.pk)
     return run
 
 

@@ -103,11 +103,10 @@ def _finish(run_id: UUID, state: RunState, reason: str, now: datetime, by: str =
 def locked(run_id: UUID) -> Run:
     """The run, locked; before it its sandbox, as everybody does. Raises Run.DoesNotExist."""
     while True:
-        sandbox_id = Run.objects.values_list("sandbox_id", flat=True).get(pk=run_id)
         sandboxes = Sandbox.objects.select_for_update(no_key=True, of=("self",)).select_related("pool")
-        sandbox = sandboxes.filter(pk=sandbox_id).first()
+        sandbox = sandboxes.filter(run=run_id).first()
         run = Run.objects.select_for_update(no_key=True, of=("self",)).select_related("game").get(pk=run_id)
-        if run.sandbox_id == sandbox_id:
+        if run.sandbox_id == (sandbox.pk if sandbox else None):
             run.sandbox = sandbox
             return run
 

@@ -32,10 +32,19 @@ class LimitReached(LaunchRefused):
 def check(mode: str, now: datetime) -> None:
     """Raise LimitReached when one more launch would be too many. Call it under `Fleet.lock()`."""
     active = Run.objects.active()
-    _check_count(active, "MAX_TOTAL_ACTIVE", settings.MAX_TOTAL_ACTIVE, "games are being played", now)
-    kind = "MAX_CONCURRENT_WARM" if mode == LaunchMode.WARM else "MAX_CONCURRENT_COLD"
+    modes = list(active.order_by().values_list("mode", flat=True))
+    _check_count(
+        len(modes),
+        active,
+        limit="MAX_TOTAL_ACTIVE",
+        most=settings.MAX_TOTAL_ACTIVE,
+        what="games are being played",
+        now=now,
+    )
+    limit = "MAX_CONCURRENT_WARM" if mode == LaunchMode.WARM else "MAX_CONCURRENT_COLD"
     what = "warm launches are being played" if mode == LaunchMode.WARM else "cold launches are being played"
-    _check_count(active.filter(mode=mode), kind, getattr(settings, kind), what, now)
+    most = getattr(settings, limit)
+    _check_count(modes.count(mode), active.filter(mode=mode), limit=limit, most=most, what=what, now=now)
     recent = Run.objects.filter(created_at__gt=now - HOUR).order_by("created_at")
     too_many = recent.count() - settings.MAX_RUNS_PER_HOUR
     if too_many >= 0:
@@ -46,8 +55,8 @@ def check(mode: str, now: datetime) -> None:
         raise LimitReached("MAX_RUNS_PER_HOUR", message, seconds)
 
 
-def _check_count(runs: QuerySet[Run], limit: str, most: int, what: str, now: datetime) -> None:
-    too_many = runs.count() - most
+def _check_count(count: int, runs: QuerySet[Run], *, limit: str, most: int, what: str, now: datetime) -> None:
+    too_many = count - most
     if too_many < 0:
         return
     ends = runs.filter(expires_at__gt=now).order_by("expires_at").values_list("expires_at", flat=True)
