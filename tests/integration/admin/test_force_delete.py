@@ -171,7 +171,7 @@ def test_a_sandbox_of_ours_goes_with_the_run_in_it(destroyer, fleet, pool, warm,
 def test_a_sandbox_that_is_stuck_in_its_deletion_is_asked_for_again_at_once(destroyer, fleet, warm):
     fault = fleet.cloud.fault(operation="delete", status=500)
     destroyer.post(f"/admin/pools/sandbox/{warm.pk}/retire/", reason="a test")
-    fleet.turns(20, seconds_apart=20)
+    fleet.turns(2, seconds_apart=200)
     page = destroyer.get(f"{FLEET}table/")
     (row,) = [row for row in page.context["page"] if row.name == warm.name]
     assert (row.verdict, "still there" in row.why) == ("drifting", True)
@@ -191,7 +191,7 @@ def test_a_sandbox_without_an_app_yet_is_deleted_when_its_app_appears(destroyer,
     fleet.cloud.faults.clear()
     pool.mode = "paused"
     pool.save()
-    fleet.turns(6, seconds_apart=20)
+    fleet.turns(4, seconds_apart=20)
     assert names(fleet) == []
 
 

@@ -102,7 +102,7 @@ def test_drift_is_a_warning(viewer, well, pool):
 def test_an_open_breaker_is_a_warning_that_leads_to_its_pool(viewer, well, pool):
     well.cloud.fault(operation="create", quota=0)
     well.acquire(pool)
-    well.turns(30, seconds_apart=5)
+    well.turns(10, seconds_apart=5)
     Beat.objects.update(at=timezone.now())
     (alarm,) = [each for each in viewer.get("/admin/").context["alarms"] if "breaker" in each.title]
     assert (alarm.urgency, alarm.title) == ("warning", "The breaker of pool python is open")
