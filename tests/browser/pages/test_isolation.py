@@ -2,14 +2,18 @@
 
 import json
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Frame, Page
 
 from tests.browser.pages.conftest import ROOMY, Player
+from tests.fixtures.addresses import CLIMBING
 from tests.fixtures.stack import Stack
+from tests.fixtures.waiting import until
 
 HERE = Path(__file__).parent
 
@@ -25,6 +29,14 @@ def arcade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         stack.close()
         print(stack.log)
+
+
+@pytest.fixture(scope="module")
+def playing(arcade: Stack) -> str:
+    """The id of a run whose game is on."""
+    run = httpx.post(f"{arcade.url}/api/launch/warm", json={"game": "hostile"}, timeout=60, trust_env=False).json()
+    until(lambda: arcade.get(f"/api/sandbox/{run['run_id']}").json()["status"] == "running", "it runs", seconds=60)
+    return run["run_id"]
 
 
 @pytest.fixture
@@ -74,3 +86,16 @@ def test_it_launched_nothing_in_the_visitors_name(arcade: Stack, visitor: Player
     outcome(visitor.game())
     count = "from runs.models import Run; print(Run.objects.exclude(idempotency_key__isnull=False).count())"
     assert arcade.python(count) == "0"
+
+
+@pytest.mark.parametrize("path", [b"headers", *(path for path in CLIMBING if b"?" not in path)])
+def test_no_address_reaches_anything_of_its_sandbox_but_the_game(arcade: Stack, playing: str, path: bytes) -> None:
+    """As bytes, against the sandbox's real agent: what is above the game's port is a shell."""
+    with socket.create_connection(("127.0.0.1", arcade.port), timeout=30) as sock:
+        lines = [b"GET /play/%s/%s HTTP/1.1" % (playing.encode(), path), b"Host: 127.0.0.1", b"Connection: close"]
+        sock.sendall(b"\r\n".join([*lines, b"", b""]))
+        answer = b""
+        while part := sock.recv(65_536):
+            answer += part
+    status = answer.partition(b"\r\n")[0]
+    assert b" 200" in status if path == b"headers" else not status or b" 400" in status or b" 404" in status
