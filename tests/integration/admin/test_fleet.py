@@ -96,6 +96,15 @@ def test_the_page_says_how_old_the_picture_is_and_why_it_is_not_newer(viewer, fl
     assert "DigitalOcean can't be listed" in said
 
 
+def test_while_somebody_looks_an_old_picture_is_taken_anew(viewer, fleet, clock):
+    fleet.turn()
+    viewer.get(f"{FLEET}table/")
+    assert not Fleet.get().nudged
+    clock.advance(20)
+    viewer.get(f"{FLEET}table/")
+    assert Fleet.get().nudged
+
+
 def test_before_the_first_listing_nothing_is_called_lost(viewer, fleet, pool, snake):
     on_paper(1, pool, snake)
     CloudApp.objects.all().delete()
