@@ -101,12 +101,13 @@ def test_the_contracts_own_examples_are_read(
         return example
 
     listed = serve("get", "/v2/apps")["apps"]
-    fetched = serve("get", "/v2/apps/{id}", f"/v2/apps/{listed[0]['id']}")["app"]
+    fetched = examples(contract_document, "get", "/v2/apps/{id}")[0]["app"]
+    serve("get", "/v2/apps/{id}", f"/v2/apps/{fetched['id']}")
     regions = serve("get", "/v2/apps/regions")["regions"]
     sizes = serve("get", "/v2/apps/tiers/instance_sizes")["instance_sizes"]
     serve("post", "/v2/apps/propose")
     assert [app.id for app in cloud.apps()] == [app["id"] for app in listed]
-    got = cloud.get(listed[0]["id"])
+    got = cloud.get(fetched["id"])
     assert got is not None
     assert (got.id, got.name) == (fetched["id"], fetched["spec"]["name"])
     assert set(cloud.regions()) <= {region["slug"] for region in regions}

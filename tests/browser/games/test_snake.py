@@ -140,12 +140,14 @@ def test_a_player_who_looks_away_finds_the_game_paused(play: Callable[..., Playe
 
 
 def test_fingers_steer_by_swipe_and_by_the_pad(play: Callable[..., Played]) -> None:
+    """Now and then the swipe that began a game scrolled the page: it starts over the panel."""
     phone = {"viewport": {"width": 320, "height": 568}, "has_touch": True, "is_mobile": True}
     game = play("snake", **phone)
     choose(game, "pace", "step")
     swipe(game, "up")
     until(lambda: board_of(game)["state"] == "playing", "a swipe starts it")
     assert board_of(game)["direction"] == "up"
+    assert game.frame.evaluate("document.scrollingElement.scrollTop") == 0
     game.frame.locator("[data-turn=left]").tap()
     until(lambda: board_of(game)["direction"] == "left", "the pad turns it")
     swipe(game, "down")

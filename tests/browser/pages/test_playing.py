@@ -11,7 +11,7 @@ from tests.fixtures.waiting import until
 NewPlayer = Callable[..., Player]
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 KEYS = {"up": "ArrowUp", "down": "ArrowDown", "left": "ArrowLeft", "right": "ArrowRight"}
-TAKE_A_FREE_SQUARE = "document.querySelector('#board button:not([aria-disabled=true])')?.click()"
+TAKE_A_FREE_SQUARE = "document.querySelector('#board button[data-mark=\".\"]')?.click()"
 BACK = {"up": "down", "down": "up", "left": "right", "right": "left"}
 
 
