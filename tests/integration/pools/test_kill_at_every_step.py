@@ -13,11 +13,11 @@ from tests.fixtures.local_cloud import LocalCloudProcess
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("life", ["pool", "launch"])
+@pytest.mark.parametrize(("database", "life"), [("sqlite", "launch"), ("postgresql", "pool")], indirect=["database"])
 def test_a_worker_killed_at_any_step_leaves_nothing_that_a_restart_does_not_put_right(
     database: Database, paper_cloud: LocalCloudProcess, life: str
 ) -> None:
-    """Every fifth place in the code; `make chaos` kills at all of them."""
+    """At every fifth step of one life on each database; `make chaos` kills at all of them."""
     kill_and_restart(database, paper_cloud, life, every=5)
 
 

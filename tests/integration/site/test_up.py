@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,14 +47,14 @@ def until_nothing_runs(stack: Stack) -> None:
     until(lambda: not stack.processes(), "no process of it is left", seconds=30)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_stops_every_process(make_stack: MakeStack, number: signal.Signals):
-    stack = make_stack(**NO_GAMES).start()
-    stack.wait_until_ready()
-    assert len(stack.processes()) > 3
-    assert stack.stop(number) == 0
-    until_nothing_runs(stack)
-    assert stack.log.rstrip().endswith("Stopped.")
+def test_one_signal_stops_every_process(make_stack: MakeStack):
+    stack = make_stack(**NO_GAMES)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        stack.start().wait_until_ready()
+        assert len(stack.processes()) > 3
+        assert stack.stop(number) == 0
+        until_nothing_runs(stack)
+        assert stack.log.rstrip().endswith("Stopped.")
 
 
 DEMAND = """
@@ -79,25 +80,43 @@ def test_sandboxes_end_with_it_and_a_dead_cloud_leaves_none_behind(make_stack: M
     until_nothing_runs(stack)
 
 
-def test_started_again_it_carries_on_and_keeps_the_operators_password_to_itself(make_stack: MakeStack):
+KEPT = """
+from django.contrib.auth import authenticate
+from django_q.models import Schedule
+from pools.models import Pool
+print(authenticate(username="operator", password={password!r}))
+print(list(Pool.objects.values_list("name", flat=True)))
+print(sorted(Schedule.objects.values_list("name", flat=True)))
+"""
+
+
+def test_started_again_it_has_what_it_had_and_keeps_the_operators_password_to_itself(make_stack: MakeStack):
     stack = make_stack(**NO_GAMES).start()
     password = stack.operator_password
-    pools = stack.python("from pools.models import Pool; print(list(Pool.objects.values_list('name', flat=True)))")
     stack.stop()
     stack.start()
     assert "password" not in stack.log
-    signs_in = f"print(authenticate(username='operator', password={password!r}))"
-    assert stack.python(f"from django.contrib.auth import authenticate; {signs_in}") == "operator"
-    assert pools == "['python']"
+    found = stack.python(KEPT.format(password=password)).splitlines()
+    assert found == ["operator", "['python']", "['prune', 'reconcile', 'snapshots']"]
 
 
-def test_a_second_one_on_the_same_folder_is_refused_in_one_line(make_stack: MakeStack):
-    stack = make_stack(**NO_CLOUD).start()
-    second = stack.manage("up")
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A product that survives what the tests below do to it."""
+    stack = Stack(tmp_path_factory.mktemp("running"), **NO_CLOUD)
+    try:
+        yield stack.start()
+    finally:
+        stack.close()
+        print(stack.log)
+
+
+def test_a_second_one_on_the_same_folder_is_refused_in_one_line(running: Stack):
+    second = running.manage("up")
     assert second.returncode == 1
     assert second.stderr.count("\n") == 1
-    assert str(stack.var) in second.stderr
-    assert stack.get("/health/live").status_code == 200
+    assert str(running.var) in second.stderr
+    assert running.get("/health/live").status_code == 200
 
 
 def test_a_taken_port_is_one_line_that_says_what_to_do(make_stack: MakeStack):
@@ -133,16 +152,13 @@ def test_a_wrong_setting_is_one_line_that_names_it(make_stack: MakeStack, settin
 
 
 @pytest.mark.parametrize("part", ["web", "cluster"])
-def test_a_killed_part_is_replaced_and_nothing_of_it_goes_on(make_stack: MakeStack, part: str):
-    stack = make_stack(**NO_CLOUD).start()
-    leader = psutil.Process(stack.pid(part))
+def test_a_killed_part_is_replaced_and_nothing_of_it_goes_on(running: Stack, part: str):
+    leader = psutil.Process(until(lambda: running.pid(part), f"{part} runs"))
     family = [leader.pid, *(child.pid for child in leader.children(recursive=True))]
-    stack.kill(part)
-    until(lambda: stack.pid(part) not in (0, leader.pid), f"another {part} runs")
-    assert group_is_gone(stack, family)
-    until(lambda: stack.checks().get("cluster") == "ok", "the cluster gives signs of life")
-    stack.stop()
-    until_nothing_runs(stack)
+    running.kill(part)
+    until(lambda: running.pid(part) not in (0, leader.pid), f"another {part} runs")
+    assert group_is_gone(running, family)
+    until(lambda: running.checks().get("cluster") == "ok", "the cluster gives signs of life")
 
 
 def test_a_killed_supervisor_takes_everything_with_it(make_stack: MakeStack):
@@ -174,39 +190,28 @@ def test_all_killed_at_once_a_restart_ends_what_is_left_and_gets_ready(make_stac
     assert not before & {process.pid for process in stack.processes()}
 
 
-def test_a_task_that_died_with_its_cluster_runs_again_at_once(make_stack: MakeStack, tmp_path):
+def test_a_task_that_died_with_its_cluster_runs_again_at_once(running: Stack, tmp_path):
     """Django-Q alone would give it back after ten minutes."""
-    stack = make_stack(**NO_CLOUD).start()
     started = tmp_path / "started"
     command = f"echo began >> {started}; sleep 30; exit 0"
-    stack.python(f"from django_q.tasks import async_task; async_task('subprocess.call', {command!r}, shell=True)")
+    running.python(f"from django_q.tasks import async_task; async_task('subprocess.call', {command!r}, shell=True)")
     until(started.exists, "the task began")
-    stack.kill("cluster")
+    running.kill("cluster")
     until(lambda: started.read_text().count("began") == 2, "the task began again", seconds=60)
 
 
-def test_a_cluster_whose_workers_were_killed_while_idle_is_replaced(make_stack: MakeStack, tmp_path):
+def test_a_cluster_whose_workers_were_killed_while_idle_is_replaced(running: Stack, tmp_path):
     """One of the idle workers waits with the queue's lock in its hands: killed, it takes the lock along."""
-    stack = make_stack(**NO_CLOUD).start()
-    leader = stack.pid("cluster")
-    guard = psutil.Process(leader).children()[0]
+    leader = until(lambda: running.pid("cluster"), "the cluster runs")
+    guard = until(lambda: psutil.Process(leader).children(), "it has its guard")[0]
+    until(lambda: len(guard.children()) >= 4, "it has its workers")
     for child in sorted(guard.children(), key=lambda process: process.pid)[:4]:
         child.kill()
     done = tmp_path / "done"
-    stack.python(f"from django_q.tasks import async_task; async_task('os.mkdir', {str(done)!r})")
+    running.python(f"from django_q.tasks import async_task; async_task('os.mkdir', {str(done)!r})")
     until(done.exists, "a task is done by the next cluster", seconds=60)
-    assert stack.pid("cluster") != leader
-    assert "is stuck and ends itself" in stack.log
-
-
-def test_everything_that_the_clock_starts_is_scheduled_once(make_stack: MakeStack):
-    stack = make_stack(**NO_CLOUD).start()
-    stack.stop()
-    stack.start()
-    names = stack.python(
-        "from django_q.models import Schedule; print(sorted(Schedule.objects.values_list('name', flat=True)))"
-    )
-    assert names == "['prune', 'reconcile', 'snapshots']"
+    assert running.pid("cluster") != leader
+    assert "is stuck and ends itself" in running.log
 
 
 def test_it_runs_on_postgresql_too(make_stack: MakeStack, postgres_url: str):
