@@ -34,7 +34,7 @@ from pools import claims, journal, leases
 from pools.cloud.account import agent_of
 from pools.cloud.errors import AgentError
 from pools.cloud.sandbox_agent import SandboxAgent
-from pools.models import Lease, Level, Sandbox, Stage, State
+from pools.models import Fleet, Lease, Level, Sandbox, Stage, State
 
 PORTS = range(5000, 6000)  # staged side by side, each game gets one of its own
 LEASE_SECONDS = 300
@@ -115,6 +115,7 @@ def _restage_one(sandbox_id: UUID) -> None:
 @transaction.atomic
 def _tell(sandbox: Sandbox, staged: dict[str, Entry], message: str) -> bool:
     """From now on it serves from these. False when somebody has taken it meanwhile."""
+    Fleet.lock()  # first, because a launch that makes room writes to the log before it takes an idle one
     waiting = Sandbox.objects.select_for_update(of=("self",)).filter(pk=sandbox.pk, state=State.READY)
     if not waiting or not waiting.update(staged=staged):
         return False

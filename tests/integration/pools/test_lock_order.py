@@ -12,6 +12,7 @@ import sys, threading, time
 from datetime import timedelta
 from django.db import connection, transaction
 from django.utils import timezone
+from games import staging
 from games.models import Game
 from pools import claims, journal, operations
 from pools.models import Fleet, Pool, Sandbox
@@ -30,6 +31,9 @@ sandbox = Sandbox.objects.create(name="sandbox-00000001", pool=pool, runtime="py
                                  expires_at=now + timedelta(minutes=5))
 run = Run.objects.create(game=game, sandbox=sandbox, mode="warm", state="deploying", visitor="v", created_at=now)
 
+idle = Sandbox.objects.create(name="sandbox-00000002", pool=pool, runtime="python", state="ready", origin="pool",
+                              create_reason="test", requested_at=now, ready_at=now, app_id="2")
+
 def listing_fails():
     keep(Listing(None, now, "the cloud is down"))
 
@@ -42,11 +46,18 @@ def pool_is_warmed_up():
 def sandbox_was_dead():
     launch._replace_dead(Run.objects.select_related("game", "sandbox").get(), "no answer")
 
+def idle_one_is_brought_up_to_date():
+    staging._tell(idle, {}, "brought up to date")
+
 def lock_fleet():
     Fleet.lock()
 
 def lock_sandbox():
     Sandbox.objects.select_for_update(no_key=True).get(pk=sandbox.id)
+
+def lock_fleet_and_log():
+    Fleet.lock()
+    journal.record("test", "another line")
 
 def want_log():
     journal.record("test", "another line")
@@ -56,6 +67,9 @@ def want_sandbox():
 
 def want_pool():
     claims.note_demand(pool, "run", now)
+
+def want_place_of_idle():
+    claims.retire(idle.id, "makes room", now)
 
 def want_run():
     Run.objects.select_for_update(no_key=True).get()
@@ -101,6 +115,7 @@ print("; ".join(errors) or "both went through")
         ("lock_fleet", "sandbox_is_lost", "want_sandbox"),
         ("lock_fleet", "pool_is_warmed_up", "want_pool"),
         ("lock_sandbox", "sandbox_was_dead", "want_run"),
+        ("lock_fleet_and_log", "idle_one_is_brought_up_to_date", "want_place_of_idle"),
     ],
 )
 def test_two_that_need_the_same_rows_do_not_deadlock(database: Database, lock: str, second: str, want: str) -> None:
