@@ -205,8 +205,10 @@ def _replace_dead(run: Run, trouble: str) -> None:
     with transaction.atomic():
         Fleet.lock()
         now = timezone.now()
-        dead = lifecycle.locked(run.pk).sandbox
+        dead, probed = lifecycle.locked(run.pk).sandbox, run.sandbox
         run.sandbox = None
+        if dead != probed:  # somebody else found that, too, and the run has another by now
+            return
         # Without the lease of the task at hand: another one may have to deploy into the next sandbox.
         back = {"sandbox": None, "acquired_at": None, "expires_at": None, "deploy_lease_until": None}
         if not Run.objects.move(run.pk, frm=[RunState.DEPLOYING], to=RunState.ACQUIRING, **back):

@@ -16,6 +16,7 @@ from runs.models import ACTIVE, OVER, STARTING, EventKind, Run, RunState, Served
 
 START_SECONDS = 900  # no launch takes longer
 DEPLOY_ATTEMPTS = 2
+QUEUED_SECONDS = 10  # a task that nobody has begun by then may be lost
 
 
 def sweep(now: datetime) -> None:
@@ -78,21 +79,22 @@ def tell_progress(now: datetime) -> None:
 def redeploy_cut_off(now: datetime) -> None:
     """A deployment whose worker died is done again, once; one that nobody began is queued again."""
     for run in Run.objects.filter(state=RunState.DEPLOYING):
-        lapsed = run.deploy_lease_until is not None and run.deploy_lease_until <= now
-        never_begun = run.deploy_lease_until is None and now - (run.acquired_at or run.created_at) > timedelta(
-            seconds=10
-        )
-        if not (lapsed or never_begun or (run.deploy_lease_until and is_dead(run.deploy_process))):
+        until = run.deploy_lease_until or (run.acquired_at or run.created_at) + timedelta(seconds=QUEUED_SECONDS)
+        was_begun = bool(run.deploy_lease_until and run.deploy_process)
+        if until > now and not (was_begun and is_dead(run.deploy_process)):
             continue
         if run.deploy_attempts >= DEPLOY_ATTEMPTS:
             lifecycle.fail(run.id, "The deployment was interrupted twice.", now)
             continue
         with transaction.atomic():
-            if Run.objects.filter(
-                pk=run.pk, state=RunState.DEPLOYING, deploy_lease_until=run.deploy_lease_until
-            ).update(deploy_lease_until=None, acquired_at=run.acquired_at or now):
-                message = "The deployment was interrupted; once more."
-                if run.deploy_attempts:
+            same = Run.objects.filter(pk=run.pk, state=RunState.DEPLOYING, deploy_lease_until=run.deploy_lease_until)
+            if same.update(
+                deploy_lease_until=now + timedelta(seconds=QUEUED_SECONDS),
+                deploy_process="",
+                acquired_at=run.acquired_at or now,
+            ):
+                if was_begun:
+                    message = "The deployment was interrupted; once more."
                     events.emit(run.id, EventKind.LOG, message, level=Level.WARNING, now=now)
                 async_task("runs.tasks.deploy", str(run.id), task_name="deploy", group="deploy")
 

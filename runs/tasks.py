@@ -92,7 +92,8 @@ def free_port(sandbox: Sandbox, game: Game) -> int:
 
 def _take(run_id: UUID) -> bool:
     now = timezone.now()
-    free = Q(deploy_lease_until__isnull=True) | Q(deploy_lease_until__lt=now)
+    # Without a process it is only on its way, by this task or another.
+    free = Q(deploy_lease_until__isnull=True) | Q(deploy_lease_until__lt=now) | Q(deploy_process="")
     taken = Run.objects.filter(free, pk=run_id, state=RunState.DEPLOYING).update(
         deploy_lease_until=now + timedelta(seconds=LEASE_SECONDS),
         deploy_process=this_process(),

@@ -7,12 +7,13 @@ from threading import Barrier, Thread
 import pytest
 from django.db import connection
 from django.utils import timezone
+from django_q.models import OrmQ
 
 from games.models import Game, Snapshot
 from pools import claims
 from pools.models import Fleet, Pool, Sandbox, State
 from runs import lifecycle
-from runs.launch import KeyReused, Maintenance, PoolEmpty, UnknownGame, launch
+from runs.launch import KeyReused, Maintenance, PoolEmpty, UnknownGame, _replace_dead, launch
 from runs.limits import LimitReached
 from runs.models import Run, RunState, ServedBy
 
@@ -66,6 +67,23 @@ def test_a_dead_warm_sandbox_is_found_at_hand_over_and_the_next_one_taken(paper_
     assert run.sandbox != staged
     staged.refresh_from_db()
     assert staged.end_reason.startswith("dead at hand-over")
+
+
+def test_a_sandbox_that_was_found_dead_twice_does_not_cost_the_one_after_it(paper_fleet, staged, pool):
+    """A slow hand-over and the task that a turn queued meanwhile both find it dead: the second to say so must not
+    retire what the first got instead."""
+    Pool.objects.update(target_ready=2, max_ready=2)
+    paper_fleet.settle()
+    now = timezone.now()
+    fields = {"game": Game.objects.get(), "mode": "warm", "visitor": "ada", "created_at": now, "acquired_at": now}
+    dead = claims.claim(pool, by="a test", expires_at=now, now=now)
+    run = Run.objects.create(sandbox=dead, state=RunState.DEPLOYING, **fields)
+    first, second = (Run.objects.select_related("game", "sandbox").get(pk=run.pk) for _ in range(2))
+    _replace_dead(first, "no answer")
+    _replace_dead(second, "no answer")
+    run.refresh_from_db()
+    assert (run.sandbox, run.sandbox.state) == (first.sandbox, State.IN_USE)
+    assert second.sandbox is None
 
 
 def test_an_unstaged_warm_launch_is_deployed_by_a_task(paper_fleet, pool, game, worker):
@@ -294,6 +312,18 @@ def test_a_deploy_task_that_was_lost_is_queued_again(paper_fleet, pool, game, wo
     paper_fleet.turn()
     assert "runs.tasks.deploy" in worker.work()
     assert run.state == RunState.DEPLOYING
+
+
+def test_a_deployment_that_waits_for_a_busy_cluster_is_not_queued_with_each_turn(paper_fleet, pool, game):
+    """Each turn added one more task, and one more line to the log, until somebody had time for the first."""
+    paper_fleet.acquire(pool)
+    paper_fleet.settle()
+    run = start()
+    paper_fleet.clock.advance(11)
+    Run.objects.update(deploy_attempts=1, deploy_process="a worker", deploy_lease_until=timezone.now())
+    paper_fleet.turns(5)
+    assert [row.func() for row in OrmQ.objects.all()].count("runs.tasks.deploy") == 2
+    assert run.events.filter(message__startswith="The deployment was interrupted").count() == 1
 
 
 def test_a_deployment_cut_off_twice_fails(paper_fleet, pool, game):
