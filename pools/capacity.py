@@ -44,6 +44,7 @@ def reserve(
     """
     Fleet.lock()
     if pool is not None and origin == Origin.POOL:
+        pool.refresh_from_db()  # an operator may have changed it since the caller read it
         _check_pool(pool)
     existing = Sandbox.objects.existing()
     if (total := existing.count()) >= settings.MAX_TOTAL_SANDBOXES:

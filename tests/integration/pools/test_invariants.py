@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 
-from pools.models import Pool, Sandbox, State
+from pools.capacity import NoCapacity, reserve
+from pools.models import Origin, Pool, Sandbox, State
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,6 +84,17 @@ def test_invariant_2_limits_hold_at_every_turn(paper_fleet, pool, settings):
         assert len(paper_fleet.states()) <= 4
         assert len(paper_fleet.cloud.apps()) <= 4
     assert paper_fleet.cloud.state()["most_apps"] <= 4
+
+
+@pytest.mark.parametrize("edit", [{"mode": "paused"}, {"target_ready": 0, "max_ready": 0}])
+def test_invariant_2_what_an_operator_set_a_moment_ago_holds_for_a_create_that_was_decided_before(
+    paper_fleet, pool, edit
+):
+    """The pool was read before the lock was taken."""
+    Pool.objects.update(**edit)
+    with pytest.raises(NoCapacity):
+        reserve(runtime="python", origin=Origin.POOL, reason="decided before", now=timezone.now(), pool=pool)
+    assert not Sandbox.objects.exists()
 
 
 def test_real_sandboxes_warm_serve_and_go(real_fleet, pool):
