@@ -72,14 +72,14 @@ def _may_try(game: Game, now: datetime) -> bool:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One build at a time, wherever it was started. Raises Busy."""
+def _alone() -> Iterator[leases.Held]:
+    """One build at a time, wherever it was started; the lease is to be renewed for each. Raises Busy."""
     try:
-        with leases.hold("snapshots", LEASE_SECONDS):
+        with leases.hold("snapshots", LEASE_SECONDS) as lease:
             # Whoever was building when we got the lease has died over it.
             Snapshot.objects.filter(state=SnapshotState.BUILDING).delete()
-            yield
-    except leases.LeaseHeld:
+            yield lease
+    except (leases.LeaseHeld, leases.LeaseLost):
         raise Busy("Snapshots are being built already.") from None
 
 
@@ -90,8 +90,9 @@ def build(games: Iterable[Game], *, actor: str = "", first: int = 1, of: int | N
     """
     games = list(games)
     built = []
-    with _alone():
+    with _alone() as lease:
         for number, game in enumerate(games, start=first):
+            lease.renew()
             note(f"Snapshot of {game.slug}: building, {number} of {of or len(games)}", actor=actor)
             try:
                 built.append(_build_one(game))

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from django.core.files.storage import storages
+from django.core.files.storage import FileSystemStorage, storages
 from django.core.management import CommandError, call_command
 from django.core.signing import TimestampSigner
 from django.db import connection
@@ -135,6 +135,43 @@ def test_only_one_builds_at_a_time(catalog: Catalog):
     with leases.hold("snapshots", 60), pytest.raises(CommandError, match="being built already"):
         call_command("snapshots", "build")
     assert not Snapshot.objects.exists()
+
+
+def test_nobody_else_begins_while_a_long_row_of_games_is_built(catalog: Catalog, clock, monkeypatch):
+    """The lease was for one game's build, and was taken once for all of them."""
+    games = [catalog.add("chess"), catalog.add("go")]
+    others: list[bool] = []
+
+    def build_for_long(game: Game) -> Snapshot:
+        clock.advance(builds.LEASE_SECONDS - 60)
+        try:
+            leases.take("snapshots", builds.LEASE_SECONDS)
+        except leases.LeaseHeld:
+            others.append(False)
+        else:
+            others.append(True)
+        raise builds.BuildFailed("it is only a test")
+
+    monkeypatch.setattr(builds, "_build_one", build_for_long)
+    builds.build(games)
+    assert others == [False, False]
+
+
+def test_a_storage_that_does_not_delete_what_is_old_keeps_no_game_from_being_built(catalog: Catalog, monkeypatch):
+    game = catalog.add("chess")
+    for number in range(OLD_KEPT + 1):
+        Snapshot.objects.create(
+            game=game, state=SnapshotState.OLD, source_digest="0", storage_key=f"old-{number}", built_at=timezone.now(),
+            started_at=timezone.now(),
+        )  # fmt: skip
+
+    def refuse(storage: object, name: str) -> None:
+        raise OSError("the storage is down")
+
+    monkeypatch.setattr(FileSystemStorage, "delete", refuse)
+    assert snapshots.prune(game) == 0
+    assert game.snapshots.filter(state=SnapshotState.OLD).count() == OLD_KEPT + 1, "it is tried again"
+    assert said() == ["Old snapshots of chess can't be deleted now: the storage is down"]
 
 
 def test_what_a_builder_that_died_left_is_not_in_the_way(catalog: Catalog, build: BuildSnapshot):
