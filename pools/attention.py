@@ -12,7 +12,7 @@ from django.urls import reverse
 from pools.breaker import breaker_at
 from pools.fleet_page import FleetPicture
 from pools.fleet_view import Verdict
-from pools.models import Mode
+from pools.models import Mode, State
 from pools.planner import ago
 
 LISTING_OLD_SECONDS = 180  # a turn lists every minute, and may take its time
@@ -60,7 +60,7 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     if fleet.maintenance:
         message = f"No launches; players read: {fleet.maintenance_message}"
         yield Alarm(Urgency.WARNING, "Maintenance mode is on", message, page)
-    existing = sum(row.sandbox is not None and row.verdict != Verdict.LOST for row in picture.rows)
+    existing = sum(row.sandbox is not None and row.sandbox.state != State.DELETED for row in picture.rows)
     if existing >= settings.MAX_TOTAL_SANDBOXES:
         detail = f"{existing} of {settings.MAX_TOTAL_SANDBOXES} places are taken: launches may be refused."
         yield Alarm(Urgency.INFO, "The fleet is full", detail, page)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_q.models import Failure, Schedule
 
 from orchestrator_site.models import Beat
-from pools.models import Fleet, Pool, Sandbox
+from pools.models import CloudApp, Fleet, Pool, Sandbox
 from tests.integration.admin.conftest import Person, queries
 
 BEAT = {"pid": 7, "workers": 4, "idle_workers": 4, "waiting": 0, "due": 0}
@@ -136,6 +136,9 @@ def test_maintenance_and_a_full_fleet_are_told(viewer, well, pool, settings):
     well.acquire(pool)
     well.settle()
     assert alarms(viewer) == [("warning", "Maintenance mode is on"), ("info", "The fleet is full")]
+    CloudApp.objects.all().delete()
+    Sandbox.objects.update(accepted_at=timezone.now() - timedelta(hours=1))
+    assert ("info", "The fleet is full") in alarms(viewer), "one that is missing takes its place until it is deleted"
 
 
 def test_errors_come_before_warnings_and_those_before_the_rest(viewer, well, pool):
