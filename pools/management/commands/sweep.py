@@ -23,6 +23,7 @@ from pools.models import LIVE, Level, Sandbox
 from pools.planner import ago
 from pools.reconciler import turn
 
+REASON = "swept by an operator"
 PAUSE_SECONDS = 2.0
 LOOKS_WITHOUT_PROGRESS = 60
 AT_ONCE = 8
@@ -54,7 +55,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{done}. Resume it with: manage.py pool resume.")
         journal.record("sweep", f"sweep of {len(apps)} apps", actor=who, level=Level.WARNING)
         try:
-            self.retire_all(who)
+            self.retire_all(apps, who)
             self.delete(apps)
             self.close_rows()
         except KeyboardInterrupt:
@@ -74,10 +75,15 @@ class Command(BaseCommand):
         except CloudError as error:
             raise CommandError(str(error)) from error
 
-    def retire_all(self, who: str) -> None:
-        """First in our own records, so that runs end with a reason and nothing is handed out any more."""
+    def retire_all(self, apps: Sequence[App], who: str) -> None:
+        """First in our own records, so that runs end with a reason and nothing is handed out any more. Apps that no
+        sandbox of ours is are noted, too."""
         for sandbox in Sandbox.objects.live():
-            claims.retire(sandbox.pk, "swept by an operator", timezone.now(), frm=LIVE, actor=who)
+            claims.retire(sandbox.pk, REASON, timezone.now(), frm=LIVE, actor=who)
+        tracked = set(Sandbox.objects.existing().values_list("name", flat=True))
+        for app in apps:
+            if app.name not in tracked:
+                journal.record("delete", REASON, level=Level.WARNING, name=app.name, app_id=app.id, actor=who)
 
     def delete(self, apps: Sequence[App]) -> None:
         """Ask for each until a listing shows none. Raises CommandError when it goes on without progress."""

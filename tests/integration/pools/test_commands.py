@@ -292,6 +292,8 @@ def test_a_sweep_deletes_what_carries_our_mark_and_nothing_else(littered):
     assert said.splitlines()[-1] == "Swept."
     assert littered.states() == []
     assert Sandbox.objects.get().end_reason == "swept by an operator"
+    told = FleetEvent.objects.filter(kind="delete", message="swept by an operator").exclude(app_id="")
+    assert told.values("sandbox_name").distinct().count() == 4, "orphans, too"
 
 
 def test_a_sweep_pauses_the_pools_so_that_they_do_not_fill_again(littered, pool):
