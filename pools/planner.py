@@ -86,7 +86,7 @@ def is_over(since: datetime, seconds: float, now: datetime) -> bool:
 
 
 def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
-    """Every decision of one turn, deletions first, guarded against deleting too much at once."""
+    """Every decision of one turn, guarded against deleting too much at once."""
     plans: list[Decision] = []
     apps_by_id = {app.id: app for app in facts.apps or ()}
     apps_by_name = {app.name: app for app in facts.apps or ()}
