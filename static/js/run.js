@@ -19,6 +19,9 @@ const tick = runClock({
 });
 let state = stage().dataset.state;
 let isLive = false;
+let isWindowFocused = document.hasFocus();
+addEventListener("focus", () => (isWindowFocused = true));
+addEventListener("blur", () => (isWindowFocused = false)); // for another window, or for the game
 
 function stage() {
   return page.querySelector('[data-live="stage"]');
@@ -38,8 +41,15 @@ function focusGame() {
   const frame = document.getElementById("game-frame");
   if (!frame || isFocusElsewhere()) return;
   frame.focus({ preventScroll: true });
-  // Once more when its page has come: some browsers lose the focus of a frame while it loads.
-  frame.addEventListener("load", () => isFocusElsewhere() || frame.focus({ preventScroll: true }), { once: true });
+  // Once more when its page has come, if it lost the focus while it loaded: browsers call it focused all the same, and
+  // only the window knows. A game that has it must not see it go: it would pause.
+  const again = () => {
+    if (isWindowFocused && !isFocusElsewhere()) {
+      frame.blur();
+      frame.focus({ preventScroll: true });
+    }
+  };
+  frame.addEventListener("load", again, { once: true });
 }
 
 function changed(part) {

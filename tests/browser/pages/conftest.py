@@ -80,6 +80,7 @@ class Player:
         frame = self.page.locator("#game-frame").element_handle().content_frame()
         assert frame is not None
         frame.wait_for_url(f"**/play/{self.run_id}/")
+        frame.wait_for_load_state()
         return frame
 
     def end(self) -> None:
