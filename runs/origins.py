@@ -22,7 +22,10 @@ def is_allowed_host(host: str) -> bool:
 
 def is_own_origin(origin: str, host: str) -> bool:
     """Whether `origin` is this site as the request addressed it (`host`), or one that the settings trust."""
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     if parts.scheme not in ("http", "https") or not parts.netloc:
         return False
     trusted = f"{parts.scheme}://{parts.netloc}".lower() in {each.lower() for each in settings.CSRF_TRUSTED_ORIGINS}
