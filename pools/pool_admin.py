@@ -194,7 +194,7 @@ class PoolAdmin(ActingAdmin):
         """While it is being saved the row is locked, so that of two edits the second sees the first."""
         if request.method == "POST":
             Fleet.lock()  # first: the turn that is asked for in the end needs it
-            list(Pool.objects.select_for_update().filter(pk=object_id) if object_id.isdigit() else [])
+            list(Pool.objects.select_for_update().filter(pk=object_id) if object_id.isdecimal() else [])
         return super().get_object(request, object_id, from_field)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -232,7 +232,7 @@ class PoolAdmin(ActingAdmin):
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         require(request, DESTROY)
-        pool = self.get_object(request, object_id) if object_id.isdigit() else None
+        pool = Pool.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
         try:
             if pool is not None:
                 operations.check_deletable(pool)

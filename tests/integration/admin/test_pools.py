@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
-from pools.models import FleetEvent, Mode, Pool, Sandbox, State
+from pools.models import Fleet, FleetEvent, Mode, Pool, Sandbox, State
 from tests.integration.admin.conftest import MakeRun, Person, history, log, on_paper, told
 
 POOLS = "/admin/pools/pool/"
@@ -221,6 +222,20 @@ def test_a_drained_pool_is_deleted_with_who_and_why(destroyer, fleet, pool):
     assert history()[0] == ("dora", "pool python deleted: not used")
     assert log("pool")[0] == ("dora", "pool python deleted; an operator: not used")
     assert Sandbox.objects.get().state == State.DELETED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deletion_takes_its_locks_inside_of_a_transaction(destroyer, pool, monkeypatch):
+    """PostgreSQL refuses them elsewhere, where SQLite, which has none, says nothing."""
+    lock = Fleet.lock
+
+    def lock_in_a_transaction() -> Fleet:
+        assert connection.in_atomic_block
+        return lock()
+
+    monkeypatch.setattr(Fleet, "lock", lock_in_a_transaction)
+    destroyer.post(f"{POOLS}{pool.pk}/delete/", post="yes", reason="not used")
+    assert not Pool.objects.exists()
 
 
 def test_a_pool_is_not_deleted_without_a_reason(destroyer, pool):
