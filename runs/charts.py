@@ -14,6 +14,7 @@ from runs.statistics import Distribution, PoolHistory
 
 ROW_HEIGHT = 56
 STEPS_HEIGHT = 84
+MOST_STEPS = 120  # three minutes each: a busy pool's page would be megabytes otherwise
 BUCKETS_A_DECADE = 8
 TICKS = ((10, "10 ms"), (100, "0.1 s"), (1_000, "1 s"), (10_000, "10 s"), (100_000, "100 s"), (1_000_000, "17 min"))
 
@@ -176,8 +177,21 @@ def step_chart(key: str, history: PoolHistory, target: Steps | None = None) -> S
 
 
 def _stretches(steps: Steps, until: datetime) -> Iterator[tuple[datetime, datetime, int]]:
-    """(from, until, value) of each step."""
+    """(from, until, value) of each step; where they are too many to be seen, of as many as can be."""
+    if len(steps.moments) > MOST_STEPS:
+        steps = _thinned(steps, until)
     return zip(steps.moments, (*steps.moments[1:], until), steps.values, strict=True)
+
+
+def _thinned(steps: Steps, until: datetime) -> Steps:
+    """The most that there was in each of MOST_STEPS stretches of the same length."""
+    since = steps.moments[0]
+    length = (until - since) / MOST_STEPS
+    most = [0] * MOST_STEPS
+    for start, end, value in zip(steps.moments, (*steps.moments[1:], until), steps.values, strict=True):
+        for stretch in range(int((start - since) / length), min(math.ceil((end - since) / length), MOST_STEPS)):
+            most[stretch] = max(most[stretch], value)
+    return Steps(tuple(since + length * stretch for stretch in range(MOST_STEPS)), tuple(most))
 
 
 def _hours(since: datetime, until: datetime, x: Callable[[datetime], float]) -> Iterator[Tick]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 from django.conf import settings
@@ -23,13 +24,14 @@ from runs import charts, lifecycle, progress, statistics
 from runs.forms import LaunchForm, new_key
 from runs.launch import Maintenance, launch
 from runs.limits import LaunchRefused, launches_left
-from runs.models import OVER, STARTING, LaunchMode, Run, RunState
+from runs.models import OVER, STARTING, LaunchMode, Run, RunEvent, RunState
 from runs.phases import ACTIVE, phases
 from runs.visitors import known_visitor, visitor_of
 from runs.waiting import Speed, about, ahead_of, retry_text, speeds, usual_seconds
 
 LOG_LINES = 40
 RUN_LOG_LINES = 400
+RUN_LOG_CHARACTERS = 30_000  # with these a page stays below 150 KB
 RUNS_SHOWN = 8
 TILES_SHOWN = 12
 TILE_ICONS = {"ready": "bolt", "in_use": "play"}
@@ -197,7 +199,7 @@ def game_live(request: HttpRequest, slug: str) -> HttpResponse:
 def run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     """One launch: its steps and log, and the game. Who has the link may look; its visitor and operators may act."""
     found = get_object_or_404(Run.objects.select_related("game"), pk=run_id)
-    events = list(reversed(found.events.order_by("-seq")[:RUN_LOG_LINES]))
+    events = last_events(found)
     context = run_now(request, found) | {
         "events": events,
         "after": events[-1].seq if events else 0,
@@ -206,6 +208,14 @@ def run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
         "key": new_key(),
     }
     return render(request, "run/page.html", context)
+
+
+def last_events(found: Run) -> list[RunEvent]:
+    """The end of its log, as much as a page can hold, oldest first."""
+    newest = list(found.events.order_by("-seq")[:RUN_LOG_LINES])
+    characters = accumulate(len(event.message) for event in newest)
+    fitting = sum(1 for count in characters if count <= RUN_LOG_CHARACTERS)
+    return newest[:fitting][::-1]
 
 
 @require_safe

@@ -1,12 +1,17 @@
 """How numbers are written and drawn."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from pools.models import Pool
+from pools.timeline import Life, Steps, timeline
 from runs import charts
-from runs.statistics import Distribution, HitRate
+from runs.statistics import Distribution, HitRate, PoolHistory
 from runs.templatetags import site
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +61,22 @@ def test_a_histogram_shows_every_launch_within_its_frame():
         for bar in row.bars:
             assert 0 <= bar.x <= bar.x + bar.width <= 100
             assert 0 <= bar.y <= bar.y + bar.height <= charts.ROW_HEIGHT + 0.1
+
+
+def busy(sandboxes: int) -> PoolHistory:
+    """Six hours in which one sandbox after another was ready for a moment, and once three at a time."""
+    until = NOON + timedelta(hours=6)
+    ready = [NOON + (until - NOON) * n / sandboxes for n in range(sandboxes)]
+    lives = [Life(at, at, None, at + timedelta(seconds=5)) for at in (*ready, ready[7], ready[7])]
+    return PoolHistory(Pool(name="python"), timeline(lives, NOON, until), Steps((NOON,), (1,)), ready)
+
+
+@pytest.mark.parametrize("sandboxes", [20, 3_000])
+def test_a_chart_shows_the_peak_and_no_more_steps_than_can_be_seen(sandboxes: int):
+    drawn = charts.step_chart("ready", busy(sandboxes))
+    assert 20 <= len(drawn.bars) <= charts.MOST_STEPS
+    assert [bar.height for bar in drawn.bars].count(charts.STEPS_HEIGHT) == 1
+    assert all(0 <= bar.x <= 100 and bar.x + bar.width <= 100.3 for bar in drawn.bars)
 
 
 def test_a_text_keeps_its_paragraphs_and_loses_its_line_breaks():
