@@ -86,6 +86,7 @@ def fail(run_id: UUID, reason: str, now: datetime) -> bool:
 def _finish(run_id: UUID, state: RunState, reason: str, now: datetime, by: str = "") -> bool:
     Fleet.lock()
     nudge()
+    reason = events.fit(reason)  # it may be the last words of a program
     run = locked(run_id)
     if not Run.objects.move(run_id, frm=ACTIVE, to=state, end_reason=reason, ended_at=now, deploy_lease_until=None):
         return False

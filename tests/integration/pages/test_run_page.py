@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from runs import pages
+from runs import lifecycle, pages
 from runs.models import RunEvent, RunState
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +76,23 @@ def test_a_long_log_shows_its_end_and_says_what_is_left_out(player, make_run):
     assert "600 earlier lines" in page
     assert 'data-after="1000"' in page
     assert len(page) < 150_000
+
+
+def test_a_log_of_long_lines_makes_no_page_heavy(player, make_run):
+    run = make_run()
+    RunEvent.objects.bulk_create(
+        RunEvent(run=run, seq=n, kind="log", message="x" * 2_000, at=run.created_at) for n in range(1, 301)
+    )
+    page = text(player.get(f"/runs/{run.id}/"))
+    assert "285 earlier lines" in page
+    assert len(page) < 60_000
+
+
+def test_a_failure_is_told_in_words_whatever_the_program_printed(player, make_run):
+    run = make_run(RunState.DEPLOYING)
+    lifecycle.fail(run.id, "It could not be installed: \x1b[31mERROR:\x00 no space\x1b[0m", run.created_at)
+    assert "<p>It could not be installed: ERROR: no space</p>" in text(player.get(f"/runs/{run.id}/"))
+    assert run.events.get().data["reason"] == "It could not be installed: ERROR: no space"
 
 
 def test_the_live_parts_are_those_of_the_page(player, make_run):
