@@ -4,6 +4,7 @@
 const FETCH_GAP_MS = 1000; // a storm of events is one fetch a second
 const POLL_MS = 3000; // without the socket
 const POLL_WITH_SOCKET_MS = 10000; // ages go on, and what DigitalOcean does is no event of ours
+const PATIENCE_MS = 15000;
 const RECONNECT_MS = [1000, 2000, 5000, 10000];
 
 const live = document.getElementById("fleet-live");
@@ -33,13 +34,14 @@ async function refresh() {
   isFetching = true;
   isStale = false;
   try {
-    const answer = await fetch(live.dataset.table + location.search, { credentials: "same-origin" });
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const answer = await fetch(live.dataset.table + location.search, { credentials: "same-origin", signal });
     if (answer.redirected || answer.status === 403) throw new Error("You are signed out: load the page again.");
     if (!answer.ok) throw new Error(`The server answered ${answer.status}; trying again.`);
     put(await answer.text());
     say(isConnected() ? "Live." : "Live, asked every few seconds.");
   } catch (error) {
-    say(error instanceof TypeError ? "The server does not answer; trying again." : error.message);
+    say(error instanceof TypeError || error.name === "TimeoutError" ? "The server does not answer; trying again." : error.message);
   }
   fetchedAt = Date.now();
   isFetching = false;

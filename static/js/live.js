@@ -3,6 +3,8 @@
 import { localize } from "./local-times.js";
 
 const LEAST_GAP_MS = 250;
+const PATIENCE_MS = 15_000;
+const AGAIN_MS = 2_000;
 
 /**
  * Returns refresh(), which may be called as often as one likes. onChange(part) is told of each part that was replaced.
@@ -26,10 +28,13 @@ export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS) {
     isWanted = false;
     pause = gap;
     try {
-      const answer = await fetch(url, { headers: { Accept: "text/html" } });
-      if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      const answer = await fetch(url, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(PATIENCE_MS) });
+      if (!answer.ok) throw new Error(answer.statusText);
+      replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch {
-      // The network is away; whoever follows the events asks again when it is back.
+      // Again: after the last event of a run nothing else would ask for what it changed.
+      isWanted = true;
+      pause = Math.max(gap, AGAIN_MS);
     }
     isBusy = false;
     if (isWanted) refresh();

@@ -6,6 +6,7 @@ import { liveParts, whileVisible } from "./live.js";
 import { logInto, transportInto } from "./log.js";
 
 const AGAIN_MS = 4_000;
+const PATIENCE_MS = 15_000;
 
 const page = document.querySelector("[data-run]");
 const run = page.dataset.run;
@@ -72,12 +73,14 @@ document.getElementById("extend-form").addEventListener("submit", async (event) 
   event.preventDefault();
   const form = event.target;
   const button = document.getElementById("extend");
+  if (button.hasAttribute("aria-disabled")) return; // a double click is one wish
   button.setAttribute("aria-disabled", "true");
   try {
     const answer = await fetch(form.action, {
       method: "POST",
       body: new FormData(form),
       headers: { Accept: "application/json" },
+      signal: AbortSignal.timeout(PATIENCE_MS),
     });
     say(answer.ok ? "You have more time." : "More time is not to be had.");
   } catch {

@@ -108,12 +108,13 @@ def test_more_time_comes_without_interrupting_the_game(player: Player) -> None:
     game = player.launch("snake").game()
     game.evaluate("window.isStillTheSame = true")
     before = int(player.page.locator("[data-countdown]").get_attribute("data-countdown"))
-    player.page.locator("#extend").click()
+    player.page.locator("#extend").dblclick()
     until(
         lambda: int(player.page.locator("[data-countdown]").get_attribute("data-countdown")) > before + 60,
         "the end moves away",
     )
     assert player.game().evaluate("window.isStillTheSame") is True
+    assert "1 left" in player.page.locator("#extend").inner_text(), "a double click is one wish"
     player.page.locator("#extend").click()
     player.page.locator("#extend:disabled").wait_for()
 
@@ -224,6 +225,30 @@ def test_the_lobby_shows_a_launch_elsewhere_without_a_reload(player: Player, new
     watcher.page.locator(".run-running", has_text="Memory").first.wait_for()
     until(lambda: "acquired" in watcher.page.locator("[data-log]").inner_text(), "the log tells of it")
     assert watcher.page.evaluate("window.isStillTheSame") is True
+
+
+FAILING_FETCHES = """
+const fetchReally = window.fetch;
+window.isAway = true;
+window.failed = 0;
+window.fetch = (url, options) => {
+  if (!window.isAway || !String(url).endsWith("/live/")) return fetchReally(url, options);
+  window.failed += 1;
+  return Promise.reject(new TypeError("away"));
+};
+"""
+
+
+def test_the_game_opens_although_the_last_news_could_not_be_fetched(player: Player) -> None:
+    """Nothing follows a run's "ready" for a long while that would make the page ask again."""
+    page = player.page
+    page.add_init_script(FAILING_FETCHES)
+    player.launch("snake", mode="cold")
+    until(lambda: "Game ready!" in page.locator("[data-log]").inner_text(), "it is ready", seconds=60)
+    count = page.evaluate("window.failed")
+    until(lambda: page.evaluate("window.failed") > count, "the page asks again")
+    page.evaluate("window.isAway = false")
+    player.wait_for("running")
 
 
 def test_it_goes_on_where_a_network_blocks_the_better_ways(player: Player) -> None:
