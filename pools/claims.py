@@ -87,6 +87,14 @@ def release(sandbox_id: UUID, reason: str, now: datetime) -> bool:
 
 
 @transaction.atomic
+def expire(sandbox_id: UUID, reason: str, now: datetime) -> bool:
+    """Its time is up. False when it was given more meanwhile, or was already going."""
+    Fleet.lock()
+    over = Sandbox.objects.select_for_update(no_key=True).filter(pk=sandbox_id, expires_at__lte=now)
+    return bool(over) and retire(sandbox_id, reason, now, frm=[State.IN_USE])
+
+
+@transaction.atomic
 def retire(
     sandbox_id: UUID,
     reason: str,

@@ -31,6 +31,7 @@ from pools.leases import Held
 from pools.models import (
     BEING_CREATED,
     LIVE,
+    ON_THE_WAY,
     CloudApp,
     FailureKind,
     Fleet,
@@ -120,7 +121,11 @@ class Effects:
             kind = decision.failure_kind or ""
             level = Level.WARNING if kind else Level.INFO
             now = timezone.now()
-            frm = [State.IN_USE] if decision.kind == Kind.EXPIRE else _retirable(decision)
+            if decision.kind == Kind.EXPIRE:
+                claims.expire(_id(decision), decision.reason, now)
+                continue
+            # What has become a sandbox is no failed create any more; what policy retires must still be idle.
+            frm = ON_THE_WAY if decision.kind == Kind.FAIL else (State.READY, *BEING_CREATED)
             claims.retire(_id(decision), decision.reason, now, frm=frm, failure_kind=kind, level=level)
 
     def send_deletes(self, decisions: list[Decision]) -> None:
@@ -382,8 +387,3 @@ def is_well(sandbox: Sandbox) -> None:
 
 def _id(decision: Decision) -> Any:
     return decision.target
-
-
-def _retirable(decision: Decision) -> tuple[State, ...]:
-    """Failed creates may be in any live state; what policy retires must still be idle."""
-    return LIVE if decision.kind == Kind.FAIL else (State.READY, *BEING_CREATED)

@@ -111,6 +111,9 @@ def end_parted(now: datetime) -> None:
 def end_overdue(now: datetime) -> None:
     """Lifetimes that are over end, also while the cloud can't be seen; launches do not go on for ever."""
     for run in Run.objects.filter(state=RunState.RUNNING, expires_at__lte=now):
-        lifecycle.end(run.id, "Its time was up.", now)
+        with transaction.atomic():
+            Fleet.lock()
+            if lifecycle.locked(run.id).has_expired(now):  # else a player got more time just now
+                lifecycle.end(run.id, "Its time was up.", now)
     for run in Run.objects.filter(state__in=STARTING, created_at__lte=now - timedelta(seconds=START_SECONDS)):
         lifecycle.fail(run.id, f"It did not start within {START_SECONDS // 60} minutes.", now)

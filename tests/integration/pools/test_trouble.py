@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 
 from pools import claims, leases
+from pools.cloud.account import connect
+from pools.effects import Effects
 from pools.models import CloudApp, FleetEvent, Lease, Pool, Sandbox, State
+from pools.observation import observe
+from pools.planner import Decision, Kind
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,6 +71,19 @@ def test_an_operators_order_outlasts_a_list_that_misses_the_app(paper_fleet):
     paper_fleet.turns(10, seconds_apart=6)
     assert paper_fleet.cloud.apps() == []
     assert not CloudApp.objects.exists()
+
+
+@pytest.mark.parametrize("kind", [Kind.EXPIRE, Kind.FAIL])
+def test_what_was_decided_of_a_sandbox_does_not_hold_once_it_serves_somebody_for_longer(paper_fleet, pool, kind):
+    """Between the decision and the act a player got more time, or staging ended and a player got the sandbox."""
+    one_ready(paper_fleet, pool)
+    now = timezone.now()
+    sandbox = claims.claim(pool, by="a run", expires_at=now + timedelta(minutes=5), now=now)
+    with leases.hold("a test", 60) as lease:
+        facts, _ = observe(connect())
+        Effects(connect(), facts, lease).act([Decision(kind, "decided a moment ago", sandbox.id)])
+    sandbox.refresh_from_db()
+    assert sandbox.state == State.IN_USE
 
 
 def test_a_create_that_is_answered_with_somebody_elses_app_never_touches_that(paper_fleet, pool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from threading import Barrier, Thread
 
 import pytest
@@ -12,7 +13,7 @@ from django_q.models import OrmQ
 from games.models import Game, Snapshot
 from pools import claims
 from pools.models import Fleet, Pool, Sandbox, State
-from runs import lifecycle
+from runs import lifecycle, sweep
 from runs.launch import KeyReused, Maintenance, PoolEmpty, UnknownGame, _replace_dead, launch
 from runs.limits import LimitReached
 from runs.models import Run, RunState, ServedBy
@@ -287,6 +288,23 @@ def test_a_run_ends_with_its_lifetime(paper_fleet, staged):
     paper_fleet.turn()
     run.refresh_from_db()
     assert (run.state, run.end_reason) == (RunState.ENDED, "Its time was up.")
+
+
+def test_more_time_that_is_given_at_the_last_moment_counts(paper_fleet, staged, monkeypatch):
+    """It was told that it has more time, and was ended by the turn that had looked just before."""
+    run = start()
+    paper_fleet.clock.advance(601)
+    lock, later = Fleet.lock, timezone.now() + timedelta(minutes=5)
+
+    def extended_just_before() -> Fleet:
+        Run.objects.update(expires_at=later)
+        Sandbox.objects.filter(state=State.IN_USE).update(expires_at=later)
+        return lock()
+
+    monkeypatch.setattr(Fleet, "lock", extended_just_before)
+    sweep.end_overdue(timezone.now())
+    run.refresh_from_db()
+    assert run.state == RunState.RUNNING
 
 
 def test_more_time_is_given_a_set_number_of_times(staged, settings):
