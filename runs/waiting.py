@@ -158,7 +158,7 @@ def warm_up_seconds(pool: Pool) -> float:
         for ready, requested in done.values_list("ready_at", "requested_at")[:REMEMBERED]
         if ready is not None
     ]
-    return median(took) if took else usual_create_seconds()
+    return max(0.0, median(took)) if took else usual_create_seconds()  # clocks can be set back
 
 
 @dataclass(frozen=True, slots=True)
