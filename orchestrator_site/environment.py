@@ -21,6 +21,7 @@ SWITCHES = {
     "no": False,
     "off": False,
 }
+PASSWORD = re.compile(r"//.*@")  # in a URL, with the name before it
 
 
 def _read(name: str, default: T, parse: Callable[[str], T], allowed: str) -> T:
@@ -30,7 +31,8 @@ def _read(name: str, default: T, parse: Callable[[str], T], allowed: str) -> T:
     try:
         return parse(raw)
     except (ValueError, KeyError):
-        raise ImproperlyConfigured(f"{name} is {raw!r}; it must be {allowed}.") from None
+        shown = PASSWORD.sub("//…@", raw)
+        raise ImproperlyConfigured(f"{name} is {shown!r}; it must be {allowed}.") from None
 
 
 def text(name: str, default: str = "", *, pattern: str = "", allowed: str = "") -> str:
@@ -82,7 +84,7 @@ def words(name: str, default: list[str]) -> list[str]:
 def url(name: str, default: str = "", schemes: Collection[str] = ("http", "https")) -> str:
     def parse(raw: str) -> str:
         parts = urlsplit(raw)
-        if parts.scheme not in schemes or not parts.netloc:
+        if parts.scheme not in schemes or not (parts.netloc or parts.scheme == "unix") or parts.port == 0:
             raise ValueError
         return raw.rstrip("/")
 
@@ -94,10 +96,17 @@ def database(name: str, default: dict[str, object]) -> dict[str, object]:
     raw = os.environ.get(name, "").strip()
     if not raw:
         return default
-    parts = urlsplit(raw)
+    try:
+        parts = urlsplit(raw)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
     if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
         # The value holds a password, so it is not repeated here.
-        raise ImproperlyConfigured(f"{name} is set but is not of the form postgres://user:password@host:5432/name.")
+        raise ImproperlyConfigured(
+            f"{name} is set but is not of the form postgres://user:password@host:5432/name (in the password, write "
+            "%2F for a slash, %40 for an @, and so on)."
+        )
     query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -105,6 +114,6 @@ def database(name: str, default: dict[str, object]) -> dict[str, object]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": query.pop("host", parts.hostname or ""),
-        "PORT": query.pop("port", str(parts.port or "")),
+        "PORT": query.pop("port", str(port or "")),
         "OPTIONS": query,
     }

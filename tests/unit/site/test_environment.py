@@ -1,0 +1,41 @@
+"""A wrong variable is one line that names it, and tells no secrets."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from orchestrator_site import environment as env
+
+REDIS = ("redis", "rediss", "unix")
+
+
+@pytest.mark.parametrize("value", ["redis://:secret@cache:6379/0", "unix:///run/redis.sock"])
+def test_redis_is_reached_by_network_or_by_socket(monkeypatch: pytest.MonkeyPatch, value: str):
+    monkeypatch.setenv("REDIS_URL", value)
+    assert env.url("REDIS_URL", schemes=REDIS) == value
+
+
+@pytest.mark.parametrize(
+    "value", ["reds://:secret@cache/0", "redis://:secret@cache:port/0", "redis://:se/cret@[", "redis:"]
+)
+def test_a_wrong_address_is_shown_without_its_password(monkeypatch: pytest.MonkeyPatch, value: str):
+    monkeypatch.setenv("REDIS_URL", value)
+    with pytest.raises(ImproperlyConfigured, match=r"REDIS_URL is .*; it must be a URL") as refused:
+        env.url("REDIS_URL", schemes=REDIS)
+    assert "cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["postgres://u:pa/ss@host/name", "postgres://[", "mysql://u:pa@host/name", "postgres://host"]
+)
+def test_a_wrong_database_is_refused_without_a_word_of_its_password(monkeypatch: pytest.MonkeyPatch, value: str):
+    monkeypatch.setenv("DATABASE_URL", value)
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL is set but is not of the form") as refused:
+        env.database("DATABASE_URL", {})
+    assert "pa/" not in str(refused.value)
+
+
+def test_a_database_is_what_its_address_says(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", "postgres://u:p%40ss@host:5433/name?sslmode=require")
+    found = env.database("DATABASE_URL", {})
+    assert (found["USER"], found["PASSWORD"], found["HOST"], found["PORT"]) == ("u", "p@ss", "host", "5433")
+    assert found["OPTIONS"] == {"sslmode": "require"}
