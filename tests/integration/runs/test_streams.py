@@ -20,6 +20,7 @@ from pools import journal
 from runs import events
 from runs.models import EventKind, Run
 from runs.stream import HEARTBEAT_SECONDS
+from tests.fixtures.binaries import need
 from tests.fixtures.waiting import until
 from tests.fixtures.web import PLAIN, MakeRun, MakeWeb, Web
 from tests.integration.runs.readers import read_stream, server_sent
@@ -194,7 +195,7 @@ def test_curl_reads_a_run_as_the_seed_did(web: Web, make_run: MakeRun):
     say(run, 2)
     finish(run)
     url = f"{web.url}/api/stream/{run.id}"
-    answer = subprocess.run(["curl", "-s", "-N", "-m", "20", url], capture_output=True, text=True, check=True)
+    answer = subprocess.run([need("curl"), "-s", "-N", "-m", "20", url], capture_output=True, text=True, check=True)
     said = [sent.event for sent in server_sent(iter(answer.stdout.splitlines()))]
     assert said == ["heartbeat", "log", "log", "end"], "the first thing comes at once, whatever the run has to say"
 
