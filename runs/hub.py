@@ -295,6 +295,8 @@ async def _live(
         elif new := [line for line in news if line.seq > cursor]:
             cursor = new[-1].seq
             yield new
+        elif any(line.is_last for line in news):
+            return  # it asked for more than there ever was
 
 
 async def _rows(topic: Topic, cursor: int) -> AsyncGenerator[Sequence[Line], None]:

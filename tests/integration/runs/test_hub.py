@@ -14,6 +14,7 @@ from django.db.backends.utils import CursorWrapper
 from runs import events, hub
 from runs.models import EventKind, Run
 from tests.fixtures.web import MakeRun
+from tests.integration.runs.writers import finish
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE_SECONDS = 30
@@ -167,3 +168,13 @@ async def test_a_reader_that_falls_behind_goes_back_to_the_rows(run: Run, monkey
         while len(read) < 40:
             read += await anext(batches)
     assert [line.seq for line in read] == list(range(1, 41))
+
+
+async def test_a_reader_who_asks_for_more_than_there_is_ends_with_the_run(run: Run):
+    async with aclosing(hub.follow(run.id, 1_000, heartbeat_seconds=PATIENCE_SECONDS)) as batches:
+        await anext(batches)
+        end = asyncio.ensure_future(anext(batches, "the end"))
+        await condition(lambda: hub.hub()._cursors.get(run.id) is not None, "it waits")
+        await sync_to_async(finish)(run)
+        async with asyncio.timeout(PATIENCE_SECONDS / 2):
+            assert await end == "the end"
