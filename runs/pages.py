@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -18,7 +19,8 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
 from games.models import Game
-from pools import fleet_log
+from pools import fleet_log, journal
+from pools.admin_rights import actor_of, log_act
 from pools.models import Pool, Sandbox, State
 from runs import charts, lifecycle, progress, statistics
 from runs.forms import LaunchForm, new_key
@@ -37,6 +39,7 @@ TILES_SHOWN = 12
 TILE_ICONS = {"ready": "bolt", "in_use": "play"}
 STATS_WINDOW = timedelta(days=7)
 TIMELINE_WINDOW = timedelta(hours=6)
+ON_ITS_PAGE = "on the run's own page, which asks for no reason"
 
 # Kept by browsers for the back button only.
 fresh = cache_control(private=True, no_cache=True)
@@ -266,7 +269,9 @@ def end_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     if found.visitor == known_visitor(request):
         lifecycle.end(found.id, "Ended by the player.", timezone.now())
     else:
-        lifecycle.end(found.id, "Ended by an operator.", timezone.now(), by=request.user.get_username())
+        with transaction.atomic():
+            if lifecycle.end(found.id, "Ended by an operator.", timezone.now(), by=actor_of(request)):
+                note_operator(request, found, "end", "ended")
     return see_other(found)
 
 
@@ -275,7 +280,10 @@ def extend_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     found = get_object_or_404(Run, pk=run_id)
     if not may_act(request, found):
         raise PermissionDenied
-    is_extended = lifecycle.extend(found.id, timezone.now())
+    with transaction.atomic():
+        is_extended = lifecycle.extend(found.id, timezone.now())
+        if is_extended and found.visitor != known_visitor(request):
+            note_operator(request, found, "extend", "extended")
     if request.accepts("text/html"):
         if is_extended:
             messages.success(request, "You have more time.")
@@ -283,6 +291,13 @@ def extend_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
             messages.warning(request, "More time is not to be had for this one.")
         return see_other(found)
     return HttpResponse(status=204 if is_extended else 409)  # the page's script, which keeps the game that is on
+
+
+def note_operator(request: HttpRequest, found: Run, kind: str, done: str) -> None:
+    """What an operator did to somebody else's run stands in both logs, as if it had been done in the admin."""
+    done = f"run {found.short_id} {done}"
+    log_act(request, found, done, ON_ITS_PAGE)
+    journal.record(kind, f"{done}; an operator: {ON_ITS_PAGE}", run_id=found.id, actor=actor_of(request))
 
 
 def see_other(found: Run) -> HttpResponse:

@@ -2,12 +2,15 @@
 
 import re
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 
+from pools.models import FleetEvent, State
 from runs import lifecycle, pages
 from runs.models import RunEvent, RunState
 
@@ -17,6 +20,10 @@ pytestmark = pytest.mark.django_db
 def text(response) -> str:
     assert response.status_code == 200
     return response.content.decode()
+
+
+def soon() -> datetime:
+    return timezone.now() + timedelta(minutes=5)
 
 
 @pytest.fixture
@@ -119,15 +126,37 @@ def test_somebody_else_may_look_and_do_nothing(make_run, ended):
     assert not ended
 
 
-def test_an_operator_may_end_anybodys(make_run, ended):
-    operator = User.objects.create_user("operator", is_staff=True)
-    operator.user_permissions.add(Permission.objects.get(codename="operate_fleet"))
+@pytest.fixture
+def operator(db: None) -> Client:
+    """An operator's browser."""
+    user = User.objects.create_user("otto", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="operate_fleet"))
     browser = Client()
-    browser.force_login(operator)
+    browser.force_login(user)
+    return browser
+
+
+def test_an_operator_may_end_anybodys(operator, make_run, ended):
     run = make_run()
-    assert "End now" in text(browser.get(f"/runs/{run.id}/"))
-    browser.post(f"/runs/{run.id}/end/")
+    assert "End now" in text(operator.get(f"/runs/{run.id}/"))
+    operator.post(f"/runs/{run.id}/end/")
     assert ended == [(run.id, "Ended by an operator.")]
+
+
+@pytest.mark.parametrize(("path", "done"), [("end", "ended"), ("extend", "extended")])
+def test_what_an_operator_does_to_a_players_run_stands_in_both_logs(operator, make_run, make_sandbox, path, done):
+    run = make_run(sandbox=make_sandbox(State.IN_USE, expires_at=soon()))
+    operator.post(f"/runs/{run.id}/{path}/")
+    assert LogEntry.objects.get().change_message.startswith(f"run {run.short_id} {done}")
+    assert FleetEvent.objects.filter(actor="otto", kind=path, run_id=run.id).exists()
+
+
+def test_what_players_do_is_no_operators_act(player, make_run, make_sandbox):
+    run = make_run(sandbox=make_sandbox(State.IN_USE, expires_at=soon()))
+    player.post(f"/runs/{run.id}/extend/")
+    run.refresh_from_db()
+    assert run.extensions == 1
+    assert not LogEntry.objects.exists()
 
 
 def test_a_visitor_who_logs_in_keeps_what_is_theirs(player, make_run, ended):
