@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
 
 def is_allowed_host(host: str) -> bool:
     """Whether the site answers to this name (ALLOWED_HOSTS), so that a foreign name can't be pointed at it."""
