@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -137,7 +137,7 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
 def _sandboxes() -> tuple[SandboxFacts, ...]:
     columns = [field.name for field in fields(SandboxFacts)]
     facts = []
-    for row in Sandbox.objects.existing().values(*columns).iterator():
+    for row in Sandbox.objects.existing().order_by().values(*columns).iterator():
         row["state"], row["origin"] = State(row["state"]), Origin(row["origin"])
         facts.append(SandboxFacts(**row))
     return tuple(facts)
@@ -189,7 +189,8 @@ def pool_facts(pool: Pool, now: datetime) -> PoolFacts:
     failures = list(
         failed.order_by("-delete_requested_at").values_list("delete_requested_at", "failure_kind")[:FAILURES_KEPT]
     )
-    shrunk = mine.filter(end_reason__startswith=SHRINK_PREFIX).order_by("-delete_requested_at")
+    lately = now - timedelta(seconds=pool.scale_down_delay_seconds)  # what is longer ago holds nothing back
+    shrunk = mine.filter(end_reason__startswith=SHRINK_PREFIX, delete_requested_at__gte=lately)
     return PoolFacts(
         id=pool.pk,
         name=pool.name,
@@ -209,7 +210,7 @@ def pool_facts(pool: Pool, now: datetime) -> PoolFacts:
         last_acquired_by=pool.last_acquired_by,
         recycle_before=pool.recycle_before,
         failures=tuple((at, FailureKind(kind)) for at, kind in reversed(failures) if at is not None),
-        last_shrunk_at=shrunk.values_list("delete_requested_at", flat=True).first(),
+        last_shrunk_at=shrunk.order_by("-delete_requested_at").values_list("delete_requested_at", flat=True).first(),
     )
 
 

@@ -48,13 +48,16 @@ class DeployedFrom(models.TextChoices):
 
 class RunQuerySet(models.QuerySet["Run"]):
     def active(self) -> RunQuerySet:
-        return self.filter(state__in=ACTIVE)
+        """Those that are not over. In no order: by date, every run there ever was would be looked at."""
+        return self.exclude(state__in=OVER).order_by()
 
     def waiting_for(self, runtime: str) -> RunQuerySet:
         """Warm launches that wait for a sandbox of the pool, first come first."""
-        return self.filter(
-            state=RunState.ACQUIRING, served_by=ServedBy.POOL, sandbox__isnull=True, game__runtime=runtime
-        ).order_by("created_at", "id")
+        return (
+            self.active()
+            .filter(state=RunState.ACQUIRING, served_by=ServedBy.POOL, sandbox__isnull=True, game__runtime=runtime)
+            .order_by("created_at", "id")
+        )
 
     def hits(self) -> RunQuerySet:
         """Launches that found a warm sandbox ready when they came."""

@@ -62,7 +62,7 @@ def wake_fleet_readers(**_: Any) -> None:
 @receiver(demand_asked)
 def demand(now: datetime, **_: Any) -> Demand:
     """How many launches wait for a pool's sandbox, and how many for a place of their own."""
-    acquiring = Run.objects.filter(state=RunState.ACQUIRING, sandbox=None).select_related("game")
+    acquiring = Run.objects.active().filter(state=RunState.ACQUIRING, sandbox=None).select_related("game")
     waiting: dict[str, int] = {}
     places = 0
     for run in acquiring:

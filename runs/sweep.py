@@ -12,7 +12,7 @@ from pools.leases import is_dead
 from pools.models import LIVE, ON_THE_WAY, Fleet, Level, OnEmpty, Pool, Sandbox, State
 from runs import events, lifecycle, progress
 from runs.launch import start_cold, take_ready
-from runs.models import ACTIVE, OVER, STARTING, EventKind, Run, RunState, ServedBy
+from runs.models import OVER, STARTING, EventKind, Run, RunState, ServedBy
 
 START_SECONDS = 900  # no launch takes longer
 DEPLOY_ATTEMPTS = 2
@@ -31,7 +31,7 @@ def sweep(now: datetime) -> None:
 
 
 def _waiting_runtimes() -> list[str]:
-    waiting = Run.objects.filter(state=RunState.ACQUIRING, sandbox=None, served_by=ServedBy.POOL)
+    waiting = Run.objects.active().filter(state=RunState.ACQUIRING, sandbox=None, served_by=ServedBy.POOL)
     return list(waiting.values_list("game__runtime", flat=True))
 
 
@@ -57,7 +57,7 @@ def serve_waiting(runtime: str, now: datetime) -> None:
 @transaction.atomic
 def place_waiting(now: datetime) -> None:
     """Launches that wait for a place in the fleet try again, first come first."""
-    waiting = Run.objects.filter(
+    waiting = Run.objects.active().filter(
         state=RunState.ACQUIRING, sandbox=None, served_by__in=[ServedBy.COLD, ServedBy.COLD_FALLBACK]
     )
     if not waiting.exists():
@@ -72,13 +72,13 @@ def place_waiting(now: datetime) -> None:
 
 def tell_progress(now: datetime) -> None:
     """Who waits for a sandbox hears how long it should still take."""
-    for run in Run.objects.filter(state=RunState.ACQUIRING).select_related("game"):
+    for run in Run.objects.active().filter(state=RunState.ACQUIRING).select_related("game"):
         progress.tell_acquiring(run, now)
 
 
 def redeploy_cut_off(now: datetime) -> None:
     """A deployment whose worker died is done again, once; one that nobody began is queued again."""
-    for run in Run.objects.filter(state=RunState.DEPLOYING):
+    for run in Run.objects.active().filter(state=RunState.DEPLOYING):
         until = run.deploy_lease_until or (run.acquired_at or run.created_at) + timedelta(seconds=QUEUED_SECONDS)
         was_begun = bool(run.deploy_lease_until and run.deploy_process)
         if until > now and not (was_begun and is_dead(run.deploy_process)):
@@ -101,19 +101,19 @@ def redeploy_cut_off(now: datetime) -> None:
 
 def end_parted(now: datetime) -> None:
     """A run without its sandbox, a sandbox without its run."""
-    for run in Run.objects.filter(state__in=ACTIVE, sandbox__state__in=[State.DELETING, State.DELETED]):
+    for run in Run.objects.active().filter(sandbox__state__in=[State.DELETING, State.DELETED]):
         lifecycle.fail(run.id, "The sandbox is gone.", now)
-    for run in Run.objects.filter(state__in=OVER, sandbox__state__in=LIVE).select_related("sandbox"):
-        if run.sandbox is not None:
-            claims.retire(run.sandbox.id, f"run {run.short_id} is over: {run.end_reason}", now)
+    left = Sandbox.objects.existing().filter(state__in=LIVE, run__state__in=OVER)
+    for sandbox in left.select_related("run").order_by():
+        claims.retire(sandbox.id, f"run {sandbox.run.short_id} is over: {sandbox.run.end_reason}", now)
 
 
 def end_overdue(now: datetime) -> None:
     """Lifetimes that are over end, also while the cloud can't be seen; launches do not go on for ever."""
-    for run in Run.objects.filter(state=RunState.RUNNING, expires_at__lte=now):
+    for run in Run.objects.active().filter(state=RunState.RUNNING, expires_at__lte=now):
         with transaction.atomic():
             Fleet.lock()
             if lifecycle.locked(run.id).has_expired(now):  # else a player got more time just now
                 lifecycle.end(run.id, "Its time was up.", now)
-    for run in Run.objects.filter(state__in=STARTING, created_at__lte=now - timedelta(seconds=START_SECONDS)):
+    for run in Run.objects.active().filter(state__in=STARTING, created_at__lte=now - timedelta(seconds=START_SECONDS)):
         lifecycle.fail(run.id, f"It did not start within {START_SECONDS // 60} minutes.", now)
