@@ -11,13 +11,15 @@ from pydantic import ConfigDict, Field, StrictBool, StrictStr
 
 from runs.models import LaunchMode
 
+NO_NUL = r"^[^\x00]*$"  # which PostgreSQL takes in no text
+
 
 class LaunchIn(Schema):
     """Which game, and from what: its snapshot, or (slower) its source."""
 
     model_config = ConfigDict(extra="forbid")
 
-    game: Annotated[StrictStr, Field(min_length=1, max_length=100, examples=["snake"])]
+    game: Annotated[StrictStr, Field(min_length=1, max_length=100, pattern=NO_NUL, examples=["snake"])]
     use_snapshot: StrictBool = True
 
 

@@ -32,6 +32,27 @@ def test_no_page_holds_inline_scripts_or_styles_or_names_another_host(client, sn
     assert "https://" not in page
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "fields"),
+    [
+        (r'{"game": "snake\u0000"}', 422, ["game"]),
+        (r'{"game": "\ud800"}', 422, ["game"]),
+        ('{"game": 7}', 422, ["game"]),
+        ('{"game": "snake", "speed": 1}', 422, ["speed"]),
+        ("{}", 422, ["game"]),
+        ("[]", 422, ["body"]),
+        ('{"game": "snake"', 400, []),
+        (b"\xff", 400, []),
+        ("", 422, ["body"]),
+    ],
+)
+def test_a_program_that_asks_wrongly_is_told_what_is_wrong(client, snake, body, status, fields):
+    answer = client.post("/api/launch/warm", body, content_type="application/json")
+    assert answer.status_code == status, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    assert [each["field"] for each in answer.json().get("errors", [])] == fields
+
+
 def test_a_server_error_has_a_page_that_needs_nothing(client, snake, monkeypatch):
     def break_down(request):
         raise RuntimeError("broken on purpose")
