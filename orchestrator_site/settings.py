@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -129,7 +130,7 @@ BIND = env.text("BIND", "127.0.0.1", pattern=r"[0-9.]+|[0-9A-Fa-f:]+", allowed="
 PUBLIC_URL = env.url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
 SECRET_KEY = _secret_key()
 DEBUG = env.switch("DEBUG", False)
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]", urlsplit(PUBLIC_URL).hostname or ""])
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [PUBLIC_URL])
 TRUST_FORWARDED_HEADERS = env.switch("TRUST_FORWARDED_HEADERS", False)
 HTTPS_ONLY = PUBLIC_URL.startswith("https://")

@@ -1,5 +1,10 @@
 """A wrong variable is one line that names it, and tells no secrets."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
@@ -39,3 +44,10 @@ def test_a_database_is_what_its_address_says(monkeypatch: pytest.MonkeyPatch):
     found = env.database("DATABASE_URL", {})
     assert (found["USER"], found["PASSWORD"], found["HOST"], found["PORT"]) == ("u", "p@ss", "host", "5433")
     assert found["OPTIONS"] == {"sslmode": "require"}
+
+
+def test_the_site_answers_to_its_public_name(tmp_path: Path):
+    given = {"ORCHESTRATOR_VAR": str(tmp_path), "PUBLIC_URL": "https://arcade.example.com:8443", "ALLOWED_HOSTS": ""}
+    ask = [sys.executable, "-c", "from orchestrator_site.settings import ALLOWED_HOSTS; print(*ALLOWED_HOSTS)"]
+    told = subprocess.run(ask, env=os.environ | given, capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["127.0.0.1", "localhost", "[::1]", "arcade.example.com"]
