@@ -37,7 +37,8 @@ def turn() -> Turn:
     with leases.hold("turn", LEASE_SECONDS) as lease:
         Fleet.get()
         Fleet.objects.filter(pk=1).update(nudged=False, due_at=None)
-        turn_begins.send(sender=Fleet, now=timezone.now())
+        # Robust: a run that can't be put right must not keep the fleet from being looked after. Django logs it.
+        turn_begins.send_robust(sender=Fleet, now=timezone.now())
         budget = RequestBudget.from_dict(Fleet.get().request_budget, per_minute=settings.CLOUD_REQUESTS_PER_MINUTE)
         cloud = connect(budget)
         due_at = None

@@ -23,9 +23,9 @@ def reconcile() -> None:
     "turns"); the others end after their first.
     """
     until = time.monotonic() + LOOP_SECONDS
-    if not _turn_when_free():
-        return
     try:
+        if not _turn_when_free():
+            return
         # Again, because another's turn may have wanted the next one just when we let go.
         while _due_in_seconds(until) is not None:
             with leases.hold("turns", LOOP_LEASE_SECONDS) as loop:

@@ -37,6 +37,8 @@ def deploy(run_id: str) -> None:
         return
     if run.use_snapshot and staged_port(sandbox, run.game) is not None and run.deploy_attempts == 1:
         hand_over(run)
+        # It is not staged any more, perhaps: the task that deploys it instead must not wait for our lease to run out.
+        Run.objects.filter(pk=run.pk, sandbox=sandbox, state=RunState.DEPLOYING).update(deploy_lease_until=None)
         return
 
     def say(message: str, level: str = "info") -> None:

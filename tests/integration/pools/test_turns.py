@@ -45,3 +45,12 @@ def test_it_ends_when_nothing_is_in_flight(paper_fleet):
     reconcile()
     assert Fleet.get().due_at is None
     assert Fleet.get().turned_at is not None
+
+
+def test_trouble_with_a_run_keeps_no_turn_from_the_fleet(paper_fleet, monkeypatch):
+    def fail(now: object) -> None:
+        raise ValueError("a run that nothing is known of")
+
+    monkeypatch.setattr("runs.sweep.sweep", fail)
+    paper_fleet.turn()
+    assert Fleet.get().listed_at is not None
