@@ -95,6 +95,14 @@ def test_viewers_see_every_page_and_no_button_on_it(page: str, viewer: Person, i
     assert BUTTONS.findall(answer.content.decode()) == []
 
 
+@pytest.mark.parametrize("page", ["fleet", "pool", "sandbox", "run"])
+def test_what_describes_a_box_is_on_its_page(page: str, destroyer: Person, ids: dict[str, Any]):
+    html = destroyer.get(PAGES[page].format(**ids)).content.decode()
+    told = {name for names in re.findall(r'aria-(?:describedby|labelledby)="([^"]+)"', html) for name in names.split()}
+    assert told
+    assert told <= set(re.findall(r'\bid="([^"]+)"', html))
+
+
 @pytest.mark.parametrize("page", ["fleet", "pools", "pool", "sandboxes", "sandbox", "runs", "run"])
 def test_destroyers_see_buttons_there(page: str, destroyer: Person, ids: dict[str, Any]):
     """The test above would pass on any page if the pattern matched nothing."""
