@@ -14,7 +14,7 @@ from orchestrator_site import environment as env
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("ORCHESTRATOR_VAR", str(BASE_DIR / "var"))).resolve()
 try:
-    VAR_DIR.mkdir(parents=True, exist_ok=True)
+    VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds tokens and sessions
 except OSError as _error:
     raise ImproperlyConfigured(
         f"ORCHESTRATOR_VAR is {str(VAR_DIR)!r}; it must be a folder that can be written ({_error.strerror})."
@@ -271,6 +271,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         **{name: {"level": LOG_LEVEL} for name in ("orchestrator_site", "pools", "games", "runs")},
+        # Scanners ask by every name there is, and each would be a traceback.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # It tells of every task that comes and goes; here that is for debugging.
         "django-q": {"level": "WARNING" if LOG_LEVEL == "INFO" else LOG_LEVEL},
     },

@@ -46,8 +46,13 @@ def test_a_database_is_what_its_address_says(monkeypatch: pytest.MonkeyPatch):
     assert found["OPTIONS"] == {"sslmode": "require"}
 
 
-def test_the_site_answers_to_its_public_name(tmp_path: Path):
-    given = {"ORCHESTRATOR_VAR": str(tmp_path), "PUBLIC_URL": "https://arcade.example.com:8443", "ALLOWED_HOSTS": ""}
+def test_a_first_start_answers_to_its_public_name_and_keeps_its_folder_to_itself(tmp_path: Path):
+    given = {
+        "ORCHESTRATOR_VAR": str(tmp_path / "var"),
+        "PUBLIC_URL": "https://arcade.example.com:8443",
+        "ALLOWED_HOSTS": "",
+    }
     ask = [sys.executable, "-c", "from orchestrator_site.settings import ALLOWED_HOSTS; print(*ALLOWED_HOSTS)"]
     told = subprocess.run(ask, env=os.environ | given, capture_output=True, text=True, check=True).stdout
     assert told.split() == ["127.0.0.1", "localhost", "[::1]", "arcade.example.com"]
+    assert (tmp_path / "var").stat().st_mode & 0o077 == 0, "nobody else reads its tokens"
