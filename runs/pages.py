@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import accumulate
 from typing import Any
 
@@ -82,7 +83,7 @@ def lobby_now(request: HttpRequest) -> dict[str, Any]:
         "active": list(runs.active().order_by("-created_at")[:RUNS_SHOWN]),
         "over": list(runs.filter(state__in=OVER).order_by("-created_at")[:RUNS_SHOWN]),
         "visitor": known_visitor(request),
-        "race": race(now),
+        "race": race(statistics.launch_times(now - STATS_WINDOW)),
         **tiles(),
     }
 
@@ -110,9 +111,8 @@ class Lane:
     share: float  # of the slowest, in percent
 
 
-def race(now: datetime) -> list[Lane]:
-    """The median launch, warm and cold, of the last days; none before both have been seen."""
-    times = statistics.launch_times(now - STATS_WINDOW)
+def race(times: Sequence[statistics.Distribution]) -> list[Lane]:
+    """The median launch, warm and cold; none before both have been seen."""
     warm = next((each.p50_ms for each in times if each.key in ("staged", "warm")), None)
     cold = next((each.p50_ms for each in times if each.key in ("fallback", "cold")), None)
     if warm is None or cold is None:
@@ -320,6 +320,6 @@ def stats(request: HttpRequest) -> HttpResponse:
         "hits": statistics.hit_rate(now - STATS_WINDOW),
         "cost": statistics.idle_cost(now - timedelta(days=1), now),
         "histories": [charts.PoolChart.of(history) for history in statistics.pool_histories(since, now)],
-        "race": race(now),
+        "race": race(times),
     }
     return render(request, "stats/page.html", context)
