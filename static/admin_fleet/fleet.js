@@ -41,7 +41,8 @@ async function refresh() {
     put(await answer.text());
     say(isConnected() ? "Live." : "Live, asked every few seconds.");
   } catch (error) {
-    say(error instanceof TypeError || error.name === "TimeoutError" ? "The server does not answer; trying again." : error.message);
+    const isSilent = error instanceof TypeError || error.name === "TimeoutError";
+    say(isSilent ? "The server does not answer; trying again." : error.message);
   }
   fetchedAt = Date.now();
   isFetching = false;
