@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ EDGE_IDLE_SECONDS = 60.0  # the edge in front of App Platform cuts at about 100
 MOST_CONNECTIONS = 200
 MOST_KEPT_CONNECTIONS = 50
 QUOTED_CHARACTERS = 300
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # some of it no database takes
 
 _clients: dict[tuple[int, bool], httpx.Client] = {}
 
@@ -144,7 +146,8 @@ def json_of(text: str | bytes) -> Any:
 def explanation(data: Any) -> str:
     """What a JSON error says, for people."""
     said = [data.get(key) for key in ("detail", "message", "error")] if isinstance(data, dict) else []
-    return next((text for text in said if isinstance(text, str) and text), "no reason given")[:QUOTED_CHARACTERS]
+    found = next((text for text in said if isinstance(text, str) and text), "no reason given")
+    return UNPRINTABLE.sub(" ", found[:QUOTED_CHARACTERS])
 
 
 def _explanation(response: httpx.Response) -> str:

@@ -388,6 +388,15 @@ def test_no_token_is_in_an_error_even_when_the_agent_echoes_it(call: Call, stub:
     assert TOKEN not in "".join(traceback.format_exception(failed.value)) + repr(agent)
 
 
+def test_an_error_can_be_written_down_whatever_the_agent_says(stub: StubServer, agent: SandboxAgent):
+    """What runs in a sandbox may take its agent's place."""
+    answer_everything(stub, Reply(422, b'{"detail": "no\\u0000 \\u001b[31mroom\\ud800"}'))
+    with pytest.raises(AgentError) as failed:
+        agent.run("true")
+    assert str(failed.value).isprintable()
+    assert "room" in str(failed.value)
+
+
 @pytest.mark.parametrize("url", ["http://sandbox.example.com", "http://10.0.0.7:8080", "", "ftp://127.0.0.1.example"])
 def test_the_token_never_travels_in_clear(url: str):
     with pytest.raises(AgentUnavailable, match="not https"):
