@@ -95,7 +95,9 @@ def _make_node(target: Path) -> None:
     scripts = program.parents[1] / "lib" / "node_modules" / "npm" / "bin"
     write_program(target / "node", f'exec "{program}" "$@"')
     for name in ("npm", "npx"):
-        write_program(target / name, f'exec "{program}" "{scripts}/{name}-cli.js" "$@"')
+        # It trusts what the machine trusts, as pip, git and curl do, and not only what Node.js was built with.
+        line = f'export NODE_USE_SYSTEM_CA=1; exec "{program}" "{scripts}/{name}-cli.js" "$@"'
+        write_program(target / name, line)
 
 
 def write_program(path: Path, line: str) -> None:
