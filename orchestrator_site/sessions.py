@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+CHECKOUT = Path(__file__).parent.parent
 LOOK_SECONDS = 0.05
 
 
@@ -33,11 +36,32 @@ def kill(session: int) -> None:
 
 
 class Register:
-    """The sessions that were started, in a file, so that the next start can end what a killed one left over."""
+    """The sessions that were started, told to a reaper that ends them when this process dies.
+
+    They are in a file as well: should the reaper be killed too, the next start ends what is left over.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sessions: dict[str, tuple[int, float]] = {}
+        self.reaper: subprocess.Popen[str] | None = None
+
+    def start_reaper(self, grace_seconds: float) -> None:
+        """From now on; in a session of its own, so that Ctrl-C in the terminal does not reach it."""
+        self.reaper = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator_site.reaper", str(grace_seconds)],
+            cwd=CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        self._write()
+
+    def close(self) -> None:
+        """Let the reaper go."""
+        if self.reaper:
+            self.reaper.communicate()
 
     def add(self, name: str, session: int) -> None:
         with suppress(psutil.NoSuchProcess):
@@ -49,17 +73,29 @@ class Register:
         self._write()
 
     def _write(self) -> None:
+        text = json.dumps(self.sessions)
+        if self.reaper and self.reaper.stdin:
+            with suppress(BrokenPipeError):  # it was killed; the file is there
+                print(text, file=self.reaper.stdin, flush=True)
         temporary = self.path.with_suffix(".new")
-        temporary.write_text(json.dumps(self.sessions))
+        temporary.write_text(text)
         temporary.replace(self.path)
 
     def left_over(self) -> list[int]:
         """The sessions in the file that still have processes."""
         try:
-            entries = json.loads(self.path.read_text()).values()
-        except (OSError, ValueError):
+            return left_over(self.path.read_text())
+        except OSError:
             return []
-        return [session for session, began in entries if not _is_another(session, began) and members(session)]
+
+
+def left_over(text: str) -> list[int]:
+    """The sessions of a register's text that still have processes."""
+    try:
+        entries = json.loads(text).values()
+    except ValueError:
+        return []
+    return [session for session, began in entries if not _is_another(session, began) and members(session)]
 
 
 def _is_another(pid: int, began: float) -> bool:

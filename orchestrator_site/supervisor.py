@@ -16,7 +16,6 @@ from typing import IO
 from orchestrator_site import sessions
 
 LEASH = Path(__file__).with_name("leash.py")
-CHECKOUT = LEASH.parent.parent
 LOOK_SECONDS = 0.1
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 30.0
 STEADY_SECONDS = 60.0  # alive that long, and the next death is a new story
@@ -108,7 +107,7 @@ class Supervisor:
         service.has_answered, service.must_restart = False, ""
         service.process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *service.command],
-            cwd=CHECKOUT,
+            cwd=sessions.CHECKOUT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -33,6 +33,7 @@ class Command(BaseCommand):
         register = sessions.Register(settings.VAR_DIR / "up.json")
         sessions.end(register.left_over(), LEFTOVER_GRACE_SECONDS)
         require_free_port(settings.BIND, settings.PORT)
+        register.start_reaper(LEFTOVER_GRACE_SECONDS)
 
         cloud = [services.local_cloud()] if settings.CLOUD_IS_EMBEDDED else []
         supervisor = Supervisor([*cloud, services.cluster(), services.web()], register)
@@ -61,6 +62,7 @@ class Command(BaseCommand):
             supervisor.run(say_ready)
         except GivenUp as error:
             sys.exit(str(error))
+        register.close()
         supervisor.terminal.say("Stopped.")
         lock.close()
 

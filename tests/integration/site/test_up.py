@@ -1,5 +1,6 @@
 """`manage.py up`: it starts, it stops with nothing left over, and it comes back from the death of any part."""
 
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -167,6 +168,13 @@ def test_a_killed_supervisor_takes_everything_with_it(make_stack: MakeStack):
     until_nothing_runs(stack)
 
 
+def test_a_part_that_does_not_react_goes_with_a_killed_supervisor_as_well(make_stack: MakeStack):
+    stack = make_stack(**NO_CLOUD).start()
+    os.kill(stack.pid("web"), signal.SIGSTOP)
+    stack.kill("supervisor")
+    until_nothing_runs(stack)
+
+
 def test_a_restart_right_after_the_supervisors_death_gets_ready(make_stack: MakeStack):
     """The old services may be on their way out still, and hold the port."""
     stack = make_stack(**NO_GAMES).start()
@@ -178,10 +186,12 @@ def test_a_restart_right_after_the_supervisors_death_gets_ready(make_stack: Make
 
 
 def test_all_killed_at_once_a_restart_ends_what_is_left_and_gets_ready(make_stack: MakeStack):
-    """With the leaders dead as well, nobody is there to end the cluster's workers but the next start."""
+    """With the leaders and the reaper dead as well, nobody is there to end the cluster's workers but the next start."""
     stack = make_stack(**NO_CLOUD).start()
     before = {process.pid for process in stack.processes()}
     leaders = [stack.pid("cluster"), stack.pid("web")]
+    reaper = next(process for process in stack.processes() if "orchestrator_site.reaper" in process.cmdline())
+    reaper.kill()
     stack.kill("supervisor")
     for pid in leaders:
         if not is_gone(pid):

@@ -1,0 +1,18 @@
+"""`python -m orchestrator_site.reaper GRACE_SECONDS`: ends the sessions that a dead supervisor left over.
+
+Its standard input is a pipe from the supervisor: each line is the JSON of the sessions that run now. The end of the
+input means that the supervisor is gone, however it died. The services have had their SIGTERM by then (`leash.py`);
+this one stays until they are gone, and kills those that do not go.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from orchestrator_site import sessions
+
+if __name__ == "__main__":
+    line = "{}"
+    for line in sys.stdin:  # noqa: B007  the last one counts
+        pass
+    sessions.end(sessions.left_over(line), float(sys.argv[1]))
