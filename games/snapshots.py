@@ -106,17 +106,18 @@ def _hash_of(key: str) -> str:
 def prune(game: Game) -> int:
     """Delete what nobody needs: old snapshots but the last few, with their files; how many went. What the storage does
     not delete now is left for the next time."""
+    old = game.snapshots.filter(state=SnapshotState.OLD).order_by("-built_at")[OLD_KEPT:]
+    failed = game.snapshots.filter(state=SnapshotState.FAILED).order_by("-started_at")[FAILED_KEPT:]
     pruned = 0
-    for old in game.snapshots.filter(state=SnapshotState.OLD).order_by("-built_at")[OLD_KEPT:]:
+    for snapshot in [*old, *failed]:
         try:
-            storage().delete(old.storage_key)
+            if snapshot.storage_key:
+                storage().delete(snapshot.storage_key)
         except Exception as error:  # each storage has errors of its own
             note(f"Old snapshots of {game.slug} can't be deleted now: {error}", level=Level.WARNING)
             break
-        old.delete()
+        snapshot.delete()
         pruned += 1
-    for failed in game.snapshots.filter(state=SnapshotState.FAILED).order_by("-started_at")[FAILED_KEPT:]:
-        failed.delete()
     return pruned
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from django.utils import timezone
 from orchestrator_site.models import Beat
 from pools.cloud.account import local_endpoint, local_token
 from pools.models import Fleet
+
+logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 2.0
 VERDICT_KEPT_SECONDS = 1.0
@@ -80,7 +83,8 @@ class Check:
         try:
             return self._ask()
         except Exception as error:  # whatever it is, it is the verdict
-            return f"{type(error).__name__}: {error}".strip()
+            logger.warning("The check of the %s failed: %s", self.name, error)
+            return f"{type(error).__name__}; the web server's log says more"  # not to everybody
         finally:
             connections.close_all()
 

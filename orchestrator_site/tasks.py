@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_q.models import Failure
 
 from orchestrator_site.models import Beat
-from pools.models import FleetEvent
+from pools.models import FleetEvent, Lease
 from runs.models import RunEvent
 
 
@@ -22,4 +22,5 @@ def prune() -> None:
     RunEvent.objects.filter(run__ended_at__lt=too_old).delete()
     Failure.objects.filter(stopped__lt=too_old).delete()
     Beat.objects.filter(at__lt=now - timedelta(days=1)).delete()
+    Lease.objects.filter(expires_at__lt=now - timedelta(days=1)).delete()
     Session.objects.filter(expire_date__lt=now).delete()

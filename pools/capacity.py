@@ -101,7 +101,8 @@ def _make_room(runtime: str, now: datetime) -> bool:
 def spent_usd(now: datetime) -> Decimal:
     """What sandboxes have cost within the budget's window."""
     since = now - BUDGET_WINDOW
-    recent = Sandbox.objects.filter(accepted_at__isnull=False).exclude(deleted_at__lt=since)
+    billed = Sandbox.objects.filter(accepted_at__isnull=False).only("accepted_at", "deleted_at", "size")
+    recent = billed.exclude(deleted_at__lt=since)
     return sum((sandbox.cost_usd(now) for sandbox in recent.iterator()), Decimal(0))
 
 

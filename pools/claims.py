@@ -81,11 +81,6 @@ def extend(sandbox_id: UUID, expires_at: datetime, now: datetime) -> bool:
     )
 
 
-def release(sandbox_id: UUID, reason: str, now: datetime) -> bool:
-    """The run is over: its sandbox goes, for good. False when it was already going."""
-    return retire(sandbox_id, reason, now, frm=[State.IN_USE])
-
-
 @transaction.atomic
 def expire(sandbox_id: UUID, reason: str, now: datetime) -> bool:
     """Its time is up. False when it was given more meanwhile, or was already going."""

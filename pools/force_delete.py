@@ -11,13 +11,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from pools import claims, journal
-from pools.cloud.account import connect
 from pools.cloud.app_platform import AppPlatform
 from pools.effects import ask_all
 from pools.fleet_page import picture
 from pools.fleet_view import Row
 from pools.models import LIVE, CloudApp, Level, Sandbox, State
 from pools.nudge import nudge
+from pools.requests import counted
 
 GONE = "it was gone already"
 AT_ONCE_MOST = 50  # an operator waits for these; the next turns send the others
@@ -59,7 +59,8 @@ def force_delete(
             if outcomes[key].is_ordered and outcomes[key].app_id:
                 sent.append(outcomes[key])
     if sent:
-        outcomes |= {outcome.key: outcome for outcome in _send(connect(), sent[:AT_ONCE_MOST], actor)}
+        with counted() as cloud:
+            outcomes |= {outcome.key: outcome for outcome in _send(cloud, sent[:AT_ONCE_MOST], actor)}
     nudge()
     return list(outcomes.values())
 

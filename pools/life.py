@@ -30,7 +30,7 @@ def life_of(sandbox: Sandbox) -> list[Moment]:
         (sandbox.missing_since, "Missing from DigitalOcean's listing", ""),
         (sandbox.delete_requested_at, "To be deleted", sandbox.end_reason),
         (sandbox.delete_sent_at, "DigitalOcean asked to delete it", "the last time"),
-        (sandbox.deleted_at, "Gone", "DigitalOcean does not list it any more"),
+        (sandbox.deleted_at, "Gone", "DigitalOcean does not know it any more"),
     ]
     come = sorted(((at, title, detail) for at, title, detail in steps if at is not None), key=lambda step: step[0])
     life: list[Moment] = []

@@ -10,17 +10,15 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from pools import claims, journal, leases
-from pools.cloud.account import connect
-from pools.cloud.budget import RequestBudget
 from pools.explanation import explain
 from pools.models import LIVE, Fleet, Level, Mode, Pool, Sandbox, State
 from pools.nudge import nudge
 from pools.observation import keep, list_apps
+from pools.requests import counted
 
 LET_GO_MINUTES = 5
 LOOK_LEASE_SECONDS = 60.0
@@ -171,8 +169,8 @@ def look(seconds: float, *, actor: str, reason: str) -> str:
     began, give_up_at = timezone.now(), time.monotonic() + seconds
     while True:
         try:
-            with leases.hold("turn", LOOK_LEASE_SECONDS):
-                _list_now()
+            with leases.hold("turn", LOOK_LEASE_SECONDS), counted() as cloud:
+                keep(list_apps(cloud, timezone.now()))
             break
         except leases.LeaseHeld:
             listed_at = Fleet.get().listed_at
@@ -184,15 +182,6 @@ def look(seconds: float, *, actor: str, reason: str) -> str:
     if error := Fleet.get().listing_error:
         raise Refused(f"DigitalOcean could not be listed: {error}")
     return _note("look", "DigitalOcean was listed just now", actor=actor, reason=reason)
-
-
-def _list_now() -> None:
-    """As a turn does it: under its lease, and with the requests it may still send."""
-    budget = RequestBudget.from_dict(Fleet.get().request_budget, per_minute=settings.CLOUD_REQUESTS_PER_MINUTE)
-    try:
-        keep(list_apps(connect(budget), timezone.now()))
-    finally:
-        Fleet.objects.filter(pk=1).update(request_budget=budget.to_dict())
 
 
 @transaction.atomic

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.conf import settings
 from django.utils import timezone
 
 from pools import leases
-from pools.cloud.account import connect
-from pools.cloud.app_platform import AppPlatform
-from pools.cloud.budget import RequestBudget
 from pools.effects import Effects
 from pools.models import Fleet
 from pools.observation import observe
 from pools.planner import Decision, due_in_seconds, plan_fleet
+from pools.requests import counted
 from pools.signals import turn_begins
 
 LEASE_SECONDS = 60.0
@@ -39,24 +36,24 @@ def turn() -> Turn:
         Fleet.objects.filter(pk=1).update(nudged=False, due_at=None)
         # Robust: a run that can't be put right must not keep the fleet from being looked after. Django logs it.
         turn_begins.send_robust(sender=Fleet, now=timezone.now())
-        budget = RequestBudget.from_dict(Fleet.get().request_budget, per_minute=settings.CLOUD_REQUESTS_PER_MINUTE)
-        cloud = connect(budget)
         due_at = None
         try:
-            facts, now = observe(cloud)
-            decisions = plan_fleet(facts, now)
-            Effects(cloud, facts, lease).act(decisions)
+            with counted() as cloud:
+                facts, now = observe(cloud)
+                decisions = plan_fleet(facts, now)
+                Effects(cloud, facts, lease).act(decisions)
             due = due_in_seconds(facts, decisions, now)
             if due is not None:
                 pages = len(facts.apps or ()) // PAGE_SIZE + 1
                 due = max(due, pages * SECONDS_A_PAGE)
                 due_at = timezone.now() + timedelta(seconds=due)
         finally:
-            Fleet.objects.filter(pk=1).update(request_budget=budget.to_dict(), turned_at=timezone.now(), due_at=due_at)
+            Fleet.objects.filter(pk=1).update(turned_at=timezone.now(), due_at=due_at)
         return Turn(decisions, due)
 
 
-def rehearse(cloud: AppPlatform | None = None) -> list[Decision]:
+def rehearse() -> list[Decision]:
     """What a turn would decide now, without doing any of it."""
-    facts, now = observe(cloud or connect())
+    with counted() as cloud:
+        facts, now = observe(cloud)
     return plan_fleet(facts, now)

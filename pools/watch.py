@@ -9,11 +9,11 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
-from pools.cloud.account import connect
 from pools.cloud.errors import CloudError
 from pools.cloud.records import App
 from pools.marks import ours
 from pools.models import ON_THE_WAY, Origin, Pool, Sandbox, State
+from pools.requests import counted
 
 DELETION_SECONDS = 60  # what is being deleted for longer counts as still there
 
@@ -48,7 +48,8 @@ class Watch:
     def _listed(self) -> list[App] | None:
         """The apps with our mark that the account really has; None when it can't be listed now."""
         try:
-            return ours(connect().apps())
+            with counted() as cloud:
+                return ours(cloud.apps())
         except CloudError:
             return None
 
@@ -86,7 +87,8 @@ class Watch:
         found = []
         for app in apps:
             try:
-                exists = connect().get(app.id) is not None
+                with counted() as cloud:
+                    exists = cloud.get(app.id) is not None
             except CloudError:
                 exists = True
             if exists:

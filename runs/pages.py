@@ -12,7 +12,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -20,8 +19,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
 from games.models import Game
-from pools import fleet_log, journal
-from pools.admin_rights import actor_of, log_act
+from pools import fleet_log
 from pools.models import Pool, Sandbox, State
 from runs import charts, lifecycle, progress, statistics
 from runs.forms import LaunchForm, new_key
@@ -40,7 +38,6 @@ TILES_SHOWN = 12
 TILE_ICONS = {"ready": "bolt", "in_use": "play"}
 STATS_WINDOW = timedelta(days=7)
 TIMELINE_WINDOW = timedelta(hours=6)
-ON_ITS_PAGE = "on the run's own page, which asks for no reason"
 
 # Kept by browsers for the back button only.
 fresh = cache_control(private=True, no_cache=True)
@@ -200,7 +197,7 @@ def game_live(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 @fresh
 def run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-    """One launch: its steps and log, and the game. Who has the link may look; its visitor and operators may act."""
+    """One launch: its steps and log, and the game. Who has the link may look; its visitor may act."""
     found = get_object_or_404(Run.objects.select_related("game"), pk=run_id)
     events = last_events(found)
     context = run_now(request, found) | {
@@ -240,7 +237,7 @@ def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
         "is_starting": found.state in STARTING,
         "is_running": found.state == RunState.RUNNING,
         "is_mine": found.visitor == known_visitor(request),
-        "may_act": may_act(request, found),
+        "is_operator": request.user.has_perms(["pools.operate_fleet", "runs.view_run"]),
         "extensions_left": max(0, settings.MAX_EXTENSIONS - found.extensions),
         "elapsed_seconds": max(0, round((now - found.created_at).total_seconds())),
     }
@@ -257,33 +254,17 @@ def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
     return context
 
 
-def may_act(request: HttpRequest, found: Run) -> bool:
-    return found.visitor == known_visitor(request) or request.user.has_perm("pools.operate_fleet")
-
-
 @require_POST
 def end_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-    found = get_object_or_404(Run, pk=run_id)
-    if not may_act(request, found):
-        raise PermissionDenied
-    if found.visitor == known_visitor(request):
-        lifecycle.end(found.id, "Ended by the player.", timezone.now())
-    else:
-        with transaction.atomic():
-            if lifecycle.end(found.id, "Ended by an operator.", timezone.now(), by=actor_of(request)):
-                note_operator(request, found, "end", "ended")
+    found = own_run(request, run_id)
+    lifecycle.end(found.id, "Ended by the player.", timezone.now())
     return see_other(found)
 
 
 @require_POST
 def extend_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
-    found = get_object_or_404(Run, pk=run_id)
-    if not may_act(request, found):
-        raise PermissionDenied
-    with transaction.atomic():
-        is_extended = lifecycle.extend(found.id, timezone.now())
-        if is_extended and found.visitor != known_visitor(request):
-            note_operator(request, found, "extend", "extended")
+    found = own_run(request, run_id)
+    is_extended = lifecycle.extend(found.id, timezone.now())
     if request.accepts("text/html"):
         if is_extended:
             messages.success(request, "You have more time.")
@@ -293,11 +274,12 @@ def extend_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     return HttpResponse(status=204 if is_extended else 409)  # the page's script, which keeps the game that is on
 
 
-def note_operator(request: HttpRequest, found: Run, kind: str, done: str) -> None:
-    """What an operator did to somebody else's run stands in both logs, as if it had been done in the admin."""
-    done = f"run {found.short_id} {done}"
-    log_act(request, found, done, ON_ITS_PAGE)
-    journal.record(kind, f"{done}; an operator: {ON_ITS_PAGE}", run_id=found.id, actor=actor_of(request))
+def own_run(request: HttpRequest, run_id: uuid.UUID) -> Run:
+    """The visitor's own; operators act in the admin, which asks them why. Raises Http404 and PermissionDenied."""
+    found = get_object_or_404(Run, pk=run_id)
+    if found.visitor != known_visitor(request):
+        raise PermissionDenied
+    return found
 
 
 def see_other(found: Run) -> HttpResponse:

@@ -211,6 +211,8 @@ def ahead_of(run: Run) -> int:
 
 def retry_text(seconds: int) -> str:
     """When to try again, for people."""
+    if seconds <= 1:
+        return "in a second"
     if seconds < 90:
-        return f"in {max(1, seconds)} seconds"
+        return f"in {seconds} seconds"
     return f"in {-(-seconds // 60)} minutes"

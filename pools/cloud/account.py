@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pools.models import Sandbox
 
 NOBODY_LISTENS = 1  # a port that refuses: a cloud that is not running yet is a cloud that does not answer
-_connected: dict[tuple[str, str], DigitalOcean] = {}
+_connected: dict[tuple[str, str, int], DigitalOcean] = {}
 
 
 def local_token() -> str:
@@ -33,16 +33,17 @@ def local_endpoint() -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def connect(budget: RequestBudget | None = None) -> AppPlatform:
-    """The cloud. One client a process and address is kept, for its connections."""
+def connect() -> AppPlatform:
+    """The cloud. One client a process and address is kept, for its connections and what it has sent (`requests.py`)."""
     if settings.CLOUD_IS_EMBEDDED:
         token, endpoint = local_token(), local_endpoint()
     else:
         token, endpoint = settings.DIGITALOCEAN_TOKEN, settings.DIGITALOCEAN_API_URL
-    client = _connected.get((token, endpoint))
-    if client is None or budget is not None:
-        client = _connected[token, endpoint] = DigitalOcean(token, endpoint, budget=budget)
-    return client
+    per_minute = settings.CLOUD_REQUESTS_PER_MINUTE
+    key = (token, endpoint, per_minute)
+    if key not in _connected:
+        _connected[key] = DigitalOcean(token, endpoint, RequestBudget(per_minute))
+    return _connected[key]
 
 
 def agent_of(sandbox: Sandbox) -> SandboxAgent:

@@ -36,10 +36,12 @@ class _Window:
     def free(self, now: float) -> int:
         return self.most - sum(self.counted(now).values())
 
-    def add(self, n: int, now: float) -> None:
+    def add(self, n: int, now: float) -> int:
+        """The slot that they are counted in."""
         self.slots = self.counted(now)
         slot = int(now // self.slot_seconds)
         self.slots[slot] = self.slots.get(slot, 0) + n
+        return slot
 
     def wait_for(self, n: int, now: float) -> float:
         """Seconds until `n` more fit."""
@@ -70,6 +72,10 @@ class RequestBudget:
         self._blocked_until = 0.0
         self._refusals = 0
         self._lock = threading.Lock()
+        # Since the last exchange:
+        self._news: list[dict[int, int]] = [{} for _ in self._windows]
+        self._blocked_by_news = 0.0
+        self._has_heard = False
 
     def spend(self, n: int = 1) -> None:
         """Take `n` requests from the budget, or raise RateLimited and take none."""
@@ -84,8 +90,9 @@ class RequestBudget:
             wait = max(window.wait_for(n, now) for window in self._windows)
             if wait > 0:
                 raise RateLimited("Our own limit of cloud requests is reached.", retry_after_seconds=wait)
-            for window in self._windows:
-                window.add(n, now)
+            for window, news in zip(self._windows, self._news, strict=True):
+                slot = window.add(n, now)
+                news[slot] = news.get(slot, 0) + n
 
     def remaining(self, now: float | None = None) -> int:
         """How many requests could be sent at `now`; 0 while the cloud wants to be left alone."""
@@ -108,45 +115,39 @@ class RequestBudget:
             if retry_after_seconds is None:
                 retry_after_seconds = already or FIRST_DELAY_SECONDS * 2 ** min(self._refusals - 1, 10)
             delay = max(already, min(retry_after_seconds, LONGEST_DELAY_SECONDS))
-            self._blocked_until = now + delay
+            self._blocked_until = self._blocked_by_news = now + delay
+            self._has_heard = True
             return delay
 
     def relax(self) -> None:
         """The cloud answered something other than 429: the next delay starts small again."""
         with self._lock:
             self._refusals = 0
+            self._has_heard = True
 
-    def to_dict(self) -> dict[str, Any]:
-        """The state as plain JSON: at most 61 + 61 slots, for a database row."""
+    def exchange(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Take in what other processes wrote into `state`, and give it back with what this one did since the last time,
+        to be stored in its place. Plain JSON, at most 61 + 61 slots; an empty or unreadable state is a fresh one."""
         with self._lock:
+            try:
+                blocked_until = float(state.get("blocked_until", 0))
+                refusals = max(0, int(state.get("refusals", 0)))
+                spent = [{int(slot): int(n) for slot, n in slots.items()} for slots in state.get("spent", [])]
+            except (TypeError, ValueError, AttributeError):
+                blocked_until, refusals, spent = 0.0, 0, []
+            for window, slots, news in zip(self._windows, spent or [{}, {}], self._news, strict=False):
+                window.slots = {slot: slots.get(slot, 0) + news.get(slot, 0) for slot in {*slots, *news}}
+                news.clear()
+            self._blocked_until = max(self._blocked_by_news, blocked_until if math.isfinite(blocked_until) else 0.0)
+            self._blocked_by_news = 0.0
+            self._refusals = self._refusals if self._has_heard else refusals
+            self._has_heard = False
             now = self._clock()
             return {
                 "blocked_until": self._blocked_until,
                 "refusals": self._refusals,
                 "spent": [{str(slot): n for slot, n in window.counted(now).items()} for window in self._windows],
             }
-
-    @classmethod
-    def from_dict(
-        cls,
-        state: Mapping[str, Any],
-        per_minute: int = 250,
-        clock: Callable[[], float] = time.time,
-        per_hour: int = REQUESTS_PER_HOUR,
-    ) -> RequestBudget:
-        """The budget that `to_dict` described; a fresh one for an empty or unreadable state."""
-        budget = cls(per_minute, clock, per_hour)
-        try:
-            blocked_until = float(state.get("blocked_until", 0))
-            refusals = max(0, int(state.get("refusals", 0)))
-            spent = [{int(slot): int(n) for slot, n in slots.items()} for slots in state.get("spent", [])]
-        except (TypeError, ValueError, AttributeError):
-            return budget
-        budget._blocked_until = blocked_until if math.isfinite(blocked_until) else 0.0
-        budget._refusals = refusals
-        for window, slots in zip(budget._windows, spent, strict=False):
-            window.slots = slots
-        return budget
 
     def _blocked_for(self, now: float) -> float:
         """Seconds until the cloud may be asked again; 0 when it may, or when the clock was set back since."""

@@ -12,7 +12,6 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from pools import claims, journal, operations
-from pools.cloud.account import connect
 from pools.cloud.errors import CloudError, RateLimited
 from pools.cloud.records import App
 from pools.effects import ask_all
@@ -22,6 +21,7 @@ from pools.marks import ours
 from pools.models import LIVE, Level, Sandbox
 from pools.planner import ago
 from pools.reconciler import turn
+from pools.requests import counted
 
 REASON = "swept by an operator"
 PAUSE_SECONDS = 2.0
@@ -71,7 +71,8 @@ class Command(BaseCommand):
     def listed(self) -> list[App]:
         """The apps with our mark, from a complete listing. Raises CommandError."""
         try:
-            return ours(connect().apps())
+            with counted() as cloud:
+                return ours(cloud.apps())
         except CloudError as error:
             raise CommandError(str(error)) from error
 
@@ -91,7 +92,8 @@ class Command(BaseCommand):
         while apps:
             self.ask_for(apps)
             try:
-                apps = ours(connect().apps())
+                with counted() as cloud:
+                    apps = ours(cloud.apps())
             except CloudError as error:
                 self.say(f"The cloud can't be listed now: {error}")
             else:
@@ -107,7 +109,9 @@ class Command(BaseCommand):
     def ask_for(self, apps: Sequence[App]) -> None:
         """Ask for the deletion of each, as far as the cloud lets us: it may want to be left alone for a while."""
         for start in range(0, len(apps), AT_ONCE):
-            for app, answer in ask_all(lambda app: connect().delete(app.id), apps[start : start + AT_ONCE]):
+            with counted() as cloud:
+                answers = list(ask_all(lambda app: cloud.delete(app.id), apps[start : start + AT_ONCE]))
+            for app, answer in answers:
                 if isinstance(answer, RateLimited):
                     self.say(str(answer))
                     return

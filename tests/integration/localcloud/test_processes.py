@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -30,7 +31,11 @@ def brood(cloud: LocalCloudProcess, sandbox: Running) -> list[psutil.Process]:
 
     def sleepers() -> list[psutil.Process]:
         below = agent.children(recursive=True)
-        return below if sum(process.name() == "sleep" for process in below) == 6 else []
+        names = []
+        for process in below:
+            with suppress(psutil.NoSuchProcess):  # a shell that forked and ended
+                names.append(process.name())
+        return below if names.count("sleep") == 6 else []
 
     return [agent, *until(sleepers, "all six sleep")]
 

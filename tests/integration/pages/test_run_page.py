@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from pools.models import FleetEvent, State
+from pools.models import State
 from runs import lifecycle, pages
 from runs.models import RunEvent, RunState
 
@@ -130,25 +130,20 @@ def test_somebody_else_may_look_and_do_nothing(make_run, ended):
 def operator(db: None) -> Client:
     """An operator's browser."""
     user = User.objects.create_user("otto", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="operate_fleet"))
+    user.user_permissions.add(*Permission.objects.filter(codename__in=["operate_fleet", "view_run"]))
     browser = Client()
     browser.force_login(user)
     return browser
 
 
-def test_an_operator_may_end_anybodys(operator, make_run, ended):
+def test_an_operator_acts_where_the_reason_is_asked_for(operator, make_run, ended):
     run = make_run()
-    assert "End now" in text(operator.get(f"/runs/{run.id}/"))
-    operator.post(f"/runs/{run.id}/end/")
-    assert ended == [(run.id, "Ended by an operator.")]
-
-
-@pytest.mark.parametrize(("path", "done"), [("end", "ended"), ("extend", "extended")])
-def test_what_an_operator_does_to_a_players_run_stands_in_both_logs(operator, make_run, make_sandbox, path, done):
-    run = make_run(sandbox=make_sandbox(State.IN_USE, expires_at=soon()))
-    operator.post(f"/runs/{run.id}/{path}/")
-    assert LogEntry.objects.get().change_message.startswith(f"run {run.short_id} {done}")
-    assert FleetEvent.objects.filter(actor="otto", kind=path, run_id=run.id).exists()
+    page = text(operator.get(f"/runs/{run.id}/"))
+    assert "End now" not in page
+    assert operator.post(f"/runs/{run.id}/end/").status_code == 403
+    assert not ended
+    assert f'href="/admin/runs/run/{run.id}/change/">Extend or end it as an operator' in page
+    assert operator.get(f"/admin/runs/run/{run.id}/change/").status_code == 200
 
 
 def test_what_players_do_is_no_operators_act(player, make_run, make_sandbox):

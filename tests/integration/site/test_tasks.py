@@ -1,6 +1,7 @@
 """What is scheduled, and what is pruned."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.test import override_settings
@@ -11,7 +12,7 @@ from orchestrator_site import schedules
 from orchestrator_site.models import Beat
 from orchestrator_site.tasks import prune
 from pools.journal import record
-from pools.models import FleetEvent
+from pools.models import FleetEvent, Lease
 
 pytestmark = pytest.mark.django_db
 
@@ -37,8 +38,10 @@ def test_pruning_removes_what_is_too_old_and_nothing_else():
         Failure.objects.create(
             id=f"{days}", name=f"{days}", func="f", success=False, started=now, stopped=now - timedelta(days=days)
         )
+        Lease.objects.create(name=f"{days}", holder=uuid4(), expires_at=now - timedelta(days=days - 0.5))
         Beat.record(f"{days}", 1, at=now - timedelta(days=days - 0.5), workers=4, idle_workers=4, waiting=0, due=0)
     prune()
     assert [event.message for event in FleetEvent.objects.all()] == ["1 days old"]
     assert [failure.name for failure in Failure.objects.all()] == ["1"]
     assert [beat.host for beat in Beat.objects.all()] == ["1"]
+    assert [lease.name for lease in Lease.objects.all()] == ["1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -155,7 +156,8 @@ def test_the_state_travels_through_json_into_another_process():
     budget.obey(None)
     clock.now += 6
     budget.obey(30)
-    other = RequestBudget.from_dict(json.loads(json.dumps(budget.to_dict())), per_minute=10, clock=clock)
+    other = RequestBudget(per_minute=10, clock=clock)
+    other.exchange(json.loads(json.dumps(budget.exchange({}))))
     assert other.remaining() == 0
     clock.now += 30
     assert other.remaining() == budget.remaining() == 6
@@ -167,8 +169,45 @@ def test_the_state_travels_through_json_into_another_process():
     [{}, {"spent": "?"}, {"spent": [1]}, {"blocked_until": "soon"}, {"blocked_until": "nan"}, {"refusals": None}],
 )
 def test_an_empty_or_unreadable_state_is_a_fresh_budget(state):
-    budget = RequestBudget.from_dict(state, per_minute=7, clock=Clock())
+    budget = RequestBudget(per_minute=7, clock=Clock())
+    budget.exchange(state)
     assert budget.remaining() == 7
+
+
+def test_processes_that_exchange_what_they_sent_keep_one_limit_together():
+    clock, stored = Clock(), {}
+    budgets = [RequestBudget(per_minute=20, clock=clock) for _ in range(3)]
+    sent = 0
+    for turn in range(30):
+        budget = budgets[turn % 3]
+        stored = budget.exchange(stored)
+        with suppress(RateLimited):
+            budget.spend()
+            sent += 1
+        stored = budget.exchange(stored)
+    assert sent == 20
+
+
+def test_what_two_sent_at_once_is_counted_for_both():
+    clock = Clock()
+    one, other = (RequestBudget(per_minute=20, clock=clock) for _ in range(2))
+    stored = other.exchange(one.exchange({}))
+    one.spend(3)
+    other.spend(4)
+    stored = other.exchange(one.exchange(stored))
+    assert other.remaining() == 13
+    one.exchange(stored)
+    assert one.remaining() == 13
+
+
+def test_a_refusal_of_one_process_holds_for_all():
+    clock = Clock()
+    one, other = (RequestBudget(clock=clock) for _ in range(2))
+    stored = one.exchange({})
+    other.exchange(stored)
+    one.obey(30)
+    other.exchange(one.exchange(stored))
+    assert other.remaining() == 0
 
 
 def test_the_state_stays_small_however_much_is_sent():
@@ -180,7 +219,7 @@ def test_the_state_stays_small_however_much_is_sent():
             budget.spend()
         except RateLimited:
             clock.now += 60
-    assert sum(map(len, budget.to_dict()["spent"])) <= 130
+    assert sum(map(len, budget.exchange({})["spent"])) <= 130
 
 
 def test_a_clock_set_back_does_not_lock_us_out():

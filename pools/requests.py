@@ -1,0 +1,30 @@
+"""What all processes together may still ask of the cloud stands in the fleet's row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import transaction
+
+from pools.cloud.account import connect
+from pools.cloud.app_platform import AppPlatform
+from pools.models import Fleet
+
+
+@contextmanager
+def counted() -> Iterator[AppPlatform]:
+    """The cloud, for some requests: with what others have sent by now, and told to others afterwards. Its writes are
+    transactions of their own. For long work once in a while, so that nobody is left behind."""
+    cloud = connect()
+    _exchange(cloud)
+    try:
+        yield cloud
+    finally:
+        _exchange(cloud)
+
+
+@transaction.atomic
+def _exchange(cloud: AppPlatform) -> None:
+    state = Fleet.lock().request_budget
+    Fleet.objects.filter(pk=1).update(request_budget=cloud.budget.exchange(state))
