@@ -5,17 +5,45 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
+import django
+from asgiref.sync import sync_to_async
 from channels.routing import ProtocolTypeRouter
-from django.core.asgi import get_asgi_application
+from django.core.handlers.asgi import ASGIHandler
+from django.db import close_old_connections
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 from runs.routing import beside, sockets  # noqa: E402  the apps must be loaded
 
 STREAMS_END_SECONDS = 2.0
+THREADS = 16
+
+
+class InOneThread(ASGIHandler):
+    """Django's own handler, with a request's middlewares and view in one of a few threads that keep their connection
+    to the database. None of them is asynchronous; Django would make a thread for each request, change to it and back
+    for each middleware, and connect anew."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        super().load_middleware(is_async=False)
+        chain: Callable[[HttpRequest], HttpResponseBase] = self._middleware_chain  # type: ignore[has-type]
+
+        def answer(request: HttpRequest) -> HttpResponseBase:
+            close_old_connections()
+            try:
+                return chain(request)
+            finally:
+                close_old_connections()
+
+        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        self._middleware_chain = sync_to_async(answer, thread_sensitive=False, executor=threads)
 
 
 class EndStreamsAtExit:
@@ -44,6 +72,4 @@ class EndStreamsAtExit:
             self.loop.run_until_complete(asyncio.wait(tasks, timeout=STREAMS_END_SECONDS))
 
 
-application = EndStreamsAtExit(
-    ProtocolTypeRouter({"http": beside(cast(Any, django_application)), "websocket": sockets})
-)
+application = EndStreamsAtExit(ProtocolTypeRouter({"http": beside(cast(Any, InOneThread())), "websocket": sockets}))

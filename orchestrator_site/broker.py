@@ -10,9 +10,8 @@ from django_q.conf import Conf
 from django_q.signing import SignedPackage
 
 from orchestrator_site.watchdog import Guard
-from pools.wakeup import Mailbox, open_mailbox, wake_on_commit
+from pools.wakeup import TASKS, Mailbox, open_mailbox, wake_on_commit
 
-CHANNEL = "tasks"
 LONGEST_SLEEP_SECONDS = 1.0  # a lost wake-up costs no more than this
 
 
@@ -25,7 +24,7 @@ class WakingBroker(ORM):  # type: ignore[misc]  # django-q has no types
 
     def enqueue(self, task: str) -> Any:
         key = super().enqueue(task)
-        wake_on_commit(CHANNEL, using=Conf.ORM)
+        wake_on_commit(TASKS, using=Conf.ORM)
         return key
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
@@ -44,5 +43,5 @@ class WakingBroker(ORM):  # type: ignore[misc]  # django-q has no types
     def mailbox(self) -> Mailbox:
         """This process's own: the cluster makes the broker and then forks those who read with it."""
         if self._mailbox is None or self._mailbox_pid != os.getpid():
-            self._mailbox, self._mailbox_pid = open_mailbox(CHANNEL, using=Conf.ORM), os.getpid()
+            self._mailbox, self._mailbox_pid = open_mailbox(TASKS, using=Conf.ORM), os.getpid()
         return self._mailbox

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -196,9 +195,8 @@ SQLITE = {
 }
 DATABASES = {"default": env.database("DATABASE_URL", SQLITE)}
 DATABASE_IS_SQLITE = DATABASES["default"]["ENGINE"] == SQLITE["ENGINE"]
-# The cluster keeps its connections; in the web they would leak, one a thread.
-_IS_CLUSTER = "qcluster" in sys.argv
-DATABASES["default"]["CONN_MAX_AGE"] = None if _IS_CLUSTER else 0
+DATABASES["default"]["CONN_MAX_AGE"] = None  # each thread that looks at the database keeps its connection
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 LONGEST_ADDRESS_BYTES = 100  # a unix socket's path: 104 on macOS, 108 on Linux
 SOCKET_NAME_BYTES = 25
 POLL_SECONDS = 0.2
+TASKS = "tasks"  # the channel of those who run tasks
 
 
 class Mailbox(Protocol):

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django_q.brokers.orm import ORM
 from django_q.tasks import async_task
 
 from games.models import Game
@@ -77,9 +78,7 @@ def launch(
             nudge()
         raise
     if run.state == RunState.DEPLOYING and run.deploy_attempts == 0 and run.created_at == now:
-        hand_over(run)
-        nudge()  # not before: a turn at this moment would take the processor from what the player waits for
-        return Run.objects.select_related("game", "sandbox").get(pk=run.pk)
+        return hand_over(run) or Run.objects.select_related("game", "sandbox").get(pk=run.pk)
     return run
 
 
@@ -119,9 +118,11 @@ def _begin(wanted: dict[str, Any], visitor: str, key: str | None, now: datetime)
         start_cold(run, ServedBy.COLD, now)
     else:
         _acquire_warm(run, now)
-    if run.state != RunState.DEPLOYING:
+    is_taken = run.state == RunState.DEPLOYING
+    if not is_taken:
         progress.tell_acquiring(run, now)
-        nudge()
+    # The pool can wait: a turn at this moment would take the processor from what the player waits for.
+    nudge(is_urgent=not is_taken)
     journal.record("launch", message, run_id=run.id, now=now)
     return run
 
@@ -174,9 +175,9 @@ def take_ready(run: Run, pool: Pool, now: datetime, *before: events.Entry) -> bo
     return True
 
 
-def hand_over(run: Run) -> None:
+def hand_over(run: Run) -> Run | None:
     """The claimed sandbox must answer before it counts; a dead one is retired and the next one claimed. Where the game
-    runs in it already, that is all; else a task deploys it."""
+    runs in it already, that is all, and the running run comes back; else a task deploys it."""
     while run.state == RunState.DEPLOYING and run.sandbox is not None:
         port = staged_port(run.sandbox, run.game) if run.use_snapshot else None
         began = timezone.now()
@@ -185,19 +186,21 @@ def hand_over(run: Run) -> None:
             if port is None:
                 agent.health(PROBE_TIMEOUT_SECONDS)
                 async_task("runs.tasks.deploy", str(run.id), task_name="deploy", group="deploy")
-                return
+                return None
             if agent.fetch(port, "/", PROBE_TIMEOUT_SECONDS).status < 400:
                 now = timezone.now()
                 start_ms = milliseconds(now - began)
                 origin = DeployedFrom.STAGED
-                run_now(run.id, port=port, deployed_from=origin, restore_ms=0, start_ms=start_ms, now=now)
-                if len(run.sandbox.staged) > 1:
-                    async_task("games.tasks.end_other_games", str(run.sandbox.id), run.game.slug)
-                return
+                with transaction.atomic():
+                    running = run_now(run.id, port=port, deployed_from=origin, restore_ms=0, start_ms=start_ms, now=now)
+                    if running and len(run.sandbox.staged) > 1:  # nobody is woken for it: it can wait for a second
+                        async_task("games.tasks.end_other_games", str(run.sandbox.id), run.game.slug, broker=ORM())
+                return running
             trouble = "the game in it does not answer"
         except AgentError as error:
             trouble = str(error)
         _replace_dead(run, trouble)
+    return None
 
 
 def _replace_dead(run: Run, trouble: str) -> None:

@@ -33,9 +33,9 @@ def milliseconds(duration: timedelta) -> int:
 @transaction.atomic
 def run_now(
     run_id: UUID, *, port: int, deployed_from: DeployedFrom, restore_ms: int, start_ms: int, now: datetime
-) -> bool:
+) -> Run | None:
     """The game answers: the run is RUNNING. What went neither into getting the sandbox nor into restoring and starting
-    was bootstrap, so the parts make up the whole. False when the run has ended meanwhile."""
+    was bootstrap, so the parts make up the whole. None when the run has ended meanwhile."""
     run = locked(run_id)
     total_ms = milliseconds(now - run.created_at)
     acquire_ms = min(total_ms, milliseconds((run.acquired_at or now) - run.created_at))  # clocks can be set back
@@ -53,23 +53,23 @@ def run_now(
     if run.sandbox_id is not None and expires_at is not None and run.acquired_at is not None:
         expires_at += max(timedelta(), now - run.acquired_at)
         claims.extend(run.sandbox_id, expires_at, now)
-    if not Run.objects.move(
-        run_id,
-        frm=[RunState.ACQUIRING, RunState.DEPLOYING],
-        to=RunState.RUNNING,
-        expires_at=expires_at,
-        port=port,
-        deployed_from=deployed_from,
-        ready_at=now,
-        deploy_lease_until=None,
+    fields = {
+        "expires_at": expires_at,
+        "port": port,
+        "deployed_from": deployed_from,
+        "ready_at": now,
+        "deploy_lease_until": None,
         **timings,
-    ):
-        return False
+    }
+    if not Run.objects.move(run_id, frm=[RunState.ACQUIRING, RunState.DEPLOYING], to=RunState.RUNNING, **fields):
+        return None
+    for name, value in {"state": RunState.RUNNING, **fields}.items():
+        setattr(run, name, value)
     data = {"url": run.play_url, "timings": timings, "deployed_from": deployed_from}
     events.emit(run_id, EventKind.READY, f"Game ready! ({total_ms} ms)", data=data, now=now)
     message = f"run {run.short_id}: {run.game.slug} is ready after {total_ms} ms ({deployed_from.label.lower()})"
     journal.record("run", message, sandbox=run.sandbox, run_id=run_id, now=now)
-    return True
+    return run
 
 
 def end(run_id: UUID, reason: str, now: datetime, by: str = "") -> bool:

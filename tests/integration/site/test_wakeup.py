@@ -17,6 +17,8 @@ from django_q.tasks import async_task
 
 from orchestrator_site.broker import WakingBroker
 from pools import wakeup
+from pools.models import Fleet
+from pools.nudge import nudge
 
 LIMIT_SECONDS = 20
 WELL_BEFORE_THE_LIMIT = LIMIT_SECONDS / 2
@@ -97,6 +99,20 @@ def test_where_sockets_cannot_be_made_the_queue_is_polled(monkeypatch):
     start = time.monotonic()
     mailbox.wait(LIMIT_SECONDS)
     assert time.monotonic() - start < WELL_BEFORE_THE_LIMIT
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_turn_that_can_wait_wakes_nobody_and_an_urgent_one_does_whatever_is_queued():
+    Fleet.get()
+    mailbox = wakeup.open_mailbox(wakeup.TASKS)
+    nudge(is_urgent=False)
+    start = time.monotonic()
+    mailbox.wait(0.1)
+    assert time.monotonic() - start >= 0.1
+    assert OrmQ.objects.get().task["func"] == "pools.tasks.reconcile"
+    nudge()
+    assert seconds_until_woken(mailbox) < WELL_BEFORE_THE_LIMIT
+    assert OrmQ.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
