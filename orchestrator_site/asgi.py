@@ -23,7 +23,7 @@ django.setup(set_prefix=False)
 from runs.routing import beside, sockets  # noqa: E402  the apps must be loaded
 
 STREAMS_END_SECONDS = 2.0
-THREADS = 16
+THREADS = 32
 
 
 class InOneThread(ASGIHandler):
