@@ -91,6 +91,10 @@ def url(name: str, default: str = "", schemes: Collection[str] = ("http", "https
     return _read(name, default, parse, "a URL that starts with " + " or ".join(f"{s}://" for s in schemes))
 
 
+# A database that does not answer is an error soon, and not a thread that waits for minutes (libpq's own words).
+PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
+
+
 def database(name: str, default: dict[str, object]) -> dict[str, object]:
     """A Django database setting from `postgres://user:password@host:port/name`; `default` when it is empty."""
     raw = os.environ.get(name, "").strip()
@@ -115,5 +119,5 @@ def database(name: str, default: dict[str, object]) -> dict[str, object]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": query.pop("host", parts.hostname or ""),
         "PORT": query.pop("port", str(port or "")),
-        "OPTIONS": query,
+        "OPTIONS": PATIENCE | query,
     }

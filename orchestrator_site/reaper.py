@@ -1,8 +1,8 @@
 """`python -m orchestrator_site.reaper GRACE_SECONDS`: ends the sessions that a dead supervisor left over.
 
 Its standard input is a pipe from the supervisor: each line is the JSON of the sessions that run now. The end of the
-input means that the supervisor is gone, however it died. The services have had their SIGTERM by then (`leash.py`);
-this one stays until they are gone, and kills those that do not go.
+input means that the supervisor is gone, however it died. On Linux the services have had a SIGTERM from the kernel
+by then (`leash.py`); this one asks them again, stays until they are gone, and kills those that do not go.
 """
 
 from __future__ import annotations

@@ -45,9 +45,11 @@ class Register:
         self.path = path
         self.sessions: dict[str, tuple[int, float]] = {}
         self.reaper: subprocess.Popen[str] | None = None
+        self.grace_seconds = 0.0
 
     def start_reaper(self, grace_seconds: float) -> None:
         """From now on; in a session of its own, so that Ctrl-C in the terminal does not reach it."""
+        self.grace_seconds = grace_seconds
         self.reaper = subprocess.Popen(
             [sys.executable, "-m", "orchestrator_site.reaper", str(grace_seconds)],
             cwd=CHECKOUT,
@@ -57,6 +59,11 @@ class Register:
             start_new_session=True,
         )
         self._write()
+
+    def look_after_reaper(self) -> None:
+        """Start another one when it was killed."""
+        if self.reaper and self.reaper.poll() is not None:
+            self.start_reaper(self.grace_seconds)
 
     def close(self) -> None:
         """Let the reaper go."""
@@ -75,7 +82,7 @@ class Register:
     def _write(self) -> None:
         text = json.dumps(self.sessions)
         if self.reaper and self.reaper.stdin:
-            with suppress(BrokenPipeError):  # it was killed; the file is there
+            with suppress(BrokenPipeError):  # it was killed just now; the file is there
                 print(text, file=self.reaper.stdin, flush=True)
         temporary = self.path.with_suffix(".new")
         temporary.write_text(text)

@@ -126,6 +126,7 @@ class Supervisor:
         is_ready = False
         try:
             while not self.stopping.is_set():
+                self.register.look_after_reaper()
                 for service in self.services:
                     self._look_after(service, is_ready)
                 if not is_ready and all(service.is_up() for service in self.services):

@@ -44,6 +44,7 @@ from pools.models import (
     State,
 )
 from pools.planner import Decision, Kind, classify
+from pools.requests import exchange
 from pools.signals import cold_sandbox_healthy, staging_wanted
 
 AT_ONCE = 8  # requests in flight; the client's pool holds 10 connections
@@ -68,6 +69,15 @@ def ask_all(ask: Callable[[Asked], Answer], items: Sequence[Asked]) -> list[tupl
         return [(item, safely(item)) for item in items]
     with ThreadPoolExecutor(AT_ONCE) as threads:
         return list(zip(items, threads.map(safely, items), strict=True))
+
+
+# Acts of as many requests as there are decisions.
+ASKING = frozenset(
+    {
+        Kind.VERIFY, Kind.VERIFY_GONE, Kind.VERIFY_NAME, Kind.SEND_CREATE, Kind.CREATE, Kind.SEND_DELETE,
+        Kind.DELETE_ORPHAN, Kind.DELETE_APP,
+    }
+)  # fmt: skip
 
 
 class Effects:
@@ -112,6 +122,8 @@ class Effects:
         for kind, act in acts.items():
             if kind in by_kind:
                 self.lease.renew()
+                if kind in ASKING:
+                    exchange(self.cloud)
                 act(by_kind[kind])
 
     # Deletions.

@@ -15,16 +15,17 @@ from pools.models import Fleet
 @contextmanager
 def counted() -> Iterator[AppPlatform]:
     """The cloud, for some requests: with what others have sent by now, and told to others afterwards. Its writes are
-    transactions of their own. For long work once in a while, so that nobody is left behind."""
+    transactions of their own. Long work exchanges in between, so that the others know."""
     cloud = connect()
-    _exchange(cloud)
+    exchange(cloud)
     try:
         yield cloud
     finally:
-        _exchange(cloud)
+        exchange(cloud)
 
 
 @transaction.atomic
-def _exchange(cloud: AppPlatform) -> None:
+def exchange(cloud: AppPlatform) -> None:
+    """Tell others what this process has sent, and hear what they have."""
     state = Fleet.lock().request_budget
     Fleet.objects.filter(pk=1).update(request_budget=cloud.budget.exchange(state))

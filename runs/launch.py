@@ -118,11 +118,9 @@ def _begin(wanted: dict[str, Any], visitor: str, key: str | None, now: datetime)
         start_cold(run, ServedBy.COLD, now)
     else:
         _acquire_warm(run, now)
-    is_taken = run.state == RunState.DEPLOYING
-    if not is_taken:
+    if run.state != RunState.DEPLOYING:
         progress.tell_acquiring(run, now)
-    # The pool can wait: a turn at this moment would take the processor from what the player waits for.
-    nudge(is_urgent=not is_taken)
+        nudge()
     journal.record("launch", message, run_id=run.id, now=now)
     return run
 
@@ -177,7 +175,9 @@ def take_ready(run: Run, pool: Pool, now: datetime, *before: events.Entry) -> bo
 
 def hand_over(run: Run) -> Run | None:
     """The claimed sandbox must answer before it counts; a dead one is retired and the next one claimed. Where the game
-    runs in it already, that is all, and the running run comes back; else a task deploys it."""
+    runs in it already, that is all, and the running run comes back; else a task deploys it.
+
+    The pool can wait: a turn at this moment would take the processor from what the player waits for."""
     while run.state == RunState.DEPLOYING and run.sandbox is not None:
         port = staged_port(run.sandbox, run.game) if run.use_snapshot else None
         began = timezone.now()
@@ -186,14 +186,16 @@ def hand_over(run: Run) -> Run | None:
             if port is None:
                 agent.health(PROBE_TIMEOUT_SECONDS)
                 async_task("runs.tasks.deploy", str(run.id), task_name="deploy", group="deploy")
+                nudge(is_urgent=False)
                 return None
             if agent.fetch(port, "/", PROBE_TIMEOUT_SECONDS).status < 400:
                 now = timezone.now()
                 start_ms = milliseconds(now - began)
                 origin = DeployedFrom.STAGED
                 with transaction.atomic():
+                    nudge(is_urgent=False)
                     running = run_now(run.id, port=port, deployed_from=origin, restore_ms=0, start_ms=start_ms, now=now)
-                    if running and len(run.sandbox.staged) > 1:  # nobody is woken for it: it can wait for a second
+                    if running and len(run.sandbox.staged) > 1:  # as above: it can wait for a second
                         async_task("games.tasks.end_other_games", str(run.sandbox.id), run.game.slug, broker=ORM())
                 return running
             trouble = "the game in it does not answer"

@@ -207,6 +207,7 @@ def run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
         "events_url": f"/api/runs/{found.id}/events?after=0",
         "key": new_key(),
     }
+    context["is_operator"] = not context["is_mine"] and request.user.has_perms(["pools.operate_fleet", "runs.view_run"])
     return render(request, "run/page.html", context)
 
 
@@ -237,7 +238,6 @@ def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
         "is_starting": found.state in STARTING,
         "is_running": found.state == RunState.RUNNING,
         "is_mine": found.visitor == known_visitor(request),
-        "is_operator": request.user.has_perms(["pools.operate_fleet", "runs.view_run"]),
         "extensions_left": max(0, settings.MAX_EXTENSIONS - found.extensions),
         "elapsed_seconds": max(0, round((now - found.created_at).total_seconds())),
     }

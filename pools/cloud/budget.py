@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -138,11 +137,12 @@ class RequestBudget:
             for window, slots, news in zip(self._windows, spent or [{}, {}], self._news, strict=False):
                 window.slots = {slot: slots.get(slot, 0) + news.get(slot, 0) for slot in {*slots, *news}}
                 news.clear()
-            self._blocked_until = max(self._blocked_by_news, blocked_until if math.isfinite(blocked_until) else 0.0)
+            now = self._clock()
+            is_sound = blocked_until <= now + LONGEST_DELAY_SECONDS  # else the clock was set back since
+            self._blocked_until = max(self._blocked_by_news, blocked_until if is_sound else 0.0)
             self._blocked_by_news = 0.0
             self._refusals = self._refusals if self._has_heard else refusals
             self._has_heard = False
-            now = self._clock()
             return {
                 "blocked_until": self._blocked_until,
                 "refusals": self._refusals,

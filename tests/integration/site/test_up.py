@@ -44,6 +44,15 @@ def sandbox_pids(stack: Stack) -> list[int]:
     return found
 
 
+def reapers(stack: Stack) -> list[psutil.Process]:
+    found = []
+    for process in stack.processes():
+        with suppress(psutil.Error):
+            if "orchestrator_site.reaper" in process.cmdline():
+                found.append(process)
+    return found
+
+
 def until_nothing_runs(stack: Stack) -> None:
     until(lambda: not stack.processes(), "no process of it is left", seconds=30)
 
@@ -162,6 +171,12 @@ def test_a_killed_part_is_replaced_and_nothing_of_it_goes_on(running: Stack, par
     until(lambda: running.checks().get("cluster") == "ok", "the cluster gives signs of life")
 
 
+def test_a_killed_reaper_is_replaced(running: Stack):
+    (reaper,) = reapers(running)
+    reaper.kill()
+    until(lambda: reapers(running) and reaper not in reapers(running), "another reaper runs")
+
+
 def test_a_killed_supervisor_takes_everything_with_it(make_stack: MakeStack):
     stack = make_stack(**NO_CLOUD).start()
     stack.kill("supervisor")
@@ -190,9 +205,9 @@ def test_all_killed_at_once_a_restart_ends_what_is_left_and_gets_ready(make_stac
     stack = make_stack(**NO_CLOUD).start()
     before = {process.pid for process in stack.processes()}
     leaders = [stack.pid("cluster"), stack.pid("web")]
-    reaper = next(process for process in stack.processes() if "orchestrator_site.reaper" in process.cmdline())
-    reaper.kill()
+    (reaper,) = reapers(stack)
     stack.kill("supervisor")
+    reaper.kill()
     for pid in leaders:
         if not is_gone(pid):
             psutil.Process(pid).kill()

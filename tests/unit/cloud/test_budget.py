@@ -231,6 +231,17 @@ def test_a_clock_set_back_does_not_lock_us_out():
     budget.spend()
 
 
+def test_a_refusal_after_a_clock_was_set_back_holds_for_all():
+    clock = Clock()
+    budget = RequestBudget(clock=clock)
+    budget.obey(3000)
+    stored = budget.exchange({})
+    clock.now -= 86_400
+    budget.obey(60)
+    budget.exchange(stored)
+    assert budget.remaining() == 0
+
+
 def test_looking_at_a_moment_just_past_forgets_nothing():
     clock = Clock()
     turn_began = clock.now

@@ -43,7 +43,7 @@ def test_a_database_is_what_its_address_says(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DATABASE_URL", "postgres://u:p%40ss@host:5433/name?sslmode=require")
     found = env.database("DATABASE_URL", {})
     assert (found["USER"], found["PASSWORD"], found["HOST"], found["PORT"]) == ("u", "p@ss", "host", "5433")
-    assert found["OPTIONS"] == {"sslmode": "require"}
+    assert found["OPTIONS"]["sslmode"] == "require"
 
 
 def test_a_first_start_answers_to_its_public_name_and_keeps_its_folder_to_itself(tmp_path: Path):

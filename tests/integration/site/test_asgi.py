@@ -1,0 +1,92 @@
+"""Django behind Daphne: a thread for each request, while there are some."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+
+from orchestrator_site import asgi
+from orchestrator_site.asgi import InOneThread
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATIENCE_SECONDS = 20
+
+
+class Slow:
+    """A view that says when it is at work, and waits to be let go on before it reads what it was sent."""
+
+    def __init__(self) -> None:
+        self.is_at_work, self.may_go_on = threading.Event(), threading.Event()
+        self.bodies: list[bytes] = []
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        self.is_at_work.set()
+        assert self.may_go_on.wait(PATIENCE_SECONDS)
+        self.bodies.append(request.body)
+        return HttpResponse("done")
+
+
+slow = Slow()
+
+
+@csrf_exempt
+def slow_view(request: HttpRequest) -> HttpResponse:
+    return slow(request)
+
+
+urlpatterns = [path("slow/", slow_view)]
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    global slow  # noqa: PLW0603  the URLs are read once
+    slow = Slow()
+
+
+def ask(application: Any, path: str, body: bytes = b"") -> ApplicationCommunicator:
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": [],
+        "http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+    asked = ApplicationCommunicator(application, scope)
+    asked.input_queue.put_nowait({"type": "http.request", "body": body})
+    return asked
+
+
+async def at_work() -> None:
+    assert await asyncio.to_thread(slow.is_at_work.wait, PATIENCE_SECONDS)
+
+
+@override_settings(ROOT_URLCONF=__name__)
+async def test_a_view_can_read_its_request_after_the_client_left():
+    asked = ask(InOneThread(), "/slow/", b"hello")
+    await asked.receive_nothing(0)
+    await at_work()
+    await asked.send_input({"type": "http.disconnect"})
+    await asyncio.sleep(0.1)
+    slow.may_go_on.set()
+    await asked.wait(PATIENCE_SECONDS)
+    assert slow.bodies == [b"hello"]
+
+
+@override_settings(ROOT_URLCONF=__name__)
+async def test_a_health_probe_is_answered_while_every_thread_is_taken(monkeypatch):
+    monkeypatch.setattr(asgi, "THREADS", 1)
+    application = InOneThread()
+    asked = ask(application, "/slow/")
+    await asked.receive_nothing(0)
+    await at_work()
+    probe = ask(application, "/health/live")
+    assert (await probe.receive_output(PATIENCE_SECONDS))["status"] == 200
+    slow.may_go_on.set()
+    assert (await asked.receive_output(PATIENCE_SECONDS))["status"] == 200
+    await asked.wait(PATIENCE_SECONDS)
+    await probe.wait(PATIENCE_SECONDS)
