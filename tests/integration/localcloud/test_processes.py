@@ -92,7 +92,7 @@ def test_no_process_outlives_the_local_cloud(local_cloud: LocalCloudProcess, san
 def test_even_a_hanging_sandbox_ends_with_a_killed_cloud(local_cloud: LocalCloudProcess, sandbox: Running):
     processes = brood(local_cloud, sandbox)
     local_cloud.control.change_app(sandbox.app["id"], agent={"hangs": True})
-    assert processes[0].status() == psutil.STATUS_STOPPED
+    until(lambda: processes[0].status() == psutil.STATUS_STOPPED, "the agent is stopped")
     local_cloud.kill()
     until_gone(processes)
 
