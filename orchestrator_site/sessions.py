@@ -22,7 +22,7 @@ def members(session: int) -> list[int]:
     """The processes of a session that still run."""
     found = []
     for pid in psutil.pids():
-        with suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+        with suppress(OSError, psutil.Error):  # it may end while we look
             if os.getsid(pid) == session and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
                 found.append(pid)
     return found

@@ -41,10 +41,13 @@ def brood(cloud: LocalCloudProcess, sandbox: Running) -> list[psutil.Process]:
 
 
 def until_gone(processes: list[psutil.Process]) -> None:
-    def left() -> list[psutil.Process]:
-        return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    def is_left(process: psutil.Process) -> bool:
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
 
-    until(lambda: not left(), "no process is left", seconds=DEADLINE_SECONDS)
+    until(lambda: not any(map(is_left, processes)), "no process is left", seconds=DEADLINE_SECONDS)
 
 
 def marked(processes: list[psutil.Process]) -> list[psutil.Process]:
@@ -109,7 +112,8 @@ def test_what_a_cloud_and_its_agent_killed_together_left_is_swept_at_the_next_st
     local_cloud.start()
     until_gone(found)
     for nameless in set(processes) - set(found):  # nobody can know whose those are
-        nameless.kill()
+        with suppress(psutil.NoSuchProcess):
+            nameless.kill()
 
 
 def test_apps_come_back_where_they_were_with_an_empty_workspace(

@@ -3,7 +3,7 @@
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,10 +28,13 @@ NO_GAMES = {"CATALOG_DIR": str(Path(__file__).parent)}
 
 
 def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
-def group_is_gone(stack: Stack, pids: list[int]) -> bool:
+def group_is_gone(stack: Stack, pids: Iterable[int]) -> bool:
     return not {process.pid for process in stack.processes()} & set(pids)
 
 
@@ -167,7 +170,7 @@ def test_a_killed_part_is_replaced_and_nothing_of_it_goes_on(running: Stack, par
     family = [leader.pid, *(child.pid for child in leader.children(recursive=True))]
     running.kill(part)
     until(lambda: running.pid(part) not in (0, leader.pid), f"another {part} runs")
-    assert group_is_gone(running, family)
+    until(lambda: group_is_gone(running, family), "its family is gone")
     until(lambda: running.checks().get("cluster") == "ok", "the cluster gives signs of life")
 
 
@@ -197,7 +200,7 @@ def test_a_restart_right_after_the_supervisors_death_gets_ready(make_stack: Make
     stack.kill("supervisor")
     stack.start()
     stack.wait_until_ready()
-    assert not before & {process.pid for process in stack.processes()}
+    until(lambda: group_is_gone(stack, before), "the old processes are gone")
 
 
 def test_all_killed_at_once_a_restart_ends_what_is_left_and_gets_ready(make_stack: MakeStack):
@@ -209,10 +212,10 @@ def test_all_killed_at_once_a_restart_ends_what_is_left_and_gets_ready(make_stac
     stack.kill("supervisor")
     reaper.kill()
     for pid in leaders:
-        if not is_gone(pid):
+        with suppress(psutil.NoSuchProcess):
             psutil.Process(pid).kill()
     stack.start()
-    assert not before & {process.pid for process in stack.processes()}
+    until(lambda: group_is_gone(stack, before), "the old processes are gone")
 
 
 def test_a_task_that_died_with_its_cluster_runs_again_at_once(running: Stack, tmp_path):
