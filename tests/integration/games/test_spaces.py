@@ -82,7 +82,8 @@ def silent(spaces: SpacesServer, relay: Relay) -> None:
 def test_trouble_with_the_bucket_is_told_and_the_game_comes_whole_from_its_source(
     spaces: SpacesServer, chess: Game, make_sandbox: MakeSandbox, log: Log, settings, monkeypatch, trouble, told: str
 ):
-    monkeypatch.setattr(deploy, "RESTORE_IDLE_SECONDS", 1)
+    if trouble is silent:
+        monkeypatch.setattr(deploy, "RESTORE_IDLE_SECONDS", 1)
     relay = Relay(spaces.port)
     settings.SPACES_ENDPOINT_URL = relay.url
     settings.STORAGES = dict(settings.STORAGES)  # the storage is made anew

@@ -65,7 +65,7 @@ def test_answers_are_lost_before_or_after_the_effect(
 
 
 def test_a_slow_answer_has_its_effect_even_when_nobody_waits_for_it(paper_cloud: LocalCloudProcess, paper_api: Api):
-    paper_cloud.fault(operation="create", latency_seconds=1, times=1)
+    paper_cloud.fault(operation="create", latency_seconds=5, times=1)
     with pytest.raises(httpx.ReadTimeout):
         paper_api.post(APPS, json={"spec": sandbox_spec()}, timeout=0.3)
     assert really(paper_cloud) == []
@@ -196,12 +196,12 @@ def ten(paper_cloud: LocalCloudProcess) -> list[str]:
 
 
 def test_a_stale_list_shows_what_was(paper_cloud: LocalCloudProcess, paper_api: Api, ten: list[str]):
-    time.sleep(0.5)
+    time.sleep(5.5)
     gone = next(app for app in paper_cloud.apps() if app["name"] == "app-3")
     paper_cloud.control.delete_app(gone["id"])
     create(paper_api, "app-new")
     now = listed(paper_api)
-    fault = paper_cloud.fault(operation="list", stale_seconds=0.4)
+    fault = paper_cloud.fault(operation="list", stale_seconds=5)
     assert listed(paper_api) == ten
     assert paper_api.get(f"{APPS}/{gone['id']}").status_code == 404
     until(lambda: listed(paper_api) == now, "the list has caught up")
@@ -254,7 +254,7 @@ def test_a_deployment_fails_for_the_reason_that_was_asked_for(local_cloud: Local
 
 
 def test_a_slow_deployment_and_a_late_address(paper_cloud: LocalCloudProcess, paper_api: Api):
-    paper_cloud.fault(operation="create", deploy_seconds=0.5, url_late_seconds=0.7)
+    paper_cloud.fault(operation="create", deploy_seconds=0.5, url_late_seconds=5)
     app = create(paper_api).json()["app"]
     active = until(lambda: seen if "active_deployment" in (seen := paper_api.app(app["id"])) else None, "it is active")
     assert "live_url" not in active
@@ -321,7 +321,7 @@ def test_the_account_is_full(paper_cloud: LocalCloudProcess, paper_api: Api, sta
 
 def test_a_deletion_lingers(paper_cloud: LocalCloudProcess, paper_api: Api):
     app = create(paper_api).json()["app"]
-    paper_cloud.fault(operation="delete", linger_seconds=1)
+    paper_cloud.fault(operation="delete", linger_seconds=5)
     one = f"{APPS}/{app['id']}"
     assert [paper_api.delete(one).status_code for _ in range(2)] == [200, 200]
     assert paper_api.names() == ["sandbox-00000001"]

@@ -361,7 +361,7 @@ def test_a_sweep_of_a_cloud_that_is_down_deletes_nothing_and_says_why(littered, 
 
 def test_a_sweep_killed_in_the_middle_is_run_again_and_goes_on(littered):
     littered.cloud.control.make_apps(0, names=[f"sandbox-b{number:07x}" for number in range(40)], owner="local")
-    littered.cloud.fault(operation="delete", latency_seconds=0.3)
+    littered.cloud.fault(operation="delete", latency_seconds=2)
     first = manage(littered, "sweep", "--yes")
     until(lambda: len(names(littered)) < 46 - 8, "the sweep is under way", seconds=60)
     first.kill()

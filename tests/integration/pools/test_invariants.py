@@ -21,9 +21,9 @@ def test_first_demand_warms_the_pool_to_its_target_and_no_further(paper_fleet, p
     paper_fleet.turns(100, seconds_apart=3)
     assert paper_fleet.states() == ["ready"]
     assert paper_fleet.cloud.state()["creates"] == 1
-    assert paper_fleet.log("create") == [
-        "create 1 for pool python: 0 ready + 0 creating < target 1, last acquired 0 s ago by run 3fa9"
-    ]
+    (why,) = paper_fleet.log("create")
+    assert why.startswith("create 1 for pool python: 0 ready + 0 creating < target 1, last acquired ")
+    assert why.endswith(" s ago by run 3fa9")
 
 
 def test_what_was_acquired_is_replaced_once(paper_fleet, pool):

@@ -61,7 +61,7 @@ def in_parallel(database: Database, source: str, **environment: str) -> list[tup
     processes = [database.script(source) for _ in range(PROCESSES)]
     lines: list[str] = []
     for process in processes:
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         lines += out.splitlines()
     return [(first, second) for first, second in map(str.split, lines)]

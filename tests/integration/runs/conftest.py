@@ -11,6 +11,12 @@ from tests.integration.pools.conftest import clock, paper_fleet, pool, real_flee
 __all__ = ["clock", "game", "paper_fleet", "pool", "real_fleet"]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is slow for some seconds makes no sandbox a dead one."""
+    monkeypatch.setattr("runs.launch.PROBE_TIMEOUT_SECONDS", 10)
+
+
 @pytest.fixture
 def game(transactional_db) -> Game:
     """A Python game without a snapshot; on paper, every command in a sandbox succeeds."""

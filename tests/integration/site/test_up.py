@@ -13,8 +13,6 @@ import pytest
 from tests.fixtures.stack import MakeStack, Stack
 from tests.fixtures.waiting import until
 
-pytestmark = pytest.mark.timeout(300)  # whole products start and stop in here
-
 # A cloud that refuses: for what has nothing to do with one.
 NO_CLOUD = {
     "DIGITALOCEAN_TOKEN": "unused",
