@@ -189,20 +189,24 @@ def hand_over(run: Run) -> Run | None:
                 nudge(is_urgent=False)
                 return None
             if agent.fetch(port, "/", PROBE_TIMEOUT_SECONDS).status < 400:
-                now = timezone.now()
-                start_ms = milliseconds(now - began)
-                origin = DeployedFrom.STAGED
-                with transaction.atomic():
-                    nudge(is_urgent=False)
-                    running = run_now(run.id, port=port, deployed_from=origin, restore_ms=0, start_ms=start_ms, now=now)
-                    if running and len(run.sandbox.staged) > 1:  # as above: it can wait for a second
-                        async_task("games.tasks.end_other_games", str(run.sandbox.id), run.game.slug, broker=ORM())
-                return running
+                return _play_staged(run, run.sandbox, port, began)
             trouble = "the game in it does not answer"
         except AgentError as error:
             trouble = str(error)
         _replace_dead(run, trouble)
     return None
+
+
+@transaction.atomic
+def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> Run | None:
+    """The game that was started ahead of time is played; the others in its sandbox end, which can wait for a second."""
+    nudge(is_urgent=False)
+    now = timezone.now()
+    start_ms = milliseconds(now - probed_at)
+    running = run_now(run.id, port=port, deployed_from=DeployedFrom.STAGED, restore_ms=0, start_ms=start_ms, now=now)
+    if running and len(sandbox.staged) > 1:
+        async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=ORM())
+    return running
 
 
 def _replace_dead(run: Run, trouble: str) -> None:

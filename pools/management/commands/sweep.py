@@ -110,7 +110,7 @@ class Command(BaseCommand):
         """Ask for the deletion of each, as far as the cloud lets us: it may want to be left alone for a while."""
         for start in range(0, len(apps), AT_ONCE):
             with counted() as cloud:
-                answers = list(ask_all(lambda app: cloud.delete(app.id), apps[start : start + AT_ONCE]))
+                answers = ask_all(lambda app: cloud.delete(app.id), apps[start : start + AT_ONCE])
             for app, answer in answers:
                 if isinstance(answer, RateLimited):
                     self.say(str(answer))
