@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
 from games.models import Game, Snapshot
-from pools.admin_rights import MachineOwned
+from pools.console.rights import MachineOwned
 
 if TYPE_CHECKING:  # generic for the checker only
     Inline = admin.TabularInline[Snapshot, Game]

@@ -11,6 +11,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
+from games.build_sandbox import workbench
 from games.deploy import (
     GAMES_DIR,
     RESTORE_SCRIPT,
@@ -24,7 +25,6 @@ from games.deploy import (
 )
 from games.models import Game, Snapshot, SnapshotState
 from games.snapshots import MOST_BYTES, note, prune, publish
-from games.workbench import workbench
 from pools import leases
 from pools.cloud.errors import AgentError
 from pools.cloud.sandbox_agent import SandboxAgent

@@ -20,9 +20,9 @@ from django_q.tasks import async_task
 
 from games.models import Game
 from games.snapshots import SnapshotUnavailable, current_snapshot, download_url
+from pools.cloud.api_transport import is_loopback
 from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
 from pools.cloud.sandbox_agent import CommandExit, CommandLine, Process, SandboxAgent
-from pools.cloud.wire import is_loopback
 
 GAMES_DIR = "/workspace/games"
 RESTORE_SCRIPT = (Path(__file__).parent / "sandbox" / "restore.py").read_text()

@@ -31,7 +31,6 @@ from games.deploy import (
 from games.models import Game, Snapshot, SnapshotState
 from games.snapshots import SnapshotUnavailable, current_snapshot
 from pools import claims, journal, leases
-from pools.cloud.account import agent_of
 from pools.cloud.errors import AgentError
 from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Fleet, Lease, Level, Sandbox, Stage, State
@@ -64,7 +63,7 @@ def _stage_from_the_start(sandbox: Sandbox, *, starts: bool) -> dict[str, Entry]
     games = _games_with_snapshots(sandbox.runtime)
     if not games:
         return {}
-    agent = agent_of(sandbox)
+    agent = sandbox.agent()
     for process in agent.processes():  # an attempt before this one may have been cut off
         if process.is_running:
             end_process(agent, process.pid)
@@ -96,7 +95,7 @@ def _restage_one(sandbox_id: UUID) -> None:
     if sandbox is None or sandbox.pool is None:
         return
     before: dict[str, Entry] = sandbox.staged
-    agent = agent_of(sandbox)
+    agent = sandbox.agent()
     # Not the next free ones: a process of an attempt that was cut off may hold one.
     free = sorted(set(PORTS) - {entry.get("port") for entry in before.values()})
     games = outdated(sandbox)
@@ -213,4 +212,4 @@ def staged_port(sandbox: Sandbox, game: Game) -> int | None:
 
 def end_others(sandbox: Sandbox, game: Game) -> None:
     """The sandbox serves one game now: the others that were staged in it are ended. Raises AgentError."""
-    _end_all(agent_of(sandbox), (entry for slug, entry in sandbox.staged.items() if slug != game.slug))
+    _end_all(sandbox.agent(), (entry for slug, entry in sandbox.staged.items() if slug != game.slug))

@@ -9,7 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.utils.html import format_html
 
 from orchestrator_site.models import Beat
-from pools.admin_rights import MachineOwned
+from pools.console.rights import MachineOwned
 from pools.templatetags.fleet import since
 
 

@@ -12,7 +12,7 @@ def ensure_schedules(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
     """Whoever migrates gets the schedules, whatever starts the cluster later."""
     from django_q.models import Schedule
 
-    from orchestrator_site.schedules import ensure
+    from orchestrator_site.cluster.schedules import ensure
 
     if Schedule._meta.db_table in connections[using].introspection.table_names():
         ensure()
@@ -28,7 +28,7 @@ def ensure_groups(**_: Any) -> None:
 class OperatorsConfig(admin_apps.AdminConfig):
     """Django's admin, whose index begins with what needs attention."""
 
-    default_site = "orchestrator_site.operators.OperatorsSite"
+    default_site = "orchestrator_site.admin_site.OperatorsSite"
     default = False
 
 
@@ -40,7 +40,7 @@ class SiteConfig(AppConfig):
     def ready(self) -> None:
         from django_q.signals import post_execute, post_execute_in_worker, pre_execute
 
-        from orchestrator_site.watchdog import note_movement
+        from orchestrator_site.cluster.watchdog import note_movement
 
         for moved in (pre_execute, post_execute_in_worker, post_execute):
             moved.connect(note_movement)

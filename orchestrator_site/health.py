@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
 from orchestrator_site.models import Beat
-from pools.cloud.account import local_endpoint, local_token
+from pools.cloud.connection import local_endpoint, local_token
 from pools.models import Fleet
 
 logger = logging.getLogger(__name__)

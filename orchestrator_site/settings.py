@@ -205,7 +205,7 @@ CLUSTER_WORKERS = env.number("CLUSTER_WORKERS", 4, least=2, most=64)
 Q_CLUSTER = {
     "name": "orchestrator",
     "orm": "default",
-    "broker_class": "orchestrator_site.broker.WakingBroker",
+    "broker_class": "orchestrator_site.cluster.broker.WakingBroker",
     "workers": CLUSTER_WORKERS,
     "queue_limit": CLUSTER_WORKERS,
     "poll": 0,

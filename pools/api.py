@@ -11,12 +11,12 @@ from django.utils import timezone
 from ninja import P, QueryEx, Router
 
 from pools import fleet_log
-from pools.breaker import breaker_at
-from pools.explanation import explain_plan
 from pools.models import Fleet, Pool, Sandbox, State
-from pools.observation import pool_facts
 from pools.problems import Problem
 from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, StatusOut
+from pools.turn.breaker import breaker_at
+from pools.turn.observe import pool_facts
+from pools.turn.preview import explain_plan
 
 router = Router(tags=["fleet"])
 

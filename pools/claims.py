@@ -28,11 +28,6 @@ def claim(pool: Pool, *, by: str, expires_at: datetime, now: datetime) -> Sandbo
     return None
 
 
-def note_demand(pool: Pool, by: str, now: datetime) -> None:
-    """Somebody asked for a sandbox of this pool: what keeps it warm."""
-    Pool.objects.filter(pk=pool.pk).update(last_acquired_at=now, last_acquired_by=by)
-
-
 @transaction.atomic
 def take(sandbox_id: UUID, *, by: str, expires_at: datetime, now: datetime) -> bool:
     """A healthy cold sandbox goes to the run it was made for. It never enters a pool."""

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -17,7 +17,11 @@ from django.utils.crypto import salted_hmac
 
 from pools.cloud.app_spec import region_slug
 from pools.cloud.errors import InvalidSpec
+from pools.cloud.records import AppSpec
 from pools.prices import usd_per_second
+
+if TYPE_CHECKING:
+    from pools.cloud.sandbox_agent import SandboxAgent
 
 
 class Runtime(models.TextChoices):
@@ -264,6 +268,23 @@ class Sandbox(models.Model):
     def token(self) -> str:
         """What opens this sandbox's agent: derived, so that no secret lies in the database."""
         return salted_hmac("pools.sandbox", str(self.id), algorithm="sha256").hexdigest()
+
+    def agent(self) -> SandboxAgent:
+        """The agent inside, once the sandbox has its address."""
+        from pools.cloud.sandbox_agent import SandboxAgent
+
+        return SandboxAgent(self.url, self.token)
+
+    def spec(self) -> AppSpec:
+        """What the cloud is asked for on its behalf."""
+        return AppSpec(
+            name=self.name,
+            owner=settings.ORCHESTRATOR_ID,
+            image=self.image,
+            region=self.region,
+            size=self.size,
+            token=self.token,
+        )
 
     def has_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django_q.brokers.orm import ORM
 from django_q.tasks import async_task
 
+from pools.mailboxes import TASKS, wake_on_commit
 from pools.models import Fleet
-from pools.wakeup import TASKS, wake_on_commit
 
 
 def nudge(*, is_urgent: bool = True) -> None:

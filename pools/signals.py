@@ -13,11 +13,11 @@ staging_wanted = Signal()
 sandbox_ending = Signal()
 # A turn is about to plan: the time for sweeps by those above. Sent outside of any transaction. Arguments: now.
 turn_begins = Signal()
-# A turn asks how many launches wait. Receivers return a `pools.facts.Demand`. Arguments: now.
+# A turn asks how many launches wait. Receivers return a `pools.turn.facts.Demand`. Arguments: now.
 demand_asked = Signal()
-# The admin asks who is in a sandbox. Receivers return a dict of sandbox id to `pools.usage.Occupant`: for those of
+# The admin asks who is in a sandbox. Receivers return a dict of sandbox id to `pools.occupants.Occupant`: for those of
 # `sandbox_ids`, or, where that is None, for the runs whose id begins with `run`. Arguments: sandbox_ids, run.
 occupants_asked = Signal()
-# The admin asks for the launches that wanted a warm sandbox. Receivers return a list of `pools.usage.Arrival`.
+# The admin asks for the launches that wanted a warm sandbox. Receivers return a list of `pools.occupants.Arrival`.
 # Arguments: since.
 arrivals_asked = Signal()

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from pools import leases
 from pools.models import Fleet
-from pools.reconciler import turn
+from pools.turn.reconciler import turn
 
 LOOP_SECONDS = 55.0  # up to the next scheduled one
 LOOP_LEASE_SECONDS = 90.0  # longer than any turn

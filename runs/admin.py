@@ -14,14 +14,14 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from pools import journal
-from pools.admin_forms import ReasonForm
-from pools.admin_rights import OPERATE, MachineOwned, require
+from pools.console.forms import ReasonForm
+from pools.console.operations import Refused
+from pools.console.rights import OPERATE, MachineOwned, require
 from pools.models import FleetEvent
-from pools.operations import Refused
 from pools.templatetags.fleet import NOTHING, span
 from runs import lifecycle
+from runs.launching.steps import phases
 from runs.models import Run, RunState
-from runs.phases import phases
 from runs.usage import runs_named
 
 LINES_SHOWN = 500

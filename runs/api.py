@@ -16,7 +16,7 @@ from pools.models import Pool
 from pools.problems import Problem
 from pools.schemas import ProblemOut
 from runs import events, lifecycle
-from runs.launch import KeyReused, Maintenance, UnknownGame, launch
+from runs.launching.launch import KeyReused, Maintenance, UnknownGame, launch
 from runs.limits import LaunchRefused
 from runs.models import LaunchMode, Run, RunState
 from runs.origins import may_change

@@ -16,8 +16,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from pools.models import Level
+from runs.live.wakeups import wake_readers
 from runs.models import OVER, EventKind, Run, RunEvent
-from runs.wakeups import wake_readers
 
 LINE_CHARACTERS = 2_000
 LINES_A_RUN = 5_000  # of its log; what else there is to say is always written

@@ -130,7 +130,7 @@ class Run(models.Model):
 
     @property
     def play_url(self) -> str:
-        """Where the game is reached; served by `runs.proxy`, outside of Django's URLs."""
+        """Where the game is reached; served by `runs.play.proxy`, outside of Django's URLs."""
         return f"/play/{self.id}/"
 
     @property

@@ -10,12 +10,12 @@ from django.dispatch import receiver
 from django_q.tasks import async_task
 
 from pools import claims
-from pools.facts import Demand
+from pools.demand import Demand
 from pools.models import FleetEvent, Sandbox
 from pools.signals import cold_sandbox_healthy, demand_asked, sandbox_ending, sandbox_ready, turn_begins
-from runs import events, lifecycle, sweep
+from runs import events, lifecycle, upkeep
+from runs.live.wakeups import wake_readers
 from runs.models import EventKind, Run, RunState, ServedBy
-from runs.wakeups import wake_readers
 
 
 @receiver(cold_sandbox_healthy)
@@ -35,7 +35,7 @@ def take_cold(sandbox: Sandbox, now: datetime, **_: Any) -> None:
 
 @receiver(sandbox_ready)
 def serve_the_waiting(sandbox: Sandbox, now: datetime, **_: Any) -> None:
-    sweep.serve_waiting(sandbox.runtime, now)
+    upkeep.serve_waiting(sandbox.runtime, now)
 
 
 @receiver(sandbox_ending)
@@ -51,7 +51,7 @@ def end_the_run(sandbox: Sandbox, reason: str, now: datetime, **_: Any) -> None:
 
 @receiver(turn_begins)
 def put_right(now: datetime, **_: Any) -> None:
-    sweep.sweep(now)
+    upkeep.put_right(now)
 
 
 @receiver(post_save, sender=FleetEvent)

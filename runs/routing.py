@@ -7,11 +7,11 @@ from functools import partial
 from uuid import UUID
 
 from pools.problems import Problem
-from runs.consumers import event_socket, nothing_here
-from runs.hub import FLEET, Topic
-from runs.proxy import play
-from runs.stream import long_poll, stream
-from runs.wire import Application, Receive, Scope, Send, answer_problem, query_of
+from runs.live.consumers import event_socket, nothing_here
+from runs.live.hub import FLEET, Topic
+from runs.live.streams import long_poll, stream
+from runs.live.wire import Application, Receive, Scope, Send, answer_problem, query_of
+from runs.play.proxy import play
 
 RUN = r"(?P<run_id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 STREAMS = re.compile(rf"/api/(?:stream/{RUN}|orchestrator/stream)/?")

@@ -13,12 +13,12 @@ from games.deploy import DeployFailed
 from games.deploy import deploy as deploy_game
 from games.models import Game
 from games.staging import staged_files, staged_port
-from pools.cloud.account import agent_of
 from pools.cloud.errors import AgentError
 from pools.leases import this_process
 from pools.models import Sandbox
-from runs import events, progress
-from runs.launch import hand_over
+from runs import events
+from runs.launching import progress
+from runs.launching.launch import hand_over
 from runs.lifecycle import fail, milliseconds, run_now
 from runs.models import DeployedFrom, EventKind, Run, RunState
 
@@ -47,7 +47,7 @@ def deploy(run_id: str) -> None:
     def entering(phase: str) -> None:
         _note_phase(run, phase, timezone.now())
 
-    agent = agent_of(sandbox)
+    agent = sandbox.agent()
     progress.tell(run, "bootstrap", timezone.now())
     try:
         port = free_port(sandbox, run.game)
@@ -107,7 +107,7 @@ def _take(run_id: UUID) -> bool:
 def _wait_for_page(run: Run, port: int) -> None:
     """The page itself must come the way that the player's browser will ask for it. Raises DeployFailed."""
     assert run.sandbox is not None  # noqa: S101  the caller looked
-    agent = agent_of(run.sandbox)
+    agent = run.sandbox.agent()
     deadline = time.monotonic() + PAGE_SECONDS
     while (status := agent.fetch(port, "/", timeout_seconds=5).status) >= 400:
         if time.monotonic() > deadline:

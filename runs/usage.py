@@ -11,8 +11,8 @@ from uuid import UUID
 from django.dispatch import receiver
 from django.urls import reverse
 
+from pools.occupants import Arrival, Occupant
 from pools.signals import arrivals_asked, occupants_asked
-from pools.usage import Arrival, Occupant
 from runs.models import LaunchMode, Run, RunQuerySet
 
 IDS_A_QUERY = 10_000  # below SQLite's limit of variables

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from pools.cloud import app_reader, listing
+from pools.cloud.api_transport import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Answer, Wire
 from pools.cloud.app_spec import app_spec
 from pools.cloud.budget import RequestBudget
 from pools.cloud.errors import (
@@ -22,7 +23,6 @@ from pools.cloud.errors import (
     Unauthorized,
 )
 from pools.cloud.records import App, AppSpec, InstanceSize, Proposal
-from pools.cloud.wire import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Answer, Wire
 
 LISTING_ATTEMPTS = 2  # apps that come and go shift the pages; a second look mostly holds still
 ANY_LIMIT = re.compile(r"limit|quota|maximum|too many", re.IGNORECASE)

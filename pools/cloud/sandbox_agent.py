@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from pools.cloud import sse
-from pools.cloud.agent_wire import AgentWire, explanation, is_not_found, json_of, until
+from pools.cloud.agent_transport import AgentWire, explanation, is_not_found, json_of, until
 from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
 
 CALL_TIMEOUT_SECONDS = 30.0

@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from games.covers import cover_version
 from games.models import Game
-from games.pages import cover_version
 from pools.models import Fleet
 
 register = template.Library()

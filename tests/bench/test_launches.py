@@ -23,12 +23,11 @@ FLOOR = """
 import sys, time
 from uuid import uuid4
 from django.utils import timezone
-from pools.cloud.account import agent_of
 from pools.models import Lease, Sandbox, State
 Lease.objects.create(name="bench", holder=uuid4(), expires_at=timezone.now())
 lease = Lease.objects.filter(name="bench")
 for _ in sys.stdin:
-    agent = agent_of(Sandbox.objects.filter(state=State.READY).first())
+    agent = Sandbox.objects.filter(state=State.READY).first().agent()
     agent.health()
     began = time.perf_counter()
     lease.update(expires_at=timezone.now())

@@ -8,9 +8,9 @@ import time
 import pytest
 from django.utils import timezone
 
-from pools.cloud.account import connect
+from pools.cloud.connection import connect
 from pools.models import Origin, Sandbox, State
-from pools.reconciler import turn
+from pools.turn.reconciler import turn
 from tests.integration.pools.conftest import FleetUnderTest, clock, paper_fleet
 
 __all__ = ["clock", "paper_fleet"]

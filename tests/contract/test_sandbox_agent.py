@@ -406,7 +406,7 @@ def test_the_token_never_travels_in_clear(url: str):
 def test_a_proxy_in_the_environment_does_not_see_requests_to_this_machine(monkeypatch: pytest.MonkeyPatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    monkeypatch.setattr("pools.cloud.agent_wire._clients", {})
+    monkeypatch.setattr("pools.cloud.agent_transport._clients", {})
     server = StubServer()
     try:
         server.on("GET", "/health", HEALTHY)

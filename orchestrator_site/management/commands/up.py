@@ -17,9 +17,9 @@ from django.core.management import BaseCommand, call_command
 from django.db import DatabaseError, connections
 from django_q.tasks import async_task
 
-from orchestrator_site import services, sessions
-from orchestrator_site.supervisor import GivenUp, Supervisor
-from pools.bootstrap import first_pool
+from orchestrator_site.processes import services, sessions
+from orchestrator_site.processes.supervisor import GivenUp, Supervisor
+from pools.first_pool import first_pool
 
 LEFTOVER_GRACE_SECONDS = 5.0
 

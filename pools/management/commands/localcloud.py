@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from pools.cloud.account import local_token
+from pools.cloud.connection import local_token
 from pools.localcloud import main
 
 

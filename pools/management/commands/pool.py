@@ -11,13 +11,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from pools.explanation import explain
+from pools.churn import Unwanted, Watch
+from pools.console.operations import POOL_ACTS, Refused
+from pools.console.pool_report import HOURS, report
 from pools.management.shell import actor
 from pools.models import Pool
-from pools.operations import POOL_ACTS, Refused
-from pools.pool_report import HOURS, report
-from pools.usage import arrivals
-from pools.watch import Unwanted, Watch
+from pools.occupants import arrivals
+from pools.turn.preview import explain
 
 LOOK_SECONDS = 3.0  # how often a watch looks; it prints less often
 

@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from pools.leases import LeaseHeld, LeaseLost
 from pools.models import Fleet
-from pools.planner import Decision
-from pools.reconciler import Turn, rehearse, turn
+from pools.turn.decisions import Decision
+from pools.turn.reconciler import Turn, rehearse, turn
 
 PATIENCE_SECONDS = 30.0
 

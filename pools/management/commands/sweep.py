@@ -11,17 +11,18 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from pools import claims, journal, operations
+from pools import claims, journal
+from pools.ages import ago
 from pools.cloud.errors import CloudError, RateLimited
 from pools.cloud.records import App
-from pools.effects import ask_all
+from pools.console import operations
 from pools.leases import LeaseHeld, LeaseLost
 from pools.management.shell import actor
-from pools.marks import ours
 from pools.models import LIVE, Level, Sandbox
-from pools.planner import ago
-from pools.reconciler import turn
-from pools.requests import counted
+from pools.ownership import ours
+from pools.shared_budget import counted
+from pools.turn.act import ask_all
+from pools.turn.reconciler import turn
 
 REASON = "swept by an operator"
 PAUSE_SECONDS = 2.0

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from games.models import Game
-from pools import fleet_admin
+from pools.console import fleet_admin
 from pools.models import CloudApp, EventCursor, Fleet, FleetEvent, Pool, Sandbox, State
 from runs.models import Run
 from tests.fixtures.local_cloud import LocalCloudProcess

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from pools.models import CloudApp, Fleet, Mode, Pool, Sandbox, State
-from runs.launch import Maintenance, launch
+from runs.launching.launch import Maintenance, launch
 from runs.models import Run
 from tests.integration.admin.conftest import FLEET, MakeRun, Person, history, log, on_paper, queries, told
 

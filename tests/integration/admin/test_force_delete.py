@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pools.force_delete import force_delete
+from pools.console.force_delete import force_delete
 from pools.models import CloudApp, Sandbox, State
 from tests.integration.admin.conftest import FLEET, MakeRun, Person, history, log, told
 

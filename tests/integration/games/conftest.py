@@ -8,7 +8,7 @@ import pytest
 from games import builds
 from games.models import Game, Snapshot, SnapshotState
 from pools.models import Pool, Sandbox
-from runs.launch import launch
+from runs.launching.launch import launch
 from runs.models import Run
 from tests.fixtures.waiting import until
 from tests.fixtures.web import Web
@@ -21,7 +21,7 @@ __all__ = ["clock", "paper_fleet", "pool", "real_fleet"]
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is slow for some seconds makes no sandbox a dead one."""
-    monkeypatch.setattr("runs.launch.PROBE_TIMEOUT_SECONDS", 10)
+    monkeypatch.setattr("runs.launching.launch.PROBE_TIMEOUT_SECONDS", 10)
 
 
 @pytest.fixture
@@ -91,9 +91,7 @@ class Site:
 
     def page(self, run: Run) -> str:
         """The game's page, as its sandbox gives it to the proxy."""
-        from pools.cloud.account import agent_of
-
-        return agent_of(run.sandbox).fetch(run.port, "/").body.decode()
+        return run.sandbox.agent().fetch(run.port, "/").body.decode()
 
     def log(self, run: Run) -> list[str]:
         return list(run.events.order_by("seq").values_list("message", flat=True))

@@ -18,9 +18,9 @@ from django.db import connection
 from django.utils import timezone
 
 from games import builds, downloads, snapshots, tasks
+from games.build_sandbox import NoWorkbench
 from games.models import Game, Snapshot, SnapshotState
 from games.snapshots import OLD_KEPT
-from games.workbench import NoWorkbench
 from pools import leases
 from pools.models import FleetEvent, Sandbox, State
 from tests.fixtures.catalog import Catalog

@@ -7,7 +7,6 @@ from django.test import Client
 
 from games import staging, tasks
 from games.models import Game
-from pools.cloud.account import agent_of
 from pools.models import Pool, Sandbox, State
 from tests.fixtures.catalog import SERVER, Catalog
 from tests.fixtures.waiting import until
@@ -32,12 +31,12 @@ def stage(pool: Pool, how: str) -> None:
 
 
 def processes(sandbox: Sandbox) -> list[int]:
-    return [process.pid for process in agent_of(sandbox).processes() if process.is_running]
+    return [process.pid for process in sandbox.agent().processes() if process.is_running]
 
 
 def titles(sandbox: Sandbox) -> dict[str, bool]:
     """Whether each staged game answers on its port with its page."""
-    agent = agent_of(sandbox)
+    agent = sandbox.agent()
     return {
         slug: f"<h1>{slug.title()}</h1>".encode() in agent.fetch(entry["port"], "/").body
         for slug, entry in sandbox.staged.items()
@@ -62,7 +61,7 @@ def test_a_pool_that_stages_files_starts_them_when_they_are_wanted_without_a_dow
     [sandbox] = site.warm(pool)
     assert set(sandbox.staged) == {"chess", "go"}
     assert processes(sandbox) == []
-    names = {file.name for file in agent_of(sandbox).files("/workspace/games/chess")}
+    names = {file.name for file in sandbox.agent().files("/workspace/games/chess")}
     assert {"server.py", "index.html"} <= names
     run = site.play("chess")
     assert (run.deployed_from, run.sandbox) == ("snapshot", sandbox)
@@ -113,7 +112,7 @@ def test_a_game_that_does_not_start_is_told_and_keeps_no_other_from_being_staged
 def test_a_staged_game_that_died_is_not_handed_out(site: Site, games, pool):
     stage(pool, "started")
     first, second = site.warm(pool, 2)
-    agent_of(first).kill(first.staged["chess"]["pid"], 9)
+    first.agent().kill(first.staged["chess"]["pid"], 9)
     run = site.launch("chess")
     assert (run.state, run.sandbox) == ("running", second)
     first.refresh_from_db()

@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 
 from games.models import Game
-from runs import pages
-from runs.launch import LaunchRefused
+from runs.launching.launch import LaunchRefused
 from runs.models import Run
+from runs.pages import game as game_page
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +28,7 @@ def launched(monkeypatch: pytest.MonkeyPatch, make_run: Callable[..., Run]) -> l
         asked.append(wishes)
         return make_run(visitor=wishes["visitor"])
 
-    monkeypatch.setattr(pages, "launch", launch)
+    monkeypatch.setattr(game_page, "launch", launch)
     return asked
 
 
@@ -81,7 +81,7 @@ def test_a_refused_launch_says_why_and_when_to_come_back(client, snake, monkeypa
         refused.retry_after_seconds = 300
         raise refused
 
-    monkeypatch.setattr(pages, "launch", refuse)
+    monkeypatch.setattr(game_page, "launch", refuse)
     key = key_on(client.get("/games/snake/"))
     response = client.post("/games/snake/", {"mode": "cold", "start_from": "source", "key": key})
     page = response.content.decode()

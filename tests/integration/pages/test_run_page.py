@@ -11,8 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from pools.models import State
-from runs import lifecycle, pages
+from runs import lifecycle
 from runs.models import RunEvent, RunState
+from runs.pages import run as run_page
 
 pytestmark = pytest.mark.django_db
 
@@ -31,7 +32,7 @@ def ended(monkeypatch):
     """The runs that were ended, with the reasons that were given."""
     calls = []
     monkeypatch.setattr(
-        pages.lifecycle, "end", lambda run_id, reason, now, by="": calls.append((run_id, reason)) or True
+        run_page.lifecycle, "end", lambda run_id, reason, now, by="": calls.append((run_id, reason)) or True
     )
     return calls
 
@@ -168,10 +169,10 @@ def test_links_end_and_extend_nothing(player, make_run, ended, path):
 
 def test_more_time_is_asked_for_without_leaving_the_page(player, make_run, monkeypatch):
     run = make_run()
-    monkeypatch.setattr(pages.lifecycle, "extend", lambda run_id, now: True)
+    monkeypatch.setattr(run_page.lifecycle, "extend", lambda run_id, now: True)
     answer = player.post(f"/runs/{run.id}/extend/", headers={"Accept": "application/json"})
     assert answer.status_code == 204
-    monkeypatch.setattr(pages.lifecycle, "extend", lambda run_id, now: False)
+    monkeypatch.setattr(run_page.lifecycle, "extend", lambda run_id, now: False)
     assert player.post(f"/runs/{run.id}/extend/", headers={"Accept": "application/json"}).status_code == 409
     assert player.post(f"/runs/{run.id}/extend/", headers={"Accept": "text/html"}).status_code == 303
 

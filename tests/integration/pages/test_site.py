@@ -57,7 +57,7 @@ def test_a_server_error_has_a_page_that_needs_nothing(client, snake, monkeypatch
     def break_down(request):
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr("runs.pages.lobby_now", break_down)
+    monkeypatch.setattr("runs.pages.lobby.lobby_now", break_down)
     client.raise_request_exception = False
     response = client.get("/")
     assert response.status_code == 500

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from pools.models import Fleet, FleetEvent, Pool, Sandbox, State
-from pools.reconciler import Turn, turn
+from pools.turn.reconciler import Turn, turn
 from tests.fixtures.local_cloud import LocalCloudProcess
 
 
@@ -70,10 +70,11 @@ class FleetUnderTest:
         from django.db import transaction
 
         from pools import claims
+        from pools.demand import note_demand
 
         now = timezone.now()
         with transaction.atomic():
-            claims.note_demand(pool, "run 3fa9", now)
+            note_demand(pool, "run 3fa9", now)
             return claims.claim(pool, by="run 3fa9", expires_at=now + timedelta(minutes=minutes), now=now)
 
 

@@ -30,11 +30,12 @@ from django.utils import timezone  # noqa: E402
 from games.models import Game  # noqa: E402
 from pools import claims  # noqa: E402
 from pools.cloud.app_platform import DigitalOcean  # noqa: E402
+from pools.demand import note_demand  # noqa: E402
 from pools.localcloud.faults import LocalCloudControl  # noqa: E402
 from pools.models import LIVE, Fleet, Pool, Sandbox, State  # noqa: E402
-from pools.reconciler import turn  # noqa: E402
+from pools.turn.reconciler import turn  # noqa: E402
 from runs import lifecycle  # noqa: E402
-from runs.launch import launch  # noqa: E402
+from runs.launching.launch import launch  # noqa: E402
 from runs.models import OVER, STARTING, Run  # noqa: E402
 from tests.fixtures.worker import Worker  # noqa: E402
 
@@ -128,7 +129,7 @@ def a_worker_s_life() -> None:
     for _ in range(2):
         now = timezone.now()
         with transaction.atomic():
-            claims.note_demand(pool, "run 3fa9", now)
+            note_demand(pool, "run 3fa9", now)
             claims.claim(pool, by="run 3fa9", expires_at=now + timedelta(minutes=1), now=now)
         settle()
     clock.advance(61)

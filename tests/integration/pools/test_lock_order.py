@@ -14,10 +14,14 @@ from django.db import connection, transaction
 from django.utils import timezone
 from games import staging
 from games.models import Game
-from pools import claims, journal, operations
+from pools.demand import note_demand
+from pools import claims, journal
+from pools.console import operations
+from pools.demand import note_demand
 from pools.models import Fleet, Pool, Sandbox
-from pools.observation import Listing, keep
-from runs import launch, lifecycle
+from pools.turn.observe import Listing, keep
+from runs import lifecycle
+from runs.launching import launch
 from runs.models import Run
 
 now = timezone.now()
@@ -66,7 +70,7 @@ def want_sandbox():
     lock_sandbox()
 
 def want_pool():
-    claims.note_demand(pool, "run", now)
+    note_demand(pool, "run", now)
 
 def want_place_of_idle():
     claims.retire(idle.id, "makes room", now)

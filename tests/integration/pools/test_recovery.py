@@ -71,7 +71,7 @@ def test_a_429_holds_creates_for_as_long_as_it_says(paper_fleet, pool):
     ],
 )
 def test_a_failed_create_is_deleted_classified_and_replaced_later(paper_fleet, pool, monkeypatch, fault, kind):
-    monkeypatch.setattr("pools.effects.PROBE_TIMEOUT_SECONDS", 0.1)  # what a silent agent costs each turn
+    monkeypatch.setattr("pools.turn.act.PROBE_TIMEOUT_SECONDS", 0.1)  # what a silent agent costs each turn
     Pool.objects.update(create_timeout_seconds=60)
     paper_fleet.cloud.fault(operation="create", times=1, **fault)
     paper_fleet.acquire(pool)

@@ -8,11 +8,11 @@ import pytest
 from django.utils import timezone
 
 from pools import claims, leases
-from pools.cloud.account import connect
-from pools.effects import Effects
+from pools.cloud.connection import connect
 from pools.models import CloudApp, FleetEvent, Lease, Pool, Sandbox, State
-from pools.observation import observe
-from pools.planner import Decision, Kind
+from pools.turn.act import Effects
+from pools.turn.decisions import Decision, Kind
+from pools.turn.observe import observe
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

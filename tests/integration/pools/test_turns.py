@@ -51,6 +51,6 @@ def test_trouble_with_a_run_keeps_no_turn_from_the_fleet(paper_fleet, monkeypatc
     def fail(now: object) -> None:
         raise ValueError("a run that nothing is known of")
 
-    monkeypatch.setattr("runs.sweep.sweep", fail)
+    monkeypatch.setattr("runs.upkeep.put_right", fail)
     paper_fleet.turn()
     assert Fleet.get().listed_at is not None

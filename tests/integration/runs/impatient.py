@@ -3,14 +3,15 @@
 import httpx
 
 from orchestrator_site.asgi import application
-from runs import consumers, proxy, stream
+from runs.live import consumers, streams
+from runs.play import proxy
 
 HEARTBEAT_SECONDS = 0.3
 STALL_SECONDS = 1.0
 GAME_SECONDS = 1.5  # a game has to answer
 
 __all__ = ["application"]
-for module in (consumers, stream):
+for module in (consumers, streams):
     module.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
     module.STALL_SECONDS = STALL_SECONDS
 proxy.STALL_SECONDS = STALL_SECONDS

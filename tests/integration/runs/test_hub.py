@@ -11,7 +11,8 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError
 from django.db.backends.utils import CursorWrapper
 
-from runs import events, hub
+from runs import events
+from runs.live import hub
 from runs.models import EventKind, Run
 from tests.fixtures.web import MakeRun
 from tests.integration.runs.writers import finish

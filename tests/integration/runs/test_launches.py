@@ -13,8 +13,8 @@ from django_q.models import OrmQ
 from games.models import Game, Snapshot
 from pools import claims
 from pools.models import Fleet, Pool, Sandbox, State
-from runs import lifecycle, sweep
-from runs.launch import KeyReused, Maintenance, PoolEmpty, UnknownGame, _replace_dead, launch
+from runs import lifecycle, upkeep
+from runs.launching.launch import KeyReused, Maintenance, PoolEmpty, UnknownGame, _replace_dead, launch
 from runs.limits import LimitReached
 from runs.models import Run, RunState, ServedBy
 
@@ -302,7 +302,7 @@ def test_more_time_that_is_given_at_the_last_moment_counts(paper_fleet, staged, 
         return lock()
 
     monkeypatch.setattr(Fleet, "lock", extended_just_before)
-    sweep.end_overdue(timezone.now())
+    upkeep.end_overdue(timezone.now())
     run.refresh_from_db()
     assert run.state == RunState.RUNNING
 

@@ -18,8 +18,8 @@ from websockets.exceptions import ConnectionClosed
 
 from pools import journal
 from runs import events
+from runs.live.streams import HEARTBEAT_SECONDS
 from runs.models import EventKind, Run
-from runs.stream import HEARTBEAT_SECONDS
 from tests.fixtures.binaries import need
 from tests.fixtures.waiting import until
 from tests.fixtures.web import PLAIN, MakeRun, MakeWeb, Web

@@ -10,9 +10,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from orchestrator_site import services
 from orchestrator_site.models import Beat
-from orchestrator_site.supervisor import Service
+from orchestrator_site.processes import services
+from orchestrator_site.processes.supervisor import Service
 from pools.models import Fleet
 from tests.fixtures.waiting import until
 

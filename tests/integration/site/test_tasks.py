@@ -8,7 +8,7 @@ from django.test import override_settings
 from django.utils import timezone
 from django_q.models import Failure, Schedule
 
-from orchestrator_site import schedules
+from orchestrator_site.cluster import schedules
 from orchestrator_site.models import Beat
 from orchestrator_site.tasks import prune
 from pools.journal import record

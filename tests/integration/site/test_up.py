@@ -49,7 +49,7 @@ def reapers(stack: Stack) -> list[psutil.Process]:
     found = []
     for process in stack.processes():
         with suppress(psutil.Error):
-            if "orchestrator_site.reaper" in process.cmdline():
+            if "orchestrator_site.processes.reaper" in process.cmdline():
                 found.append(process)
     return found
 
@@ -71,7 +71,7 @@ def test_one_signal_stops_every_process(make_stack: MakeStack):
 DEMAND = """
 from django.db import transaction
 from django.utils import timezone
-from pools.claims import note_demand
+from pools.demand import note_demand
 from pools.models import Pool
 from pools.nudge import nudge
 with transaction.atomic():

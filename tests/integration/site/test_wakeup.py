@@ -15,8 +15,8 @@ from django.test import override_settings
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from orchestrator_site.broker import WakingBroker
-from pools import wakeup
+from orchestrator_site.cluster.broker import WakingBroker
+from pools import mailboxes
 from pools.models import Fleet
 from pools.nudge import nudge
 
@@ -24,7 +24,7 @@ LIMIT_SECONDS = 20
 WELL_BEFORE_THE_LIMIT = LIMIT_SECONDS / 2
 
 
-def seconds_until_woken(mailbox: wakeup.Mailbox) -> float:
+def seconds_until_woken(mailbox: mailboxes.Mailbox) -> float:
     start = time.monotonic()
     mailbox.wait(LIMIT_SECONDS)
     return time.monotonic() - start
@@ -32,16 +32,16 @@ def seconds_until_woken(mailbox: wakeup.Mailbox) -> float:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_wake_up_before_the_wait_is_kept():
-    mailbox = wakeup.open_mailbox("kept")
-    wakeup.wake_on_commit("kept")
+    mailbox = mailboxes.open_mailbox("kept")
+    mailboxes.wake_on_commit("kept")
     assert seconds_until_woken(mailbox) < WELL_BEFORE_THE_LIMIT
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_wake_up_comes_with_the_commit_and_not_before():
-    mailbox = wakeup.open_mailbox("commit")
+    mailbox = mailboxes.open_mailbox("commit")
     with transaction.atomic():
-        wakeup.wake_on_commit("commit")
+        mailboxes.wake_on_commit("commit")
         start = time.monotonic()
         mailbox.wait(0.1)
         assert time.monotonic() - start >= 0.1
@@ -50,9 +50,9 @@ def test_a_wake_up_comes_with_the_commit_and_not_before():
 
 @pytest.mark.django_db(transaction=True)
 def test_a_rolled_back_transaction_wakes_nobody():
-    mailbox = wakeup.open_mailbox("rolled-back")
+    mailbox = mailboxes.open_mailbox("rolled-back")
     with transaction.atomic():
-        wakeup.wake_on_commit("rolled-back")
+        mailboxes.wake_on_commit("rolled-back")
         transaction.set_rollback(True)
     start = time.monotonic()
     mailbox.wait(0.1)
@@ -61,21 +61,21 @@ def test_a_rolled_back_transaction_wakes_nobody():
 
 @pytest.mark.django_db(transaction=True)
 def test_every_mailbox_is_woken_and_a_dead_ones_socket_is_cleared_away():
-    dead = wakeup.socket_folder("several") / "dead.sock"
+    dead = mailboxes.socket_folder("several") / "dead.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as closed_at_once:
         closed_at_once.bind(str(dead))
-    mailboxes = [wakeup.open_mailbox("several"), wakeup.open_mailbox("several")]
-    wakeup.wake_on_commit("several")
-    assert all(seconds_until_woken(mailbox) < WELL_BEFORE_THE_LIMIT for mailbox in mailboxes)
+    opened = [mailboxes.open_mailbox("several"), mailboxes.open_mailbox("several")]
+    mailboxes.wake_on_commit("several")
+    assert all(seconds_until_woken(mailbox) < WELL_BEFORE_THE_LIMIT for mailbox in opened)
     assert not dead.exists()
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_mailbox_can_be_waited_for_in_a_process_with_more_than_a_thousand_open_sockets():
-    mailbox = wakeup.open_mailbox("crowded")
-    assert isinstance(mailbox, wakeup.SocketMailbox)
+    mailbox = mailboxes.open_mailbox("crowded")
+    assert isinstance(mailbox, mailboxes.SocketMailbox)
     mailbox.socket = socket.socket(fileno=fcntl.fcntl(mailbox.socket.detach(), fcntl.F_DUPFD, 1_100))
-    wakeup.wake_on_commit("crowded")
+    mailboxes.wake_on_commit("crowded")
     assert seconds_until_woken(mailbox) < WELL_BEFORE_THE_LIMIT
 
 
@@ -83,9 +83,9 @@ def test_a_mailbox_can_be_waited_for_in_a_process_with_more_than_a_thousand_open
 def test_a_long_var_folder_still_gets_wake_ups(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", os.environ["ORCHESTRATOR_TEST_ROOT"])
     with override_settings(VAR_DIR=tmp_path / ("deep" * 30)):
-        mailbox = wakeup.open_mailbox("long")
-        assert isinstance(mailbox, wakeup.SocketMailbox)
-        wakeup.wake_on_commit("long")
+        mailbox = mailboxes.open_mailbox("long")
+        assert isinstance(mailbox, mailboxes.SocketMailbox)
+        mailboxes.wake_on_commit("long")
         assert seconds_until_woken(mailbox) < WELL_BEFORE_THE_LIMIT
 
 
@@ -94,8 +94,8 @@ def test_where_sockets_cannot_be_made_the_queue_is_polled(monkeypatch):
     def refuse(*_):
         raise PermissionError("no sockets on this file system")
 
-    monkeypatch.setattr(wakeup, "SocketMailbox", refuse)
-    mailbox = wakeup.open_mailbox("refused")
+    monkeypatch.setattr(mailboxes, "SocketMailbox", refuse)
+    mailbox = mailboxes.open_mailbox("refused")
     start = time.monotonic()
     mailbox.wait(LIMIT_SECONDS)
     assert time.monotonic() - start < WELL_BEFORE_THE_LIMIT
@@ -104,7 +104,7 @@ def test_where_sockets_cannot_be_made_the_queue_is_polled(monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_a_turn_that_can_wait_wakes_nobody_and_an_urgent_one_does_whatever_is_queued():
     Fleet.get()
-    mailbox = wakeup.open_mailbox(wakeup.TASKS)
+    mailbox = mailboxes.open_mailbox(mailboxes.TASKS)
     nudge(is_urgent=False)
     start = time.monotonic()
     mailbox.wait(0.1)
@@ -149,7 +149,7 @@ def test_a_forked_reader_opens_a_mailbox_of_its_own():
 @pytest.mark.django_db(transaction=True)
 def test_a_waiting_reader_starts_a_task_without_waiting_for_its_next_look(monkeypatch):
     """The fallback is set beyond the deadline, so that only a wake-up can end the wait."""
-    monkeypatch.setattr("orchestrator_site.broker.LONGEST_SLEEP_SECONDS", LIMIT_SECONDS * 3)
+    monkeypatch.setattr("orchestrator_site.cluster.broker.LONGEST_SLEEP_SECONDS", LIMIT_SECONDS * 3)
     broker = WakingBroker()
     broker.mailbox()
     threading.Timer(0.2, async_task, ["math.sqrt", 4]).start()

@@ -10,7 +10,7 @@ django.setup()
 from django.core.management import call_command
 from django.db import transaction
 from django_q.tasks import async_task
-from orchestrator_site import broker
+from orchestrator_site.cluster import broker
 
 call_command("migrate", verbosity=0)
 broker.LONGEST_SLEEP_SECONDS = 60  # only a wake-up can end the wait

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pools.cloud.api_transport import checked_endpoint, is_loopback, retry_after_seconds
 from pools.cloud.app_platform import AppPlatform, DigitalOcean
-from pools.cloud.wire import checked_endpoint, is_loopback, retry_after_seconds
 
 ROOT = Path(__file__).resolve().parents[3]
 OURS = ("pools", "games", "runs", "orchestrator_site")
@@ -26,10 +26,10 @@ def imports_of(file: Path) -> set[str]:
     return names
 
 
-def test_only_the_wire_imports_pydo():
+def test_only_the_transport_imports_pydo():
     files = [file for folder in OURS for file in (ROOT / folder).rglob("*.py") if "catalog" not in file.parts]
     assert {str(file.relative_to(ROOT)) for file in files if imports_of(file) & {"pydo", "azure"}} == {
-        "pools/cloud/wire.py"
+        "pools/cloud/api_transport.py"
     }
 
 

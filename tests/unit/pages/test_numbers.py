@@ -7,8 +7,8 @@ import pytest
 
 from pools.models import Pool
 from pools.timeline import Life, Steps, timeline
-from runs import charts
-from runs.statistics import Distribution, HitRate, PoolHistory
+from runs.pages import charts
+from runs.pages.statistics import Distribution, HitRate, PoolHistory
 from runs.templatetags import site
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

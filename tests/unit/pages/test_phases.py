@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from games.models import Game
+from runs.launching.steps import phases
 from runs.models import Run
-from runs.phases import phases
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runs.progress import Progress, progress_at
+from runs.launching.progress import Progress, progress_at
 
 USUAL = {"acquire": 6_000.0, "bootstrap": 1_000.0, "restore": 2_000.0, "start": 1_000.0}
 times = st.floats(0, 1e7)

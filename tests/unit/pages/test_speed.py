@@ -2,7 +2,7 @@
 
 import pytest
 
-from runs.waiting import Outlook, about, speed
+from runs.launching.outlook import Outlook, about, speed
 
 
 def test_a_staged_warm_sandbox_is_ready_now():

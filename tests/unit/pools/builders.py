@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from pools.cloud.records import Phase
-from pools.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
 from pools.models import Origin, State
+from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 OURS = "local"

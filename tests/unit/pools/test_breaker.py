@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pools.breaker import breaker_at
 from pools.models import FailureKind
+from pools.turn.breaker import breaker_at
 
 from .builders import NOW, seconds
 

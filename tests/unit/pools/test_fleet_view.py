@@ -9,12 +9,12 @@ from uuid import uuid4
 import pytest
 
 from pools.cloud.records import Phase
-from pools.facts import AppFacts
-from pools.fleet_page import FleetQuery
-from pools.fleet_view import FleetTable, Row, Verdict
+from pools.console.fleet_page import FleetQuery
+from pools.console.fleet_table import FleetTable, Row, Verdict
 from pools.models import CloudApp, Pool, Sandbox, State
-from pools.planner import Decision, Kind
-from pools.usage import Occupant
+from pools.occupants import Occupant
+from pools.turn.decisions import Decision, Kind
+from pools.turn.facts import AppFacts
 from tests.unit.pools.builders import NOW, OURS, make_fleet, seconds
 
 POOL = Pool(id=1, name="python", runtime="python")

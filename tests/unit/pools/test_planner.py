@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 
 from pools.cloud.records import Phase
-from pools.facts import AppFacts, Demand, FleetFacts
+from pools.demand import Demand
 from pools.models import FailureKind, Mode, Origin, State
-from pools.planner import Decision, Kind, due_in_seconds, plan_fleet
+from pools.turn.decisions import Decision, Kind
+from pools.turn.due import due_in_seconds
+from pools.turn.facts import AppFacts, FleetFacts
+from pools.turn.plan import plan_fleet
 
 from .builders import NOW, app_of, make_fleet, make_pool, make_sandbox, seconds, wanted_pool
 

@@ -9,9 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pools.cloud.records import Phase
-from pools.facts import AppFacts, Demand, FleetFacts, PoolFacts, SandboxFacts
+from pools.demand import Demand
 from pools.models import BEING_CREATED, SUPPLY, FailureKind, Mode, Origin, State
-from pools.planner import Kind, carries_our_mark, due_in_seconds, guard, plan_fleet
+from pools.turn.decisions import Kind
+from pools.turn.due import due_in_seconds
+from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
+from pools.turn.guard import guard
+from pools.turn.plan import plan_fleet
 
 from .builders import NOW, make_sandbox, seconds
 
@@ -160,7 +164,7 @@ def test_invariant_6_foreign_apps_and_fresh_orphans_are_never_deleted(facts):
     for decision in plan_fleet(facts, NOW):
         if decision.kind == Kind.DELETE_ORPHAN:
             app = apps[decision.app_id]
-            assert carries_our_mark(app, facts)
+            assert facts.owns(app)
             assert app.id not in tracked
             assert app.orphan_listings >= 2
             assert NOW - app.orphan_since >= timedelta(seconds=facts.orphan_grace_seconds)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from pools.sizing import most_within, recommend, stock_for
+from pools.console.sizing import most_within, recommend, stock_for
 from tests.unit.pools.builders import NOW
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runs.upstream import ForbiddenPath, Upstream, inner_location, is_plain, response_headers
+from runs.play.upstream import ForbiddenPath, Upstream, inner_location, is_plain, response_headers
 from tests.fixtures.addresses import CLIMBING, PLAIN
 
 GAME = Upstream("https://sandbox-0000beef-x.ondigitalocean.app", "the-token", 5000)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator_site.watchdog import STUCK_SECONDS, Sample, Watchdog
+from orchestrator_site.cluster.watchdog import STUCK_SECONDS, Sample, Watchdog
 
 QUIET = Sample(workers=4, idle_workers=4, waiting=0, due=0, results=0, moves=7)
 

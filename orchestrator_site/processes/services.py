@@ -1,0 +1,136 @@
+"""The processes of an orchestrator: how each is started, and how to ask whether it does its work."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import socket
+import sys
+import time
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connections, transaction
+from django.utils import timezone
+
+from orchestrator_site.models import FRESH_SECONDS, Beat
+from orchestrator_site.processes.supervisor import Service, Supervisor
+from pools.cloud.connection import local_endpoint, local_token
+from pools.nudge import nudge
+
+logger = logging.getLogger(__name__)
+
+MANAGE = str(settings.BASE_DIR / "manage.py")
+WATCH_SECONDS = 5.0
+SILENT_LOOKS = 4  # in a row, so that a laptop that slept is not taken for a dead cluster
+
+
+def host() -> str:
+    """The address to ask on this machine, whatever it is bound to."""
+    return "127.0.0.1" if settings.BIND in ("0.0.0.0", "::") else settings.BIND  # noqa: S104  compared, not bound
+
+
+def address() -> str:
+    """Where a browser on this machine finds the site."""
+    return f"http://[{host()}]:{settings.PORT}/" if ":" in host() else f"http://{host()}:{settings.PORT}/"
+
+
+def gives_200(at: str, port: int, path: str, **headers: str) -> bool:
+    connection = http.client.HTTPConnection(at, port, timeout=2)
+    try:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def web() -> Service:
+    return Service(
+        name="web",
+        command=[
+            *(sys.executable, "-m", "daphne", "-b", settings.BIND, "-p", str(settings.PORT)),
+            *("-v", "1" if settings.LOG_LEVEL == "DEBUG" else "0", "--no-server-name"),
+            *(["--proxy-headers"] if settings.TRUST_FORWARDED_HEADERS else []),
+            "orchestrator_site.asgi:application",
+        ],
+        answers=lambda: gives_200(host(), settings.PORT, "/health/live"),
+    )
+
+
+def cluster() -> Service:
+    service = Service(
+        name="cluster",
+        command=[sys.executable, MANAGE, "qcluster"],
+        answers=lambda: beats(service.pid),
+        before_start=give_back_tasks_and_nudge,
+    )
+    return service
+
+
+def local_cloud() -> Service:
+    settings.LOCALCLOUD_DIR.mkdir(parents=True, exist_ok=True)
+    return Service(
+        name="cloud",
+        command=[
+            *(sys.executable, "-m", "pools.localcloud", "--dir", str(settings.LOCALCLOUD_DIR)),
+            *("--port", str(settings.LOCALCLOUD_PORT), "--token", local_token()),  # 0: as last time, or a free one
+            *("--deploy-seconds", str(settings.LOCALCLOUD_DEPLOY_SECONDS)),
+        ],
+        answers=local_cloud_answers,
+        stop_order=1,  # after those who talk to it
+    )
+
+
+def local_cloud_answers() -> bool:
+    host, _, port = local_endpoint().removeprefix("http://").rpartition(":")
+    return gives_200(host, int(port), "/v2/apps?per_page=1", Authorization=f"Bearer {local_token()}")
+
+
+def beats(pid: int) -> bool:
+    """Whether the cluster that this process leads gave a sign of life lately."""
+    try:
+        return Beat.objects.fresh(timezone.now()).filter(host=socket.gethostname(), pid=pid, stuck="").exists()
+    except DatabaseError:
+        return False
+    finally:
+        connections.close_all()
+
+
+def give_back_tasks_and_nudge() -> None:
+    """Before a cluster starts: what its predecessor took and did not finish is due again, and a turn is."""
+    from django_q.models import OrmQ
+
+    try:
+        with transaction.atomic():
+            if settings.DATABASE_IS_SQLITE:  # then no other cluster works on this database
+                OrmQ.objects.filter(lock__gt=timezone.now()).update(lock=timezone.now())
+            nudge()
+    except DatabaseError as error:
+        logger.warning("The cluster starts with an unprepared queue: %s", error)
+    finally:
+        connections.close_all()
+
+
+def watch_clusters(supervisor: Supervisor) -> None:
+    """Have a cluster restarted that lives and gives no sign of life. Ends with the supervisor."""
+    service = next(service for service in supervisor.services if service.name == "cluster")
+    silent = 0
+    while not supervisor.stopping.wait(WATCH_SECONDS):
+        is_new = time.monotonic() - service.started_at_seconds < FRESH_SECONDS
+        silent = 0 if is_new or service.process is None or not is_silent(service.pid) else silent + 1
+        if silent >= SILENT_LOOKS:
+            service.must_restart, silent = "it has given no sign of life", 0
+
+
+def is_silent(pid: int) -> bool:
+    """Whether the database answers and holds no recent beat of that cluster."""
+    close_old_connections()
+    try:
+        long_ago = timezone.now() - timedelta(seconds=FRESH_SECONDS)
+        return not Beat.objects.filter(host=socket.gethostname(), pid=pid, at__gt=long_ago).exists()
+    except DatabaseError:
+        return False
+    finally:
+        connections.close_all()

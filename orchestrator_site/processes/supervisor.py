@@ -1,0 +1,173 @@
+"""Several services in one terminal: started together, restarted when they die, stopped with nothing left over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from orchestrator_site.processes import sessions
+
+LEASH = Path(__file__).with_name("leash.py")
+LOOK_SECONDS = 0.1
+FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 30.0
+STEADY_SECONDS = 60.0  # alive that long, and the next death is a new story
+ENDS_BEFORE_GIVING_UP = 3  # of a service that never answered once
+COLOURS = ["36", "33", "35", "32"]
+
+
+class GivenUp(Exception):
+    """A service ended again and again before it ever answered."""
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass
+class Service:
+    """One process to keep alive."""
+
+    name: str
+    command: Sequence[str]
+    answers: Callable[[], bool]  # whether it does its work, as far as can be asked quickly
+    before_start: Callable[[], None] = _nothing
+    stop_order: int = 0  # lower ones are stopped first
+    grace_seconds: float = 5.0
+    must_restart: str = ""  # set by whoever found out that it lives and does not work: why
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    has_answered: bool = field(default=False, init=False)
+    started_at_seconds: float = field(default=0, init=False)
+    restart_at_seconds: float = field(default=0, init=False)
+    ends: int = field(default=0, init=False)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid if self.process else 0
+
+    def is_up(self) -> bool:
+        if not self.has_answered and self.process is not None:
+            self.has_answered = self.answers()
+        return self.has_answered
+
+
+class Terminal:
+    """Whole lines from several sources, each with its prefix."""
+
+    def __init__(self, width: int, when_gone: Callable[[], None]) -> None:
+        self.width = width
+        self.when_gone = when_gone
+        self.lock = threading.Lock()
+        self.is_coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def say(self, line: str) -> None:
+        with self.lock:
+            try:
+                print(line, flush=True)  # noqa: T201  the one place that owns the terminal
+            except (OSError, ValueError):
+                self.when_gone()  # and go on reading, so that no service blocks on its output
+
+    def relay(self, name: str, colour: str, output: IO[bytes]) -> None:
+        prefix = f"{name:<{self.width}} |"
+        if self.is_coloured:
+            prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
+        for line in output:
+            self.say(f"{prefix} {line.decode(errors='replace').rstrip()}")
+
+
+class Supervisor:
+    def __init__(self, services: Sequence[Service], register: sessions.Register) -> None:
+        self.services = services
+        self.register = register
+        self.stopping = threading.Event()
+        self.terminal = Terminal(max(len(service.name) for service in services), when_gone=self.stopping.set)
+
+    def stop_on_signals(self) -> None:
+        """One signal stops everything politely, a second one kills."""
+
+        def stop(_number: int, _frame: object) -> None:
+            if self.stopping.is_set():
+                for service in self.services:
+                    sessions.kill(service.pid)
+                os._exit(1)
+            self.stopping.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, stop)
+
+    def start(self, service: Service) -> None:
+        service.before_start()
+        service.has_answered, service.must_restart = False, ""
+        service.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *service.command],
+            cwd=sessions.CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        service.started_at_seconds = time.monotonic()
+        self.register.add(service.name, service.pid)
+        colour = COLOURS[self.services.index(service) % len(COLOURS)]
+        threading.Thread(
+            target=self.terminal.relay, args=(service.name, colour, service.process.stdout), daemon=True
+        ).start()
+
+    def run(self, when_ready: Callable[[], None]) -> None:
+        """Keep all services alive until a signal, then stop them. Raises GivenUp."""
+        is_ready = False
+        try:
+            while not self.stopping.is_set():
+                self.register.look_after_reaper()
+                for service in self.services:
+                    self._look_after(service, is_ready)
+                if not is_ready and all(service.is_up() for service in self.services):
+                    is_ready = True
+                    when_ready()
+                self.stopping.wait(LOOK_SECONDS)
+        finally:
+            self.stop()
+
+    def _look_after(self, service: Service, is_ready: bool) -> None:
+        if service.process is None:
+            if time.monotonic() >= service.restart_at_seconds:
+                self.start(service)
+            return
+        if service.must_restart:
+            self.terminal.say(f"{service.name} is restarted: {service.must_restart}.")
+            sessions.kill(service.pid)
+            service.process.wait()
+        code = service.process.poll()
+        if code is None:
+            return
+        sessions.kill(service.pid)  # what it started must not go on beside its successor
+        self.register.remove(service.name)
+        service.process = None
+        if time.monotonic() - service.started_at_seconds > STEADY_SECONDS:
+            service.ends = 0
+        service.ends += 1
+        if not is_ready and service.ends >= ENDS_BEFORE_GIVING_UP:
+            raise GivenUp(f"{service.name} ended {service.ends} times before it answered; its lines above say why.")
+        delay = min(FIRST_BACKOFF_SECONDS * 2 ** (service.ends - 1), LONGEST_BACKOFF_SECONDS)
+        service.restart_at_seconds = time.monotonic() + delay
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+        self.terminal.say(f"{service.name} ended {how}; it starts again in {delay:g} s.")
+
+    def stop(self) -> None:
+        """Stop every service, those of the lowest order first, and everything they started."""
+        for order in sorted({service.stop_order for service in self.services}):
+            group = [service for service in self.services if service.stop_order == order and service.process]
+            sessions.end([service.pid for service in group], max((s.grace_seconds for s in group), default=0))
+            for service in group:
+                if service.process:
+                    service.process.wait()
+                    self.register.remove(service.name)
+                    service.process = None

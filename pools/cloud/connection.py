@@ -1,0 +1,39 @@
+"""The account in use, from the settings: the real one when there is a token, the embedded local cloud when not."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from pools.cloud.app_platform import AppPlatform, DigitalOcean
+from pools.cloud.budget import RequestBudget
+
+NOBODY_LISTENS = 1  # a port that refuses: a cloud that is not running yet is a cloud that does not answer
+_connected: dict[tuple[str, str, int], DigitalOcean] = {}
+
+
+def local_token() -> str:
+    """What opens the embedded local cloud: known to this installation only."""
+    return salted_hmac("localcloud", "token", algorithm="sha256").hexdigest()
+
+
+def local_endpoint() -> str:
+    """Where the embedded local cloud listens; it writes its port when it starts."""
+    try:
+        port = int((settings.LOCALCLOUD_DIR / "port").read_text())
+    except (OSError, ValueError):
+        port = NOBODY_LISTENS
+    return f"http://127.0.0.1:{port}"
+
+
+def connect() -> AppPlatform:
+    """The cloud. One client is kept for each process and address: its connections, and its count of what it sent."""
+    if settings.CLOUD_IS_EMBEDDED:
+        token, endpoint = local_token(), local_endpoint()
+    else:
+        token, endpoint = settings.DIGITALOCEAN_TOKEN, settings.DIGITALOCEAN_API_URL
+    per_minute = settings.CLOUD_REQUESTS_PER_MINUTE
+    key = (token, endpoint, per_minute)
+    if key not in _connected:
+        _connected[key] = DigitalOcean(token, endpoint, RequestBudget(per_minute))
+    return _connected[key]

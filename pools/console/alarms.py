@@ -1,0 +1,95 @@
+"""What needs an operator's attention first, as sentences with the page that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.conf import settings
+from django.urls import reverse
+
+from pools.ages import ago
+from pools.console.fleet_page import FleetPicture
+from pools.console.fleet_table import Verdict
+from pools.models import Mode, State
+from pools.turn.breaker import breaker_at
+
+LISTING_OLD_SECONDS = 180  # a turn lists every minute, and may take its time
+
+
+class Urgency(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    urgency: Urgency
+    title: str
+    detail: str
+    url: str
+
+
+def fleet_alarms(picture: FleetPicture) -> list[Alarm]:
+    """What is wrong with the fleet, the worst first."""
+    alarms = [*_cloud_alarms(picture), *_row_alarms(picture), *_pool_alarms(picture)]
+    return sorted(alarms, key=lambda alarm: list(Urgency).index(alarm.urgency))
+
+
+def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
+    fleet, now = picture.fleet, picture.now
+    page = reverse("admin:pools_fleet_changelist")
+    if fleet.token_refused_at is not None:
+        detail = f"For {ago(fleet.token_refused_at, now)}: {fleet.listing_error} Set a working DIGITALOCEAN_TOKEN."
+        yield Alarm(Urgency.ERROR, "DigitalOcean refuses the token", detail, page)
+    elif fleet.listing_error:
+        detail = f"{fleet.listing_error} Nothing is deleted or made for the pools until it works again."
+        yield Alarm(Urgency.ERROR, "DigitalOcean can't be listed", detail, page)
+    if fleet.listed_at is None:
+        detail = "No turn has been taken yet: is a cluster running?"
+        yield Alarm(Urgency.WARNING, "DigitalOcean was never listed", detail, page)
+    elif (picture.listing_age_seconds or 0) > LISTING_OLD_SECONDS and not fleet.listing_error:
+        detail = f"The last one is {ago(fleet.listed_at, now)} old. Turns come every minute: is a cluster running?"
+        yield Alarm(Urgency.ERROR, "No listing for a while", detail, page)
+    if fleet.stopped_at is not None:
+        detail = f"{fleet.stopped_reason} Look at what would go, then let it go or put right what is wrong."
+        title = f"Deletions are stopped for {ago(fleet.stopped_at, now)}"
+        yield Alarm(Urgency.ERROR, title, detail, reverse("admin:pools_fleet_go"))
+    if fleet.maintenance:
+        message = f"No launches; players read: {fleet.maintenance_message}"
+        yield Alarm(Urgency.WARNING, "Maintenance mode is on", message, page)
+    existing = sum(row.sandbox is not None and row.sandbox.state != State.DELETED for row in picture.rows)
+    if existing >= settings.MAX_TOTAL_SANDBOXES:
+        detail = f"{existing} of {settings.MAX_TOTAL_SANDBOXES} places are taken: launches may be refused."
+        yield Alarm(Urgency.INFO, "The fleet is full", detail, page)
+
+
+def _row_alarms(picture: FleetPicture) -> Iterator[Alarm]:
+    page = reverse("admin:pools_fleet_changelist")
+    told = {
+        Verdict.ORPHAN: ("orphan", "It carries our mark and costs money, and no sandbox of ours is it."),
+        Verdict.LOST: ("lost sandbox", "DigitalOcean does not have what we had; a run in it has ended."),
+        Verdict.DRIFTING: ("drifting sandbox", "Our record and DigitalOcean's differ."),
+    }
+    for verdict, (what, detail) in told.items():
+        if count := picture.count(verdict):
+            plural = what if count == 1 else f"{what}es" if what.endswith("x") else f"{what}s"
+            yield Alarm(Urgency.WARNING, f"{count} {plural}", detail, f"{page}?verdict={verdict}")
+
+
+def _pool_alarms(picture: FleetPicture) -> Iterator[Alarm]:
+    pools = {pool.pk: pool for pool in picture.pools}
+    for facts in picture.explanation.facts.pools:
+        page = reverse("admin:pools_pool_change", args=[facts.id])
+        breaker = breaker_at(facts.failures, picture.now)
+        if breaker.is_open or breaker.is_probing:
+            title = f"The breaker of pool {facts.name} is {'open' if breaker.is_open else 'half-open'}"
+            yield Alarm(Urgency.WARNING, title, f"{breaker.explanation}.", page)
+        elif breaker.failures:
+            title = f"Pool {facts.name} had failed creates"
+            yield Alarm(Urgency.INFO, title, f"{breaker.explanation}.", page)
+        if facts.mode != Mode.ACTIVE and facts.id in pools:
+            title = f"Pool {facts.name} is {pools[facts.id].get_mode_display().lower()}"
+            yield Alarm(Urgency.INFO, title, "It makes no sandboxes until somebody resumes it.", page)

@@ -1,0 +1,230 @@
+"""What an operator may do to the fleet. Who may is decided by the caller; here each act is checked, done, and written
+to the orchestrator log with who did it and why. Each gives a sentence that says what was done, or raises Refused.
+
+The log's messages are read by everybody, so the operator's name goes into the event's `actor` only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from pools import claims, journal, leases
+from pools.demand import note_demand
+from pools.models import LIVE, Fleet, Level, Mode, Pool, Sandbox, State
+from pools.nudge import nudge
+from pools.shared_budget import counted
+from pools.turn.observe import keep, list_apps
+from pools.turn.preview import explain
+
+LET_GO_MINUTES = 5
+LOOK_LEASE_SECONDS = 60.0
+MODE_WORDS = {Mode.ACTIVE: "resumed", Mode.PAUSED: "paused", Mode.DRAINING: "drained: its idle sandboxes go"}
+
+
+class Refused(Exception):
+    """It was not done; `str(error)` is a sentence that says why."""
+
+
+def _note(
+    kind: str,
+    done: str,
+    *,
+    actor: str,
+    reason: str,
+    pool: Pool | None = None,
+    level: str = Level.INFO,
+) -> str:
+    """Write the act to the orchestrator log. Call it last in the transaction."""
+    journal.record(kind, f"{done}; an operator: {reason}", actor=actor, pool=pool, level=level)
+    return done
+
+
+# Pools.
+
+
+@transaction.atomic
+def set_mode(pool: Pool, mode: Mode, *, actor: str, reason: str) -> str:
+    """Pause, resume or drain. Refused when it is so already: another operator was first."""
+    Fleet.lock()
+    if not Pool.objects.filter(pk=pool.pk).exclude(mode=mode).update(mode=mode):
+        raise Refused(f"Pool {pool.name} is {mode.label.lower()} already.")
+    nudge()
+    return _note("pool", f"pool {pool.name} {MODE_WORDS[mode]}", actor=actor, reason=reason, pool=pool)
+
+
+@transaction.atomic
+def warm_up(pool: Pool, *, actor: str, reason: str) -> str:
+    """As if somebody had launched just now: the pool fills to its target and stays so for its idle timeout."""
+    Fleet.lock()
+    pool = Pool.objects.get(pk=pool.pk)
+    if pool.mode != Mode.ACTIVE:
+        raise Refused(f"Pool {pool.name} is {pool.get_mode_display().lower()}: resume it first.")
+    if pool.target_ready == 0:
+        raise Refused(f"Pool {pool.name} aims for 0 ready: raise its target first.")
+    note_demand(pool, "an operator's warm-up", timezone.now())
+    nudge()
+    done = f"pool {pool.name} warms up to {pool.target_ready} ready, for {pool.idle_timeout_seconds} s"
+    return _note("pool", done, actor=actor, reason=reason, pool=pool)
+
+
+@transaction.atomic
+def recycle(pool: Pool, *, actor: str, reason: str) -> str:
+    """Every sandbox of the pool that nobody uses is replaced, one by one."""
+    Fleet.lock()
+    Pool.objects.filter(pk=pool.pk).update(recycle_before=timezone.now())
+    nudge()
+    return _note("pool", f"pool {pool.name} is recycled, one by one", actor=actor, reason=reason, pool=pool)
+
+
+@transaction.atomic
+def close_breaker(pool: Pool, *, actor: str, reason: str) -> str:
+    """Failures until now no longer count: the pool may create again at once."""
+    Fleet.lock()
+    Pool.objects.filter(pk=pool.pk).update(breaker_closed_at=timezone.now())
+    nudge()
+    return _note("pool", f"the breaker of pool {pool.name} is closed", actor=actor, reason=reason, pool=pool)
+
+
+@transaction.atomic
+def note_edit(pool: Pool, changes: str, *, actor: str, reason: str) -> str:
+    """The pool was added or its settings were changed; they hold from the next turn on, which is asked for."""
+    nudge()
+    return _note("pool", f"pool {pool.name}: {changes}", actor=actor, reason=reason, pool=pool)
+
+
+def check_deletable(pool: Pool) -> None:
+    """Refused while the pool has sandboxes: nobody would take or retire them any more."""
+    count = Sandbox.objects.existing().filter(pool=pool).count()
+    if count:
+        raise Refused(f"Pool {pool.name} still has {count} sandbox{'es' if count > 1 else ''}: drain it first.")
+
+
+@transaction.atomic
+def delete_pool(pool: Pool, *, actor: str, reason: str) -> str:
+    """Delete a pool that has no sandboxes; under the lock that a new one would need."""
+    Fleet.lock()
+    check_deletable(pool)
+    name = pool.name
+    pool.delete()
+    return _note("pool", f"pool {name} deleted", actor=actor, reason=reason)
+
+
+# Sandboxes.
+
+
+@transaction.atomic
+def retire(sandbox: Sandbox, *, actor: str, reason: str) -> str:
+    """The sandbox goes, and the run in it ends. The reconciler deletes until the cloud confirms its absence."""
+    why = f"retired by an operator: {reason}"
+    if not claims.retire(sandbox.pk, why, timezone.now(), frm=LIVE, actor=actor, level=Level.WARNING):
+        sandbox.refresh_from_db()
+        raise Refused(f"{sandbox.name} is {State(sandbox.state).label.lower()} already.")
+    nudge()
+    return f"{sandbox.name} is retired"
+
+
+# The fleet.
+
+
+@transaction.atomic
+def set_maintenance(*, on: bool, message: str, actor: str, reason: str) -> str:
+    """While it is on there are no launches; players read the message. What runs goes on."""
+    Fleet.get()
+    changed = Fleet.objects.filter(pk=1).exclude(maintenance=on, maintenance_message=message)
+    if not changed.update(maintenance=on, maintenance_message=message):
+        raise Refused(f"Maintenance mode is {'on' if on else 'off'} already.")
+    done = f"maintenance mode on, players read: {message}" if on else "maintenance mode off"
+    return _note("maintenance", done, actor=actor, reason=reason, level=Level.WARNING if on else Level.INFO)
+
+
+@transaction.atomic
+def ask_for_turn(*, actor: str, reason: str) -> str:
+    """A turn at once, instead of within a minute."""
+    Fleet.get()
+    nudge()
+    return _note("turn", "a turn was asked for", actor=actor, reason=reason)
+
+
+def turn_since(moment: datetime, seconds: float) -> bool:
+    """Whether a turn ends after that moment, waiting for it that long."""
+    give_up_at = time.monotonic() + seconds
+    while True:
+        turned_at = Fleet.get().turned_at
+        if turned_at is not None and turned_at >= moment:
+            return True
+        if time.monotonic() > give_up_at:
+            return False
+        time.sleep(0.1)
+
+
+def look(seconds: float, *, actor: str, reason: str) -> str:
+    """List the apps in the cloud now, and do nothing about them. While a turn is being taken its listing will do.
+
+    It works without any cluster; raises Refused with what is wrong when the cloud can't be listed.
+    """
+    began, give_up_at = timezone.now(), time.monotonic() + seconds
+    while True:
+        try:
+            with leases.hold("turn", LOOK_LEASE_SECONDS), counted() as cloud:
+                keep(list_apps(cloud, timezone.now()))
+            break
+        except leases.LeaseHeld:
+            listed_at = Fleet.get().listed_at
+            if listed_at is not None and listed_at >= began:
+                break
+            if time.monotonic() > give_up_at:
+                raise Refused("A turn is being taken and takes its time; look again in a moment.") from None
+            time.sleep(0.1)
+    if error := Fleet.get().listing_error:
+        raise Refused(f"DigitalOcean could not be listed: {error}")
+    return _note("look", "DigitalOcean was listed just now", actor=actor, reason=reason)
+
+
+@transaction.atomic
+def let_go(expected: int, *, actor: str, reason: str) -> str:
+    """Let the deletions through that the blast-radius stop holds back: as many as the operator saw, for some minutes.
+    Refused when there are more by now, because nobody has looked at those."""
+    now = timezone.now()
+    held_back = explain(now).held_back
+    if not held_back:
+        raise Refused("Nothing is held back any more.")
+    if len(held_back) > expected:
+        raise Refused(f"By now {len(held_back)} deletions are held back, not {expected}: look at them again.")
+    until = now + timedelta(minutes=LET_GO_MINUTES)
+    Fleet.objects.filter(pk=1).update(approved_deletes=expected, approved_until=until)
+    nudge()
+    done = f"go: up to {expected} deletions a turn until {until:%H:%M:%S}"
+    return _note("go", done, actor=actor, reason=reason, level=Level.WARNING)
+
+
+@transaction.atomic
+def note_sweep(count: int, *, actor: str, reason: str) -> str:
+    """A sweep begins; what it deletes is noted one by one."""
+    return _note("sweep", f"sweep of {count}", actor=actor, reason=reason, level=Level.WARNING)
+
+
+def pause_all(*, actor: str, reason: str) -> list[str]:
+    """Pause every pool that is not, so that nothing is made while the fleet is swept."""
+    done = []
+    for pool in Pool.objects.exclude(mode=Mode.PAUSED):
+        try:
+            done.append(set_mode(pool, Mode.PAUSED, actor=actor, reason=reason))
+        except Refused:
+            continue
+    return done
+
+
+PoolAct = Callable[..., str]
+POOL_ACTS: dict[str, tuple[str, PoolAct]] = {
+    "pause": ("Pause", lambda pool, **why: set_mode(pool, Mode.PAUSED, **why)),
+    "resume": ("Resume", lambda pool, **why: set_mode(pool, Mode.ACTIVE, **why)),
+    "drain": ("Drain", lambda pool, **why: set_mode(pool, Mode.DRAINING, **why)),
+    "warm_up": ("Warm up now", warm_up),
+    "recycle": ("Recycle", recycle),
+    "close_breaker": ("Close the breaker", close_breaker),
+}

@@ -1,0 +1,252 @@
+"""The pools in the admin: how they stand, what they should be, and the buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+
+from pools.console import operations
+from pools.console.forms import PoolForm, ReasonForm
+from pools.console.operations import POOL_ACTS, Refused
+from pools.console.pool_chart import charts
+from pools.console.pool_report import HOURS, PoolReport, report
+from pools.console.rights import DESTROY, OPERATE, SAY_WHY, ActingAdmin, actor_of, log_act, require
+from pools.models import Fleet, FleetEvent, Mode, Pool
+from pools.occupants import arrivals
+from pools.templatetags.fleet import NOTHING, usd
+from pools.turn.preview import explain
+
+EVENTS_SHOWN = 50
+
+
+def pool_reports(pools: Iterable[Pool]) -> dict[int, PoolReport]:
+    """A report for each pool, from one explanation of the next turn."""
+    now = timezone.now()
+    explanation, came = explain(now), arrivals(now - timedelta(hours=HOURS))
+    return {pool.pk: report(pool, explanation, came, now) for pool in pools}
+
+
+class WithReports(ChangeList):
+    """The list of pools, each with its report."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        reports = pool_reports(self.result_list)
+        for pool in self.result_list:
+            pool.report = reports[pool.pk]
+
+
+def offered_acts(pool: Pool, found: PoolReport) -> list[tuple[str, str]]:
+    """The buttons that make sense for the pool as it is: name and label."""
+    names = ["resume"] if pool.mode != Mode.ACTIVE else ["warm_up", "pause"]
+    names += ["drain"] if pool.mode != Mode.DRAINING else []
+    names += ["recycle"] if pool.mode == Mode.ACTIVE else []
+    names += ["close_breaker"] if found.breaker.failures else []
+    return [(name, POOL_ACTS[name][0]) for name in names]
+
+
+class PoolAdmin(ActingAdmin):
+    form = PoolForm
+    list_display = ("name", "mode", "supply", "sizes", "hit_rate", "recommended", "breaker", "idle_cost", "next_turn")
+    actions = ("pause", "resume", "drain", "warm_up", "recycle", "close_breaker")
+    readonly_fields = ("mode", "last_acquired_at", "last_acquired_by", "breaker_closed_at", "recycle_before")
+    fieldsets = (
+        (None, {"fields": ("name", "runtime", "target_ready", "min_ready", "max_ready", "max_concurrent_creates")}),
+        ("What it is made of", {"fields": ("image", "region", "size", "stage")}),
+        (
+            "Times",
+            {
+                "fields": (
+                    "idle_timeout_seconds",
+                    "scale_down_delay_seconds",
+                    "cooldown_after_acquire_seconds",
+                    "max_warm_age_seconds",
+                    "create_timeout_seconds",
+                )
+            },
+        ),
+        ("When none is ready", {"fields": ("on_empty",)}),
+        ("Why the change", {"fields": ("reason",)}),
+        (
+            "What happened",
+            {"fields": ("mode", "last_acquired_at", "last_acquired_by", "breaker_closed_at", "recycle_before")},
+        ),
+    )
+    change_form_template = "admin/pools/pool/form.html"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return WithReports
+
+    # Rights: operators set pools, destroyers delete them.
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(OPERATE)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(OPERATE)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(DESTROY)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)  # one at a time, and only an empty one
+        return dict(actions)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return self.fieldsets[:-1]
+        if not self.has_change_permission(request, obj):
+            return [each for each in self.fieldsets if "reason" not in each[1]["fields"]]
+        return self.fieldsets
+
+    # What is seen in the list.
+
+    @admin.display(description="Sandboxes")
+    def supply(self, pool: Any) -> str:
+        found: PoolReport = pool.report
+        return f"{found.ready} ready, {found.creating} creating, {found.in_use} in use"
+
+    @admin.display(description="Target (min to max)")
+    def sizes(self, pool: Pool) -> str:
+        return f"{pool.target_ready} ({pool.min_ready} to {pool.max_ready})"
+
+    @admin.display(description=f"Hit rate, {HOURS} h")
+    def hit_rate(self, pool: Any) -> str:
+        found: PoolReport = pool.report
+        return f"{found.hit_percent} % of {found.launches}" if found.launches else NOTHING
+
+    @admin.display(description="Recommended target")
+    def recommended(self, pool: Any) -> str:
+        recommendation = pool.report.recommendation
+        return format_html('<span title="{}">{}</span>', recommendation.reason, recommendation.target_ready)
+
+    @admin.display(description="Breaker")
+    def breaker(self, pool: Any) -> str:
+        breaker = pool.report.breaker
+        return breaker.explanation or "closed"
+
+    @admin.display(description="Idle cost an hour")
+    def idle_cost(self, pool: Any) -> str:
+        return usd(pool.report.idle_usd_per_hour)
+
+    @admin.display(description="The next turn would")
+    def next_turn(self, pool: Any) -> str:
+        steps = pool.report.next_steps
+        more = f" (and {len(steps) - 1} more)" if len(steps) > 1 else ""
+        return f"{steps[0].kind.replace('_', ' ')}: {steps[0].reason}{more}" if steps else "do nothing"
+
+    # Acts on several.
+
+    @admin.action(description="Pause", permissions=["operate"])
+    def pause(self, request: HttpRequest, chosen: QuerySet[Pool]) -> None:
+        self.act_on_each(request, chosen, POOL_ACTS["pause"][1])
+
+    @admin.action(description="Resume", permissions=["operate"])
+    def resume(self, request: HttpRequest, chosen: QuerySet[Pool]) -> None:
+        self.act_on_each(request, chosen, POOL_ACTS["resume"][1])
+
+    @admin.action(description="Drain", permissions=["operate"])
+    def drain(self, request: HttpRequest, chosen: QuerySet[Pool]) -> None:
+        self.act_on_each(request, chosen, POOL_ACTS["drain"][1])
+
+    @admin.action(description="Warm up now", permissions=["operate"])
+    def warm_up(self, request: HttpRequest, chosen: QuerySet[Pool]) -> None:
+        self.act_on_each(request, chosen, POOL_ACTS["warm_up"][1])
+
+    @admin.action(description="Recycle, one by one", permissions=["operate"])
+    def recycle(self, request: HttpRequest, chosen: QuerySet[Pool]) -> None:
+        self.act_on_each(request, chosen, POOL_ACTS["recycle"][1])
+
+    @admin.action(description="Close the breaker", permissions=["operate"])
+    def close_breaker(self, request: HttpRequest, chosen: QuerySet[Pool]) -> None:
+        self.act_on_each(request, chosen, POOL_ACTS["close_breaker"][1])
+
+    # One pool.
+
+    def get_urls(self) -> list[URLPattern]:
+        act = path("<int:pool_id>/act/", self.admin_site.admin_view(self.act_view), name="pools_pool_act")
+        return [act, *super().get_urls()]
+
+    def act_view(self, request: HttpRequest, pool_id: int) -> HttpResponse:
+        """A button of a pool's page."""
+        require(request, OPERATE)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        act = POOL_ACTS.get(request.POST.get("act", ""))
+        if act is None:
+            messages.error(request, "There is no such act.")
+        else:
+            self.act_on_each(request, Pool.objects.filter(pk=pool_id), act[1])
+        return HttpResponseRedirect(reverse("admin:pools_pool_change", args=[pool_id]))
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """While it is being saved the row is locked, so that of two edits the second sees the first."""
+        if request.method == "POST":
+            Fleet.lock()  # first: the turn that is asked for in the end needs it
+            list(Pool.objects.select_for_update().filter(pk=object_id) if object_id.isdecimal() else [])
+        return super().get_object(request, object_id, from_field)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        pool = kwargs.get("obj")
+        if pool is not None and pool.pk:
+            now = timezone.now()
+            found = pool_reports([pool])[pool.pk]
+            context |= {
+                "report": found,
+                "hours": HOURS,
+                "charts": charts([pool], now),
+                "acts": offered_acts(pool, found) if self.has_operate_permission(request) else [],
+                "reason_form": ReasonForm(auto_id="act-%s"),
+                "events": FleetEvent.objects.filter(pool_name=pool.name)[:EVENTS_SHOWN],
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Pool, form: Any, change: bool) -> None:
+        """Only what was changed is written: the machine writes the other columns meanwhile."""
+        reason = form.cleaned_data["reason"]
+        if not change:
+            obj.save()
+            operations.note_edit(obj, "added", actor=actor_of(request), reason=reason)
+        elif form.changed_settings:
+            obj.save(update_fields=form.changed_settings)
+            changes = ", ".join(f"{name} is now {getattr(obj, name)}" for name in form.changed_settings)
+            operations.note_edit(obj, changes, actor=actor_of(request), reason=reason)
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        names = form.changed_settings
+        what = (
+            "added" if add else ", ".join(f"{name}: {form.cleaned_data[name]}" for name in names) or "nothing changed"
+        )
+        return f"{what} ({form.cleaned_data['reason']})"
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        require(request, DESTROY)
+        pool = Pool.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        try:
+            if pool is not None:
+                operations.check_deletable(pool)
+            if request.method == "POST" and not ReasonForm(request.POST).is_valid():
+                messages.error(request, SAY_WHY)
+                return HttpResponseRedirect(request.path)
+            return super().delete_view(request, object_id, {"reason_form": ReasonForm()})
+        except Refused as error:
+            messages.error(request, str(error))
+            return HttpResponseRedirect(reverse("admin:pools_pool_change", args=[object_id]))
+
+    def delete_model(self, request: HttpRequest, obj: Pool) -> None:
+        operations.delete_pool(obj, actor=actor_of(request), reason=request.POST["reason"].strip())
+
+    def log_deletions(self, request: HttpRequest, queryset: Iterable[Any]) -> list[LogEntry]:
+        why = request.POST["reason"].strip()
+        return [log_act(request, pool, f"pool {pool} deleted", why, DELETION) for pool in queryset]

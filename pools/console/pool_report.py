@@ -1,0 +1,85 @@
+"""What an operator sees beside a pool: how it stands, what comes next, what size it should have, what it costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from pools.console.sizing import Recommendation, recommend
+from pools.models import ON_THE_WAY, Origin, Pool, Sandbox, State
+from pools.occupants import Arrival
+from pools.prices import usd_per_hour
+from pools.turn.breaker import Breaker, breaker_at
+from pools.turn.decisions import Decision, Kind
+from pools.turn.preview import Explanation
+
+HOURS = 6
+CREATES_LOOKED_AT = 200
+QUIET = (Kind.LOOK, Kind.PROBE, Kind.NOTE_MISSING, Kind.NOTE_FOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReport:
+    pool: Pool
+    ready: int
+    creating: int
+    in_use: int
+    deleting: int
+    launches: int
+    hits: int
+    breaker: Breaker
+    next_steps: Sequence[Decision]
+    recommendation: Recommendation
+
+    @property
+    def hit_percent(self) -> int | None:
+        return round(100 * self.hits / self.launches) if self.launches else None
+
+    @property
+    def idle_usd_per_hour(self) -> Decimal:
+        """What its ready sandboxes cost while nobody uses them."""
+        return usd_per_hour(self.pool.size) * self.ready
+
+    @property
+    def target_usd_per_hour(self) -> Decimal:
+        return usd_per_hour(self.pool.size) * self.pool.target_ready
+
+    @property
+    def wants_another_size(self) -> bool:
+        return self.launches > 0 and self.recommendation.target_ready != self.pool.target_ready
+
+
+def report(
+    pool: Pool, explanation: Explanation, arrivals: Sequence[Arrival], now: datetime, hours: int = HOURS
+) -> PoolReport:
+    """One pool's report, from an explanation of the next turn and the launches of the last hours."""
+    mine = Counter(each.state for each in explanation.facts.sandboxes if each.pool_id == pool.pk)
+    facts = next(each for each in explanation.facts.pools if each.id == pool.pk)
+    came = [arrival for arrival in arrivals if arrival.runtime == pool.runtime]
+    return PoolReport(
+        pool=pool,
+        ready=mine[State.READY],
+        creating=sum(mine[state] for state in ON_THE_WAY),
+        in_use=mine[State.IN_USE],
+        deleting=mine[State.DELETING],
+        launches=len(came),
+        hits=sum(arrival.was_hit for arrival in came),
+        breaker=breaker_at(facts.failures, now),
+        next_steps=[each for each in explanation.of_pool(pool) if each.kind not in QUIET],
+        recommendation=recommend(
+            [arrival.at for arrival in came],
+            create_seconds(pool, now - timedelta(days=1)),
+            max_ready=pool.max_ready,
+            hours=hours,
+        ),
+    )
+
+
+def create_seconds(pool: Pool, since: datetime) -> list[float]:
+    """How long the pool's last sandboxes took from the wish to ready."""
+    made = Sandbox.objects.filter(pool=pool, origin=Origin.POOL, ready_at__isnull=False, requested_at__gte=since)
+    moments = made.order_by("-requested_at").values_list("requested_at", "ready_at")[:CREATES_LOOKED_AT]
+    return [(ready_at - requested_at).total_seconds() for requested_at, ready_at in moments if ready_at]

@@ -1,0 +1,29 @@
+"""Who wants sandboxes: the launches that wait, and when a pool was last asked for one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pools.models import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Launches that wait: for a pool's sandbox, by runtime; and for a place in the fleet."""
+
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    places: int = 0
+
+    def __add__(self, other: Demand) -> Demand:
+        runtimes = {*self.waiting, *other.waiting}
+        return Demand(
+            {runtime: self.waiting.get(runtime, 0) + other.waiting.get(runtime, 0) for runtime in runtimes},
+            self.places + other.places,
+        )
+
+
+def note_demand(pool: Pool, by: str, now: datetime) -> None:
+    """Somebody asked for a sandbox of this pool: what keeps it warm."""
+    Pool.objects.filter(pk=pool.pk).update(last_acquired_at=now, last_acquired_by=by)

@@ -1,0 +1,31 @@
+"""What all processes together may still ask of the cloud stands in the fleet's row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import transaction
+
+from pools.cloud.app_platform import AppPlatform
+from pools.cloud.connection import connect
+from pools.models import Fleet
+
+
+@contextmanager
+def counted() -> Iterator[AppPlatform]:
+    """The cloud, for some requests: with what others have sent by now, and told to others afterwards. Its writes are
+    transactions of their own. Long work exchanges in between, so that the others know."""
+    cloud = connect()
+    exchange(cloud)
+    try:
+        yield cloud
+    finally:
+        exchange(cloud)
+
+
+@transaction.atomic
+def exchange(cloud: AppPlatform) -> None:
+    """Tell others what this process has sent, and hear what they have."""
+    state = Fleet.lock().request_budget
+    Fleet.objects.filter(pk=1).update(request_budget=cloud.budget.exchange(state))

@@ -1,0 +1,401 @@
+"""What each decision does. Every effect is small and may be repeated: it looks again, acts, and writes what came of it.
+
+Rows are written by the turn's own thread; only the cloud and the agents are asked from several at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from django.db import transaction
+from django.utils import timezone
+
+from pools import claims, journal
+from pools.capacity import NoCapacity, reserve
+from pools.cloud.app_platform import AppPlatform
+from pools.cloud.errors import (
+    AgentError,
+    CloudError,
+    InvalidSpec,
+    NameTaken,
+    OverQuota,
+    RateLimited,
+    Unauthorized,
+)
+from pools.cloud.records import App, Phase, Proposal
+from pools.leases import Held
+from pools.models import (
+    BEING_CREATED,
+    LIVE,
+    ON_THE_WAY,
+    CloudApp,
+    FailureKind,
+    Fleet,
+    FleetEvent,
+    Level,
+    Origin,
+    Pool,
+    Sandbox,
+    Stage,
+    State,
+)
+from pools.shared_budget import exchange
+from pools.signals import cold_sandbox_healthy, staging_wanted
+from pools.turn.decisions import Decision, Kind
+from pools.turn.facts import AppFacts, FleetFacts
+from pools.turn.plan_sandbox import classify
+
+AT_ONCE = 8  # requests in flight; the client's pool holds 10 connections
+PROBE_TIMEOUT_SECONDS = 3.0
+VERIFIED_A_TURN = 20
+CREATES_LEAVE_REQUESTS = 10  # creates stop this early, so that deletes and the next listing still go through
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
+def ask_all(ask: Callable[[Asked], Answer], items: Sequence[Asked]) -> list[tuple[Asked, Answer | Exception]]:
+    """Ask for every item, some at once; an error is an answer, too."""
+
+    def safely(item: Asked) -> Answer | Exception:
+        try:
+            return ask(item)
+        except (CloudError, AgentError) as error:
+            return error
+
+    if len(items) <= 1:
+        return [(item, safely(item)) for item in items]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        return list(zip(items, threads.map(safely, items), strict=True))
+
+
+# Acts of as many requests as there are decisions.
+ASKING = frozenset(
+    {
+        Kind.VERIFY, Kind.VERIFY_GONE, Kind.VERIFY_NAME, Kind.SEND_CREATE, Kind.CREATE, Kind.SEND_DELETE,
+        Kind.DELETE_ORPHAN, Kind.DELETE_APP,
+    }
+)  # fmt: skip
+
+
+class Effects:
+    """The acts of one turn. `lease` is renewed before each kind of act: a turn that lost it stops."""
+
+    def __init__(self, cloud: AppPlatform, facts: FleetFacts, lease: Held) -> None:
+        self.cloud = cloud
+        self.lease = lease
+        self.facts = facts
+        self.apps = {app.id: app for app in facts.apps or ()}
+
+    def act(self, decisions: Iterable[Decision]) -> None:
+        """Carry out every decision; what a player may wait for goes before deletions, which may take long."""
+        by_kind: dict[Kind, list[Decision]] = {}
+        for decision in decisions:
+            by_kind.setdefault(decision.kind, []).append(decision)
+        acts: dict[Kind, Callable[[list[Decision]], None]] = {
+            Kind.STOP: self.stop,
+            Kind.ADOPT: self.adopt,
+            Kind.NOTE_MISSING: self.note_missing,
+            Kind.NOTE_FOUND: self.note_found,
+            Kind.NOTE_ORPHAN: self.note_orphans,
+            Kind.FAIL: self.retire,
+            Kind.RETIRE: self.retire,
+            Kind.EXPIRE: self.retire,
+            Kind.VERIFY: self.verify,
+            Kind.CONFIRM_DELETED: self.confirm_deleted,
+            Kind.VERIFY_GONE: self.verify_gone,
+            Kind.VERIFY_NAME: self.verify_names,
+            Kind.PROBE: self.probe,
+            Kind.SEND_CREATE: self.send_creates,
+            Kind.SEND_DELETE: self.send_deletes,
+            Kind.DELETE_ORPHAN: self.delete_apps,
+            Kind.DELETE_APP: self.delete_apps,
+            Kind.STAGE: self.stage_again,
+            Kind.LOOK: self.look,
+            Kind.CREATE: self.create,
+            Kind.HOLD: self.explain,
+        }
+        if Kind.STOP not in by_kind and self.facts.stopped and self.facts.is_trusted:
+            self.go_on()
+        for kind, act in acts.items():
+            if kind in by_kind:
+                self.lease.renew()
+                if kind in ASKING:
+                    exchange(self.cloud)
+                act(by_kind[kind])
+
+    # Deletions.
+
+    def retire(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            kind = decision.failure_kind or ""
+            level = Level.WARNING if kind else Level.INFO
+            now = timezone.now()
+            if decision.kind == Kind.EXPIRE:
+                claims.expire(_id(decision), decision.reason, now)
+                continue
+            # What has become a sandbox is no failed create any more; what policy retires must still be idle.
+            frm = ON_THE_WAY if decision.kind == Kind.FAIL else (State.READY, *BEING_CREATED)
+            claims.retire(_id(decision), decision.reason, now, frm=frm, failure_kind=kind, level=level)
+
+    def send_deletes(self, decisions: list[Decision]) -> None:
+        now = timezone.now()
+        Sandbox.objects.filter(pk__in=[_id(d) for d in decisions]).update(delete_sent_at=now)
+        for decision, answer in ask_all(lambda d: self.cloud.delete(d.app_id), decisions):
+            if isinstance(answer, Exception):
+                Sandbox.objects.filter(pk=_id(decision)).update(trouble=str(answer))
+                self.not_deleted(decision, answer)
+            elif not answer:
+                self.confirm_deleted([decision])
+
+    def not_deleted(self, decision: Decision, error: Exception) -> None:
+        """Said once, until something else happens to that app: the delete itself is repeated until it works."""
+        message = f"not deleted yet: {error}"
+        said = FleetEvent.objects.filter(sandbox_name=decision.name).first()
+        if said is None or said.message != message:
+            journal.record("trouble", message, level=Level.WARNING, name=decision.name, app_id=decision.app_id)
+
+    def confirm_deleted(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            with transaction.atomic():
+                now = timezone.now()
+                if Sandbox.objects.move(_id(decision), frm=[State.DELETING], to=State.DELETED, deleted_at=now):
+                    sandbox = Sandbox.objects.get(pk=_id(decision))
+                    journal.record("deleted", f"deleted: {sandbox.end_reason}", sandbox=sandbox, now=now)
+
+    def verify_gone(self, decisions: list[Decision]) -> None:
+        """No listing shows it any more, but a listing may be older than the app: only the cloud's own word frees its
+        place."""
+        for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
+            if answer is None:
+                self.confirm_deleted([decision])
+
+    def verify_names(self, decisions: list[Decision]) -> None:
+        """Names are unique in the account: one that is free proves that no app of that name exists."""
+        sandboxes = Sandbox.objects.in_bulk([_id(decision) for decision in decisions[:VERIFIED_A_TURN]])
+        asked = [decision for decision in decisions if _id(decision) in sandboxes]
+        for decision, answer in ask_all(lambda d: self.cloud.propose(sandboxes[_id(d)].spec()), asked):
+            if isinstance(answer, InvalidSpec) or (isinstance(answer, Proposal) and answer.name_is_available):
+                self.confirm_deleted([decision])
+            elif isinstance(answer, Proposal):
+                self._exists(sandboxes[_id(decision)])
+
+    def verify(self, decisions: list[Decision]) -> None:
+        """Missing from the listings: the app itself is asked for, because listings may lag."""
+        found = []
+        for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
+            if answer is None:
+                reason = f"lost: it vanished from DigitalOcean ({decision.reason})"
+                claims.retire(_id(decision), reason, timezone.now(), frm=LIVE, level=Level.WARNING)
+            elif isinstance(answer, App):
+                self.note_found([decision])
+                if answer.phase == Phase.ACTIVE and answer.url:
+                    self.apps[answer.id] = AppFacts(answer.id, answer.name, answer.owner, answer.phase, answer.url)
+                    found.append(decision)
+        self.probe(found)  # which leaves alone what is not being created
+
+    def note_missing(self, decisions: list[Decision]) -> None:
+        ids = [_id(decision) for decision in decisions]
+        Sandbox.objects.filter(pk__in=ids, missing_since=None).update(missing_since=timezone.now())
+
+    def note_found(self, decisions: list[Decision]) -> None:
+        Sandbox.objects.filter(pk__in=[_id(decision) for decision in decisions]).update(missing_since=None)
+
+    def note_orphans(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            row = CloudApp.objects.filter(pk=decision.app_id).first()
+            if row is None:
+                continue
+            if row.orphan_since is None:
+                row.orphan_since = timezone.now()
+                message = f"orphan: {decision.reason}"
+                journal.record("orphan", message, level=Level.WARNING, name=decision.name, app_id=decision.app_id)
+            row.orphan_listings += 1
+            row.save(update_fields=["orphan_since", "orphan_listings"])
+
+    def delete_apps(self, decisions: list[Decision]) -> None:
+        """Written first, so that it is carried out whatever happens to this process."""
+        for decision in decisions:
+            with transaction.atomic():
+                row = CloudApp.objects.filter(pk=decision.app_id)
+                row.update(delete_reason=decision.reason, delete_sent_at=timezone.now())
+                if decision.kind == Kind.DELETE_ORPHAN:  # what an operator ordered was noted with the order
+                    reason, name, app_id = decision.reason, decision.name, decision.app_id
+                    journal.record("delete", reason, level=Level.WARNING, name=name, app_id=app_id)
+        for decision, answer in ask_all(lambda d: self.cloud.delete(d.app_id), decisions):
+            if isinstance(answer, Exception):
+                self.not_deleted(decision, answer)
+            elif not answer:
+                # A listing that lags shows it once more: then it is nobody's order, and noted anew.
+                CloudApp.objects.filter(pk=decision.app_id).delete()
+                message = f"deleted: {decision.reason}"
+                journal.record("deleted", message, name=decision.name, app_id=decision.app_id)
+
+    def stop(self, decisions: list[Decision]) -> None:
+        reason = decisions[0].reason
+        if Fleet.objects.filter(pk=1, stopped_at=None).update(stopped_at=timezone.now(), stopped_reason=reason):
+            journal.record("stop", f"STOPPED: {reason}", level=Level.ERROR)
+        else:
+            Fleet.objects.filter(pk=1).update(stopped_reason=reason)
+
+    def go_on(self) -> None:
+        Fleet.objects.filter(pk=1).update(stopped_at=None, stopped_reason="")
+        journal.record("go", "deletions go on: no more than allowed are due")
+
+    # Creates.
+
+    def create(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            self.lease.renew()  # each may take as long as the cloud's answer; a turn that lost the lease plans no more
+            pool = Pool.objects.filter(name=decision.name).first()
+            if pool is None:
+                continue
+            now = timezone.now()
+            try:
+                sandbox = reserve(runtime=pool.runtime, origin=Origin.POOL, reason=decision.reason, now=now, pool=pool)
+            except NoCapacity as error:
+                self.explain([Decision(Kind.HOLD, f"pool {pool.name}: no create: {error}", pool.pk, name=pool.name)])
+                continue
+            if sandbox is not None:
+                self.send_creates([Decision(Kind.SEND_CREATE, decision.reason, sandbox.id, name=sandbox.name)])
+
+    def send_creates(self, decisions: list[Decision]) -> None:
+        if self.cloud.budget.remaining() <= CREATES_LEAVE_REQUESTS:
+            return
+        now = timezone.now()
+        sending = []
+        for decision in decisions:
+            first = Sandbox.objects.filter(pk=_id(decision), create_sent_at=None).exists()
+            if Sandbox.objects.filter(app_id=None).move(
+                _id(decision), frm=BEING_CREATED, to=State.CREATING, create_sent_at=now
+            ):
+                sending.append((Sandbox.objects.get(pk=_id(decision)), first))
+        for (sandbox, first), answer in ask_all(lambda pair: self.cloud.create(pair[0].spec()), sending):
+            if isinstance(answer, App):
+                self._accepted(sandbox, answer, "accepted by the cloud")
+            elif isinstance(answer, Exception):
+                self._not_created(sandbox, answer, first=first)
+
+    def _accepted(self, sandbox: Sandbox, app: App, how: str) -> None:
+        """Note the app's id whatever became of the row meanwhile: a sandbox that is to be deleted needs it, too."""
+        with transaction.atomic():
+            now = timezone.now()
+            fields: dict[str, Any] = {
+                "app_id": app.id,
+                "accepted_at": sandbox.accepted_at or now,
+                "phase": app.phase.value,
+                "trouble": "",
+            }
+            if Sandbox.objects.filter(pk=sandbox.pk, app_id=None).update(**fields, phase_seen_at=now):
+                Sandbox.objects.move(sandbox.pk, frm=[State.REQUESTED], to=State.CREATING)
+                sandbox.refresh_from_db()
+                journal.record("accepted", f"{how}: {sandbox.create_reason}", sandbox=sandbox, now=now)
+
+    def _not_created(self, sandbox: Sandbox, error: Exception, *, first: bool) -> None:
+        refused = isinstance(error, InvalidSpec | OverQuota | Unauthorized)
+        fields: dict[str, Any] = {"trouble": str(error)}
+        if first and (refused or isinstance(error, RateLimited)):
+            fields["create_sent_at"] = None  # the cloud said no: nothing exists that would have to be deleted
+        Sandbox.objects.filter(pk=sandbox.pk).update(**fields)
+        if refused:
+            kind = FailureKind.QUOTA if isinstance(error, OverQuota) else classify(str(error))
+            reason = f"DigitalOcean refused it: {error}"
+            claims.retire(sandbox.pk, reason, timezone.now(), frm=BEING_CREATED, failure_kind=kind, level=Level.WARNING)
+        elif isinstance(error, NameTaken):
+            self._exists(sandbox)
+        else:
+            message = f"not created yet: {error}"
+            journal.record("trouble", message, sandbox=sandbox, level=Level.WARNING)
+
+    def _exists(self, sandbox: Sandbox) -> None:
+        """Its name is taken: an earlier create took effect, and a listing will show it. Until then nothing replaces
+        it, because listings may lag for long."""
+        if Sandbox.objects.filter(pk=sandbox.pk, accepted_at=None).update(accepted_at=timezone.now()):
+            message = "it exists, because its name is taken; no listing shows it yet"
+            journal.record("trouble", message, sandbox=sandbox, level=Level.WARNING)
+
+    def adopt(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            app = self.apps[decision.app_id]
+            sandbox = Sandbox.objects.get(pk=_id(decision))
+            found = App(app.id, app.name, app.owner, app.phase, app.url, None, None, timezone.now())
+            self._accepted(sandbox, found, f"adopted ({decision.reason})")
+
+    # From healthy to ready.
+
+    def probe(self, decisions: list[Decision]) -> None:
+        sandboxes = Sandbox.objects.filter(state=State.CREATING).in_bulk([_id(decision) for decision in decisions])
+        probed = []
+        for decision in decisions:
+            sandbox, app = sandboxes.get(_id(decision)), self.apps[decision.app_id]
+            if sandbox is not None:
+                if sandbox.url != app.url:
+                    sandbox.url = app.url or ""
+                    sandbox.save(update_fields=["url"])
+                probed.append(sandbox)
+        for sandbox, trouble in ask_all(lambda s: s.agent().health(PROBE_TIMEOUT_SECONDS), probed):
+            if trouble is None:
+                self._healthy(sandbox)
+            else:
+                Sandbox.objects.filter(pk=sandbox.pk).update(trouble=str(trouble))
+
+    def _healthy(self, sandbox: Sandbox) -> None:
+        now = timezone.now()
+        if sandbox.origin == Origin.COLD:
+            with transaction.atomic():
+                Sandbox.objects.filter(pk=sandbox.pk, healthy_at=None).update(healthy_at=now, health_checked_at=now)
+                sandbox.refresh_from_db()
+                cold_sandbox_healthy.send(sender=Sandbox, sandbox=sandbox, now=now)
+        elif sandbox.pool is None:
+            claims.retire(sandbox.pk, "its pool was deleted", now, frm=[State.CREATING])
+        elif sandbox.pool.stage == Stage.NONE:
+            claims.make_ready(sandbox.pk, now)
+        else:
+            with transaction.atomic():
+                fields = {"healthy_at": now, "staging_started_at": now, "health_checked_at": now}
+                if Sandbox.objects.move(sandbox.pk, frm=[State.CREATING], to=State.STAGING, **fields):
+                    sandbox.refresh_from_db()
+                    staging_wanted.send(sender=Sandbox, sandbox=sandbox, now=now)
+
+    def stage_again(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            with transaction.atomic():
+                now = timezone.now()
+                staging = Sandbox.objects.filter(pk=_id(decision), state=State.STAGING)
+                if staging.update(staging_started_at=now):
+                    staging_wanted.send(sender=Sandbox, sandbox=staging.get(), now=now)
+
+    def look(self, decisions: list[Decision]) -> None:
+        sandboxes = Sandbox.objects.filter(pk__in=[_id(d) for d in decisions], state=State.READY)
+        for sandbox, trouble in ask_all(is_well, list(sandboxes)):
+            failures = 0 if trouble is None else sandbox.health_failures + 1
+            fields = {
+                "health_checked_at": timezone.now(),
+                "health_failures": failures,
+                "trouble": str(trouble or ""),
+            }
+            Sandbox.objects.filter(pk=sandbox.pk, state=State.READY).update(**fields)
+
+    def explain(self, decisions: list[Decision]) -> None:
+        """A reason for not acting goes to the log once, until something else is said about that pool."""
+        for decision in decisions:
+            said = FleetEvent.objects.filter(pool_name=decision.name, kind__in=["hold", "create"]).first()
+            if said is None or said.kind != "hold" or said.message != decision.reason:
+                journal.record("hold", decision.reason, pool=Pool.objects.filter(name=decision.name).first())
+
+
+def is_well(sandbox: Sandbox) -> None:
+    """A look at an idle sandbox: its agent answers, and what was started in it still runs. Raises AgentError."""
+    agent = sandbox.agent()
+    agent.health(PROBE_TIMEOUT_SECONDS)
+    started = {entry["pid"] for entry in sandbox.staged.values() if entry.get("pid")}
+    if started:
+        running = {process.pid for process in agent.processes() if process.is_running}
+        if not started <= running:
+            raise AgentError("A game that was started in it has ended; the sandbox may have been restarted.")
+
+
+def _id(decision: Decision) -> Any:
+    return decision.target

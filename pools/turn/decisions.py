@@ -1,0 +1,63 @@
+"""What a turn can decide: one thing to do, with the reason for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from pools.models import FailureKind
+from pools.turn.facts import SandboxFacts
+
+
+class Kind(StrEnum):
+    CREATE = "create"  # reserve a place in a pool
+    SEND_CREATE = "send_create"  # ask the cloud for a reserved one
+    ADOPT = "adopt"  # the app of a row whose create's answer was lost
+
+    PROBE = "probe"  # ACTIVE: does its agent answer?
+    STAGE = "stage"  # staging did not come back: ask for it again
+    LOOK = "look"  # is an idle one still well?
+    FAIL = "fail"  # its create came to nothing
+    RETIRE = "retire"
+    EXPIRE = "expire"
+    NOTE_MISSING = "note_missing"
+    NOTE_FOUND = "note_found"
+    VERIFY = "verify"  # missing from listings: ask for the app itself; when it is gone, it is lost
+    SEND_DELETE = "send_delete"
+    VERIFY_GONE = "verify_gone"  # not listed any more: the app itself is asked for, because listings lag
+    VERIFY_NAME = "verify_name"  # never listed: only whether its name is free tells if its create took effect
+    CONFIRM_DELETED = "confirm_deleted"
+    NOTE_ORPHAN = "note_orphan"
+    DELETE_ORPHAN = "delete_orphan"
+    DELETE_APP = "delete_app"  # an operator wants it gone
+    HOLD = "hold"  # nothing is done, and this is why
+    STOP = "stop"  # too many deletions at once: an operator decides
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One thing to do. `target` is a sandbox's or pool's id, `app_id` an app's; `reason` a sentence."""
+
+    kind: Kind
+    reason: str
+    target: UUID | int | None = None
+    app_id: str = ""
+    name: str = ""
+    failure_kind: FailureKind | None = None
+
+
+# Deletions that a wrong observation could multiply. Failed creates, ended lifetimes and what an operator orders were
+# settled one by one, and are not among them.
+GUARDED = {Kind.RETIRE, Kind.VERIFY, Kind.DELETE_ORPHAN}
+
+
+def decide(kind: Kind, sandbox: SandboxFacts, reason: str, failure_kind: FailureKind | None = None) -> Decision:
+    """A decision about that sandbox."""
+    return Decision(kind, reason, sandbox.id, sandbox.app_id or "", sandbox.name, failure_kind)
+
+
+def leaving(plans: Sequence[Decision]) -> set[UUID | int | None]:
+    """The sandboxes that these decisions take out of use."""
+    return {decision.target for decision in plans if decision.kind in (Kind.FAIL, Kind.RETIRE, Kind.EXPIRE)}

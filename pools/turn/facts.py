@@ -1,0 +1,120 @@
+"""What the planner is told: plain values, gathered by `pools.turn.observe`, made up freely by tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from pools.cloud.records import Phase
+from pools.demand import Demand
+from pools.models import FailureKind, Mode, Origin, Stage, State
+from pools.ownership import carries_mark
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    id: int
+    name: str
+    runtime: str
+    target_ready: int = 1
+    min_ready: int = 0
+    max_ready: int = 2
+    max_concurrent_creates: int = 1
+    idle_timeout_seconds: int = 600
+    scale_down_delay_seconds: int = 30
+    cooldown_after_acquire_seconds: int = 0
+    max_warm_age_seconds: int = 1800
+    create_timeout_seconds: int = 600
+    stage: Stage = Stage.NONE
+    mode: Mode = Mode.ACTIVE
+    last_acquired_at: datetime | None = None
+    last_acquired_by: str = ""
+    recycle_before: datetime | None = None
+    failures: tuple[tuple[datetime, FailureKind], ...] = ()  # since the last success, oldest first
+    last_shrunk_at: datetime | None = None
+
+    def idle_for(self, now: datetime) -> timedelta | None:
+        return None if self.last_acquired_at is None else now - self.last_acquired_at
+
+    def is_wanted(self, now: datetime) -> bool:
+        """Also not when that lies so far ahead that the clock was set back since."""
+        idle = self.idle_for(now)
+        return idle is not None and abs(idle) < timedelta(seconds=self.idle_timeout_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxFacts:
+    id: UUID
+    name: str
+    state: State
+    origin: Origin
+    requested_at: datetime
+    pool_id: int | None = None
+    runtime: str = "python"
+    app_id: str | None = None
+    url: str = ""
+    trouble: str = ""
+    create_sent_at: datetime | None = None
+    accepted_at: datetime | None = None
+    healthy_at: datetime | None = None
+    staging_started_at: datetime | None = None
+    ready_at: datetime | None = None
+    expires_at: datetime | None = None
+    delete_requested_at: datetime | None = None
+    delete_sent_at: datetime | None = None
+    health_checked_at: datetime | None = None
+    health_failures: int = 0
+    missing_since: datetime | None = None
+
+    @property
+    def age_from(self) -> datetime:
+        return self.ready_at or self.requested_at
+
+
+@dataclass(frozen=True, slots=True)
+class AppFacts:
+    """An app of the listing, with what earlier listings taught about it."""
+
+    id: str
+    name: str
+    owner: str | None
+    phase: Phase
+    url: str | None = None
+    failure: str | None = None
+    orphan_since: datetime | None = None
+    orphan_listings: int = 0
+    delete_reason: str = ""
+    delete_sent_at: datetime | None = None
+    is_listed: bool = True  # else: ordered to be deleted, and not known to be gone
+
+
+@dataclass(frozen=True, slots=True)
+class FleetFacts:
+    """Everything one turn knows. `apps` is None when the listing was not complete; `listing_error` says why, or why a
+    complete one is not believed."""
+
+    pools: tuple[PoolFacts, ...]
+    sandboxes: tuple[SandboxFacts, ...]
+    apps: tuple[AppFacts, ...] | None
+    listed_at: datetime
+    listing_error: str = ""
+    token_refused: bool = False
+    demand: Demand = field(default_factory=Demand)
+    max_total: int = 3
+    orchestrator_id: str = "local"
+    name_prefix: str = "sandbox-"
+    orphan_grace_seconds: int = 120
+    blast_radius_share: float = 0.5
+    blast_radius_floor: int = 3
+    approved_deletes: int = 0
+    stopped: bool = False
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether deletions may follow from this listing."""
+        return self.apps is not None and not self.listing_error
+
+    def owns(self, app: AppFacts) -> bool:
+        """Whether the app carries our mark."""
+        return carries_mark(app, orchestrator_id=self.orchestrator_id, name_prefix=self.name_prefix)

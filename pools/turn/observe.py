@@ -1,0 +1,223 @@
+"""What one turn sees: the cloud's listing, kept as CloudApp rows, and the facts for the planner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from pools import journal
+from pools.cloud.app_platform import AppPlatform
+from pools.cloud.errors import CloudError, Unauthorized
+from pools.cloud.records import App, Phase
+from pools.demand import Demand
+from pools.models import CloudApp, FailureKind, Fleet, Level, Mode, Origin, Pool, Sandbox, Stage, State
+from pools.signals import demand_asked
+from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
+from pools.turn.plan_sandbox import is_expected
+
+# Ends that were the pool's own shrinking: what `scale_down_delay` counts from.
+SHRINK_PREFIX = "idle:"
+FAILURES_KEPT = 20  # more do not change the breaker
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """`apps` is None when the list could not be read to its end, or can't be believed; `error` says why."""
+
+    apps: tuple[App, ...] | None
+    begun_at: datetime
+    error: str = ""
+    token_refused: bool = False
+
+
+def list_apps(cloud: AppPlatform, begun_at: datetime) -> Listing:
+    """Every app of the account in one listing."""
+    try:
+        return Listing(tuple(cloud.apps()), begun_at)
+    except Unauthorized as error:
+        return Listing(None, begun_at, str(error), token_refused=True)
+    except CloudError as error:
+        return Listing(None, begun_at, str(error))
+
+
+@transaction.atomic
+def keep(listing: Listing) -> None:
+    """Make the CloudApp rows say what the listing showed. Only what changed is written; an incomplete listing changes
+    nothing but the note that it was."""
+    fleet = Fleet.lock()
+    if listing.apps is None:
+        refused_at = (fleet.token_refused_at or listing.begun_at) if listing.token_refused else None
+        Fleet.objects.filter(pk=1).update(listing_error=listing.error, token_refused_at=refused_at)
+    else:
+        _keep_apps(listing.apps, listing.begun_at)
+        Fleet.objects.filter(pk=1).update(
+            listing_error="", token_refused_at=None, listed_at=listing.begun_at, listings=fleet.listings + 1
+        )
+    if listing.error != fleet.listing_error:
+        message = f"the listing failed: {listing.error}" if listing.error else "the listing is complete again"
+        level = Level.WARNING if listing.error else Level.INFO
+        journal.record("listing", message, level=level, now=listing.begun_at)
+
+
+def _keep_apps(apps: Sequence[App], now: datetime) -> None:
+    known = CloudApp.objects.in_bulk()
+    new, changed = [], []
+    for app in apps:
+        fields = _fields_of(app)
+        row = known.pop(app.id, None)
+        if row is None:
+            new.append(CloudApp(app_id=app.id, first_seen_at=now, **fields))
+        elif any(getattr(row, name) != value for name, value in fields.items()):
+            for name, value in fields.items():
+                setattr(row, name, value)
+            changed.append(row)
+    CloudApp.objects.bulk_create(new, batch_size=500, ignore_conflicts=True)
+    CloudApp.objects.bulk_update(changed, list(_fields_of_names), batch_size=200)
+    # What an operator ordered to be deleted is kept until the cloud itself says that it is gone.
+    gone = [app_id for app_id, row in known.items() if not row.delete_reason]
+    for start in range(0, len(gone), 500):
+        CloudApp.objects.filter(app_id__in=gone[start : start + 500]).delete()
+
+
+_fields_of_names = ("name", "owner", "phase", "url", "region", "size", "failure", "app_created_at")
+
+
+def _fields_of(app: App) -> dict[str, Any]:
+    return {
+        "name": app.name,
+        "owner": app.owner or "",
+        "phase": app.phase.value,
+        "url": app.url or "",
+        "region": app.region or "",
+        "size": app.size or "",
+        "failure": app.failure or "",
+        "app_created_at": app.created_at,
+    }
+
+
+def gather(listing: Listing, now: datetime) -> FleetFacts:
+    """All that the planner needs. Rows are read after the listing: a row is written before its app is asked for, so
+    every listed app of ours has one by now."""
+    fleet = Fleet.get()
+    sandboxes = _sandboxes()
+    error = listing.error
+    apps = listing.apps
+    if apps is not None and not apps and any(is_expected(sandbox, now) for sandbox in sandboxes):
+        # Nothing is deleted on the word of an empty listing; what is missing is asked for by its id, later.
+        error = "the listing is empty, though sandboxes were expected"
+    answers = [answer for _, answer in demand_asked.send(sender=Fleet, now=now)]
+    demand = Demand()
+    for answer in answers:
+        demand += answer if isinstance(answer, Demand) else Demand()
+    return FleetFacts(
+        pools=tuple(pool_facts(pool, now) for pool in Pool.objects.all()),
+        sandboxes=sandboxes,
+        apps=None if apps is None else tuple(_apps(apps)),
+        listed_at=listing.begun_at,
+        listing_error=error,
+        token_refused=listing.token_refused,
+        demand=demand,
+        max_total=settings.MAX_TOTAL_SANDBOXES,
+        orchestrator_id=settings.ORCHESTRATOR_ID,
+        name_prefix=settings.SANDBOX_NAME_PREFIX,
+        orphan_grace_seconds=settings.ORPHAN_GRACE_SECONDS,
+        blast_radius_share=settings.BLAST_RADIUS_SHARE,
+        blast_radius_floor=settings.BLAST_RADIUS_FLOOR,
+        approved_deletes=fleet.approved_deletes if fleet.approved_until and fleet.approved_until > now else 0,
+        stopped=fleet.stopped_at is not None,
+    )
+
+
+def _sandboxes() -> tuple[SandboxFacts, ...]:
+    columns = [field.name for field in fields(SandboxFacts)]
+    facts = []
+    for row in Sandbox.objects.existing().order_by().values(*columns).iterator():
+        row["state"], row["origin"] = State(row["state"]), Origin(row["origin"])
+        facts.append(SandboxFacts(**row))
+    return tuple(facts)
+
+
+def _apps(apps: Sequence[App]) -> list[AppFacts]:
+    noted = CloudApp.objects.exclude(orphan_since=None, delete_reason="").in_bulk()
+    facts = []
+    for app in apps:
+        row = noted.get(app.id)
+        facts.append(
+            AppFacts(
+                id=app.id,
+                name=app.name,
+                owner=app.owner,
+                phase=Phase(app.phase),
+                url=app.url,
+                failure=app.failure,
+                orphan_since=row.orphan_since if row else None,
+                orphan_listings=row.orphan_listings if row else 0,
+                delete_reason=row.delete_reason if row else "",
+                delete_sent_at=row.delete_sent_at if row else None,
+            )
+        )
+    listed = {app.id for app in apps}
+    return facts + [
+        AppFacts(
+            id=row.app_id,
+            name=row.name,
+            owner=row.owner,
+            phase=Phase.UNKNOWN,
+            delete_reason=row.delete_reason,
+            delete_sent_at=row.delete_sent_at,
+            is_listed=False,
+        )
+        for row in noted.values()
+        if row.delete_reason and row.app_id not in listed
+    ]
+
+
+def pool_facts(pool: Pool, now: datetime) -> PoolFacts:
+    """One pool's settings and recent past."""
+    mine = Sandbox.objects.filter(pool=pool, origin=Origin.POOL)
+    succeeded_at = mine.aggregate(at=Max("ready_at"))["at"]
+    since = max((at for at in (succeeded_at, pool.breaker_closed_at) if at), default=None)
+    failed = mine.exclude(failure_kind="").filter(delete_requested_at__lte=now)
+    if since is not None:
+        failed = failed.filter(delete_requested_at__gt=since)
+    failures = list(
+        failed.order_by("-delete_requested_at").values_list("delete_requested_at", "failure_kind")[:FAILURES_KEPT]
+    )
+    lately = now - timedelta(seconds=pool.scale_down_delay_seconds)  # what is longer ago holds nothing back
+    shrunk = mine.filter(end_reason__startswith=SHRINK_PREFIX, delete_requested_at__gte=lately)
+    return PoolFacts(
+        id=pool.pk,
+        name=pool.name,
+        runtime=pool.runtime,
+        target_ready=pool.target_ready,
+        min_ready=pool.min_ready,
+        max_ready=pool.max_ready,
+        max_concurrent_creates=pool.max_concurrent_creates,
+        idle_timeout_seconds=pool.idle_timeout_seconds,
+        scale_down_delay_seconds=pool.scale_down_delay_seconds,
+        cooldown_after_acquire_seconds=pool.cooldown_after_acquire_seconds,
+        max_warm_age_seconds=pool.max_warm_age_seconds,
+        create_timeout_seconds=pool.create_timeout_seconds,
+        stage=Stage(pool.stage),
+        mode=Mode(pool.mode),
+        last_acquired_at=pool.last_acquired_at,
+        last_acquired_by=pool.last_acquired_by,
+        recycle_before=pool.recycle_before,
+        failures=tuple((at, FailureKind(kind)) for at, kind in reversed(failures) if at is not None),
+        last_shrunk_at=shrunk.order_by("-delete_requested_at").values_list("delete_requested_at", flat=True).first(),
+    )
+
+
+def observe(cloud: AppPlatform) -> tuple[FleetFacts, datetime]:
+    """List, keep and gather: the facts, and the time they hold for."""
+    listing = list_apps(cloud, timezone.now())
+    keep(listing)
+    now = timezone.now()
+    return gather(listing, now), now

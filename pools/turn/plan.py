@@ -1,0 +1,57 @@
+"""What to change so that the fleet is as it should be. Pure: facts and a time in, decisions with reasons out.
+
+A turn that could not read the whole listing, or can't believe it, decides no deletion and no create for a pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from pools.models import Origin, State
+from pools.turn.decisions import Decision, Kind, leaving
+from pools.turn.facts import FleetFacts, PoolFacts
+from pools.turn.guard import guard
+from pools.turn.plan_looks import plan_looks
+from pools.turn.plan_orphans import plan_orphans
+from pools.turn.plan_pool import plan_pool, plan_surplus
+from pools.turn.plan_sandbox import is_in_doubt, plan_sandbox
+
+
+def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
+    """Every decision of one turn, guarded against deleting too much at once."""
+    plans: list[Decision] = []
+    apps_by_id = {app.id: app for app in facts.apps or ()}
+    apps_by_name = {app.name: app for app in facts.apps or ()}
+    pools = {pool.id: pool for pool in facts.pools}
+    for sandbox in facts.sandboxes:
+        app = (
+            (apps_by_id.get(sandbox.app_id) if sandbox.app_id else apps_by_name.get(sandbox.name))
+            if facts.apps
+            else None
+        )
+        plans += plan_sandbox(sandbox, app, pools.get(sandbox.pool_id or 0), facts, now)
+    plans += plan_looks(facts, now)
+    orphans = list(plan_orphans(facts, now))
+    plans += orphans
+    gone = leaving(plans)
+    # What an orphan takes is not free either: the account holds no more than it may.
+    strays = sum(decision.kind != Kind.DELETE_APP for decision in orphans)
+    places = facts.max_total - len(facts.sandboxes) - facts.demand.places - strays
+    for pool in (_with_failures(pool, facts, plans, now) for pool in facts.pools):
+        mine = [s for s in facts.sandboxes if s.pool_id == pool.id and s.origin == Origin.POOL]
+        staying = [sandbox for sandbox in mine if sandbox.id not in gone]
+        doubtful = [s for s in mine if is_in_doubt(s) and (s.state == State.DELETING or s.id in gone)]
+        changes = list(plan_pool(pool, staying, facts, max(0, places), now, doubtful=doubtful))
+        places -= sum(change.kind == Kind.CREATE for change in changes)
+        plans += changes
+    plans += plan_surplus(facts, plans)
+    return guard(plans, facts)
+
+
+def _with_failures(pool: PoolFacts, facts: FleetFacts, plans: Sequence[Decision], now: datetime) -> PoolFacts:
+    """The pool with this turn's failures counted, so that none is answered by a create in the same turn."""
+    mine = {sandbox.id for sandbox in facts.sandboxes if sandbox.pool_id == pool.id and sandbox.origin == Origin.POOL}
+    failing = [plan.failure_kind for plan in plans if plan.kind == Kind.FAIL and plan.target in mine]
+    return replace(pool, failures=(*pool.failures, *((now, kind) for kind in failing if kind)))

@@ -1,0 +1,40 @@
+"""The apps of the account that no sandbox of ours is: orphans are noted, then deleted; foreign ones stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from pools.ages import ago, is_over
+from pools.turn.decisions import Decision, Kind
+from pools.turn.facts import FleetFacts
+from pools.turn.waits import (
+    RESEND_SECONDS,
+)
+
+
+def plan_orphans(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
+    """Apps with our mark and no row: noted first, deleted after two complete listings and the grace. Apps that an
+    operator has marked for deletion go at once; all others without our mark are foreign and stay."""
+    if facts.apps is None:
+        return
+    tracked_ids = {sandbox.app_id for sandbox in facts.sandboxes if sandbox.app_id}
+    tracked_names = {sandbox.name for sandbox in facts.sandboxes if sandbox.app_id is None}
+    grace = timedelta(seconds=facts.orphan_grace_seconds)
+    for app in facts.apps:
+        if app.delete_reason:
+            sent = app.delete_sent_at
+            went = not app.is_listed and sent is not None and facts.listed_at > sent
+            if went or sent is None or is_over(sent, RESEND_SECONDS, now):
+                yield Decision(Kind.DELETE_APP, app.delete_reason, app_id=app.id, name=app.name)
+            continue
+        if app.id in tracked_ids or app.name in tracked_names or not facts.owns(app):
+            continue
+        if app.orphan_since is None or app.orphan_listings < 2 or now - app.orphan_since < grace:
+            reason = "it carries our mark and no sandbox of ours is it"
+            yield Decision(Kind.NOTE_ORPHAN, reason, app_id=app.id, name=app.name)
+        else:
+            reason = (
+                f"orphan for {ago(app.orphan_since, now)}: our mark, no sandbox of ours, {app.orphan_listings} listings"
+            )
+            yield Decision(Kind.DELETE_ORPHAN, reason, app_id=app.id, name=app.name)

@@ -1,0 +1,163 @@
+"""How many sandboxes a pool should have, and the creates and retirements that lead there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from pools.ages import ago, is_over
+from pools.models import BEING_CREATED, ON_THE_WAY, SUPPLY, Mode, State
+from pools.turn.breaker import breaker_at
+from pools.turn.decisions import Decision, Kind, decide, leaving
+from pools.turn.facts import FleetFacts, PoolFacts, SandboxFacts
+
+
+def plan_pool(
+    pool: PoolFacts,
+    sandboxes: Sequence[SandboxFacts],
+    facts: FleetFacts,
+    places: int,
+    now: datetime,
+    *,
+    doubtful: Sequence[SandboxFacts] = (),
+) -> Iterator[Decision]:
+    """What to change so that `pool` is as it should be at `now`. `places` is what the fleet has left for it, `doubtful`
+    are given up, and may exist all the same."""
+    if not facts.is_trusted:
+        yield _hold(pool, f"no create and no delete: {facts.listing_error or 'the listing was not complete'}")
+        return
+    if pool.mode == Mode.PAUSED:
+        yield _hold(pool, "paused by an operator")
+        return
+    supply = [sandbox for sandbox in sandboxes if sandbox.state in SUPPLY]
+    ready = sorted((sandbox for sandbox in supply if sandbox.state == State.READY), key=lambda s: s.age_from)
+    if pool.mode == Mode.DRAINING:
+        for sandbox in ready[:1]:
+            yield decide(Kind.RETIRE, sandbox, f"pool {pool.name} is draining")
+        return
+    waiting = facts.demand.waiting.get(pool.runtime, 0)
+    wanted = min(pool.max_ready, max(pool.min_ready, pool.target_ready if pool.is_wanted(now) else 0) + waiting)
+    outdated = [sandbox for sandbox in supply if is_outdated(sandbox, pool, now)]
+    fresh = len(supply) - len(outdated)
+    if len(supply) > pool.max_ready and ready:
+        over = min(len(supply) - pool.max_ready, facts.blast_radius_floor)  # a few a turn: the guard lets them pass
+        for sandbox in _spare(ready, pool, now)[:over]:
+            yield decide(
+                Kind.RETIRE,
+                sandbox,
+                f"pool {pool.name} holds {len(supply)}, at most {pool.max_ready} allowed",
+            )
+    elif fresh < wanted and doubtful:
+        name = doubtful[0].name
+        yield _hold(pool, f"no create: {name} may exist, its create was not answered and no listing shows it")
+    elif fresh < wanted:
+        yield from _plan_creates(pool, supply, now, fresh=fresh, wanted=wanted, waiting=waiting, places=places)
+    if len(supply) <= pool.max_ready and len(ready) > wanted:
+        yield from _plan_shrink(pool, ready, wanted, now)
+    elif fresh < wanted and len(supply) == pool.max_ready:
+        yield from _replace_in_place(pool, supply, now)
+
+
+def is_outdated(sandbox: SandboxFacts, pool: PoolFacts, now: datetime) -> bool:
+    """Too old to hand over, or made before the operator (or a new snapshot) asked for fresh ones."""
+    if was_made_before_recycling(sandbox, pool, now):
+        return True
+    too_old = timedelta(seconds=pool.max_warm_age_seconds)
+    return sandbox.ready_at is not None and now - sandbox.ready_at > too_old
+
+
+def was_made_before_recycling(sandbox: SandboxFacts, pool: PoolFacts, now: datetime) -> bool:
+    """Not while that moment lies ahead, after the clock was set back: each fresh one would be outdated at once."""
+    return pool.recycle_before is not None and sandbox.requested_at < pool.recycle_before <= now
+
+
+def _hold(pool: PoolFacts, reason: str) -> Decision:
+    return Decision(Kind.HOLD, f"pool {pool.name}: {reason}", pool.id, name=pool.name)
+
+
+def _plan_creates(
+    pool: PoolFacts,
+    supply: Sequence[SandboxFacts],
+    now: datetime,
+    *,
+    fresh: int,
+    wanted: int,
+    waiting: int,
+    places: int,
+) -> Iterator[Decision]:
+    creating = sum(sandbox.state in BEING_CREATED for sandbox in supply)
+    breaker = breaker_at(pool.failures, now)
+    slots = (1 if breaker.is_probing or breaker.failures else pool.max_concurrent_creates) - creating
+    room = pool.max_ready - len(supply)
+    cooldown = timedelta(seconds=pool.cooldown_after_acquire_seconds)
+    cooled_at = pool.last_acquired_at + cooldown if pool.last_acquired_at else now
+    count = min(wanted - fresh, slots, room, places)
+    if breaker.retry_at is not None:
+        yield _hold(pool, f"no create: {breaker.explanation}")
+    elif cooled_at > now and not waiting:
+        yield _hold(pool, f"no create until {cooled_at:%H:%M:%S}: cools down after the last launch")
+    elif count > 0:
+        ready = sum(sandbox.state == State.READY for sandbox in supply)
+        outdated = f" ({len(supply) - fresh} outdated)" if fresh < len(supply) else ""
+        counts = f"{ready} ready + {len(supply) - ready} creating{outdated}"
+        reason = f"create 1 for pool {pool.name}: {counts} < target {wanted}, "
+        reason += _demand(pool, waiting, now) + (f"; {breaker.explanation}" if breaker.is_probing else "")
+        for _ in range(count):
+            yield Decision(Kind.CREATE, reason, pool.id, name=pool.name)
+    elif places <= 0:
+        yield _hold(pool, "no create: the fleet has no place left")
+
+
+def _replace_in_place(pool: PoolFacts, supply: Sequence[SandboxFacts], now: datetime) -> Iterator[Decision]:
+    """The pool's own maximum leaves no room for a fresh one beside an outdated one: it goes, then one comes."""
+    if any(sandbox.state in ON_THE_WAY for sandbox in supply):
+        return
+    for sandbox in [s for s in supply if s.state == State.READY and is_outdated(s, pool, now)][:1]:
+        yield decide(Kind.RETIRE, sandbox, f"outdated ({_why_outdated(sandbox, pool, now)}), and no room beside it")
+
+
+def _demand(pool: PoolFacts, waiting: int, now: datetime) -> str:
+    if waiting:
+        return f"{waiting} launch{'es' if waiting > 1 else ''} waiting"
+    if pool.is_wanted(now) and pool.last_acquired_at is not None:
+        by = f" by {pool.last_acquired_by}" if pool.last_acquired_by else ""
+        return f"last acquired {ago(pool.last_acquired_at, now)} ago{by}"
+    return f"its idle floor is {pool.min_ready}"
+
+
+def _why_outdated(sandbox: SandboxFacts, pool: PoolFacts, now: datetime) -> str:
+    if pool.recycle_before is not None and was_made_before_recycling(sandbox, pool, now):
+        return f"recycled: made before {pool.recycle_before:%H:%M:%S}"
+    return f"warm for {ago(sandbox.age_from, now)}, at most {pool.max_warm_age_seconds} s"
+
+
+def _spare(ready: Sequence[SandboxFacts], pool: PoolFacts, now: datetime) -> list[SandboxFacts]:
+    """The idle ones in the order in which they can be done without: outdated first, then the oldest."""
+    return sorted(ready, key=lambda sandbox: (not is_outdated(sandbox, pool, now), sandbox.age_from))
+
+
+def _plan_shrink(pool: PoolFacts, ready: Sequence[SandboxFacts], wanted: int, now: datetime) -> Iterator[Decision]:
+    """One idle sandbox at a time, and only while enough others are ready."""
+    victim = _spare(ready, pool, now)[0]
+    if is_outdated(victim, pool, now):
+        yield decide(Kind.RETIRE, victim, f"outdated ({_why_outdated(victim, pool, now)}), and enough others are ready")
+        return
+    if pool.last_shrunk_at is not None and not is_over(pool.last_shrunk_at, pool.scale_down_delay_seconds, now):
+        return
+    idle = pool.idle_for(now)
+    why = "never acquired from" if idle is None else f"last acquired {ago(now - idle, now)} ago"
+    yield decide(Kind.RETIRE, victim, f"idle: {len(ready)} ready > {wanted} wanted by pool {pool.name}, {why}")
+
+
+def plan_surplus(facts: FleetFacts, plans: Sequence[Decision]) -> Iterator[Decision]:
+    """Idle sandboxes that go because the fleet holds more than it may: its limit was lowered. A few a turn, together
+    with what the pools retire, so that the guard lets them pass."""
+    gone = leaving(plans)
+    staying = [s for s in facts.sandboxes if s.state != State.DELETING and s.id not in gone]
+    idle = sorted((s for s in staying if s.state == State.READY), key=lambda s: s.age_from)
+    retired = sum(decision.kind == Kind.RETIRE for decision in plans)
+    over = min(len(staying) - facts.max_total, facts.blast_radius_floor - retired)
+    if facts.is_trusted:
+        for sandbox in idle[: max(0, over)]:
+            reason = f"the fleet holds {len(staying)}, at most {facts.max_total} allowed"
+            yield decide(Kind.RETIRE, sandbox, reason)

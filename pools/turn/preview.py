@@ -1,0 +1,86 @@
+"""What the next turn would do and why, from the last listing: nothing is asked of the cloud, nothing is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from pools.cloud.records import App, Phase
+from pools.models import CloudApp, Fleet, Pool
+from pools.turn.decisions import GUARDED, Decision, Kind
+from pools.turn.facts import FleetFacts
+from pools.turn.observe import Listing, gather
+from pools.turn.plan import plan_fleet
+
+NEVER_LISTED = "there was no listing yet"
+ANY_NUMBER = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`held_back` are the deletions that a turn would decide and its guard would not let pass."""
+
+    facts: FleetFacts
+    decisions: Sequence[Decision]
+    held_back: Sequence[Decision]
+
+    def of_pool(self, pool: Pool) -> list[Decision]:
+        """What concerns the pool: its size, and its sandboxes."""
+        mine = {sandbox.id for sandbox in self.facts.sandboxes if sandbox.pool_id == pool.pk}
+        return [each for each in self.decisions if each.target in mine or each.name == pool.name]
+
+
+def explain(now: datetime, apps: Sequence[CloudApp] | None = None) -> Explanation:
+    """What a turn would decide if the cloud were still as it was last listed."""
+    fleet = Fleet.get()
+    listed = CloudApp.objects.all() if apps is None else apps
+    if fleet.listed_at is None:
+        listing = Listing(None, now, fleet.listing_error or NEVER_LISTED, fleet.token_refused_at is not None)
+    else:
+        refused = fleet.token_refused_at is not None
+        listing = Listing(tuple(_app(app) for app in listed), fleet.listed_at, fleet.listing_error, refused)
+    facts = gather(listing, now)
+    decisions = plan_fleet(facts, now)
+    held_back: list[Decision] = []
+    if any(decision.kind == Kind.STOP for decision in decisions):
+        unguarded = plan_fleet(replace(facts, approved_deletes=ANY_NUMBER), now)
+        held_back = [decision for decision in unguarded if decision.kind in GUARDED]
+    return Explanation(facts, decisions, held_back)
+
+
+def explain_plan(now: datetime) -> dict[str, Any]:
+    """The same as plain values, for the API."""
+    explanation = explain(now)
+    fleet = Fleet.get()
+
+    def plain(decision: Decision) -> dict[str, str]:
+        return {
+            "kind": decision.kind.value,
+            "name": decision.name,
+            "app_id": decision.app_id,
+            "reason": decision.reason,
+        }
+
+    return {
+        "listed_at": fleet.listed_at,
+        "listing_error": explanation.facts.listing_error,
+        "decisions": [plain(decision) for decision in explanation.decisions],
+        "held_back": [plain(decision) for decision in explanation.held_back],
+    }
+
+
+def _app(app: CloudApp) -> App:
+    phase = Phase(app.phase) if app.phase in Phase.__members__ else Phase.UNKNOWN
+    return App(
+        app.app_id,
+        app.name,
+        app.owner or None,
+        phase,
+        app.url or None,
+        app.region or None,
+        app.size or None,
+        app.app_created_at,
+        failure=app.failure or None,
+    )

@@ -1,0 +1,61 @@
+"""One turn: lease, observe, plan, act; and when the next one is due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils import timezone
+
+from pools import leases
+from pools.models import Fleet
+from pools.shared_budget import counted
+from pools.signals import turn_begins
+from pools.turn.act import Effects
+from pools.turn.decisions import Decision
+from pools.turn.due import due_in_seconds
+from pools.turn.observe import observe
+from pools.turn.plan import plan_fleet
+
+LEASE_SECONDS = 60.0
+PAGE_SIZE = 200
+SECONDS_A_PAGE = 0.75  # 5,000 requests an hour, spread evenly
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a turn decided, and in how many seconds the next is due (None: not before the schedule)."""
+
+    decisions: Sequence[Decision]
+    due_in_seconds: float | None
+
+
+def turn() -> Turn:
+    """Take one turn. Raises LeaseHeld when another is being taken, LeaseLost when this one took too long."""
+    with leases.hold("turn", LEASE_SECONDS) as lease:
+        Fleet.get()
+        Fleet.objects.filter(pk=1).update(nudged=False, due_at=None)
+        # Robust: a run that can't be put right must not keep the fleet from being looked after. Django logs it.
+        turn_begins.send_robust(sender=Fleet, now=timezone.now())
+        due_at = None
+        try:
+            with counted() as cloud:
+                facts, now = observe(cloud)
+                decisions = plan_fleet(facts, now)
+                Effects(cloud, facts, lease).act(decisions)
+            due = due_in_seconds(facts, decisions, now)
+            if due is not None:
+                pages = len(facts.apps or ()) // PAGE_SIZE + 1
+                due = max(due, pages * SECONDS_A_PAGE)
+                due_at = timezone.now() + timedelta(seconds=due)
+        finally:
+            Fleet.objects.filter(pk=1).update(turned_at=timezone.now(), due_at=due_at)
+        return Turn(decisions, due)
+
+
+def rehearse() -> list[Decision]:
+    """What a turn would decide now, without doing any of it."""
+    with counted() as cloud:
+        facts, now = observe(cloud)
+    return plan_fleet(facts, now)

@@ -1,0 +1,13 @@
+"""How long a turn waits before it decides: each number with what it allows for."""
+
+RESEND_SECONDS = 15  # a create or delete whose effect is not seen is sent again; names are unique, so it can't double
+SETTLE_SECONDS = 30  # how long a create may take to show in a listing before its absence means it never happened
+ACCEPT_SECONDS = 30  # a player does not wait longer for the cloud to take the request
+STAGING_SECONDS = 120
+CREATE_TIMEOUT_SECONDS = 600  # of a sandbox without a pool, whose own setting it is
+MISSING_SECONDS = 5  # absent from two listings that far apart: ask for the app itself
+VERIFY_EMPTY_SECONDS = 30  # an empty listing is trusted less
+LOOK_SECONDS = 30  # between two health looks at an idle sandbox
+LOOK_AGAIN_SECONDS = 3  # after a look that failed
+LOOKS_A_TURN = 10
+LOOKS_TO_FAIL = 3

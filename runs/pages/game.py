@@ -1,0 +1,96 @@
+"""A game: what it is, how to play it, and the form that launches it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from games.models import Game
+from pools.models import Pool
+from runs.launching.launch import Maintenance, launch
+from runs.launching.outlook import retry_text, speeds
+from runs.limits import LaunchRefused, launches_left
+from runs.models import LaunchMode, Run
+from runs.pages.answers import fresh, see_other
+from runs.pages.forms import LaunchForm, new_key
+from runs.visitors import known_visitor, visitor_of
+
+
+@fresh
+def game(request: HttpRequest, slug: str) -> HttpResponse:
+    """What it is and how to play it; a POST launches it."""
+    found = get_object_or_404(Game.objects.playable(), slug=slug)
+    visitor = visitor_of(request)  # as in the lobby
+    if request.method != "POST":
+        return game_page(request, found, LaunchForm(initial={"key": new_key()}))
+    form = LaunchForm(request.POST)
+    if not form.is_valid():
+        return game_page(request, found, form, status=422)
+    try:
+        run = launch(
+            game=found.slug,
+            mode=LaunchMode(form.cleaned_data["mode"]),
+            use_snapshot=form.cleaned_data["start_from"] == "snapshot",
+            visitor=visitor,
+            # With the choices: gone back and chosen otherwise is another wish, not the same one again.
+            idempotency_key="{key}:{mode}:{start_from}".format_map(form.cleaned_data),
+        )
+    except LaunchRefused as refused:
+        return refusal(request, found, form, refused)
+    return see_other(run)
+
+
+def game_page(request: HttpRequest, found: Game, form: LaunchForm, status: int = 200, **context: Any) -> HttpResponse:
+    now = timezone.now()
+    left = launches_left(now)
+    context |= {
+        "game": found,
+        "form": form,
+        "key": form["key"].value() or new_key(),
+        "mode": form["mode"].value(),
+        "start_from": form["start_from"].value(),
+        "speed": speeds([found], now)[found.slug],
+        "launches_left": left,
+        "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
+        "lifetime": lifetime(),
+        "has_pool": Pool.objects.filter(runtime=found.runtime).exists(),
+        "mine": Run.objects.active().filter(game=found, visitor=known_visitor(request)).order_by("-created_at").first(),
+    }
+    return render(request, "game/page.html", context, status=status)
+
+
+def lifetime() -> str:
+    least, most = settings.SANDBOX_MIN_LIFETIME_MINUTES, settings.SANDBOX_MAX_LIFETIME_MINUTES
+    return f"{least} minutes" if least == most else f"{least} to {most} minutes"
+
+
+def refusal(request: HttpRequest, found: Game, form: LaunchForm, refused: LaunchRefused) -> HttpResponse:
+    """The game's page again, with why not and when to come back; its form may be sent again as it is."""
+    seconds = refused.retry_after_seconds
+    status = 503 if isinstance(refused, Maintenance) else 429
+    retry = retry_text(seconds) if seconds else ""
+    response = game_page(request, found, form, status=status, refused=str(refused), retry=retry)
+    if seconds:
+        response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+@require_safe
+@fresh
+def game_live(request: HttpRequest, slug: str) -> HttpResponse:
+    """The parts of a game's page that change, for its script."""
+    found = get_object_or_404(Game.objects.playable(), slug=slug)
+    now = timezone.now()
+    left = launches_left(now)
+    context = {
+        "game": found,
+        "speed": speeds([found], now)[slug],
+        "launches_left": left,
+        "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
+    }
+    return render(request, "game/live.html", context)

@@ -1,0 +1,297 @@
+"""`/play/<run>/…`: the game in its sandbox, for the player's browser.
+
+Game code is not trusted. It gets an origin of its own that nothing else shares (CSP `sandbox`), sees none of our
+cookies and sets none, and a browser loads nothing for it from anywhere but its own address. How a request gets to the
+game, and that it gets to nothing else, is `runs.play.upstream`'s business. An ASGI application beside Django: a game is
+many requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import httpx
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+
+from pools.problems import Problem
+from runs.live.backpressure import Flow
+from runs.live.database import read
+from runs.live.streams import while_there
+from runs.live.wire import Receive, Scope, Send, answer, header, require_host
+from runs.models import OVER, Run, RunState
+from runs.play.upstream import ForbiddenPath, Headers, Upstream, inner_location, response_headers
+
+ADDRESS = re.compile(rb"/play/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/(.*))?", re.DOTALL)
+SEAT_KEPT_SECONDS = 1.0
+MOST_SEATS = 1_000
+LARGEST_BODY_BYTES = 10_000_000  # the agent holds whole bodies in memory
+STALL_SECONDS = 30.0
+STARTING_RETRY_SECONDS = 1
+# The agent gives up after 60 s and says so.
+TIMEOUT = httpx.Timeout(65, connect=5, pool=5)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+# A game's own requests come from an opaque origin; from ours, such a request would make its code that of our page.
+RUN_BY_A_PAGE = frozenset({"script", "style", "worker", "sharedworker", "serviceworker"})
+BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
+
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+ALWAYS: Headers = [
+    (b"access-control-allow-origin", b"*"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"cross-origin"),  # the game's own files are cross-origin to its opaque origin
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
+]
+# Without `allow-scripts` (there are none) a browser does not look again by itself.
+OWN_POLICY = (
+    b"content-security-policy",
+    b"sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'",
+)
+OWN: Headers = [*ALWAYS, OWN_POLICY]  # of what is no game's
+PREFLIGHT: Headers = [
+    *OWN,
+    (b"access-control-allow-methods", ", ".join(sorted(METHODS)).encode()),
+    (b"access-control-allow-headers", b"cache-control, content-type, if-match, if-none-match, range"),
+    (b"access-control-max-age", b"600"),
+]
+
+
+def play_address(_request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Gives the address its name in Django, which is never asked for it where `runs.routing` is in front."""
+    raise Http404(f"Games are served beside Django, run {run_id} too.")
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What the proxy knows of a run: how it stands, and the way to its game while it runs."""
+
+    state: str
+    end_reason: str
+    upstream: Upstream | None
+
+
+def seat_of(run_id: UUID) -> Seat | None:
+    """None when there is no such run."""
+    run = Run.objects.select_related("sandbox", "game").filter(pk=run_id).first()
+    if run is None:
+        return None
+    sandbox = run.sandbox
+    upstream = None
+    if run.state == RunState.RUNNING and sandbox is not None:
+        upstream = Upstream(sandbox.url, sandbox.token, run.port or run.game.port)
+    return Seat(run.state, run.end_reason, upstream)
+
+
+_seats: dict[UUID, tuple[float, Seat]] = {}
+
+
+async def _seat(run_id: UUID) -> Seat | None:
+    """As `seat_of`, which a running game asks once a second at the most."""
+    until, seat = _seats.get(run_id, (0.0, None))
+    if seat is not None and time.monotonic() < until:
+        return seat
+    seat = await read(seat_of, run_id)
+    if seat is not None and seat.upstream is not None:
+        if len(_seats) >= MOST_SEATS:
+            _seats.clear()
+        _seats[run_id] = (time.monotonic() + SEAT_KEPT_SECONDS, seat)
+    return seat
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A page of ours in the place of the game's."""
+
+    status: int
+    title: str
+    detail: str
+    retry_seconds: int = 0
+
+
+class Refused(Exception):
+    """The client gets the notice."""
+
+    def __init__(self, notice: Notice) -> None:
+        super().__init__(notice.title)
+        self.notice = notice
+
+
+NOT_THERE = Notice(404, "There is no such game", "Nobody launched a game with this address.")
+TOO_LARGE = Notice(413, "Too much at once", f"A request may hold {LARGEST_BODY_BYTES // 1_000_000} MB.")
+NOT_FOR_OUR_PAGES = Notice(403, "Games stay in their frames", "A page of this site runs nothing of theirs.")
+NOT_PASSED_ON = Notice(400, "This address is not passed on", "It has a part that could mean another place.")
+STARTING = Notice(503, "The game is starting", "This page looks again by itself.", STARTING_RETRY_SECONDS)
+DEAD = Notice(
+    BAD_GATEWAY, "The game does not answer", "It may have crashed, or its sandbox is gone. You can launch it again."
+)
+SLOW = Notice(GATEWAY_TIMEOUT, "The game does not answer in time", "It may be busy, or stuck. You can look again.")
+LEADS_OUT = Notice(BAD_GATEWAY, "The game wants to send you elsewhere", "It may not: its address was not followed.")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request to one game; `path` is what follows `/play/<run>/`, as the client wrote it."""
+
+    scope: Scope
+    run_id: UUID
+    path: bytes
+    upstream: Upstream
+
+    @property
+    def base(self) -> str:
+        return f"/play/{self.run_id}/"
+
+    def request(self, body: bytes) -> httpx.Request:
+        """What the game is asked. Raises ForbiddenPath."""
+        url = self.upstream.target(self.path, self.scope["query_string"])
+        headers = self.upstream.request_headers(self.scope["headers"])
+        timeout = {"timeout": TIMEOUT.as_dict()}
+        return httpx.Request(self.scope["method"], url, headers=headers, content=body or None, extensions=timeout)
+
+    def headers(self, response: httpx.Response) -> Headers:
+        """What its answer becomes. Raises Refused for a redirect that leads out of the game."""
+        headers = [*response_headers(response.headers.raw), NOSNIFF, *ALWAYS]
+        # An opaque origin, and nothing to load from but the game's own address.
+        own = f"{self.scope.get('scheme', 'http')}://{header(self.scope, b'host')}{self.base}"
+        policy = (
+            "sandbox allow-scripts allow-pointer-lock; "
+            f"default-src {own} data: blob: 'unsafe-inline' 'unsafe-eval'; "
+            "form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+        )
+        headers.append((b"content-security-policy", policy.encode()))
+        if location := response.headers.get("location"):
+            inner = inner_location(location, self.path, self.upstream.port)
+            if inner is None:
+                raise Refused(LEADS_OUT)
+            headers.append((b"location", self.base.encode() + inner))
+        return headers
+
+
+async def play(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application."""
+    try:
+        require_host(scope)
+        await _play(scope, receive, send)
+    except Refused as refused:
+        await _show(send, refused.notice)
+    except Problem as problem:
+        await _show(send, Notice(problem.status, "This is not an address of ours", problem.detail))
+
+
+async def _play(scope: Scope, receive: Receive, send: Send) -> None:
+    found = ADDRESS.fullmatch(scope["raw_path"])
+    if found is None:
+        raise Refused(NOT_THERE)
+    run_id, path = UUID(found[1].decode()), found[2]
+    if path is None:
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        await answer(send, 308, b"", "text/plain", [*OWN, (b"location", b"/play/%s/%s" % (found[1], query))])
+        return
+    if scope["method"] == "OPTIONS" and header(scope, b"access-control-request-method"):
+        await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
+        await send({"type": "http.response.body"})
+        return
+    if header(scope, b"sec-fetch-site") == "same-origin" and header(scope, b"sec-fetch-dest") in RUN_BY_A_PAGE:
+        raise Refused(NOT_FOR_OUR_PAGES)
+    if scope["method"] not in METHODS:
+        raise Refused(Notice(405, "Games are not asked that way", f"{scope['method']} is not passed on."))
+    visit = Visit(scope, run_id, path, _upstream(await _seat(run_id)))
+    body = await _body(scope, receive)
+    if body is None:
+        return
+    try:
+        request = visit.request(body)
+    except ForbiddenPath:
+        raise Refused(NOT_PASSED_ON) from None
+    await while_there(_pass_on(visit, request, send), receive)
+
+
+def _upstream(seat: Seat | None) -> Upstream:
+    """The way to the game. Raises Refused when there is none (yet, or any more)."""
+    if seat is None:
+        raise Refused(NOT_THERE)
+    if seat.state in OVER:
+        raise Refused(Notice(410, "This game is over", seat.end_reason))
+    if seat.upstream is None:
+        raise Refused(STARTING)
+    return seat.upstream
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes | None:
+    """The request's body; None when the client left before it was complete."""
+    length = header(scope, b"content-length")
+    if length.isdigit() and int(length) > LARGEST_BODY_BYTES:
+        raise Refused(TOO_LARGE)
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY_BYTES:
+            raise Refused(TOO_LARGE)
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+async def _pass_on(visit: Visit, request: httpx.Request, send: Send) -> None:
+    try:
+        response = await _sent(request)
+    except httpx.ReadTimeout:
+        raise Refused(SLOW) from None
+    except httpx.HTTPError:
+        _seats.pop(visit.run_id, None)
+        raise Refused(DEAD) from None
+    try:
+        if response.status_code in (BAD_GATEWAY, GATEWAY_TIMEOUT):
+            raise Refused(DEAD if response.status_code == BAD_GATEWAY else SLOW)
+        headers = visit.headers(response)
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        with Flow(send) as flow:
+            try:
+                async for chunk in response.aiter_raw():
+                    await flow.ready(STALL_SECONDS)
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            except httpx.HTTPError:
+                flow.cut()  # the client must not take a part for the whole
+                return
+        await send({"type": "http.response.body"})
+    finally:
+        await response.aclose()
+
+
+async def _sent(request: httpx.Request) -> httpx.Response:
+    try:
+        return await _connections().handle_async_request(request)
+    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+        if request.method not in ("GET", "HEAD"):
+            raise
+        return await _connections().handle_async_request(request)  # the other side had just closed the kept connection
+
+
+_transports: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncHTTPTransport] = WeakKeyDictionary()
+
+
+def _connections() -> httpx.AsyncHTTPTransport:
+    """Kept, one set a loop. Not a client: that would also keep cookies, and read where a redirect leads."""
+    loop = asyncio.get_running_loop()
+    transport = _transports.get(loop)
+    if transport is None:
+        idle_seconds = 4.0 if settings.CLOUD_IS_EMBEDDED else 60.0  # local agents close after 5 s, the edge after 100
+        limits = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=idle_seconds)
+        transport = _transports[loop] = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+    return transport
+
+
+async def _show(send: Send, notice: Notice) -> None:
+    page = render_to_string("play/notice.html", {"notice": notice})
+    headers: Headers = [*OWN, (b"cache-control", b"no-store")]
+    if notice.retry_seconds:
+        headers.append((b"retry-after", str(notice.retry_seconds).encode()))
+    await answer(send, notice.status, page.encode(), "text/html; charset=utf-8", headers)
