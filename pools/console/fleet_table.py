@@ -195,7 +195,9 @@ class FleetTable:
         by_id = {app.app_id: app for app in apps}
         by_name = {app.name: app for app in by_id.values()}
         planned = {
-            decision.target or decision.app_id: decision for decision in self.decisions if decision.kind not in UNTOLD
+            decision.sandbox_id or decision.app_id: decision
+            for decision in self.decisions
+            if decision.kind not in UNTOLD
         }
         rows, tracked = [], set()
         for sandbox in sandboxes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -134,18 +135,18 @@ class Effects:
             level = Level.WARNING if kind else Level.INFO
             now = timezone.now()
             if decision.kind == Kind.EXPIRE:
-                claims.expire(_id(decision), decision.reason, now)
+                claims.expire(_sandbox_id(decision), decision.reason, now)
                 continue
             # What has become a sandbox is no failed create any more; what policy retires must still be idle.
             frm = ON_THE_WAY if decision.kind == Kind.FAIL else (State.READY, *BEING_CREATED)
-            claims.retire(_id(decision), decision.reason, now, frm=frm, failure_kind=kind, level=level)
+            claims.retire(_sandbox_id(decision), decision.reason, now, frm=frm, failure_kind=kind, level=level)
 
     def send_deletes(self, decisions: list[Decision]) -> None:
         now = timezone.now()
-        Sandbox.objects.filter(pk__in=[_id(d) for d in decisions]).update(delete_sent_at=now)
+        Sandbox.objects.filter(pk__in=[_sandbox_id(d) for d in decisions]).update(delete_sent_at=now)
         for decision, answer in ask_all(lambda d: self.cloud.delete(d.app_id), decisions):
             if isinstance(answer, Exception):
-                Sandbox.objects.filter(pk=_id(decision)).update(trouble=str(answer))
+                Sandbox.objects.filter(pk=_sandbox_id(decision)).update(trouble=str(answer))
                 self.not_deleted(decision, answer)
             elif not answer:
                 self.confirm_deleted([decision])
@@ -161,8 +162,8 @@ class Effects:
         for decision in decisions:
             with transaction.atomic():
                 now = timezone.now()
-                if Sandbox.objects.move(_id(decision), frm=[State.DELETING], to=State.DELETED, deleted_at=now):
-                    sandbox = Sandbox.objects.get(pk=_id(decision))
+                if Sandbox.objects.move(_sandbox_id(decision), frm=[State.DELETING], to=State.DELETED, deleted_at=now):
+                    sandbox = Sandbox.objects.get(pk=_sandbox_id(decision))
                     journal.record("deleted", f"deleted: {sandbox.end_reason}", sandbox=sandbox, now=now)
 
     def verify_gone(self, decisions: list[Decision]) -> None:
@@ -174,13 +175,13 @@ class Effects:
 
     def verify_names(self, decisions: list[Decision]) -> None:
         """Names are unique in the account: one that is free proves that no app of that name exists."""
-        sandboxes = Sandbox.objects.in_bulk([_id(decision) for decision in decisions[:VERIFIED_A_TURN]])
-        asked = [decision for decision in decisions if _id(decision) in sandboxes]
-        for decision, answer in ask_all(lambda d: self.cloud.propose(sandboxes[_id(d)].spec()), asked):
+        sandboxes = Sandbox.objects.in_bulk([_sandbox_id(decision) for decision in decisions[:VERIFIED_A_TURN]])
+        asked = [decision for decision in decisions if _sandbox_id(decision) in sandboxes]
+        for decision, answer in ask_all(lambda d: self.cloud.propose(sandboxes[_sandbox_id(d)].spec()), asked):
             if isinstance(answer, InvalidSpec) or (isinstance(answer, Proposal) and answer.name_is_available):
                 self.confirm_deleted([decision])
             elif isinstance(answer, Proposal):
-                self._exists(sandboxes[_id(decision)])
+                self._exists(sandboxes[_sandbox_id(decision)])
 
     def verify(self, decisions: list[Decision]) -> None:
         """Missing from the listings: the app itself is asked for, because listings may lag."""
@@ -188,7 +189,7 @@ class Effects:
         for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
             if answer is None:
                 reason = f"lost: it vanished from DigitalOcean ({decision.reason})"
-                claims.retire(_id(decision), reason, timezone.now(), frm=LIVE, level=Level.WARNING)
+                claims.retire(_sandbox_id(decision), reason, timezone.now(), frm=LIVE, level=Level.WARNING)
             elif isinstance(answer, App):
                 self.note_found([decision])
                 if answer.phase == Phase.ACTIVE and answer.url:
@@ -197,11 +198,11 @@ class Effects:
         self.probe(found)  # which leaves alone what is not being created
 
     def note_missing(self, decisions: list[Decision]) -> None:
-        ids = [_id(decision) for decision in decisions]
+        ids = [_sandbox_id(decision) for decision in decisions]
         Sandbox.objects.filter(pk__in=ids, missing_since=None).update(missing_since=timezone.now())
 
     def note_found(self, decisions: list[Decision]) -> None:
-        Sandbox.objects.filter(pk__in=[_id(decision) for decision in decisions]).update(missing_since=None)
+        Sandbox.objects.filter(pk__in=[_sandbox_id(decision) for decision in decisions]).update(missing_since=None)
 
     def note_orphans(self, decisions: list[Decision]) -> None:
         for decision in decisions:
@@ -249,14 +250,16 @@ class Effects:
     def create(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             self.lease.renew()  # each may take as long as the cloud's answer; a turn that lost the lease plans no more
-            pool = Pool.objects.filter(name=decision.name).first()
+            pool = Pool.objects.filter(pk=decision.pool_id or 0).first()
             if pool is None:
                 continue
             now = timezone.now()
             try:
                 sandbox = reserve(runtime=pool.runtime, origin=Origin.POOL, reason=decision.reason, now=now, pool=pool)
             except NoCapacity as error:
-                self.explain([Decision(Kind.HOLD, f"pool {pool.name}: no create: {error}", pool.pk, name=pool.name)])
+                self.explain(
+                    [Decision(Kind.HOLD, f"pool {pool.name}: no create: {error}", pool_id=pool.pk, name=pool.name)]
+                )
                 continue
             if sandbox is not None:
                 self.send_creates([Decision(Kind.SEND_CREATE, decision.reason, sandbox.id, name=sandbox.name)])
@@ -267,11 +270,11 @@ class Effects:
         now = timezone.now()
         sending = []
         for decision in decisions:
-            first = Sandbox.objects.filter(pk=_id(decision), create_sent_at=None).exists()
+            first = Sandbox.objects.filter(pk=_sandbox_id(decision), create_sent_at=None).exists()
             if Sandbox.objects.filter(app_id=None).move(
-                _id(decision), frm=BEING_CREATED, to=State.CREATING, create_sent_at=now
+                _sandbox_id(decision), frm=BEING_CREATED, to=State.CREATING, create_sent_at=now
             ):
-                sending.append((Sandbox.objects.get(pk=_id(decision)), first))
+                sending.append((Sandbox.objects.get(pk=_sandbox_id(decision)), first))
         for (sandbox, first), answer in ask_all(lambda pair: self.cloud.create(pair[0].spec()), sending):
             if isinstance(answer, App):
                 self._accepted(sandbox, answer, "accepted by the cloud")
@@ -319,17 +322,19 @@ class Effects:
     def adopt(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             app = self.apps[decision.app_id]
-            sandbox = Sandbox.objects.get(pk=_id(decision))
+            sandbox = Sandbox.objects.get(pk=_sandbox_id(decision))
             found = App(app.id, app.name, app.owner, app.phase, app.url, None, None, timezone.now())
             self._accepted(sandbox, found, f"adopted ({decision.reason})")
 
     # From healthy to ready.
 
     def probe(self, decisions: list[Decision]) -> None:
-        sandboxes = Sandbox.objects.filter(state=State.CREATING).in_bulk([_id(decision) for decision in decisions])
+        sandboxes = Sandbox.objects.filter(state=State.CREATING).in_bulk(
+            [_sandbox_id(decision) for decision in decisions]
+        )
         probed = []
         for decision in decisions:
-            sandbox, app = sandboxes.get(_id(decision)), self.apps[decision.app_id]
+            sandbox, app = sandboxes.get(_sandbox_id(decision)), self.apps[decision.app_id]
             if sandbox is not None:
                 if sandbox.url != app.url:
                     sandbox.url = app.url or ""
@@ -363,12 +368,12 @@ class Effects:
         for decision in decisions:
             with transaction.atomic():
                 now = timezone.now()
-                staging = Sandbox.objects.filter(pk=_id(decision), state=State.STAGING)
+                staging = Sandbox.objects.filter(pk=_sandbox_id(decision), state=State.STAGING)
                 if staging.update(staging_started_at=now):
                     staging_wanted.send(sender=Sandbox, sandbox=staging.get(), now=now)
 
     def look(self, decisions: list[Decision]) -> None:
-        sandboxes = Sandbox.objects.filter(pk__in=[_id(d) for d in decisions], state=State.READY)
+        sandboxes = Sandbox.objects.filter(pk__in=[_sandbox_id(d) for d in decisions], state=State.READY)
         for sandbox, trouble in ask_all(is_well, list(sandboxes)):
             failures = 0 if trouble is None else sandbox.health_failures + 1
             fields = {
@@ -397,5 +402,6 @@ def is_well(sandbox: Sandbox) -> None:
             raise AgentError("A game that was started in it has ended; the sandbox may have been restarted.")
 
 
-def _id(decision: Decision) -> Any:
-    return decision.target
+def _sandbox_id(decision: Decision) -> UUID:
+    assert decision.sandbox_id is not None  # noqa: S101  each of these kinds is about a sandbox
+    return decision.sandbox_id

@@ -38,13 +38,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One thing to do. `target` is a sandbox's or pool's id, `app_id` an app's; `reason` a sentence."""
+    """One thing to do to a sandbox, an app or a pool, by their ids. `name` names it, `reason` is a sentence."""
 
     kind: Kind
     reason: str
-    target: UUID | int | None = None
+    sandbox_id: UUID | None = None
     app_id: str = ""
     name: str = ""
+    pool_id: int | None = None
     failure_kind: FailureKind | None = None
 
 
@@ -55,9 +56,9 @@ GUARDED = {Kind.RETIRE, Kind.VERIFY, Kind.DELETE_ORPHAN}
 
 def decide(kind: Kind, sandbox: SandboxFacts, reason: str, failure_kind: FailureKind | None = None) -> Decision:
     """A decision about that sandbox."""
-    return Decision(kind, reason, sandbox.id, sandbox.app_id or "", sandbox.name, failure_kind)
+    return Decision(kind, reason, sandbox.id, sandbox.app_id or "", sandbox.name, failure_kind=failure_kind)
 
 
-def leaving(plans: Sequence[Decision]) -> set[UUID | int | None]:
+def leaving(plans: Sequence[Decision]) -> set[UUID | None]:
     """The sandboxes that these decisions take out of use."""
-    return {decision.target for decision in plans if decision.kind in (Kind.FAIL, Kind.RETIRE, Kind.EXPIRE)}
+    return {decision.sandbox_id for decision in plans if decision.kind in (Kind.FAIL, Kind.RETIRE, Kind.EXPIRE)}

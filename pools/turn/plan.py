@@ -53,5 +53,5 @@ def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
 def _with_failures(pool: PoolFacts, facts: FleetFacts, plans: Sequence[Decision], now: datetime) -> PoolFacts:
     """The pool with this turn's failures counted, so that none is answered by a create in the same turn."""
     mine = {sandbox.id for sandbox in facts.sandboxes if sandbox.pool_id == pool.id and sandbox.origin == Origin.POOL}
-    failing = [plan.failure_kind for plan in plans if plan.kind == Kind.FAIL and plan.target in mine]
+    failing = [plan.failure_kind for plan in plans if plan.kind == Kind.FAIL and plan.sandbox_id in mine]
     return replace(pool, failures=(*pool.failures, *((now, kind) for kind in failing if kind)))

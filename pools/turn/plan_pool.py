@@ -72,7 +72,7 @@ def was_made_before_recycling(sandbox: SandboxFacts, pool: PoolFacts, now: datet
 
 
 def _hold(pool: PoolFacts, reason: str) -> Decision:
-    return Decision(Kind.HOLD, f"pool {pool.name}: {reason}", pool.id, name=pool.name)
+    return Decision(Kind.HOLD, f"pool {pool.name}: {reason}", pool_id=pool.id, name=pool.name)
 
 
 def _plan_creates(
@@ -103,7 +103,7 @@ def _plan_creates(
         reason = f"create 1 for pool {pool.name}: {counts} < target {wanted}, "
         reason += _demand(pool, waiting, now) + (f"; {breaker.explanation}" if breaker.is_probing else "")
         for _ in range(count):
-            yield Decision(Kind.CREATE, reason, pool.id, name=pool.name)
+            yield Decision(Kind.CREATE, reason, pool_id=pool.id, name=pool.name)
     elif places <= 0:
         yield _hold(pool, "no create: the fleet has no place left")
 

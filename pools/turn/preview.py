@@ -29,7 +29,7 @@ class Explanation:
     def of_pool(self, pool: Pool) -> list[Decision]:
         """What concerns the pool: its size, and its sandboxes."""
         mine = {sandbox.id for sandbox in self.facts.sandboxes if sandbox.pool_id == pool.pk}
-        return [each for each in self.decisions if each.target in mine or each.name == pool.name]
+        return [each for each in self.decisions if each.sandbox_id in mine or each.pool_id == pool.pk]
 
 
 def explain(now: datetime, apps: Sequence[CloudApp] | None = None) -> Explanation:

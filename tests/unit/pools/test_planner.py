@@ -111,7 +111,7 @@ def test_an_old_sandbox_is_replaced_before_it_is_retired():
     pool = wanted_pool(max_warm_age_seconds=1800)
     assert kinds(make_fleet(old, pools=(pool,))) == [Kind.CREATE]
     with_a_fresh_one = make_fleet(old, make_sandbox(), pools=(pool,))
-    assert only(with_a_fresh_one, Kind.RETIRE).target == old.id
+    assert only(with_a_fresh_one, Kind.RETIRE).sandbox_id == old.id
 
 
 def test_an_old_sandbox_goes_first_where_there_is_no_room_beside_it():
@@ -133,7 +133,9 @@ def test_recycling_replaces_what_was_made_before():
     sandbox = make_sandbox()
     pool = wanted_pool(recycle_before=NOW - seconds(1))
     assert kinds(make_fleet(sandbox, pools=(pool,))) == [Kind.CREATE]
-    assert only(make_fleet(sandbox, make_sandbox(requested_at=NOW), pools=(pool,)), Kind.RETIRE).target == sandbox.id
+    assert (
+        only(make_fleet(sandbox, make_sandbox(requested_at=NOW), pools=(pool,)), Kind.RETIRE).sandbox_id == sandbox.id
+    )
 
 
 def test_a_lower_maximum_takes_effect_at_once():

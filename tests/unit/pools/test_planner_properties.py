@@ -109,9 +109,11 @@ def after(facts: FleetFacts) -> FleetFacts:
     rows = list(facts.sandboxes)
     for decision in plan_fleet(facts, NOW):
         if decision.kind == Kind.CREATE:
-            rows.append(make_sandbox(State.REQUESTED, pool_id=decision.target, requested_at=NOW, runtime=decision.name))
+            rows.append(
+                make_sandbox(State.REQUESTED, pool_id=decision.pool_id, requested_at=NOW, runtime=decision.name)
+            )
         elif decision.kind in (Kind.RETIRE, Kind.EXPIRE, Kind.FAIL):
-            index = next(i for i, row in enumerate(rows) if row.id == decision.target)
+            index = next(i for i, row in enumerate(rows) if row.id == decision.sandbox_id)
             rows[index] = replace(rows[index], state=State.DELETING, delete_requested_at=NOW)
     return replace(facts, sandboxes=tuple(rows))
 
@@ -125,7 +127,7 @@ def test_invariant_2_no_plan_goes_over_a_limit(facts):
         mine = [row for row in later.sandboxes if row.pool_id == pool.id and row.origin == Origin.POOL]
         supply = sum(row.state in SUPPLY for row in mine)
         creating = sum(row.state in BEING_CREATED for row in mine)
-        if any(decision.kind == Kind.CREATE and decision.target == pool.id for decision in plan_fleet(facts, NOW)):
+        if any(decision.kind == Kind.CREATE and decision.pool_id == pool.id for decision in plan_fleet(facts, NOW)):
             assert supply <= pool.max_ready
             assert creating <= pool.max_concurrent_creates
 
@@ -134,7 +136,7 @@ def test_invariant_2_no_plan_goes_over_a_limit(facts):
 def test_invariant_4_without_demand_nothing_is_created_above_the_floor(facts):
     idle = tuple(replace(pool, last_acquired_at=None, recycle_before=None) for pool in facts.pools)
     facts = replace(facts, pools=idle, demand=Demand())
-    creates = [decision.target for decision in plan_fleet(facts, NOW) if decision.kind == Kind.CREATE]
+    creates = [decision.pool_id for decision in plan_fleet(facts, NOW) if decision.kind == Kind.CREATE]
     for pool in facts.pools:
         fresh = sum(
             row.state in SUPPLY
@@ -151,10 +153,10 @@ def test_invariant_5_lifetimes_end_only_what_serves_a_run(facts):
     states = {row.id: row for row in facts.sandboxes}
     for decision in plan_fleet(facts, NOW):
         if decision.kind == Kind.EXPIRE:
-            assert states[decision.target].state == State.IN_USE
-            assert states[decision.target].expires_at <= NOW
+            assert states[decision.sandbox_id].state == State.IN_USE
+            assert states[decision.sandbox_id].expires_at <= NOW
         if decision.kind == Kind.RETIRE:
-            assert states[decision.target].state != State.IN_USE
+            assert states[decision.sandbox_id].state != State.IN_USE
 
 
 @given(fleets())
@@ -237,7 +239,7 @@ def test_invariant_4_over_hours_creates_never_outnumber_what_demand_and_age_expl
                 creates += 1
                 rows.append(make_sandbox(State.REQUESTED, requested_at=now))
             elif decision.kind == Kind.RETIRE:
-                rows = [row for row in rows if row.id != decision.target]
+                rows = [row for row in rows if row.id != decision.sandbox_id]
                 pool = replace(pool, last_shrunk_at=now)
     assert len(rows) == pool.min_ready
     if not launches:
