@@ -19,11 +19,12 @@ run: $(VENV)/.installed-run  ## Install and run everything; settings come from t
 test: $(VENV)/.installed-test  ## Install and run the tests (one file: make test TESTS=tests/unit/test_planner.py)
 	@$(PYTEST) -n $(WORKERS) --dist loadfile -m "not chaos and not bench" $(TESTS)
 
-lint: $(VENV)/.installed-test  ## Check style, types and templates
+lint: $(VENV)/.installed-test  ## Check style, types, templates, and which module may import which
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy orchestrator_site pools games runs
 	@$(PYTHON) -m djlint --quiet --lint --check templates
+	@$(VENV)/bin/lint-imports --no-logo
 
 format: $(VENV)/.installed-test  ## Rewrite code and templates in the project's style
 	@$(PYTHON) -m ruff check --fix --quiet .
