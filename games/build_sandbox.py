@@ -18,6 +18,7 @@ from pools.cloud.sandbox_agent import SandboxAgent
 from pools.localcloud.builder_agent import local_agent
 from pools.models import LIVE, Origin, Sandbox, State
 from pools.nudge import nudge
+from pools.reasons import CreateCode, EndCode
 
 WAIT_SECONDS = 600
 USE_MINUTES = 15
@@ -39,14 +40,16 @@ def workbench(runtime: str, reason: str) -> Iterator[SandboxAgent]:
         yield _wait_until_taken(sandbox, reason).agent()
     finally:
         with transaction.atomic():
-            claims.retire(sandbox.id, f"done: {reason}", timezone.now(), frm=LIVE)
+            claims.retire(sandbox.id, EndCode.BUILD_DONE, f"done: {reason}", timezone.now(), frm=LIVE)
             nudge()
 
 
 def _reserve(runtime: str, reason: str) -> Sandbox:
     try:
         with transaction.atomic():
-            sandbox = reserve(runtime=runtime, origin=Origin.COLD, reason=reason, now=timezone.now())
+            sandbox = reserve(
+                runtime=runtime, origin=Origin.COLD, code=CreateCode.BUILD, reason=reason, now=timezone.now()
+            )
             nudge()
     except NoCapacity as error:
         raise NoWorkbench(str(error)) from error

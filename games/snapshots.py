@@ -14,6 +14,7 @@ from games import downloads
 from games.models import Game, Snapshot, SnapshotState
 from pools import journal
 from pools.models import Level
+from pools.reasons import LogKind
 
 OLD_KEPT = 2  # runs that began a moment ago may still download the one before
 FAILED_KEPT = 5
@@ -123,4 +124,4 @@ def prune(game: Game) -> int:
 
 def note(message: str, *, level: Level = Level.INFO, actor: str = "") -> None:
     """A line about snapshots in the orchestrator log."""
-    journal.record("snapshot", message, level=level, actor=actor)
+    journal.record(LogKind.SNAPSHOT, message, level=level, actor=actor)

@@ -34,6 +34,7 @@ from pools import claims, journal, leases
 from pools.cloud.errors import AgentError
 from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Fleet, Lease, Level, Sandbox, Stage, State
+from pools.reasons import LogKind
 
 PORTS = range(5000, 6000)  # staged side by side, each game gets one of its own
 LEASE_SECONDS = 300
@@ -51,7 +52,8 @@ def stage(sandbox_id: UUID) -> None:
             staged = _stage_from_the_start(sandbox, starts=sandbox.pool.stage == Stage.STARTED)
         except AgentError as error:
             # It stays in STAGING; the planner asks again or gives it up.
-            journal.record("trouble", f"staging failed: {error}", sandbox=sandbox, level=Level.WARNING)
+            message = f"staging failed: {error}"
+            journal.record(LogKind.TROUBLE, message, code=error.code, sandbox=sandbox, level=Level.WARNING)
             return
         if claims.finish_staging(sandbox.id, staged, timezone.now()):
             sandbox.refresh_from_db()
@@ -108,7 +110,8 @@ def _restage_one(sandbox_id: UUID) -> None:
         _end_all(agent, [before[slug] for slug in fresh if slug in before] if done else fresh.values())
     except AgentError as error:
         # The fleet's looks at idle sandboxes decide what becomes of it.
-        journal.record("trouble", f"could not be brought up to date: {error}", sandbox=sandbox, level=Level.WARNING)
+        message = f"could not be brought up to date: {error}"
+        journal.record(LogKind.TROUBLE, message, code=error.code, sandbox=sandbox, level=Level.WARNING)
 
 
 @transaction.atomic
@@ -118,7 +121,7 @@ def _tell(sandbox: Sandbox, staged: dict[str, Entry], message: str) -> bool:
     waiting = Sandbox.objects.select_for_update(of=("self",)).filter(pk=sandbox.pk, state=State.READY)
     if not waiting or not waiting.update(staged=staged):
         return False
-    journal.record("stage", message, sandbox=sandbox)
+    journal.record(LogKind.STAGE, message, sandbox=sandbox)
     return True
 
 
@@ -169,7 +172,7 @@ def _stage_games(
 
 
 def _warn(sandbox: Sandbox, message: str) -> None:
-    journal.record("stage", message, sandbox=sandbox, level=Level.WARNING)
+    journal.record(LogKind.STAGE, message, sandbox=sandbox, level=Level.WARNING)
 
 
 @contextmanager

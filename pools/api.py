@@ -41,6 +41,7 @@ def status(request: HttpRequest) -> dict[str, Any]:
         "max_total_sandboxes": settings.MAX_TOTAL_SANDBOXES,
         "maintenance": fleet.maintenance,
         "turned_at": fleet.turned_at,
+        "listing_code": fleet.listing_code,
         "listing_error": fleet.listing_error,
     }
 

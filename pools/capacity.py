@@ -12,6 +12,7 @@ from django.db import transaction
 from pools import claims, journal
 from pools.cloud.app_spec import app_name
 from pools.models import BEING_CREATED, SUPPLY, Fleet, Mode, Origin, Pool, Sandbox, State
+from pools.reasons import CreateCode, EndCode, Limit, LogKind
 
 BUDGET_WINDOW = timedelta(days=30)
 RETRY_SECONDS = 15  # about what a deletion takes to be confirmed
@@ -21,7 +22,7 @@ DELETION_SECONDS = 60  # one that takes longer may never end
 class NoCapacity(Exception):
     """No place for one more; `limit` names which limit, `str(error)` says it to people."""
 
-    def __init__(self, message: str, limit: str, retry_after_seconds: int = RETRY_SECONDS) -> None:
+    def __init__(self, message: str, limit: Limit, retry_after_seconds: int = RETRY_SECONDS) -> None:
         super().__init__(message)
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
@@ -32,6 +33,7 @@ def reserve(
     *,
     runtime: str,
     origin: Origin,
+    code: CreateCode,
     reason: str,
     now: datetime,
     pool: Pool | None = None,
@@ -51,7 +53,7 @@ def reserve(
         if make_room and _make_room(runtime, now):
             return None
         raise NoCapacity(
-            f"All {settings.MAX_TOTAL_SANDBOXES} sandboxes are taken ({total} exist).", "MAX_TOTAL_SANDBOXES"
+            f"All {settings.MAX_TOTAL_SANDBOXES} sandboxes are taken ({total} exist).", Limit.MAX_TOTAL_SANDBOXES
         )
     _check_budget(now)
     sandbox_id = uuid.uuid4()
@@ -66,21 +68,24 @@ def reserve(
         region=pool.region if pool else settings.SANDBOX_REGION,
         size=pool.size if pool else settings.SANDBOX_SIZE,
         origin=origin,
+        create_code=code,
         create_reason=reason,
         requested_at=now,
     )
-    journal.record("create", reason, sandbox=sandbox, now=now)
+    journal.record(LogKind.CREATE, reason, code=code, sandbox=sandbox, now=now)
     return sandbox
 
 
 def _check_pool(pool: Pool) -> None:
     mine = Sandbox.objects.filter(pool=pool, origin=Origin.POOL)
     if pool.mode != Mode.ACTIVE:
-        raise NoCapacity(f"Pool {pool.name} is {pool.get_mode_display().lower()}.", "mode")
+        raise NoCapacity(f"Pool {pool.name} is {pool.get_mode_display().lower()}.", Limit.POOL_MODE)
     if (supply := mine.filter(state__in=SUPPLY).count()) >= pool.max_ready:
-        raise NoCapacity(f"Pool {pool.name} holds {supply} of at most {pool.max_ready}.", "max_ready")
+        raise NoCapacity(f"Pool {pool.name} holds {supply} of at most {pool.max_ready}.", Limit.MAX_READY)
     if mine.filter(state__in=BEING_CREATED).count() >= pool.max_concurrent_creates:
-        raise NoCapacity(f"Pool {pool.name} already creates {pool.max_concurrent_creates}.", "max_concurrent_creates")
+        raise NoCapacity(
+            f"Pool {pool.name} already creates {pool.max_concurrent_creates}.", Limit.MAX_CONCURRENT_CREATES
+        )
 
 
 def _make_room(runtime: str, now: datetime) -> bool:
@@ -95,7 +100,7 @@ def _make_room(runtime: str, now: datetime) -> bool:
     if victim is None:
         return going.exists()
     reason = f"makes room for a launch that needs {runtime}: the fleet is full and a player goes before the pool"
-    return claims.retire(victim.id, reason, now, frm=[State.READY])
+    return claims.retire(victim.id, EndCode.MADE_ROOM, reason, now, frm=[State.READY])
 
 
 def spent_usd(now: datetime) -> Decimal:
@@ -110,6 +115,6 @@ def _check_budget(now: datetime) -> None:
     if settings.MONTHLY_BUDGET_USD and (spent := spent_usd(now)) >= Decimal(settings.MONTHLY_BUDGET_USD):
         raise NoCapacity(
             f"The budget of {settings.MONTHLY_BUDGET_USD:g} USD in 30 days is spent ({spent:.2f}).",
-            "MONTHLY_BUDGET_USD",
+            Limit.MONTHLY_BUDGET_USD,
             3600,
         )

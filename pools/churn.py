@@ -13,6 +13,7 @@ from pools.cloud.errors import CloudError
 from pools.cloud.records import App
 from pools.models import ON_THE_WAY, Origin, Pool, Sandbox, State
 from pools.ownership import ours
+from pools.reasons import REPLACED
 from pools.shared_budget import counted
 
 DELETION_SECONDS = 60  # what is being deleted for longer counts as still there
@@ -106,7 +107,7 @@ class Watch:
             if len(floor) >= self.pool.min_ready:
                 yield f"{sandbox.name} was made and nobody had acquired: {sandbox.create_reason}"
         failed = sum(bool(sandbox.failure_kind) for sandbox in new)
-        replaced = mine.filter(end_reason__startswith="outdated", delete_requested_at__gt=self.since).count()
+        replaced = mine.filter(end_code__in=REPLACED, delete_requested_at__gt=self.since).count()
         if len(new) - failed > self.acquired + replaced + self.pool.max_ready:
             yield f"{len(new)} were made for {self.acquired} acquired: the pool churns."
 

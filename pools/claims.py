@@ -11,6 +11,7 @@ from django.db import transaction
 
 from pools import journal
 from pools.models import LIVE, Fleet, Level, Pool, Sandbox, State
+from pools.reasons import EndCode, LogKind
 from pools.signals import sandbox_ending, sandbox_ready
 
 
@@ -23,7 +24,7 @@ def claim(pool: Pool, *, by: str, expires_at: datetime, now: datetime) -> Sandbo
         if Sandbox.objects.move(sandbox.id, frm=[State.READY], to=State.IN_USE, acquired_at=now, expires_at=expires_at):
             sandbox.state, sandbox.acquired_at, sandbox.expires_at = State.IN_USE, now, expires_at
             sandbox.pool = pool
-            journal.record("acquire", f"acquired by {by}", sandbox=sandbox, now=now)
+            journal.record(LogKind.ACQUIRE, f"acquired by {by}", sandbox=sandbox, now=now)
             return sandbox
     return None
 
@@ -34,7 +35,7 @@ def take(sandbox_id: UUID, *, by: str, expires_at: datetime, now: datetime) -> b
     cold = Sandbox.objects.filter(healthy_at__isnull=False)
     if not cold.move(sandbox_id, frm=[State.CREATING], to=State.IN_USE, acquired_at=now, expires_at=expires_at):
         return False
-    journal.record("acquire", f"acquired by {by}", sandbox=Sandbox.objects.get(pk=sandbox_id), now=now)
+    journal.record(LogKind.ACQUIRE, f"acquired by {by}", sandbox=Sandbox.objects.get(pk=sandbox_id), now=now)
     return True
 
 
@@ -65,7 +66,7 @@ def make_ready(sandbox_id: UUID, now: datetime) -> bool:
 def _announce_ready(sandbox_id: UUID, now: datetime) -> None:
     sandbox = Sandbox.objects.get(pk=sandbox_id)
     took = (now - sandbox.requested_at).total_seconds()
-    journal.record("ready", f"ready after {took:.1f} s", sandbox=sandbox, now=now)
+    journal.record(LogKind.READY, f"ready after {took:.1f} s", sandbox=sandbox, now=now)
     sandbox_ready.send(sender=Sandbox, sandbox=sandbox, now=now)
 
 
@@ -81,12 +82,13 @@ def expire(sandbox_id: UUID, reason: str, now: datetime) -> bool:
     """Its time is up. False when it was given more meanwhile, or was already going."""
     Fleet.lock()
     over = Sandbox.objects.select_for_update(no_key=True).filter(pk=sandbox_id, expires_at__lte=now)
-    return bool(over) and retire(sandbox_id, reason, now, frm=[State.IN_USE])
+    return bool(over) and retire(sandbox_id, EndCode.EXPIRED, reason, now, frm=[State.IN_USE])
 
 
 @transaction.atomic
 def retire(
     sandbox_id: UUID,
+    code: EndCode,
     reason: str,
     now: datetime,
     *,
@@ -95,12 +97,12 @@ def retire(
     actor: str = "",
     level: Level = Level.INFO,
 ) -> bool:
-    """Any live state to DELETING, with the reason. The reconciler deletes until the cloud confirms absence."""
+    """Any live state to DELETING, with code and reason. The reconciler deletes until the cloud confirms absence."""
     Fleet.lock()  # first, because whoever hears of it asks for a turn
-    fields = {"end_reason": reason, "failure_kind": failure_kind, "delete_requested_at": now}
+    fields = {"end_code": code, "end_reason": reason, "failure_kind": failure_kind, "delete_requested_at": now}
     if not Sandbox.objects.move(sandbox_id, frm=frm, to=State.DELETING, **fields):
         return False
     sandbox = Sandbox.objects.get(pk=sandbox_id)
-    sandbox_ending.send(sender=Sandbox, sandbox=sandbox, reason=reason, now=now)
-    journal.record("delete", reason, sandbox=sandbox, now=now, actor=actor, level=level)
+    sandbox_ending.send(sender=Sandbox, sandbox=sandbox, code=code, reason=reason, now=now)
+    journal.record(LogKind.DELETE, reason, code=code, sandbox=sandbox, now=now, actor=actor, level=level)
     return True

@@ -18,6 +18,7 @@ def as_json(event: FleetEvent) -> dict[str, Any]:
     return {
         "seq": event.seq,
         "kind": event.kind,
+        "code": event.code,
         "level": event.level,
         "message": event.message,
         "data": {

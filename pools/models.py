@@ -19,6 +19,7 @@ from pools.cloud.app_spec import region_slug
 from pools.cloud.errors import InvalidSpec
 from pools.cloud.records import AppSpec
 from pools.prices import usd_per_second
+from pools.reasons import CreateCode, EndCode, LogKind
 
 if TYPE_CHECKING:
     from pools.cloud.sandbox_agent import SandboxAgent
@@ -201,11 +202,11 @@ class Sandbox(models.Model):
     url = models.URLField(max_length=300, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.REQUESTED)
     origin = models.CharField(max_length=10, choices=Origin.choices)
+    create_code = models.CharField(max_length=20, choices=CreateCode.choices)
     create_reason = models.TextField()
+    end_code = models.CharField(max_length=20, choices=EndCode.choices, blank=True)
     end_reason = models.TextField(blank=True)
     failure_kind = models.CharField(max_length=10, choices=FailureKind.choices, blank=True)
-    phase = models.CharField(max_length=20, blank=True, help_text="The deployment's phase as last seen.")
-    phase_seen_at = models.DateTimeField(null=True, blank=True)
     staged = models.JSONField(default=dict, blank=True, help_text="What was staged: game slug to snapshot hash.")
     health_checked_at = models.DateTimeField(null=True, blank=True)
     health_failures = models.PositiveIntegerField(default=0)
@@ -242,6 +243,11 @@ class Sandbox(models.Model):
             models.CheckConstraint(condition=Q(state__in=State.values), name="sandbox_state_valid"),
             models.CheckConstraint(condition=Q(origin__in=Origin.values), name="sandbox_origin_valid"),
             models.CheckConstraint(condition=~Q(create_reason=""), name="sandbox_created_for_a_reason"),
+            models.CheckConstraint(condition=Q(create_code__in=CreateCode.values), name="sandbox_create_code_valid"),
+            models.CheckConstraint(condition=Q(end_code__in=["", *EndCode.values]), name="sandbox_end_code_valid"),
+            models.CheckConstraint(
+                condition=~Q(state__in=["deleting", "deleted"]) | ~Q(end_code=""), name="sandbox_ended_with_a_code"
+            ),
             models.CheckConstraint(
                 condition=~Q(state__in=["deleting", "deleted"]) | ~Q(end_reason=""),
                 name="sandbox_ended_for_a_reason",
@@ -335,7 +341,7 @@ class Fleet(models.Model):
         null=True, blank=True, help_text="When the last turn wants the next; empty when the schedule's will do."
     )
     listed_at = models.DateTimeField(null=True, blank=True, help_text="When the last complete listing was taken.")
-    listings = models.PositiveBigIntegerField(default=0)
+    listing_code = models.CharField(max_length=20, blank=True, help_text="What was wrong with the last listing.")
     listing_error = models.TextField(blank=True, help_text="Why the last listing was not complete; empty when it was.")
     token_refused_at = models.DateTimeField(null=True, blank=True)
     request_budget = models.JSONField(default=dict, blank=True)
@@ -396,7 +402,8 @@ class FleetEvent(models.Model):
 
     seq = models.PositiveBigIntegerField(unique=True)
     at = models.DateTimeField(db_index=True)
-    kind = models.CharField(max_length=30)
+    kind = models.CharField(max_length=30, choices=LogKind.choices)
+    code = models.CharField(max_length=30, blank=True, help_text="Why, as a code of `pools.reasons`.")
     level = models.CharField(max_length=10, choices=Level.choices, default=Level.INFO)
     message = models.TextField()
     sandbox_name = models.CharField(max_length=64, blank=True, db_index=True)

@@ -44,6 +44,7 @@ class StatusOut(Schema):
     max_total_sandboxes: int
     maintenance: bool
     turned_at: datetime | None = Field(description="When the last turn of the reconciler ended")
+    listing_code: str = Field(description="The same as a code: unavailable, incomplete, unauthorized, …")
     listing_error: str = Field(description="Why the cloud's last listing was not complete; empty when it was")
 
 
@@ -52,6 +53,7 @@ class FleetEventOut(Schema):
 
     seq: int
     kind: str
+    code: str = Field(description="Why, as a code; empty where there is none")
     level: str
     message: str
     data: dict[str, Any]
@@ -67,6 +69,7 @@ class DecisionOut(Schema):
     """One thing that a turn would do, or would not and says why."""
 
     kind: str = Field(description="create, retire, hold, stop, …")
+    code: str = Field(description="Why, as a code: idle, demand, paused, …")
     name: str = Field(description="The sandbox, app or pool that it is about; empty when it is the fleet")
     app_id: str
     reason: str = Field(description="What was seen and what was wanted, as a sentence")
@@ -76,6 +79,7 @@ class PlanOut(Schema):
     """What the next turn would decide if the cloud were still as it was last listed."""
 
     listed_at: datetime | None = Field(description="When the last complete listing was taken; null when never")
+    listing_code: str = Field(description="The same as a code")
     listing_error: str = Field(description="Why that listing is not to be relied on; empty when it is")
     decisions: list[DecisionOut]
     held_back: list[DecisionOut] = Field(description="Deletions that wait for an operator, because they are too many")

@@ -9,7 +9,8 @@ sandbox_ready = Signal()
 cold_sandbox_healthy = Signal()
 # A sandbox of a pool that stages entered STAGING: stage it, then call `claims.finish_staging`. Arguments: sandbox, now.
 staging_wanted = Signal()
-# A sandbox goes to DELETING, for whatever reason. Arguments: sandbox, reason (a sentence), now.
+# A sandbox goes to DELETING, for whatever reason. Arguments: sandbox, code (EndCode), reason (a
+# sentence), now.
 sandbox_ending = Signal()
 # A turn is about to plan: the time for sweeps by those above. Sent outside of any transaction. Arguments: now.
 turn_begins = Signal()

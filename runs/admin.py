@@ -18,6 +18,7 @@ from pools.console.forms import ReasonForm
 from pools.console.operations import Refused
 from pools.console.rights import OPERATE, MachineOwned, require
 from pools.models import FleetEvent
+from pools.reasons import LogKind
 from pools.templatetags.fleet import NOTHING, span
 from runs import lifecycle
 from runs.launching.steps import phases
@@ -33,7 +34,7 @@ def end(run: Run, *, actor: str, reason: str) -> str:
     if not lifecycle.end(run.pk, f"An operator ended it: {reason}", timezone.now(), by=actor):
         raise Refused(f"Run {run.short_id} is over already.")
     done = f"run {run.short_id} ended"
-    journal.record("end", f"{done}; an operator: {reason}", run_id=run.pk, actor=actor)
+    journal.record(LogKind.END, f"{done}; an operator: {reason}", run_id=run.pk, actor=actor)
     return done
 
 
@@ -44,7 +45,7 @@ def extend(run: Run, *, actor: str, reason: str) -> str:
         raise Refused(f"Run {run.short_id} can't be extended: it is not running, or was extended as often as may be.")
     run.refresh_from_db()
     done = f"run {run.short_id} extended until {run.expires_at:%H:%M:%S}"
-    journal.record("extend", f"{done}; an operator: {reason}", run_id=run.pk, actor=actor)
+    journal.record(LogKind.EXTEND, f"{done}; an operator: {reason}", run_id=run.pk, actor=actor)
     return done
 
 

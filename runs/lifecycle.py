@@ -15,6 +15,7 @@ from django.db import transaction
 from pools import claims, journal
 from pools.models import LIVE, Fleet, Level, Sandbox
 from pools.nudge import nudge
+from pools.reasons import EndCode, LogKind
 from runs import events
 from runs.models import ACTIVE, DeployedFrom, EventKind, Run, RunState
 
@@ -68,7 +69,7 @@ def run_now(
     data = {"url": run.play_url, "timings": timings, "deployed_from": deployed_from}
     events.emit(run_id, EventKind.READY, f"Game ready! ({total_ms} ms)", data=data, now=now)
     message = f"run {run.short_id}: {run.game.slug} is ready after {total_ms} ms ({deployed_from.label.lower()})"
-    journal.record("run", message, sandbox=run.sandbox, run_id=run_id, now=now)
+    journal.record(LogKind.RUN, message, sandbox=run.sandbox, run_id=run_id, now=now)
     return run
 
 
@@ -94,10 +95,12 @@ def _finish(run_id: UUID, state: RunState, reason: str, now: datetime, by: str =
     data = {"state": state.value, "reason": reason}
     events.emit(run_id, EventKind.END, reason, level=level, data=data, now=now)
     if run.sandbox_id is not None:
-        claims.retire(run.sandbox_id, f"run {run.short_id} is over: {reason}", now, frm=LIVE, actor=by)
+        claims.retire(
+            run.sandbox_id, EndCode.RUN_OVER, f"run {run.short_id} is over: {reason}", now, frm=LIVE, actor=by
+        )
     message = f"run {run.short_id}: {run.game.slug} {state.label.lower()}: {reason}"
     level = Level.WARNING if state == RunState.FAILED else Level.INFO
-    journal.record("run", message, sandbox=run.sandbox, run_id=run_id, now=now, actor=by, level=level)
+    journal.record(LogKind.RUN, message, sandbox=run.sandbox, run_id=run_id, now=now, actor=by, level=level)
     return True
 
 

@@ -10,6 +10,7 @@ from django_q.tasks import async_task
 from pools import claims
 from pools.leases import is_dead
 from pools.models import LIVE, ON_THE_WAY, Fleet, Level, OnEmpty, Pool, Sandbox, State
+from pools.reasons import EndCode
 from runs import events, lifecycle
 from runs.launching import progress
 from runs.launching.launch import start_cold, take_ready
@@ -106,7 +107,8 @@ def end_parted(now: datetime) -> None:
         lifecycle.fail(run.id, "The sandbox is gone.", now)
     left = Sandbox.objects.existing().filter(state__in=LIVE, run__state__in=OVER)
     for sandbox in left.select_related("run").order_by():
-        claims.retire(sandbox.id, f"run {sandbox.run.short_id} is over: {sandbox.run.end_reason}", now)
+        reason = f"run {sandbox.run.short_id} is over: {sandbox.run.end_reason}"
+        claims.retire(sandbox.id, EndCode.RUN_OVER, reason, now)
 
 
 def end_overdue(now: datetime) -> None:

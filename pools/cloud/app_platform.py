@@ -192,7 +192,7 @@ class DigitalOcean:
         if limit.search(answer.message):
             raise OverQuota(f"The account can't hold one more app ({said}).")
         if answer.status != 403:
-            raise InvalidSpec(f"The cloud refused the spec of {spec.name} ({said}).")
+            raise InvalidSpec(f"The cloud refused the spec of {spec.name} ({said}).", answer.message)
 
     def _body(self, answer: Answer) -> dict[str, Any]:
         """The JSON object of a successful answer."""

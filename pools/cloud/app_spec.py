@@ -43,7 +43,8 @@ def app_spec(spec: AppSpec) -> dict[str, Any]:
         raise InvalidSpec(f"“{spec.name}” can't name an app: it must match {NAME.pattern}.")
     image = IMAGE.fullmatch(spec.image)
     if image is None:
-        raise InvalidSpec(f"“{spec.image}” is not an image; write it as registry/repository:tag.")
+        message = f"“{spec.image}” is not an image; write it as registry/repository:tag."
+        raise InvalidSpec(message, said="image")
     if not spec.owner or not spec.token or not spec.size:
         raise InvalidSpec("A sandbox needs an owner, a token for its agent and an instance size.")
     return {

@@ -28,6 +28,7 @@ from pools.console.pool_chart import charts
 from pools.console.rights import DESTROY, OPERATE, SAY_WHY, MachineOwned, actor_of, log_act, require
 from pools.models import CloudApp, Fleet, Sandbox, State
 from pools.nudge import nudge
+from pools.reasons import EndCode
 from pools.turn.preview import explain
 
 TURN_WAIT_SECONDS = 8.0
@@ -253,7 +254,8 @@ class FleetAdmin(MachineOwned):
             if form.cleaned_data["pause"]:
                 for done in operations.pause_all(actor=actor, reason=reason):
                     messages.info(request, done)
-            outcomes = force_delete([row.key for row in rows], actor=actor, reason=reason)
+            keys = [row.key for row in rows]
+            outcomes = force_delete(keys, actor=actor, reason=reason, code=EndCode.SWEPT)
             self._tell(request, outcomes, seen.by_key(), reason)
             return _back()
         context = {
@@ -268,14 +270,13 @@ class FleetAdmin(MachineOwned):
         """A log entry for each that goes, and the outcome of each, alike ones together."""
         told: dict[tuple[bool, str], list[str]] = {}
         for outcome in outcomes:
-            told.setdefault((outcome.is_ordered, outcome.message), []).append(outcome.name)
+            told.setdefault((outcome.is_done, outcome.message), []).append(outcome.name)
             row = known.get(outcome.key)
             if outcome.is_ordered and row is not None:
                 log_act(request, _logged(row), f"force delete, {outcome.message}", reason, DELETION)
-        for (is_ordered, message), names in told.items():
+        for (is_done, message), names in told.items():
             few = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
             few = f"app{'s' if len(names) > 1 else ''} {few}"  # the page writes the first letter large
-            is_done = is_ordered and "not deleted yet" not in message
             messages.add_message(request, messages.SUCCESS if is_done else messages.WARNING, f"{few}: {message}")
 
 

@@ -15,12 +15,12 @@ from django.db.models import Q
 from pools.console.fleet_table import URGENCY, FleetTable, Row, Verdict
 from pools.models import CloudApp, Fleet, Pool, Sandbox, State
 from pools.occupants import occupants
+from pools.reasons import EndCode
 from pools.turn.preview import Explanation, explain
 
 ROWS_A_PAGE = 100
 LOST_SHOWN_FOR = timedelta(hours=1)
 LOST_SHOWN_MOST = 200
-LOST_PREFIX = "lost:"  # how the reconciler's reason for a sandbox that vanished begins
 NAMES_A_QUERY = 10_000
 
 
@@ -58,7 +58,7 @@ class FleetPicture:
 def picture(now: datetime) -> FleetPicture:
     """Read both sides. Apps first: a row is written before its app is asked for, so every app of ours has one."""
     apps = list(CloudApp.objects.all())
-    lost = Q(state=State.DELETED, deleted_at__gte=now - LOST_SHOWN_FOR, end_reason__startswith=LOST_PREFIX)
+    lost = Q(state=State.DELETED, deleted_at__gte=now - LOST_SHOWN_FOR, end_code=EndCode.LOST)
     sandboxes = list(Sandbox.objects.existing())
     sandboxes += Sandbox.objects.filter(lost).order_by("-deleted_at")[:LOST_SHOWN_MOST]
     pools = list(Pool.objects.all())

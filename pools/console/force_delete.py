@@ -6,36 +6,68 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from django.db import transaction
 from django.utils import timezone
 
 from pools import claims, journal
 from pools.cloud.app_platform import AppPlatform
+from pools.cloud.errors import AgentError, CloudError
 from pools.console.fleet_page import picture
 from pools.console.fleet_table import Row
 from pools.models import LIVE, CloudApp, Level, Sandbox, State
 from pools.nudge import nudge
+from pools.reasons import EndCode, LogKind
 from pools.shared_budget import counted
 from pools.turn.act import ask_all
 
-GONE = "it was gone already"
 AT_ONCE_MOST = 50  # an operator waits for these; the next turns send the others
+
+
+class Fate(StrEnum):
+    """What became of one that was picked."""
+
+    DELETED = "deleted"
+    ORDERED = "ordered"
+    DELAYED = "delayed"  # the cloud did not take the order yet
+    GONE = "gone"
+    TRACKED = "tracked"
+    NOT_TYPED = "not_typed"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one that was picked. `is_ordered`: it goes, now or later; else `message` says why it does not."""
+    """The fate of one that was picked, and a sentence about it."""
 
     key: str
     name: str
-    is_ordered: bool
+    fate: Fate
     message: str
     app_id: str = ""
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether it goes, now or later."""
+        return self.fate in (Fate.DELETED, Fate.ORDERED, Fate.DELAYED)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing went wrong on the way."""
+        return self.fate in (Fate.DELETED, Fate.ORDERED)
+
+
+def _gone(key: str, name: str) -> Outcome:
+    return Outcome(key, name, Fate.GONE, "it was gone already")
+
 
 def force_delete(
-    keys: Sequence[str], *, actor: str, reason: str, typed_names: Mapping[str, str] | None = None
+    keys: Sequence[str],
+    *,
+    actor: str,
+    reason: str,
+    typed_names: Mapping[str, str] | None = None,
+    code: EndCode = EndCode.FORCE_DELETED,
 ) -> list[Outcome]:
     """Delete the rows of these keys (`Row.key`). A foreign app goes only with its name in `typed_names`, by key.
 
@@ -49,13 +81,15 @@ def force_delete(
     for key in dict.fromkeys(keys):
         row = rows.get(key)
         if key in tracked:
-            outcomes[key] = Outcome(key, tracked[key], False, "it is a sandbox of ours by now: pick that if it must go")
+            message = "it is a sandbox of ours by now: pick that if it must go"
+            outcomes[key] = Outcome(key, tracked[key], Fate.TRACKED, message)
         elif row is None or (row.sandbox is not None and row.sandbox.state == State.DELETED):
-            outcomes[key] = Outcome(key, row.name if row else key.partition(":")[2], False, GONE)
+            outcomes[key] = _gone(key, row.name if row else key.partition(":")[2])
         elif row.is_foreign and (typed_names or {}).get(key) != row.name:
-            outcomes[key] = Outcome(key, row.name, False, f"it is foreign, and its name was not typed: {row.name}")
+            message = f"it is foreign, and its name was not typed: {row.name}"
+            outcomes[key] = Outcome(key, row.name, Fate.NOT_TYPED, message)
         else:
-            outcomes[key] = _order(row, actor, reason)
+            outcomes[key] = _order(row, actor, code, reason)
             if outcomes[key].is_ordered and outcomes[key].app_id:
                 sent.append(outcomes[key])
     if sent:
@@ -66,36 +100,38 @@ def force_delete(
 
 
 @transaction.atomic
-def _order(row: Row, actor: str, reason: str) -> Outcome:
+def _order(row: Row, actor: str, code: EndCode, reason: str) -> Outcome:
     """Write down that it goes. From here on the reconciler deletes it in each turn until it is gone."""
     now, why = timezone.now(), f"force delete by an operator: {reason}"
     later = "ordered; the next turn sends it"
     if row.sandbox is not None:
-        claims.retire(row.sandbox.pk, why, now, frm=LIVE, actor=actor, level=Level.WARNING)
+        retired = claims.retire(row.sandbox.pk, code, why, now, frm=LIVE, actor=actor, level=Level.WARNING)
         sandbox = Sandbox.objects.get(pk=row.sandbox.pk)
         if sandbox.state == State.DELETED:
-            return Outcome(row.key, row.name, False, GONE)
-        if sandbox.end_reason != why:  # it was going already: the order is noted all the same
-            journal.record("delete", why, sandbox=sandbox, now=now, actor=actor, level=Level.WARNING)
-        return Outcome(row.key, row.name, True, later, sandbox.app_id or "")
+            return _gone(row.key, row.name)
+        if not retired:  # it was going already: the order is noted all the same
+            journal.record(LogKind.DELETE, why, code=code, sandbox=sandbox, now=now, actor=actor, level=Level.WARNING)
+        return Outcome(row.key, row.name, Fate.ORDERED, later, sandbox.app_id or "")
     if not CloudApp.objects.filter(pk=row.app_id).update(delete_reason=why):
-        return Outcome(row.key, row.name, False, GONE)
-    journal.record("delete", why, name=row.name, app_id=row.app_id, now=now, actor=actor, level=Level.WARNING)
-    return Outcome(row.key, row.name, True, later, row.app_id)
+        return _gone(row.key, row.name)
+    name, app_id = row.name, row.app_id
+    journal.record(LogKind.DELETE, why, code=code, name=name, app_id=app_id, now=now, actor=actor, level=Level.WARNING)
+    return Outcome(row.key, row.name, Fate.ORDERED, later, row.app_id)
 
 
 def _send(cloud: AppPlatform, ordered: Sequence[Outcome], actor: str) -> list[Outcome]:
     _note_sent([outcome.app_id for outcome in ordered], timezone.now())
     outcomes = []
     for order, answer in ask_all(lambda each: cloud.delete(each.app_id), ordered):
-        if isinstance(answer, Exception):
-            message = f"ordered, not deleted yet: {answer} It is repeated until it is gone."
-            kind, level = "trouble", Level.WARNING
+        name, app_id = order.name, order.app_id
+        if isinstance(answer, CloudError | AgentError):
+            fate, message = Fate.DELAYED, f"ordered, not deleted yet: {answer} It is repeated until it is gone."
+            kind, code, level = LogKind.TROUBLE, answer.code, Level.WARNING
         else:
-            message = "deleted" if answer else GONE
-            kind, level = "deleted", Level.INFO
-        journal.record(kind, message, name=order.name, app_id=order.app_id, actor=actor, level=level)
-        outcomes.append(Outcome(order.key, order.name, True, message, order.app_id))
+            fate, message = Fate.DELETED, "deleted" if answer else "it was gone already"
+            kind, code, level = LogKind.DELETED, "", Level.INFO
+        journal.record(kind, message, code=code, name=name, app_id=app_id, actor=actor, level=level)
+        outcomes.append(Outcome(order.key, name, fate, message, app_id))
     return outcomes
 
 

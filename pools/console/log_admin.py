@@ -45,13 +45,26 @@ class OfPool(admin.SimpleListFilter):
 class FleetEventAdmin(MachineOwned):
     """The orchestrator log."""
 
-    list_display = ("seq", "at", "level", "kind", "message", "who", "sandbox", "run")
+    list_display = ("seq", "at", "level", "kind", "code", "message", "who", "sandbox", "run")
     list_display_links = ("seq",)
-    list_filter = ("level", ByWhom, "kind", OfPool, "at")
+    list_filter = ("level", ByWhom, "kind", "code", OfPool, "at")
     list_per_page = 100
     search_fields = ("message", "sandbox_name", "app_id", "actor")
     search_help_text = "Words, sandbox, app id, run or operator"
-    fields = ("seq", "at", "level", "kind", "message", "sandbox", "app_id", "pool_name", "run_id", "actor", "data")
+    fields = (
+        "seq",
+        "at",
+        "level",
+        "kind",
+        "code",
+        "message",
+        "sandbox",
+        "app_id",
+        "pool_name",
+        "run_id",
+        "actor",
+        "data",
+    )
     readonly_fields = ("sandbox",)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:

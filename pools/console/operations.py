@@ -17,6 +17,7 @@ from pools import claims, journal, leases
 from pools.demand import note_demand
 from pools.models import LIVE, Fleet, Level, Mode, Pool, Sandbox, State
 from pools.nudge import nudge
+from pools.reasons import EndCode, LogKind
 from pools.shared_budget import counted
 from pools.turn.observe import keep, list_apps
 from pools.turn.preview import explain
@@ -31,7 +32,7 @@ class Refused(Exception):
 
 
 def _note(
-    kind: str,
+    kind: LogKind,
     done: str,
     *,
     actor: str,
@@ -54,7 +55,7 @@ def set_mode(pool: Pool, mode: Mode, *, actor: str, reason: str) -> str:
     if not Pool.objects.filter(pk=pool.pk).exclude(mode=mode).update(mode=mode):
         raise Refused(f"Pool {pool.name} is {mode.label.lower()} already.")
     nudge()
-    return _note("pool", f"pool {pool.name} {MODE_WORDS[mode]}", actor=actor, reason=reason, pool=pool)
+    return _note(LogKind.POOL, f"pool {pool.name} {MODE_WORDS[mode]}", actor=actor, reason=reason, pool=pool)
 
 
 @transaction.atomic
@@ -69,7 +70,7 @@ def warm_up(pool: Pool, *, actor: str, reason: str) -> str:
     note_demand(pool, "an operator's warm-up", timezone.now())
     nudge()
     done = f"pool {pool.name} warms up to {pool.target_ready} ready, for {pool.idle_timeout_seconds} s"
-    return _note("pool", done, actor=actor, reason=reason, pool=pool)
+    return _note(LogKind.POOL, done, actor=actor, reason=reason, pool=pool)
 
 
 @transaction.atomic
@@ -78,7 +79,7 @@ def recycle(pool: Pool, *, actor: str, reason: str) -> str:
     Fleet.lock()
     Pool.objects.filter(pk=pool.pk).update(recycle_before=timezone.now())
     nudge()
-    return _note("pool", f"pool {pool.name} is recycled, one by one", actor=actor, reason=reason, pool=pool)
+    return _note(LogKind.POOL, f"pool {pool.name} is recycled, one by one", actor=actor, reason=reason, pool=pool)
 
 
 @transaction.atomic
@@ -87,14 +88,14 @@ def close_breaker(pool: Pool, *, actor: str, reason: str) -> str:
     Fleet.lock()
     Pool.objects.filter(pk=pool.pk).update(breaker_closed_at=timezone.now())
     nudge()
-    return _note("pool", f"the breaker of pool {pool.name} is closed", actor=actor, reason=reason, pool=pool)
+    return _note(LogKind.POOL, f"the breaker of pool {pool.name} is closed", actor=actor, reason=reason, pool=pool)
 
 
 @transaction.atomic
 def note_edit(pool: Pool, changes: str, *, actor: str, reason: str) -> str:
     """The pool was added or its settings were changed; they hold from the next turn on, which is asked for."""
     nudge()
-    return _note("pool", f"pool {pool.name}: {changes}", actor=actor, reason=reason, pool=pool)
+    return _note(LogKind.POOL, f"pool {pool.name}: {changes}", actor=actor, reason=reason, pool=pool)
 
 
 def check_deletable(pool: Pool) -> None:
@@ -111,7 +112,7 @@ def delete_pool(pool: Pool, *, actor: str, reason: str) -> str:
     check_deletable(pool)
     name = pool.name
     pool.delete()
-    return _note("pool", f"pool {name} deleted", actor=actor, reason=reason)
+    return _note(LogKind.POOL, f"pool {name} deleted", actor=actor, reason=reason)
 
 
 # Sandboxes.
@@ -121,7 +122,7 @@ def delete_pool(pool: Pool, *, actor: str, reason: str) -> str:
 def retire(sandbox: Sandbox, *, actor: str, reason: str) -> str:
     """The sandbox goes, and the run in it ends. The reconciler deletes until the cloud confirms its absence."""
     why = f"retired by an operator: {reason}"
-    if not claims.retire(sandbox.pk, why, timezone.now(), frm=LIVE, actor=actor, level=Level.WARNING):
+    if not claims.retire(sandbox.pk, EndCode.RETIRED, why, timezone.now(), frm=LIVE, actor=actor, level=Level.WARNING):
         sandbox.refresh_from_db()
         raise Refused(f"{sandbox.name} is {State(sandbox.state).label.lower()} already.")
     nudge()
@@ -139,7 +140,7 @@ def set_maintenance(*, on: bool, message: str, actor: str, reason: str) -> str:
     if not changed.update(maintenance=on, maintenance_message=message):
         raise Refused(f"Maintenance mode is {'on' if on else 'off'} already.")
     done = f"maintenance mode on, players read: {message}" if on else "maintenance mode off"
-    return _note("maintenance", done, actor=actor, reason=reason, level=Level.WARNING if on else Level.INFO)
+    return _note(LogKind.MAINTENANCE, done, actor=actor, reason=reason, level=Level.WARNING if on else Level.INFO)
 
 
 @transaction.atomic
@@ -147,7 +148,7 @@ def ask_for_turn(*, actor: str, reason: str) -> str:
     """A turn at once, instead of within a minute."""
     Fleet.get()
     nudge()
-    return _note("turn", "a turn was asked for", actor=actor, reason=reason)
+    return _note(LogKind.TURN, "a turn was asked for", actor=actor, reason=reason)
 
 
 def turn_since(moment: datetime, seconds: float) -> bool:
@@ -182,7 +183,7 @@ def look(seconds: float, *, actor: str, reason: str) -> str:
             time.sleep(0.1)
     if error := Fleet.get().listing_error:
         raise Refused(f"DigitalOcean could not be listed: {error}")
-    return _note("look", "DigitalOcean was listed just now", actor=actor, reason=reason)
+    return _note(LogKind.LOOK, "DigitalOcean was listed just now", actor=actor, reason=reason)
 
 
 @transaction.atomic
@@ -199,13 +200,13 @@ def let_go(expected: int, *, actor: str, reason: str) -> str:
     Fleet.objects.filter(pk=1).update(approved_deletes=expected, approved_until=until)
     nudge()
     done = f"go: up to {expected} deletions a turn until {until:%H:%M:%S}"
-    return _note("go", done, actor=actor, reason=reason, level=Level.WARNING)
+    return _note(LogKind.GO, done, actor=actor, reason=reason, level=Level.WARNING)
 
 
 @transaction.atomic
 def note_sweep(count: int, *, actor: str, reason: str) -> str:
     """A sweep begins; what it deletes is noted one by one."""
-    return _note("sweep", f"sweep of {count}", actor=actor, reason=reason, level=Level.WARNING)
+    return _note(LogKind.SWEEP, f"sweep of {count}", actor=actor, reason=reason, level=Level.WARNING)
 
 
 def pause_all(*, actor: str, reason: str) -> list[str]:

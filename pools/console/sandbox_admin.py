@@ -39,7 +39,7 @@ class SandboxAdmin(MachineOwned):
     list_display = (
         "name", "state", "pool", "origin", "age", "used_by", "cost", "short_app", "why",
     )  # fmt: skip
-    list_filter = ("state", "pool", "runtime", "origin", "failure_kind", "requested_at")
+    list_filter = ("state", "pool", "runtime", "origin", "create_code", "end_code", "failure_kind", "requested_at")
     list_select_related = ("pool",)
     list_per_page = 100
     search_fields = ("name", "app_id", "create_reason", "end_reason")
@@ -48,7 +48,8 @@ class SandboxAdmin(MachineOwned):
     change_form_template = "admin/pools/sandbox/page.html"
     fields = (
         "name", "state", "pool", "runtime", "origin", "app", "url", "image", "region", "size", "cost", "requested_at",
-        "health_checked_at", "health_failures", "trouble", "failure_kind", "missing_since", "expires_at",
+        "health_checked_at", "health_failures", "trouble", "create_code", "end_code", "failure_kind", "missing_since",
+        "expires_at",
     )  # fmt: skip
     readonly_fields = ("app", "cost")
 

@@ -42,6 +42,7 @@ from pools.models import (
     Stage,
     State,
 )
+from pools.reasons import CreateCode, EndCode, HoldCode, LogKind, StepCode
 from pools.shared_budget import exchange
 from pools.signals import cold_sandbox_healthy, staging_wanted
 from pools.turn.decisions import Decision, Kind
@@ -55,12 +56,13 @@ CREATES_LEAVE_REQUESTS = 10  # creates stop this early, so that deletes and the 
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
+Trouble = CloudError | AgentError
 
 
-def ask_all(ask: Callable[[Asked], Answer], items: Sequence[Asked]) -> list[tuple[Asked, Answer | Exception]]:
+def ask_all(ask: Callable[[Asked], Answer], items: Sequence[Asked]) -> list[tuple[Asked, Answer | Trouble]]:
     """Ask for every item, some at once; an error is an answer, too."""
 
-    def safely(item: Asked) -> Answer | Exception:
+    def safely(item: Asked) -> Answer | Trouble:
         try:
             return ask(item)
         except (CloudError, AgentError) as error:
@@ -139,24 +141,26 @@ class Effects:
                 continue
             # What has become a sandbox is no failed create any more; what policy retires must still be idle.
             frm = ON_THE_WAY if decision.kind == Kind.FAIL else (State.READY, *BEING_CREATED)
-            claims.retire(_sandbox_id(decision), decision.reason, now, frm=frm, failure_kind=kind, level=level)
+            code = EndCode(decision.code)
+            claims.retire(_sandbox_id(decision), code, decision.reason, now, frm=frm, failure_kind=kind, level=level)
 
     def send_deletes(self, decisions: list[Decision]) -> None:
         now = timezone.now()
         Sandbox.objects.filter(pk__in=[_sandbox_id(d) for d in decisions]).update(delete_sent_at=now)
         for decision, answer in ask_all(lambda d: self.cloud.delete(d.app_id), decisions):
-            if isinstance(answer, Exception):
+            if isinstance(answer, Trouble):
                 Sandbox.objects.filter(pk=_sandbox_id(decision)).update(trouble=str(answer))
                 self.not_deleted(decision, answer)
             elif not answer:
                 self.confirm_deleted([decision])
 
-    def not_deleted(self, decision: Decision, error: Exception) -> None:
+    def not_deleted(self, decision: Decision, error: Trouble) -> None:
         """Said once, until something else happens to that app: the delete itself is repeated until it works."""
-        message = f"not deleted yet: {error}"
         said = FleetEvent.objects.filter(sandbox_name=decision.name).first()
-        if said is None or said.message != message:
-            journal.record("trouble", message, level=Level.WARNING, name=decision.name, app_id=decision.app_id)
+        if said is None or (said.kind, said.code) != (LogKind.TROUBLE, error.code):
+            name, app_id = decision.name, decision.app_id
+            message = f"not deleted yet: {error}"
+            journal.record(LogKind.TROUBLE, message, code=error.code, level=Level.WARNING, name=name, app_id=app_id)
 
     def confirm_deleted(self, decisions: list[Decision]) -> None:
         for decision in decisions:
@@ -164,7 +168,8 @@ class Effects:
                 now = timezone.now()
                 if Sandbox.objects.move(_sandbox_id(decision), frm=[State.DELETING], to=State.DELETED, deleted_at=now):
                     sandbox = Sandbox.objects.get(pk=_sandbox_id(decision))
-                    journal.record("deleted", f"deleted: {sandbox.end_reason}", sandbox=sandbox, now=now)
+                    message = f"deleted: {sandbox.end_reason}"
+                    journal.record(LogKind.DELETED, message, code=sandbox.end_code, sandbox=sandbox, now=now)
 
     def verify_gone(self, decisions: list[Decision]) -> None:
         """No listing shows it any more, but a listing may be older than the app: only the cloud's own word frees its
@@ -189,7 +194,8 @@ class Effects:
         for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
             if answer is None:
                 reason = f"lost: it vanished from DigitalOcean ({decision.reason})"
-                claims.retire(_sandbox_id(decision), reason, timezone.now(), frm=LIVE, level=Level.WARNING)
+                now = timezone.now()
+                claims.retire(_sandbox_id(decision), EndCode.LOST, reason, now, frm=LIVE, level=Level.WARNING)
             elif isinstance(answer, App):
                 self.note_found([decision])
                 if answer.phase == Phase.ACTIVE and answer.url:
@@ -211,8 +217,11 @@ class Effects:
                 continue
             if row.orphan_since is None:
                 row.orphan_since = timezone.now()
+                name, app_id = decision.name, decision.app_id
                 message = f"orphan: {decision.reason}"
-                journal.record("orphan", message, level=Level.WARNING, name=decision.name, app_id=decision.app_id)
+                journal.record(
+                    LogKind.ORPHAN, message, code=decision.code, level=Level.WARNING, name=name, app_id=app_id
+                )
             row.orphan_listings += 1
             row.save(update_fields=["orphan_since", "orphan_listings"])
 
@@ -224,26 +233,29 @@ class Effects:
                 row.update(delete_reason=decision.reason, delete_sent_at=timezone.now())
                 if decision.kind == Kind.DELETE_ORPHAN:  # what an operator ordered was noted with the order
                     reason, name, app_id = decision.reason, decision.name, decision.app_id
-                    journal.record("delete", reason, level=Level.WARNING, name=name, app_id=app_id)
+                    journal.record(
+                        LogKind.DELETE, reason, code=decision.code, level=Level.WARNING, name=name, app_id=app_id
+                    )
         for decision, answer in ask_all(lambda d: self.cloud.delete(d.app_id), decisions):
-            if isinstance(answer, Exception):
+            if isinstance(answer, Trouble):
                 self.not_deleted(decision, answer)
             elif not answer:
                 # A listing that lags shows it once more: then it is nobody's order, and noted anew.
                 CloudApp.objects.filter(pk=decision.app_id).delete()
                 message = f"deleted: {decision.reason}"
-                journal.record("deleted", message, name=decision.name, app_id=decision.app_id)
+                name, app_id = decision.name, decision.app_id
+                journal.record(LogKind.DELETED, message, code=decision.code, name=name, app_id=app_id)
 
     def stop(self, decisions: list[Decision]) -> None:
         reason = decisions[0].reason
         if Fleet.objects.filter(pk=1, stopped_at=None).update(stopped_at=timezone.now(), stopped_reason=reason):
-            journal.record("stop", f"STOPPED: {reason}", level=Level.ERROR)
+            journal.record(LogKind.STOP, f"STOPPED: {reason}", code=decisions[0].code, level=Level.ERROR)
         else:
             Fleet.objects.filter(pk=1).update(stopped_reason=reason)
 
     def go_on(self) -> None:
         Fleet.objects.filter(pk=1).update(stopped_at=None, stopped_reason="")
-        journal.record("go", "deletions go on: no more than allowed are due")
+        journal.record(LogKind.GO, "deletions go on: no more than allowed are due")
 
     # Creates.
 
@@ -255,14 +267,21 @@ class Effects:
                 continue
             now = timezone.now()
             try:
-                sandbox = reserve(runtime=pool.runtime, origin=Origin.POOL, reason=decision.reason, now=now, pool=pool)
-            except NoCapacity as error:
-                self.explain(
-                    [Decision(Kind.HOLD, f"pool {pool.name}: no create: {error}", pool_id=pool.pk, name=pool.name)]
+                sandbox = reserve(
+                    runtime=pool.runtime,
+                    origin=Origin.POOL,
+                    code=CreateCode(decision.code),
+                    reason=decision.reason,
+                    now=now,
+                    pool=pool,
                 )
+            except NoCapacity as error:
+                reason = f"pool {pool.name}: no create: {error}"
+                self.explain([Decision(Kind.HOLD, HoldCode.NO_PLACE, reason, pool_id=pool.pk, name=pool.name)])
                 continue
             if sandbox is not None:
-                self.send_creates([Decision(Kind.SEND_CREATE, decision.reason, sandbox.id, name=sandbox.name)])
+                send = Decision(Kind.SEND_CREATE, StepCode.RESERVED, decision.reason, sandbox.id, name=sandbox.name)
+                self.send_creates([send])
 
     def send_creates(self, decisions: list[Decision]) -> None:
         if self.cloud.budget.remaining() <= CREATES_LEAVE_REQUESTS:
@@ -278,7 +297,7 @@ class Effects:
         for (sandbox, first), answer in ask_all(lambda pair: self.cloud.create(pair[0].spec()), sending):
             if isinstance(answer, App):
                 self._accepted(sandbox, answer, "accepted by the cloud")
-            elif isinstance(answer, Exception):
+            elif isinstance(answer, Trouble):
                 self._not_created(sandbox, answer, first=first)
 
     def _accepted(self, sandbox: Sandbox, app: App, how: str) -> None:
@@ -288,36 +307,40 @@ class Effects:
             fields: dict[str, Any] = {
                 "app_id": app.id,
                 "accepted_at": sandbox.accepted_at or now,
-                "phase": app.phase.value,
                 "trouble": "",
             }
-            if Sandbox.objects.filter(pk=sandbox.pk, app_id=None).update(**fields, phase_seen_at=now):
+            if Sandbox.objects.filter(pk=sandbox.pk, app_id=None).update(**fields):
                 Sandbox.objects.move(sandbox.pk, frm=[State.REQUESTED], to=State.CREATING)
                 sandbox.refresh_from_db()
-                journal.record("accepted", f"{how}: {sandbox.create_reason}", sandbox=sandbox, now=now)
+                message = f"{how}: {sandbox.create_reason}"
+                journal.record(LogKind.ACCEPTED, message, code=sandbox.create_code, sandbox=sandbox, now=now)
 
-    def _not_created(self, sandbox: Sandbox, error: Exception, *, first: bool) -> None:
+    def _not_created(self, sandbox: Sandbox, error: Trouble, *, first: bool) -> None:
         refused = isinstance(error, InvalidSpec | OverQuota | Unauthorized)
         fields: dict[str, Any] = {"trouble": str(error)}
         if first and (refused or isinstance(error, RateLimited)):
             fields["create_sent_at"] = None  # the cloud said no: nothing exists that would have to be deleted
         Sandbox.objects.filter(pk=sandbox.pk).update(**fields)
         if refused:
-            kind = FailureKind.QUOTA if isinstance(error, OverQuota) else classify(str(error))
+            said = error.said if isinstance(error, InvalidSpec) else ""
+            kind = FailureKind.QUOTA if isinstance(error, OverQuota) else classify(said)
             reason = f"DigitalOcean refused it: {error}"
-            claims.retire(sandbox.pk, reason, timezone.now(), frm=BEING_CREATED, failure_kind=kind, level=Level.WARNING)
+            code = EndCode.TOKEN_REFUSED if isinstance(error, Unauthorized) else EndCode.REFUSED
+            claims.retire(
+                sandbox.pk, code, reason, timezone.now(), frm=BEING_CREATED, failure_kind=kind, level=Level.WARNING
+            )
         elif isinstance(error, NameTaken):
             self._exists(sandbox)
         else:
             message = f"not created yet: {error}"
-            journal.record("trouble", message, sandbox=sandbox, level=Level.WARNING)
+            journal.record(LogKind.TROUBLE, message, code=error.code, sandbox=sandbox, level=Level.WARNING)
 
     def _exists(self, sandbox: Sandbox) -> None:
         """Its name is taken: an earlier create took effect, and a listing will show it. Until then nothing replaces
         it, because listings may lag for long."""
         if Sandbox.objects.filter(pk=sandbox.pk, accepted_at=None).update(accepted_at=timezone.now()):
             message = "it exists, because its name is taken; no listing shows it yet"
-            journal.record("trouble", message, sandbox=sandbox, level=Level.WARNING)
+            journal.record(LogKind.TROUBLE, message, code=NameTaken.code, sandbox=sandbox, level=Level.WARNING)
 
     def adopt(self, decisions: list[Decision]) -> None:
         for decision in decisions:
@@ -354,7 +377,7 @@ class Effects:
                 sandbox.refresh_from_db()
                 cold_sandbox_healthy.send(sender=Sandbox, sandbox=sandbox, now=now)
         elif sandbox.pool is None:
-            claims.retire(sandbox.pk, "its pool was deleted", now, frm=[State.CREATING])
+            claims.retire(sandbox.pk, EndCode.POOL_DELETED, "its pool was deleted", now, frm=[State.CREATING])
         elif sandbox.pool.stage == Stage.NONE:
             claims.make_ready(sandbox.pk, now)
         else:
@@ -384,11 +407,12 @@ class Effects:
             Sandbox.objects.filter(pk=sandbox.pk, state=State.READY).update(**fields)
 
     def explain(self, decisions: list[Decision]) -> None:
-        """A reason for not acting goes to the log once, until something else is said about that pool."""
+        """Write a reason for not acting to the log once, until something else happens to that pool."""
         for decision in decisions:
-            said = FleetEvent.objects.filter(pool_name=decision.name, kind__in=["hold", "create"]).first()
-            if said is None or said.kind != "hold" or said.message != decision.reason:
-                journal.record("hold", decision.reason, pool=Pool.objects.filter(name=decision.name).first())
+            said = FleetEvent.objects.filter(pool_name=decision.name, kind__in=[LogKind.HOLD, LogKind.CREATE]).first()
+            if said is None or (said.kind, said.code) != (LogKind.HOLD, decision.code):
+                pool = Pool.objects.filter(name=decision.name).first()
+                journal.record(LogKind.HOLD, decision.reason, code=decision.code, pool=pool)
 
 
 def is_well(sandbox: Sandbox) -> None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from pools.models import FailureKind
+from pools.reasons import Code
 from pools.turn.facts import SandboxFacts
 
 
@@ -38,9 +39,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One thing to do to a sandbox, an app or a pool, by their ids. `name` names it, `reason` is a sentence."""
+    """One thing to do to a sandbox, an app or a pool, by their ids. `name` names it; `code` says why, `reason` says
+    it to people."""
 
     kind: Kind
+    code: Code
     reason: str
     sandbox_id: UUID | None = None
     app_id: str = ""
@@ -54,11 +57,13 @@ class Decision:
 GUARDED = {Kind.RETIRE, Kind.VERIFY, Kind.DELETE_ORPHAN}
 
 
-def decide(kind: Kind, sandbox: SandboxFacts, reason: str, failure_kind: FailureKind | None = None) -> Decision:
-    """A decision about that sandbox."""
-    return Decision(kind, reason, sandbox.id, sandbox.app_id or "", sandbox.name, failure_kind=failure_kind)
+def decide(
+    kind: Kind, sandbox: SandboxFacts, code: Code, reason: str, failure_kind: FailureKind | None = None
+) -> Decision:
+    """Return a decision about that sandbox."""
+    return Decision(kind, code, reason, sandbox.id, sandbox.app_id or "", sandbox.name, failure_kind=failure_kind)
 
 
 def leaving(plans: Sequence[Decision]) -> set[UUID | None]:
-    """The sandboxes that these decisions take out of use."""
+    """Return the sandboxes that these decisions take out of use."""
     return {decision.sandbox_id for decision in plans if decision.kind in (Kind.FAIL, Kind.RETIRE, Kind.EXPIRE)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pools.reasons import StepCode
 from pools.turn.decisions import GUARDED, Decision, Kind
 from pools.turn.facts import FleetFacts
 
@@ -21,4 +22,4 @@ def guard(decisions: Sequence[Decision], facts: FleetFacts) -> list[Decision]:
         f"{len(deletions)} of {fleet} would be deleted in one turn, {allowed} at most: an operator must let them go"
     )
     kept = [decision for decision in decisions if decision.kind not in GUARDED]
-    return [Decision(Kind.STOP, reason), *kept]
+    return [Decision(Kind.STOP, StepCode.TOO_MANY, reason), *kept]

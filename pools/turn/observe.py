@@ -18,33 +18,34 @@ from pools.cloud.errors import CloudError, Unauthorized
 from pools.cloud.records import App, Phase
 from pools.demand import Demand
 from pools.models import CloudApp, FailureKind, Fleet, Level, Mode, Origin, Pool, Sandbox, Stage, State
+from pools.reasons import EndCode, LogKind
 from pools.signals import demand_asked
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
 from pools.turn.plan_sandbox import is_expected
 
-# Ends that were the pool's own shrinking: what `scale_down_delay` counts from.
-SHRINK_PREFIX = "idle:"
 FAILURES_KEPT = 20  # more do not change the breaker
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """`apps` is None when the list could not be read to its end, or can't be believed; `error` says why."""
+    """`apps` is None when the list could not be read to its end, or can't be believed; `code` and `error` say why."""
 
     apps: tuple[App, ...] | None
     begun_at: datetime
+    code: str = ""
     error: str = ""
-    token_refused: bool = False
+
+    @property
+    def token_refused(self) -> bool:
+        return self.code == Unauthorized.code
 
 
 def list_apps(cloud: AppPlatform, begun_at: datetime) -> Listing:
     """Every app of the account in one listing."""
     try:
         return Listing(tuple(cloud.apps()), begun_at)
-    except Unauthorized as error:
-        return Listing(None, begun_at, str(error), token_refused=True)
     except CloudError as error:
-        return Listing(None, begun_at, str(error))
+        return Listing(None, begun_at, error.code, str(error))
 
 
 @transaction.atomic
@@ -54,16 +55,18 @@ def keep(listing: Listing) -> None:
     fleet = Fleet.lock()
     if listing.apps is None:
         refused_at = (fleet.token_refused_at or listing.begun_at) if listing.token_refused else None
-        Fleet.objects.filter(pk=1).update(listing_error=listing.error, token_refused_at=refused_at)
+        Fleet.objects.filter(pk=1).update(
+            listing_code=listing.code, listing_error=listing.error, token_refused_at=refused_at
+        )
     else:
         _keep_apps(listing.apps, listing.begun_at)
         Fleet.objects.filter(pk=1).update(
-            listing_error="", token_refused_at=None, listed_at=listing.begun_at, listings=fleet.listings + 1
+            listing_code="", listing_error="", token_refused_at=None, listed_at=listing.begun_at
         )
-    if listing.error != fleet.listing_error:
-        message = f"the listing failed: {listing.error}" if listing.error else "the listing is complete again"
-        level = Level.WARNING if listing.error else Level.INFO
-        journal.record("listing", message, level=level, now=listing.begun_at)
+    if listing.code != fleet.listing_code:
+        message = f"the listing failed: {listing.error}" if listing.code else "the listing is complete again"
+        level = Level.WARNING if listing.code else Level.INFO
+        journal.record(LogKind.LISTING, message, code=listing.code, level=level, now=listing.begun_at)
 
 
 def _keep_apps(apps: Sequence[App], now: datetime) -> None:
@@ -191,7 +194,7 @@ def pool_facts(pool: Pool, now: datetime) -> PoolFacts:
         failed.order_by("-delete_requested_at").values_list("delete_requested_at", "failure_kind")[:FAILURES_KEPT]
     )
     lately = now - timedelta(seconds=pool.scale_down_delay_seconds)  # what is longer ago holds nothing back
-    shrunk = mine.filter(end_reason__startswith=SHRINK_PREFIX, delete_requested_at__gte=lately)
+    shrunk = mine.filter(end_code=EndCode.IDLE, delete_requested_at__gte=lately)
     return PoolFacts(
         id=pool.pk,
         name=pool.name,

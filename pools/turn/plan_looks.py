@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from pools.ages import ago
 from pools.models import State
+from pools.reasons import EndCode, StepCode
 from pools.turn.decisions import Decision, Kind, decide
 from pools.turn.facts import FleetFacts
 from pools.turn.waits import (
@@ -26,7 +27,7 @@ def plan_looks(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
         if sandbox.health_failures >= LOOKS_TO_FAIL:
             if facts.is_trusted:
                 reason = f"its agent did not answer {sandbox.health_failures} looks in a row"
-                yield decide(Kind.RETIRE, sandbox, reason)
+                yield decide(Kind.RETIRE, sandbox, EndCode.UNWELL, reason)
             continue
         seen = sandbox.health_checked_at or sandbox.age_from
         pause = LOOK_AGAIN_SECONDS if sandbox.health_failures else LOOK_SECONDS
@@ -34,4 +35,4 @@ def plan_looks(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
             due.append((seen, sandbox))
     due.sort(key=lambda pair: pair[0])
     for seen, sandbox in due[:LOOKS_A_TURN]:
-        yield decide(Kind.LOOK, sandbox, f"not looked at for {ago(seen, now)}")
+        yield decide(Kind.LOOK, sandbox, StepCode.UNSEEN, f"not looked at for {ago(seen, now)}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from pools.ages import ago, is_over
+from pools.reasons import StepCode
 from pools.turn.decisions import Decision, Kind
 from pools.turn.facts import FleetFacts
 from pools.turn.waits import (
@@ -26,15 +27,15 @@ def plan_orphans(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
             sent = app.delete_sent_at
             went = not app.is_listed and sent is not None and facts.listed_at > sent
             if went or sent is None or is_over(sent, RESEND_SECONDS, now):
-                yield Decision(Kind.DELETE_APP, app.delete_reason, app_id=app.id, name=app.name)
+                yield Decision(Kind.DELETE_APP, StepCode.ORDERED, app.delete_reason, app_id=app.id, name=app.name)
             continue
         if app.id in tracked_ids or app.name in tracked_names or not facts.owns(app):
             continue
         if app.orphan_since is None or app.orphan_listings < 2 or now - app.orphan_since < grace:
             reason = "it carries our mark and no sandbox of ours is it"
-            yield Decision(Kind.NOTE_ORPHAN, reason, app_id=app.id, name=app.name)
+            yield Decision(Kind.NOTE_ORPHAN, StepCode.ORPHAN, reason, app_id=app.id, name=app.name)
         else:
             reason = (
                 f"orphan for {ago(app.orphan_since, now)}: our mark, no sandbox of ours, {app.orphan_listings} listings"
             )
-            yield Decision(Kind.DELETE_ORPHAN, reason, app_id=app.id, name=app.name)
+            yield Decision(Kind.DELETE_ORPHAN, StepCode.GRACE_OVER, reason, app_id=app.id, name=app.name)

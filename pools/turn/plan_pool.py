@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from pools.ages import ago, is_over
 from pools.models import BEING_CREATED, ON_THE_WAY, SUPPLY, Mode, State
+from pools.reasons import CreateCode, EndCode, HoldCode
 from pools.turn.breaker import breaker_at
 from pools.turn.decisions import Decision, Kind, decide, leaving
 from pools.turn.facts import FleetFacts, PoolFacts, SandboxFacts
@@ -24,16 +25,20 @@ def plan_pool(
     """What to change so that `pool` is as it should be at `now`. `places` is what the fleet has left for it, `doubtful`
     are given up, and may exist all the same."""
     if not facts.is_trusted:
-        yield _hold(pool, f"no create and no delete: {facts.listing_error or 'the listing was not complete'}")
+        yield _hold(
+            pool,
+            HoldCode.NOT_TRUSTED,
+            f"no create and no delete: {facts.listing_error or 'the listing was not complete'}",
+        )
         return
     if pool.mode == Mode.PAUSED:
-        yield _hold(pool, "paused by an operator")
+        yield _hold(pool, HoldCode.PAUSED, "paused by an operator")
         return
     supply = [sandbox for sandbox in sandboxes if sandbox.state in SUPPLY]
     ready = sorted((sandbox for sandbox in supply if sandbox.state == State.READY), key=lambda s: s.age_from)
     if pool.mode == Mode.DRAINING:
         for sandbox in ready[:1]:
-            yield decide(Kind.RETIRE, sandbox, f"pool {pool.name} is draining")
+            yield decide(Kind.RETIRE, sandbox, EndCode.DRAINING, f"pool {pool.name} is draining")
         return
     waiting = facts.demand.waiting.get(pool.runtime, 0)
     wanted = min(pool.max_ready, max(pool.min_ready, pool.target_ready if pool.is_wanted(now) else 0) + waiting)
@@ -45,11 +50,13 @@ def plan_pool(
             yield decide(
                 Kind.RETIRE,
                 sandbox,
+                EndCode.POOL_SURPLUS,
                 f"pool {pool.name} holds {len(supply)}, at most {pool.max_ready} allowed",
             )
     elif fresh < wanted and doubtful:
         name = doubtful[0].name
-        yield _hold(pool, f"no create: {name} may exist, its create was not answered and no listing shows it")
+        reason = f"no create: {name} may exist, its create was not answered and no listing shows it"
+        yield _hold(pool, HoldCode.IN_DOUBT, reason)
     elif fresh < wanted:
         yield from _plan_creates(pool, supply, now, fresh=fresh, wanted=wanted, waiting=waiting, places=places)
     if len(supply) <= pool.max_ready and len(ready) > wanted:
@@ -71,8 +78,8 @@ def was_made_before_recycling(sandbox: SandboxFacts, pool: PoolFacts, now: datet
     return pool.recycle_before is not None and sandbox.requested_at < pool.recycle_before <= now
 
 
-def _hold(pool: PoolFacts, reason: str) -> Decision:
-    return Decision(Kind.HOLD, f"pool {pool.name}: {reason}", pool_id=pool.id, name=pool.name)
+def _hold(pool: PoolFacts, code: HoldCode, reason: str) -> Decision:
+    return Decision(Kind.HOLD, code, f"pool {pool.name}: {reason}", pool_id=pool.id, name=pool.name)
 
 
 def _plan_creates(
@@ -93,19 +100,22 @@ def _plan_creates(
     cooled_at = pool.last_acquired_at + cooldown if pool.last_acquired_at else now
     count = min(wanted - fresh, slots, room, places)
     if breaker.retry_at is not None:
-        yield _hold(pool, f"no create: {breaker.explanation}")
+        yield _hold(pool, HoldCode.BACKING_OFF, f"no create: {breaker.explanation}")
     elif cooled_at > now and not waiting:
-        yield _hold(pool, f"no create until {cooled_at:%H:%M:%S}: cools down after the last launch")
+        yield _hold(
+            pool, HoldCode.COOLING_DOWN, f"no create until {cooled_at:%H:%M:%S}: cools down after the last launch"
+        )
     elif count > 0:
         ready = sum(sandbox.state == State.READY for sandbox in supply)
         outdated = f" ({len(supply) - fresh} outdated)" if fresh < len(supply) else ""
         counts = f"{ready} ready + {len(supply) - ready} creating{outdated}"
         reason = f"create 1 for pool {pool.name}: {counts} < target {wanted}, "
         reason += _demand(pool, waiting, now) + (f"; {breaker.explanation}" if breaker.is_probing else "")
+        code = _demand_code(pool, waiting, now)
         for _ in range(count):
-            yield Decision(Kind.CREATE, reason, pool_id=pool.id, name=pool.name)
+            yield Decision(Kind.CREATE, code, reason, pool_id=pool.id, name=pool.name)
     elif places <= 0:
-        yield _hold(pool, "no create: the fleet has no place left")
+        yield _hold(pool, HoldCode.NO_PLACE, "no create: the fleet has no place left")
 
 
 def _replace_in_place(pool: PoolFacts, supply: Sequence[SandboxFacts], now: datetime) -> Iterator[Decision]:
@@ -113,7 +123,8 @@ def _replace_in_place(pool: PoolFacts, supply: Sequence[SandboxFacts], now: date
     if any(sandbox.state in ON_THE_WAY for sandbox in supply):
         return
     for sandbox in [s for s in supply if s.state == State.READY and is_outdated(s, pool, now)][:1]:
-        yield decide(Kind.RETIRE, sandbox, f"outdated ({_why_outdated(sandbox, pool, now)}), and no room beside it")
+        reason = f"outdated ({_why_outdated(sandbox, pool, now)}), and no room beside it"
+        yield decide(Kind.RETIRE, sandbox, _outdated_code(sandbox, pool, now), reason)
 
 
 def _demand(pool: PoolFacts, waiting: int, now: datetime) -> str:
@@ -123,6 +134,16 @@ def _demand(pool: PoolFacts, waiting: int, now: datetime) -> str:
         by = f" by {pool.last_acquired_by}" if pool.last_acquired_by else ""
         return f"last acquired {ago(pool.last_acquired_at, now)} ago{by}"
     return f"its idle floor is {pool.min_ready}"
+
+
+def _demand_code(pool: PoolFacts, waiting: int, now: datetime) -> CreateCode:
+    if waiting:
+        return CreateCode.WAITING
+    return CreateCode.DEMAND if pool.is_wanted(now) else CreateCode.IDLE_FLOOR
+
+
+def _outdated_code(sandbox: SandboxFacts, pool: PoolFacts, now: datetime) -> EndCode:
+    return EndCode.RECYCLED if was_made_before_recycling(sandbox, pool, now) else EndCode.OUTDATED
 
 
 def _why_outdated(sandbox: SandboxFacts, pool: PoolFacts, now: datetime) -> str:
@@ -140,13 +161,15 @@ def _plan_shrink(pool: PoolFacts, ready: Sequence[SandboxFacts], wanted: int, no
     """One idle sandbox at a time, and only while enough others are ready."""
     victim = _spare(ready, pool, now)[0]
     if is_outdated(victim, pool, now):
-        yield decide(Kind.RETIRE, victim, f"outdated ({_why_outdated(victim, pool, now)}), and enough others are ready")
+        reason = f"outdated ({_why_outdated(victim, pool, now)}), and enough others are ready"
+        yield decide(Kind.RETIRE, victim, _outdated_code(victim, pool, now), reason)
         return
     if pool.last_shrunk_at is not None and not is_over(pool.last_shrunk_at, pool.scale_down_delay_seconds, now):
         return
     idle = pool.idle_for(now)
     why = "never acquired from" if idle is None else f"last acquired {ago(now - idle, now)} ago"
-    yield decide(Kind.RETIRE, victim, f"idle: {len(ready)} ready > {wanted} wanted by pool {pool.name}, {why}")
+    reason = f"idle: {len(ready)} ready > {wanted} wanted by pool {pool.name}, {why}"
+    yield decide(Kind.RETIRE, victim, EndCode.IDLE, reason)
 
 
 def plan_surplus(facts: FleetFacts, plans: Sequence[Decision]) -> Iterator[Decision]:
@@ -160,4 +183,4 @@ def plan_surplus(facts: FleetFacts, plans: Sequence[Decision]) -> Iterator[Decis
     if facts.is_trusted:
         for sandbox in idle[: max(0, over)]:
             reason = f"the fleet holds {len(staying)}, at most {facts.max_total} allowed"
-            yield decide(Kind.RETIRE, sandbox, reason)
+            yield decide(Kind.RETIRE, sandbox, EndCode.FLEET_SURPLUS, reason)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pools.ages import ago, is_over
 from pools.cloud.records import Phase
 from pools.models import BEING_CREATED, FailureKind, State
+from pools.reasons import EndCode, StepCode
 from pools.turn.decisions import Decision, Kind, decide
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
 from pools.turn.waits import (
@@ -37,10 +38,10 @@ def plan_sandbox(
     elif sandbox.state == State.STAGING:
         yield from _plan_staging(sandbox, now, can_delete=facts.is_trusted)
     elif sandbox.state == State.READY and sandbox.pool_id is None and facts.is_trusted:
-        yield decide(Kind.RETIRE, sandbox, "its pool was deleted: nobody would take it")
+        yield decide(Kind.RETIRE, sandbox, EndCode.POOL_DELETED, "its pool was deleted: nobody would take it")
         return
     elif sandbox.state == State.IN_USE and sandbox.expires_at and sandbox.expires_at <= now and facts.is_trusted:
-        yield decide(Kind.EXPIRE, sandbox, f"its lifetime ended {ago(sandbox.expires_at, now)} ago")
+        yield decide(Kind.EXPIRE, sandbox, EndCode.EXPIRED, f"its lifetime ended {ago(sandbox.expires_at, now)} ago")
         return
     if facts.apps is not None and sandbox.app_id:
         yield from _plan_presence(sandbox, app, facts, now)
@@ -49,10 +50,10 @@ def plan_sandbox(
 def _plan_adoption(sandbox: SandboxFacts, app: AppFacts, facts: FleetFacts) -> Iterator[Decision]:
     if app.owner == facts.orchestrator_id:
         reason = "the answer to its create was lost; found again by its name"
-        yield Decision(Kind.ADOPT, reason, sandbox.id, app.id, sandbox.name)
+        yield Decision(Kind.ADOPT, StepCode.ANSWER_LOST, reason, sandbox.id, app.id, sandbox.name)
     else:
         reason = f"an app that is not ours has the name {sandbox.name} already"
-        yield decide(Kind.FAIL, sandbox, reason, FailureKind.PROVIDER)
+        yield decide(Kind.FAIL, sandbox, EndCode.NAME_TAKEN, reason, FailureKind.PROVIDER)
 
 
 def _plan_creation(
@@ -66,17 +67,20 @@ def _plan_creation(
     if app is not None:
         if app.phase in (Phase.ERROR, Phase.CANCELED):
             reason = f"its deployment ended in {app.phase}: {app.failure or 'no reason given'}"
-            yield decide(Kind.FAIL, sandbox, reason, classify(app.failure or ""))
+            yield decide(Kind.FAIL, sandbox, EndCode.DEPLOYMENT_FAILED, reason, classify(app.failure or ""))
             return
         if app.phase == Phase.ACTIVE and app.url:
-            yield decide(Kind.PROBE, sandbox, "its deployment is active")
+            yield decide(Kind.PROBE, sandbox, StepCode.ACTIVE, "its deployment is active")
     if waited > timeout and facts.is_trusted:
         active = app is not None and app.phase == Phase.ACTIVE
         where = (
             "active, but its agent never answered" if active else f"stuck in {app.phase if app else 'an unknown phase'}"
         )
         reason = f"not healthy after {ago(sandbox.requested_at, now)}: {where}"
-        yield decide(Kind.FAIL, sandbox, reason, FailureKind.AGENT if active else FailureKind.PROVIDER)
+        if active:
+            yield decide(Kind.FAIL, sandbox, EndCode.AGENT_SILENT, reason, FailureKind.AGENT)
+        else:
+            yield decide(Kind.FAIL, sandbox, EndCode.TIMED_OUT, reason, FailureKind.PROVIDER)
 
 
 def is_in_doubt(sandbox: SandboxFacts) -> bool:
@@ -89,20 +93,21 @@ def _plan_acceptance(sandbox: SandboxFacts, timeout: timedelta, facts: FleetFact
     for again, and a listing will show it."""
     waited, sent = now - sandbox.requested_at, sandbox.create_sent_at
     if facts.token_refused:
-        yield decide(Kind.FAIL, sandbox, "DigitalOcean refuses the orchestrator's token", FailureKind.PROVIDER)
+        reason = "DigitalOcean refuses the orchestrator's token"
+        yield decide(Kind.FAIL, sandbox, EndCode.TOKEN_REFUSED, reason, FailureKind.PROVIDER)
     elif sandbox.accepted_at is not None:
         if waited > timeout and facts.is_trusted:
             reason = f"its name is taken, but no listing showed it within {ago(sandbox.requested_at, now)}"
-            yield decide(Kind.FAIL, sandbox, reason, FailureKind.PROVIDER)
+            yield decide(Kind.FAIL, sandbox, EndCode.NEVER_LISTED, reason, FailureKind.PROVIDER)
     elif waited > min(timeout, timedelta(seconds=ACCEPT_SECONDS)) and (sent or facts.listing_error):
         why = sandbox.trouble or facts.listing_error or "no answer"
         reason = f"DigitalOcean did not accept it within {ago(sandbox.requested_at, now)}: {why}"
-        yield decide(Kind.FAIL, sandbox, reason, FailureKind.PROVIDER)
+        yield decide(Kind.FAIL, sandbox, EndCode.NOT_ACCEPTED, reason, FailureKind.PROVIDER)
     elif sent is None:
-        yield decide(Kind.SEND_CREATE, sandbox, "reserved, and not asked for yet")
+        yield decide(Kind.SEND_CREATE, sandbox, StepCode.RESERVED, "reserved, and not asked for yet")
     elif facts.apps is not None and is_over(sent, RESEND_SECONDS, now):
         reason = f"asked for {ago(sent, now)} ago without an answer, and not in the listing"
-        yield decide(Kind.SEND_CREATE, sandbox, reason)
+        yield decide(Kind.SEND_CREATE, sandbox, StepCode.UNANSWERED, reason)
 
 
 def classify(failure: str) -> FailureKind:
@@ -121,9 +126,10 @@ def _plan_staging(sandbox: SandboxFacts, now: datetime, *, can_delete: bool) -> 
     since_healthy = now - (sandbox.healthy_at or sandbox.requested_at)
     if since_healthy > timedelta(seconds=3 * STAGING_SECONDS) and can_delete:
         reason = f"staging did not finish within {ago(sandbox.healthy_at or sandbox.requested_at, now)}"
-        yield decide(Kind.FAIL, sandbox, reason, FailureKind.AGENT)
+        yield decide(Kind.FAIL, sandbox, EndCode.STAGING_FAILED, reason, FailureKind.AGENT)
     elif now - started > timedelta(seconds=STAGING_SECONDS):
-        yield decide(Kind.STAGE, sandbox, f"staging was asked for {ago(started, now)} ago and did not finish")
+        reason = f"staging was asked for {ago(started, now)} ago and did not finish"
+        yield decide(Kind.STAGE, sandbox, StepCode.STAGING_STUCK, reason)
 
 
 def is_expected(sandbox: SandboxFacts, now: datetime) -> bool:
@@ -136,38 +142,42 @@ def is_expected(sandbox: SandboxFacts, now: datetime) -> bool:
 def _plan_presence(sandbox: SandboxFacts, app: AppFacts | None, facts: FleetFacts, now: datetime) -> Iterator[Decision]:
     if app is not None:
         if sandbox.missing_since is not None:
-            yield decide(Kind.NOTE_FOUND, sandbox, "listed again")
+            yield decide(Kind.NOTE_FOUND, sandbox, StepCode.LISTED_AGAIN, "listed again")
         return
     if not is_expected(sandbox, now):
         return
     if sandbox.missing_since is None:
-        yield decide(Kind.NOTE_MISSING, sandbox, "missing from a complete listing")
+        yield decide(Kind.NOTE_MISSING, sandbox, StepCode.NOT_LISTED, "missing from a complete listing")
         return
     patience = MISSING_SECONDS if facts.is_trusted else VERIFY_EMPTY_SECONDS
     if now - sandbox.missing_since >= timedelta(seconds=patience):
-        yield decide(Kind.VERIFY, sandbox, f"missing from every listing for {ago(sandbox.missing_since, now)}")
+        reason = f"missing from every listing for {ago(sandbox.missing_since, now)}"
+        yield decide(Kind.VERIFY, sandbox, StepCode.NOT_LISTED, reason)
 
 
 def _plan_deletion(sandbox: SandboxFacts, app: AppFacts | None, facts: FleetFacts, now: datetime) -> Iterator[Decision]:
     if sandbox.create_sent_at is None and sandbox.app_id is None:
-        yield decide(Kind.CONFIRM_DELETED, sandbox, "the cloud was never asked for it")
+        yield decide(Kind.CONFIRM_DELETED, sandbox, StepCode.NEVER_ASKED, "the cloud was never asked for it")
         return
     if not facts.is_trusted:
         return
     if app is not None and sandbox.app_id is None:
         if app.owner == facts.orchestrator_id:
-            yield Decision(Kind.ADOPT, "created after all; it will be deleted", sandbox.id, app.id, sandbox.name)
+            reason = "created after all; it will be deleted"
+            yield Decision(Kind.ADOPT, StepCode.CREATED_AFTER_ALL, reason, sandbox.id, app.id, sandbox.name)
         else:
-            yield decide(Kind.CONFIRM_DELETED, sandbox, "the app of that name is not ours")
+            yield decide(Kind.CONFIRM_DELETED, sandbox, StepCode.NOT_OURS, "the app of that name is not ours")
         return
     if sandbox.app_id is None:
         if sandbox.create_sent_at and is_over(sandbox.create_sent_at, SETTLE_SECONDS, facts.listed_at):
-            yield decide(Kind.VERIFY_NAME, sandbox, "asked for, and in no listing: its name tells whether it exists")
+            reason = "asked for, and in no listing: its name tells whether it exists"
+            yield decide(Kind.VERIFY_NAME, sandbox, StepCode.NAME_IN_DOUBT, reason)
         return
     sent = sandbox.delete_sent_at
     if sent is None or is_over(sent, RESEND_SECONDS, now):
         where = "not known to be gone" if app is None else "still listed"
         again = "" if sent is None else f" ({where} {ago(sent, now)} after the last try)"
-        yield decide(Kind.SEND_DELETE, sandbox, f"to be deleted{again}")
+        code = StepCode.DUE if sent is None else StepCode.STILL_THERE
+        yield decide(Kind.SEND_DELETE, sandbox, code, f"to be deleted{again}")
     elif app is None and facts.listed_at > sent:
-        yield decide(Kind.VERIFY_GONE, sandbox, "deleted, and gone from the listing")
+        yield decide(Kind.VERIFY_GONE, sandbox, StepCode.UNLISTED, "deleted, and gone from the listing")

@@ -37,10 +37,9 @@ def explain(now: datetime, apps: Sequence[CloudApp] | None = None) -> Explanatio
     fleet = Fleet.get()
     listed = CloudApp.objects.all() if apps is None else apps
     if fleet.listed_at is None:
-        listing = Listing(None, now, fleet.listing_error or NEVER_LISTED, fleet.token_refused_at is not None)
+        listing = Listing(None, now, fleet.listing_code or "never_listed", fleet.listing_error or NEVER_LISTED)
     else:
-        refused = fleet.token_refused_at is not None
-        listing = Listing(tuple(_app(app) for app in listed), fleet.listed_at, fleet.listing_error, refused)
+        listing = Listing(tuple(_app(app) for app in listed), fleet.listed_at, fleet.listing_code, fleet.listing_error)
     facts = gather(listing, now)
     decisions = plan_fleet(facts, now)
     held_back: list[Decision] = []
@@ -58,6 +57,7 @@ def explain_plan(now: datetime) -> dict[str, Any]:
     def plain(decision: Decision) -> dict[str, str]:
         return {
             "kind": decision.kind.value,
+            "code": decision.code.value,
             "name": decision.name,
             "app_id": decision.app_id,
             "reason": decision.reason,
@@ -65,6 +65,7 @@ def explain_plan(now: datetime) -> dict[str, Any]:
 
     return {
         "listed_at": fleet.listed_at,
+        "listing_code": fleet.listing_code,
         "listing_error": explanation.facts.listing_error,
         "decisions": [plain(decision) for decision in explanation.decisions],
         "held_back": [plain(decision) for decision in explanation.held_back],

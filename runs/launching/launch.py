@@ -18,6 +18,7 @@ from pools.cloud.errors import AgentError
 from pools.demand import note_demand
 from pools.models import ON_THE_WAY, Fleet, Level, Mode, OnEmpty, Origin, Pool, Sandbox, State
 from pools.nudge import nudge
+from pools.reasons import CreateCode, EndCode, LogKind
 from runs import events, lifecycle, limits
 from runs.launching import progress
 from runs.lifecycle import fail, lifetime, milliseconds, run_now
@@ -122,7 +123,7 @@ def _begin(wanted: dict[str, Any], visitor: str, key: str | None, now: datetime)
     if run.state != RunState.DEPLOYING:
         progress.tell_acquiring(run, now)
         nudge()
-    journal.record("launch", message, run_id=run.id, now=now)
+    journal.record(LogKind.LAUNCH, message, run_id=run.id, now=now)
     return run
 
 
@@ -227,7 +228,14 @@ def _replace_dead(run: Run, trouble: str) -> None:
         message = f"The sandbox did not answer ({trouble}); taking another."
         events.emit(run.id, EventKind.LOG, message, level=Level.WARNING, now=now)
         if dead is not None:
-            claims.retire(dead.id, f"dead at hand-over: {trouble}", now, frm=[State.IN_USE], level=Level.WARNING)
+            claims.retire(
+                dead.id,
+                EndCode.DEAD_AT_HAND_OVER,
+                f"dead at hand-over: {trouble}",
+                now,
+                frm=[State.IN_USE],
+                level=Level.WARNING,
+            )
         pool = Pool.objects.filter(runtime=run.game.runtime).exclude(mode=Mode.DRAINING).first()
         if pool is None or not take_ready(run, pool, now):
             start_cold(run, ServedBy.COLD_FALLBACK, now, "No other warm sandbox was ready")
@@ -250,7 +258,13 @@ def start_cold(run: Run, served_by: ServedBy, now: datetime, why: str = "") -> N
     Run.objects.filter(pk=run.pk).update(served_by=served_by, notice=run.notice)
     try:
         sandbox = reserve(
-            runtime=run.game.runtime, origin=Origin.COLD, reason=reason, now=now, pool=None, make_room=True
+            runtime=run.game.runtime,
+            origin=Origin.COLD,
+            code=CreateCode(served_by),
+            reason=reason,
+            now=now,
+            pool=None,
+            make_room=True,
         )
     except NoCapacity as error:
         if run.created_at == now:

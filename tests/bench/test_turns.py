@@ -39,7 +39,8 @@ def test_turns_grow_linearly(paper_fleet: FleetUnderTest, settings, capsys) -> N
             [
                 Sandbox(
                     name=app["name"], app_id=app["id"], runtime="python", image="a/b:c", region="syd", size="s",
-                    url=app["url"], state=State.IN_USE, origin=Origin.COLD, create_reason="bench", requested_at=now,
+                    url=app["url"], state=State.IN_USE, origin=Origin.COLD, create_code="cold",
+                    create_reason="bench", requested_at=now,
                     create_sent_at=now, accepted_at=now, acquired_at=now,
                 )
                 for app in paper_fleet.cloud.apps()

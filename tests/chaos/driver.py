@@ -100,7 +100,7 @@ class Storm:
         if not in_use:
             return "release: none in use"
         sandbox = self.random.choice(in_use)
-        claims.retire(sandbox.id, "the player ended it", timezone.now())
+        claims.retire(sandbox.id, "run_over", "the player ended it", timezone.now())
         return f"release: {sandbox.name}"
 
     def trouble(self) -> str:

@@ -20,6 +20,7 @@ from pools.leases import LeaseHeld, LeaseLost
 from pools.management.shell import actor
 from pools.models import LIVE, Level, Sandbox
 from pools.ownership import ours
+from pools.reasons import EndCode, LogKind
 from pools.shared_budget import counted
 from pools.turn.act import ask_all
 from pools.turn.reconciler import turn
@@ -54,7 +55,7 @@ class Command(BaseCommand):
         if not keep_pools:
             for done in operations.pause_all(actor=who, reason=reason):
                 self.stdout.write(f"{done}. Resume it with: manage.py pool resume.")
-        journal.record("sweep", f"sweep of {len(apps)} apps", actor=who, level=Level.WARNING)
+        journal.record(LogKind.SWEEP, f"sweep of {len(apps)} apps", actor=who, level=Level.WARNING)
         try:
             self.retire_all(apps, who)
             self.delete(apps)
@@ -81,11 +82,14 @@ class Command(BaseCommand):
         """First in our own records, so that runs end with a reason and nothing is handed out any more. Apps that no
         sandbox of ours is are noted, too."""
         for sandbox in Sandbox.objects.live():
-            claims.retire(sandbox.pk, REASON, timezone.now(), frm=LIVE, actor=who)
+            claims.retire(sandbox.pk, EndCode.SWEPT, REASON, timezone.now(), frm=LIVE, actor=who)
         tracked = set(Sandbox.objects.existing().values_list("name", flat=True))
         for app in apps:
             if app.name not in tracked:
-                journal.record("delete", REASON, level=Level.WARNING, name=app.name, app_id=app.id, actor=who)
+                name, app_id = app.name, app.id
+                journal.record(
+                    LogKind.DELETE, REASON, code=EndCode.SWEPT, level=Level.WARNING, name=name, app_id=app_id, actor=who
+                )
 
     def delete(self, apps: Sequence[App]) -> None:
         """Ask for each until a listing shows none. Raises CommandError when it goes on without progress."""

@@ -162,7 +162,8 @@ def on_paper(count: int, pool: Pool, snake: Game) -> None:
     sandboxes = [
         Sandbox(
             name=f"sandbox-{number:08x}", app_id=f"app-{number:08x}", pool=pool, runtime="python", image=pool.image,
-            region="syd", size=pool.size, state=State.IN_USE, origin="pool", create_reason="a test wants it",
+            region="syd", size=pool.size, state=State.IN_USE, origin="pool", create_code="demand",
+            create_reason="a test wants it",
             url="https://a.example", requested_at=now, create_sent_at=now, accepted_at=now, healthy_at=now,
             ready_at=now, acquired_at=now, expires_at=now + timedelta(minutes=5),
         )
@@ -197,4 +198,4 @@ def on_paper(count: int, pool: Pool, snake: Game) -> None:
     )
     EventCursor.objects.update(last_seq=cursor.last_seq + count)
     Fleet.get()
-    Fleet.objects.update(listed_at=now, turned_at=now, listings=5)
+    Fleet.objects.update(listed_at=now, turned_at=now)

@@ -46,7 +46,7 @@ def test_each_way_in_which_the_two_sides_part_has_its_verdict(viewer, fleet, poo
     fleet.cloud.control.delete_app(gone.app_id)
     fleet.cloud.control.change_app(spoilt.app_id, agent={"refuses": True})
     Sandbox.objects.filter(pk=going.pk).update(
-        state=State.DELETING, end_reason="a test", delete_requested_at=timezone.now()
+        state=State.DELETING, end_code="retired", end_reason="a test", delete_requested_at=timezone.now()
     )
     fleet.cloud.fault(operation="delete", status=500)
     fleet.turn()

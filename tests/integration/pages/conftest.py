@@ -56,7 +56,7 @@ def make_sandbox(pool: Pool) -> Callable[..., Sandbox]:
             fields.setdefault("acquired_at", now)
         count = Sandbox.objects.count()
         return Sandbox.objects.create(
-            name=f"sandbox-{count:08x}", state=state, create_reason="a test wants it",
+            name=f"sandbox-{count:08x}", state=state, create_code="demand", create_reason="a test wants it",
             image=pool.image, region=pool.region, size=pool.size, **fields,
         )  # fmt: skip
 

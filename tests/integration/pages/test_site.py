@@ -75,7 +75,7 @@ def test_statistics_tell_warm_from_cold_in_pictures_and_in_tables(client, make_r
     past = [now - timedelta(hours=hours) for hours in (10, 9, 8)]
     for minutes in range(5):
         moments = zip(("requested_at", "ready_at", "delete_requested_at"), past, strict=True)
-        warm = make_sandbox(State.DELETED, end_reason="over", **dict(moments))
+        warm = make_sandbox(State.DELETED, end_code="run_over", end_reason="over", **dict(moments))
         make_run(RunState.ENDED, created_at=now - timedelta(minutes=minutes), sandbox=warm)
     make_run(RunState.ENDED, served_by="cold_fallback", deployed_from="source", total_ms=41_000, acquire_ms=39_000)
     make_sandbox(State.READY, ready_at=now - timedelta(hours=1), requested_at=now - timedelta(hours=1, minutes=1))
@@ -90,7 +90,9 @@ def test_statistics_tell_warm_from_cold_in_pictures_and_in_tables(client, make_r
 
 def test_a_launch_that_waited_for_its_sandbox_was_not_served_at_once(client, make_run, make_sandbox):
     now = timezone.now()
-    late = make_sandbox(State.DELETED, end_reason="over", requested_at=now - timedelta(seconds=3), ready_at=now)
+    late = make_sandbox(
+        State.DELETED, end_code="run_over", end_reason="over", requested_at=now - timedelta(seconds=3), ready_at=now
+    )
     make_run(RunState.ENDED, created_at=now - timedelta(seconds=1), sandbox=late)
     page = client.get("/stats/").content.decode()
     assert re.search(r"After a wait for one on its way</th>\s*<td[^>]*>1</td>", page)

@@ -125,7 +125,7 @@ def test_a_quiet_pool_is_watched_to_the_end(meanwhile, pool):
 def test_a_watch_begun_right_after_a_first_launch_sees_the_pool_fill_and_stays_well(meanwhile, paper_fleet, pool):
     """The launch is cold and in use; the pool fills to its target beside it. Both are wanted."""
     now = timezone.now()
-    reserve(runtime="python", origin=Origin.COLD, reason="cold: run 3fa9", now=now)
+    reserve(runtime="python", origin=Origin.COLD, code="cold", reason="cold: run 3fa9", now=now)
     Pool.objects.update(last_acquired_at=now, last_acquired_by="run 3fa9")
     meanwhile.at(9, lambda: Sandbox.objects.filter(origin="cold").update(state="in_use", acquired_at=timezone.now()))
     *lines, verdict = watch()
@@ -164,7 +164,9 @@ def test_apps_of_others_are_no_alarm(meanwhile, paper_fleet, pool):
 
 def test_a_create_without_demand_ends_the_watch_with_its_reason(meanwhile, paper_fleet, pool):
     def make() -> None:
-        reserve(runtime="python", origin=Origin.POOL, reason="because I can", now=timezone.now(), pool=pool)
+        reserve(
+            runtime="python", origin=Origin.POOL, code="demand", reason="because I can", now=timezone.now(), pool=pool
+        )
 
     meanwhile.at(10, make)
     with pytest.raises(CommandError, match="was made and nobody had acquired: because I can"):
@@ -179,7 +181,7 @@ def test_a_pool_that_makes_more_than_is_acquired_churns(meanwhile, paper_fleet, 
         for sandbox in Sandbox.objects.filter(state=State.READY):
             from pools import claims
 
-            claims.retire(sandbox.id, "a health check emptied the queue", timezone.now())
+            claims.retire(sandbox.id, "retired", "a health check emptied the queue", timezone.now())
 
     for seconds in range(5, 60, 5):
         meanwhile.at(seconds, throw_away)

@@ -93,7 +93,9 @@ def test_invariant_2_what_an_operator_set_a_moment_ago_holds_for_a_create_that_w
     """The pool was read before the lock was taken."""
     Pool.objects.update(**edit)
     with pytest.raises(NoCapacity):
-        reserve(runtime="python", origin=Origin.POOL, reason="decided before", now=timezone.now(), pool=pool)
+        reserve(
+            runtime="python", origin=Origin.POOL, code="demand", reason="decided before", now=timezone.now(), pool=pool
+        )
     assert not Sandbox.objects.exists()
 
 

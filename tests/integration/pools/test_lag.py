@@ -73,7 +73,7 @@ def test_a_deletion_that_failed_is_not_confirmed_by_a_list_that_never_showed_the
     sandbox = one_ready(paper_fleet, pool)
     paper_fleet.cloud.fault(**YESTERDAY)
     fault = paper_fleet.cloud.fault(operation="delete", status=500)
-    claims.retire(sandbox.id, "retired by an operator", timezone.now())
+    claims.retire(sandbox.id, "retired", "retired by an operator", timezone.now())
     paper_fleet.turns(20, seconds_apart=5)
     assert paper_fleet.states() == ["deleting"]
     assert paper_fleet.cloud.state()["creates"] == 1
@@ -91,7 +91,7 @@ def test_a_deletion_that_takes_its_time_is_waited_for_though_the_list_does_not_s
     sandbox = one_ready(paper_fleet, pool)
     paper_fleet.cloud.fault(**YESTERDAY)
     paper_fleet.cloud.fault(operation="delete", linger_seconds=600)
-    claims.retire(sandbox.id, "retired by an operator", timezone.now())
+    claims.retire(sandbox.id, "retired", "retired by an operator", timezone.now())
     paper_fleet.acquire(pool)
     paper_fleet.turns(20, seconds_apart=5)
     assert paper_fleet.states() == ["deleting"]

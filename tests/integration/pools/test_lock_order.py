@@ -31,18 +31,18 @@ pool = Pool.objects.create(name="python", runtime="python", image="a/b:c", regio
 game = Game.objects.create(slug="snake", title="Snake", runtime="python", run_command="x", snapshot_name="s",
                            repository_url="file:///nowhere", source_digest="0" * 64)
 sandbox = Sandbox.objects.create(name="sandbox-00000001", pool=pool, runtime="python", state="in_use", origin="pool",
-                                 create_reason="test", requested_at=now, acquired_at=now, app_id="1",
-                                 expires_at=now + timedelta(minutes=5))
+                                 create_code="demand", create_reason="test", requested_at=now, acquired_at=now,
+                                 app_id="1", expires_at=now + timedelta(minutes=5))
 run = Run.objects.create(game=game, sandbox=sandbox, mode="warm", state="deploying", visitor="v", created_at=now)
 
 idle = Sandbox.objects.create(name="sandbox-00000002", pool=pool, runtime="python", state="ready", origin="pool",
-                              create_reason="test", requested_at=now, ready_at=now, app_id="2")
+                              create_code="demand", create_reason="test", requested_at=now, ready_at=now, app_id="2")
 
 def listing_fails():
-    keep(Listing(None, now, "the cloud is down"))
+    keep(Listing(None, now, "unavailable", "the cloud is down"))
 
 def sandbox_is_lost():
-    claims.retire(sandbox.id, "lost", now)
+    claims.retire(sandbox.id, "lost", "lost", now)
 
 def pool_is_warmed_up():
     operations.warm_up(pool, actor="ada", reason="a test")
@@ -73,7 +73,7 @@ def want_pool():
     note_demand(pool, "run", now)
 
 def want_place_of_idle():
-    claims.retire(idle.id, "makes room", now)
+    claims.retire(idle.id, "made_room", "makes room", now)
 
 def want_run():
     Run.objects.select_for_update(no_key=True).get()

@@ -12,7 +12,7 @@ pool = Pool.objects.create(name="python", runtime="python", image="a/b:c", regio
 now = timezone.now()
 for n in range(60):
     Sandbox.objects.create(name=f"sandbox-{n:08x}", pool=pool, runtime="python", state="ready", origin="pool",
-                           create_reason="test", requested_at=now, ready_at=now, app_id=str(n))
+                           create_code="demand", create_reason="test", requested_at=now, ready_at=now, app_id=str(n))
 """
 # Each reserves while there is room, claims while there is something to claim, and takes five turns.
 AT_ONCE = """
@@ -29,7 +29,7 @@ def say(*words):
 
 while True:
     try:
-        say("reserved", reserve(runtime="python", origin="cold", reason="test", now=timezone.now()).name)
+        say("reserved", reserve(runtime="python", origin="cold", code="cold", reason="test", now=timezone.now()).name)
     except NoCapacity:
         break
 pool = Pool.objects.get()

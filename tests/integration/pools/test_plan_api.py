@@ -26,7 +26,7 @@ def operator(client: Client) -> Client:
 def listed(**fields: Any) -> None:
     """As if the cloud had just been listed."""
     Fleet.get()
-    Fleet.objects.update(listed_at=timezone.now(), listings=1, **fields)
+    Fleet.objects.update(listed_at=timezone.now(), **fields)
 
 
 def seen_app(number: int, **fields: Any) -> CloudApp:

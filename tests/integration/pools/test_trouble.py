@@ -10,6 +10,7 @@ from django.utils import timezone
 from pools import claims, leases
 from pools.cloud.connection import connect
 from pools.models import CloudApp, FleetEvent, Lease, Pool, Sandbox, State
+from pools.reasons import EndCode
 from pools.turn.act import Effects
 from pools.turn.decisions import Decision, Kind
 from pools.turn.observe import observe
@@ -39,7 +40,7 @@ def test_a_storm_of_429s_is_waited_out_and_does_not_flood_the_log(paper_fleet, p
 def test_a_deletion_that_never_works_is_tried_for_ever_and_told_once(paper_fleet, pool):
     sandbox = one_ready(paper_fleet, pool)
     paper_fleet.cloud.fault(operation="delete", status=500)
-    claims.retire(sandbox.id, "retired by an operator", timezone.now())
+    claims.retire(sandbox.id, "retired", "retired by an operator", timezone.now())
     Pool.objects.update(mode="paused")
     paper_fleet.turns(40, seconds_apart=16)
     assert paper_fleet.states() == ["deleting"]
@@ -81,7 +82,7 @@ def test_what_was_decided_of_a_sandbox_does_not_hold_once_it_serves_somebody_for
     sandbox = claims.claim(pool, by="a run", expires_at=now + timedelta(minutes=5), now=now)
     with leases.hold("a test", 60) as lease:
         facts, _ = observe(connect())
-        Effects(connect(), facts, lease).act([Decision(kind, "decided a moment ago", sandbox.id)])
+        Effects(connect(), facts, lease).act([Decision(kind, EndCode.IDLE, "decided a moment ago", sandbox.id)])
     sandbox.refresh_from_db()
     assert sandbox.state == State.IN_USE
 
@@ -170,7 +171,7 @@ def test_a_clock_that_jumps_makes_and_loses_nothing(paper_fleet, pool, hours):
     paper_fleet.clock.advance(hours * 3600)
     paper_fleet.turns(20, seconds_apart=2)
     assert paper_fleet.cloud.state()["creates"] == 1
-    claims.retire(sandbox.id, "retired by an operator", timezone.now())
+    claims.retire(sandbox.id, "retired", "retired by an operator", timezone.now())
     paper_fleet.turns(3)
     paper_fleet.clock.advance(-hours * 3600)
     paper_fleet.turns(20, seconds_apart=2)

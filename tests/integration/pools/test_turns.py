@@ -34,7 +34,7 @@ def test_who_waits_for_a_far_moment_goes_on_at_once_with_what_another_turn_began
     sandbox = paper_fleet.acquire(pool, minutes=0.7)
     waiting = in_a_thread()
     until(lambda: Fleet.get().due_at and Lease.objects.filter(name="turns").exists(), "one waits for its end")
-    claims.retire(sandbox.id, "the run is over", timezone.now())
+    claims.retire(sandbox.id, "run_over", "the run is over", timezone.now())
     reconcile()
     assert Sandbox.objects.get().state in (State.DELETING, State.DELETED)
     until(lambda: Sandbox.objects.get().state == State.DELETED, "it is gone", seconds=15)

@@ -67,7 +67,7 @@ def test_a_dead_warm_sandbox_is_found_at_hand_over_and_the_next_one_taken(paper_
     assert run.state == RunState.RUNNING
     assert run.sandbox != staged
     staged.refresh_from_db()
-    assert staged.end_reason.startswith("dead at hand-over")
+    assert staged.end_code == "dead_at_hand_over"
 
 
 def test_a_sandbox_that_was_found_dead_twice_does_not_cost_the_one_after_it(paper_fleet, staged, pool):
@@ -212,7 +212,7 @@ def test_a_deletion_that_never_ends_does_not_keep_a_launch_from_its_place(paper_
     paper_fleet.turns(10)
     stuck = Sandbox.objects.filter(state=State.READY).first()
     paper_fleet.cloud.fault(operation="delete", name=stuck.name, status=500)
-    claims.retire(stuck.id, "retired by an operator", timezone.now())
+    claims.retire(stuck.id, "retired", "retired by an operator", timezone.now())
     Game.objects.create(slug="ttt", title="T", runtime="node", run_command="x", snapshot_name="ttt-node")
     run = start(game="ttt", mode="cold")
     paper_fleet.turns(20, seconds_apart=5)

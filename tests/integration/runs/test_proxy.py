@@ -73,7 +73,8 @@ def row(url: str) -> Sandbox:
     name = f"sandbox-{uuid4().hex[:8]}"
     return Sandbox.objects.create(
         name=name, app_id=name, runtime="python", image="a/b:c", region="syd", size="s", url=url, state=State.IN_USE,
-        origin=Origin.COLD, create_reason="a test", requested_at=now, accepted_at=now, acquired_at=now,
+        origin=Origin.COLD, create_code="cold", create_reason="a test", requested_at=now,
+        accepted_at=now, acquired_at=now,
     )  # fmt: skip
 
 

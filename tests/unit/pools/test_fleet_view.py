@@ -13,6 +13,7 @@ from pools.console.fleet_page import FleetQuery
 from pools.console.fleet_table import FleetTable, Row, Verdict
 from pools.models import CloudApp, Pool, Sandbox, State
 from pools.occupants import Occupant
+from pools.reasons import EndCode
 from pools.turn.decisions import Decision, Kind
 from pools.turn.facts import AppFacts
 from tests.unit.pools.builders import NOW, OURS, make_fleet, seconds
@@ -186,7 +187,7 @@ def test_each_sandbox_and_each_app_is_one_row():
 
 def test_a_row_says_what_the_machine_will_do():
     mine = sandbox()
-    decision = Decision(Kind.RETIRE, "idle: 1 ready > 0 wanted", mine.pk, name=mine.name)
+    decision = Decision(Kind.RETIRE, EndCode.IDLE, "idle: 1 ready > 0 wanted", mine.pk, name=mine.name)
     row = rows([mine], [app_of(mine)], decisions=[decision])[0]
     assert row.next_step == "retire: idle: 1 ready > 0 wanted"
 
