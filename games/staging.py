@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
 from uuid import UUID
 
 from django.db import transaction
@@ -35,11 +35,11 @@ from pools.cloud.errors import AgentError
 from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Fleet, Lease, Level, Sandbox, Stage, State
 from pools.reasons import LogKind
+from pools.staged import StagedGame
+from pools.staged import write as write_staged
 
 PORTS = range(5000, 6000)  # staged side by side, each game gets one of its own
 LEASE_SECONDS = 300
-
-Entry = dict[str, Any]
 
 
 def stage(sandbox_id: UUID) -> None:
@@ -61,7 +61,7 @@ def stage(sandbox_id: UUID) -> None:
                 async_task("games.tasks.restage", task_name="restage", group="stage")
 
 
-def _stage_from_the_start(sandbox: Sandbox, *, starts: bool) -> dict[str, Entry]:
+def _stage_from_the_start(sandbox: Sandbox, *, starts: bool) -> dict[str, StagedGame]:
     games = _games_with_snapshots(sandbox.runtime)
     if not games:
         return {}
@@ -87,7 +87,7 @@ def outdated(sandbox: Sandbox) -> list[Game]:
     if sandbox.pool is None or sandbox.pool.stage == Stage.NONE:
         return []
     current = Snapshot.objects.filter(state=SnapshotState.CURRENT, game__in=_games_with_snapshots(sandbox.runtime))
-    hashes = {slug: entry.get("sha256") for slug, entry in sandbox.staged.items()}
+    hashes = {slug: staged.sha256 for slug, staged in sandbox.staged_games.items()}
     wanted = current.select_related("game").order_by("game__position", "game__slug")
     return [snapshot.game for snapshot in wanted if hashes.get(snapshot.game.slug) != snapshot.sha256]
 
@@ -96,10 +96,10 @@ def _restage_one(sandbox_id: UUID) -> None:
     sandbox = Sandbox.objects.filter(pk=sandbox_id, state=State.READY).select_related("pool").first()
     if sandbox is None or sandbox.pool is None:
         return
-    before: dict[str, Entry] = sandbox.staged
+    before: dict[str, StagedGame] = sandbox.staged_games
     agent = sandbox.agent()
     # Not the next free ones: a process of an attempt that was cut off may hold one.
-    free = sorted(set(PORTS) - {entry.get("port") for entry in before.values()})
+    free = sorted(set(PORTS) - {staged.port for staged in before.values()})
     games = outdated(sandbox)
     ports = dict(zip(games, secrets.SystemRandom().sample(free, len(games)), strict=True))
     try:
@@ -115,11 +115,11 @@ def _restage_one(sandbox_id: UUID) -> None:
 
 
 @transaction.atomic
-def _tell(sandbox: Sandbox, staged: dict[str, Entry], message: str) -> bool:
+def _tell(sandbox: Sandbox, staged: dict[str, StagedGame], message: str) -> bool:
     """From now on it serves from these. False when somebody has taken it meanwhile."""
     Fleet.lock()  # first, because a launch that makes room writes to the log before it takes an idle one
     waiting = Sandbox.objects.select_for_update(of=("self",)).filter(pk=sandbox.pk, state=State.READY)
-    if not waiting or not waiting.update(staged=staged):
+    if not waiting or not waiting.update(staged=write_staged(staged)):
         return False
     journal.record(LogKind.STAGE, message, sandbox=sandbox)
     return True
@@ -138,13 +138,13 @@ def _games_with_snapshots(runtime: str) -> list[Game]:
 
 def _stage_games(
     agent: SandboxAgent, sandbox: Sandbox, ports: Mapping[Game, int], *, starts: bool, beside: bool = False
-) -> dict[str, Entry]:
+) -> dict[str, StagedGame]:
     """Restore and start these, each on its port: what is staged then. Raises AgentError.
 
     `beside`: in folders that no game is served from, because somebody may play in the sandbox any moment.
     """
     agent.write_file(f"{GAMES_DIR}/restore.py", RESTORE_SCRIPT)
-    staged: dict[str, Entry] = {}
+    staged: dict[str, StagedGame] = {}
     for game, port in ports.items():
         folder = f"{game.slug}@{secrets.token_hex(4)}" if beside else game.slug
         try:
@@ -155,19 +155,19 @@ def _stage_games(
         # All start at once; then each is waited for.
         pid = start(agent, game, port, files.folder) if starts else None
         place = f"games/{files.folder}"
-        staged[game.slug] = {"sha256": files.sha256, "dir": place, "port": port, "pid": pid, "started": False}
+        staged[game.slug] = StagedGame(files.sha256, place, port, pid)
     for game, port in ports.items():
         entry = staged.get(game.slug)
-        if entry is None or entry["pid"] is None:
+        if entry is None or entry.pid is None:
             continue
         try:
-            wait_until_it_answers(agent, game, entry["pid"], port)
-            require_running(agent, game, entry["pid"])  # and it is this process that answers
-            entry["started"] = True
+            wait_until_it_answers(agent, game, entry.pid, port)
+            require_running(agent, game, entry.pid)  # and it is this process that answers
+            staged[game.slug] = replace(entry, started=True)
         except DeployFailed as error:
             _warn(sandbox, f"{game.slug} is staged and does not start: {error}")
-            end_process(agent, entry["pid"])
-            entry["pid"] = None
+            end_process(agent, entry.pid)
+            staged[game.slug] = replace(entry, pid=None)
     return staged
 
 
@@ -190,29 +190,29 @@ def _alone(sandbox_id: UUID) -> Iterator[bool]:
         Lease.objects.filter(name=name, holder=held.holder).delete()
 
 
-def _end_all(agent: SandboxAgent, entries: Iterable[Entry]) -> None:
+def _end_all(agent: SandboxAgent, entries: Iterable[StagedGame]) -> None:
     for entry in entries:
-        if entry.get("pid"):
-            end_process(agent, entry["pid"])
+        if entry.pid:
+            end_process(agent, entry.pid)
 
 
 def staged_files(sandbox: Sandbox, game: Game) -> Unpacked | None:
     """Where the files of the game's current snapshot lie in this sandbox; None when they do not."""
-    entry = sandbox.staged.get(game.slug)
+    entry = sandbox.staged_games.get(game.slug)
     try:
-        if not entry or entry.get("sha256") != current_snapshot(game).sha256:
+        if entry is None or entry.sha256 != current_snapshot(game).sha256:
             return None
     except SnapshotUnavailable:
         return None
-    return Unpacked(entry.get("dir", game.slug).removeprefix("games/"), entry["sha256"])
+    return Unpacked((entry.dir or game.slug).removeprefix("games/"), entry.sha256)
 
 
 def staged_port(sandbox: Sandbox, game: Game) -> int | None:
     """The port on which the game runs in this sandbox already, from its current snapshot; None when it does not."""
-    entry = sandbox.staged.get(game.slug)
-    return int(entry["port"]) if entry and entry.get("pid") and staged_files(sandbox, game) else None
+    entry = sandbox.staged_games.get(game.slug)
+    return entry.port if entry is not None and entry.pid and staged_files(sandbox, game) else None
 
 
 def end_others(sandbox: Sandbox, game: Game) -> None:
     """The sandbox serves one game now: the others that were staged in it are ended. Raises AgentError."""
-    _end_all(sandbox.agent(), (entry for slug, entry in sandbox.staged.items() if slug != game.slug))
+    _end_all(sandbox.agent(), (entry for slug, entry in sandbox.staged_games.items() if slug != game.slug))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -13,6 +12,8 @@ from pools import journal
 from pools.models import LIVE, Fleet, Level, Pool, Sandbox, State
 from pools.reasons import EndCode, LogKind
 from pools.signals import sandbox_ending, sandbox_ready
+from pools.staged import StagedGame
+from pools.staged import write as write_staged
 
 
 @transaction.atomic(savepoint=False)
@@ -40,11 +41,16 @@ def take(sandbox_id: UUID, *, by: str, expires_at: datetime, now: datetime) -> b
 
 
 @transaction.atomic
-def finish_staging(sandbox_id: UUID, staged: dict[str, Any], now: datetime) -> bool:
+def finish_staging(sandbox_id: UUID, staged: Mapping[str, StagedGame], now: datetime) -> bool:
     """STAGING to READY, with what was staged. False when it is no longer staging."""
     Fleet.lock()  # first, because whoever hears of it may take places
     if not Sandbox.objects.move(
-        sandbox_id, frm=[State.STAGING], to=State.READY, staged=staged, ready_at=now, health_checked_at=now
+        sandbox_id,
+        frm=[State.STAGING],
+        to=State.READY,
+        staged=write_staged(staged),
+        ready_at=now,
+        health_checked_at=now,
     ):
         return False
     _announce_ready(sandbox_id, now)

@@ -17,9 +17,11 @@ from django.utils.crypto import salted_hmac
 
 from pools.cloud.app_spec import region_slug
 from pools.cloud.errors import InvalidSpec
-from pools.cloud.records import AppSpec
+from pools.cloud.records import App, AppSpec, Phase
 from pools.prices import usd_per_second
 from pools.reasons import CreateCode, EndCode, LogKind
+from pools.staged import StagedGame
+from pools.staged import read as read_staged
 
 if TYPE_CHECKING:
     from pools.cloud.sandbox_agent import SandboxAgent
@@ -275,6 +277,11 @@ class Sandbox(models.Model):
         """What opens this sandbox's agent: derived, so that no secret lies in the database."""
         return salted_hmac("pools.sandbox", str(self.id), algorithm="sha256").hexdigest()
 
+    @property
+    def staged_games(self) -> dict[str, StagedGame]:
+        """The games that were staged in it, by slug."""
+        return read_staged(self.staged)
+
     def agent(self) -> SandboxAgent:
         """The agent inside, once the sandbox has its address."""
         from pools.cloud.sandbox_agent import SandboxAgent
@@ -328,6 +335,34 @@ class CloudApp(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @staticmethod
+    def columns_of(app: App) -> dict[str, Any]:
+        """Return what a listing's app writes into its row."""
+        return {
+            "name": app.name,
+            "owner": app.owner or "",
+            "phase": app.phase.value,
+            "url": app.url or "",
+            "region": app.region or "",
+            "size": app.size or "",
+            "failure": app.failure or "",
+            "app_created_at": app.created_at,
+        }
+
+    def app(self) -> App:
+        """Return the app as it was listed."""
+        return App(
+            id=self.app_id,
+            name=self.name,
+            owner=self.owner or None,
+            phase=Phase(self.phase) if self.phase in Phase.__members__ else Phase.UNKNOWN,
+            url=self.url or None,
+            region=self.region or None,
+            size=self.size or None,
+            created_at=self.app_created_at,
+            failure=self.failure or None,
+        )
 
 
 class Fleet(models.Model):

@@ -88,7 +88,7 @@ def _note_phase(run: Run, phase: str, now: datetime) -> None:
 
 def free_port(sandbox: Sandbox, game: Game) -> int:
     """The game's own port, unless another game that was staged in the sandbox listens there."""
-    taken = {entry["port"] for slug, entry in sandbox.staged.items() if slug != game.slug and entry.get("pid")}
+    taken = {staged.port for slug, staged in sandbox.staged_games.items() if slug != game.slug and staged.pid}
     return game.port if game.port not in taken else max(taken) + 1
 
 

@@ -24,7 +24,7 @@ def life_of(sandbox: Sandbox) -> list[Moment]:
         (sandbox.create_sent_at, "DigitalOcean asked to create it", ""),
         (sandbox.accepted_at, "Accepted", f"app {sandbox.app_id}" if sandbox.app_id else ""),
         (sandbox.healthy_at, "Its agent answered", ""),
-        (sandbox.staging_started_at, "Games being put in", ", ".join(sandbox.staged)),
+        (sandbox.staging_started_at, "Games being put in", ", ".join(sandbox.staged_games)),
         (sandbox.ready_at, "Ready", ""),
         (sandbox.acquired_at, "In use", served),
         (sandbox.missing_since, "Missing from DigitalOcean's listing", ""),

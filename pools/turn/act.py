@@ -199,7 +199,7 @@ class Effects:
             elif isinstance(answer, App):
                 self.note_found([decision])
                 if answer.phase == Phase.ACTIVE and answer.url:
-                    self.apps[answer.id] = AppFacts(answer.id, answer.name, answer.owner, answer.phase, answer.url)
+                    self.apps[answer.id] = AppFacts.of(answer)
                     found.append(decision)
         self.probe(found)  # which leaves alone what is not being created
 
@@ -296,16 +296,16 @@ class Effects:
                 sending.append((Sandbox.objects.get(pk=_sandbox_id(decision)), first))
         for (sandbox, first), answer in ask_all(lambda pair: self.cloud.create(pair[0].spec()), sending):
             if isinstance(answer, App):
-                self._accepted(sandbox, answer, "accepted by the cloud")
+                self._accepted(sandbox, answer.id, "accepted by the cloud")
             elif isinstance(answer, Trouble):
                 self._not_created(sandbox, answer, first=first)
 
-    def _accepted(self, sandbox: Sandbox, app: App, how: str) -> None:
+    def _accepted(self, sandbox: Sandbox, app_id: str, how: str) -> None:
         """Note the app's id whatever became of the row meanwhile: a sandbox that is to be deleted needs it, too."""
         with transaction.atomic():
             now = timezone.now()
             fields: dict[str, Any] = {
-                "app_id": app.id,
+                "app_id": app_id,
                 "accepted_at": sandbox.accepted_at or now,
                 "trouble": "",
             }
@@ -344,10 +344,8 @@ class Effects:
 
     def adopt(self, decisions: list[Decision]) -> None:
         for decision in decisions:
-            app = self.apps[decision.app_id]
             sandbox = Sandbox.objects.get(pk=_sandbox_id(decision))
-            found = App(app.id, app.name, app.owner, app.phase, app.url, None, None, timezone.now())
-            self._accepted(sandbox, found, f"adopted ({decision.reason})")
+            self._accepted(sandbox, decision.app_id, f"adopted ({decision.reason})")
 
     # From healthy to ready.
 
@@ -419,7 +417,7 @@ def is_well(sandbox: Sandbox) -> None:
     """A look at an idle sandbox: its agent answers, and what was started in it still runs. Raises AgentError."""
     agent = sandbox.agent()
     agent.health(PROBE_TIMEOUT_SECONDS)
-    started = {entry["pid"] for entry in sandbox.staged.values() if entry.get("pid")}
+    started = {game.pid for game in sandbox.staged_games.values() if game.pid}
     if started:
         running = {process.pid for process in agent.processes() if process.is_running}
         if not started <= running:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from pools.cloud.records import Phase
+from pools.cloud.records import App, Phase
 from pools.demand import Demand
-from pools.models import FailureKind, Mode, Origin, Stage, State
+from pools.models import CloudApp, FailureKind, Mode, Origin, Stage, State
 from pools.ownership import carries_mark
 
 
@@ -72,6 +72,9 @@ class SandboxFacts:
         return self.ready_at or self.requested_at
 
 
+NOTES = ("orphan_since", "orphan_listings", "delete_reason", "delete_sent_at")
+
+
 @dataclass(frozen=True, slots=True)
 class AppFacts:
     """An app of the listing, with what earlier listings taught about it."""
@@ -87,6 +90,13 @@ class AppFacts:
     delete_reason: str = ""
     delete_sent_at: datetime | None = None
     is_listed: bool = True  # else: ordered to be deleted, and not known to be gone
+
+    @classmethod
+    def of(cls, app: App, noted: CloudApp | None = None, *, is_listed: bool = True) -> AppFacts:
+        """Return the facts of an app, with what its row noted about it."""
+        notes = {} if noted is None else {name: getattr(noted, name) for name in NOTES}
+        phase = app.phase if is_listed else Phase.UNKNOWN
+        return cls(app.id, app.name, app.owner, phase, app.url, app.failure, is_listed=is_listed, **notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -15,7 +14,7 @@ from django.utils import timezone
 from pools import journal
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.errors import CloudError, Unauthorized
-from pools.cloud.records import App, Phase
+from pools.cloud.records import App
 from pools.demand import Demand
 from pools.models import CloudApp, FailureKind, Fleet, Level, Mode, Origin, Pool, Sandbox, Stage, State
 from pools.reasons import EndCode, LogKind
@@ -73,7 +72,7 @@ def _keep_apps(apps: Sequence[App], now: datetime) -> None:
     known = CloudApp.objects.in_bulk()
     new, changed = [], []
     for app in apps:
-        fields = _fields_of(app)
+        fields = CloudApp.columns_of(app)
         row = known.pop(app.id, None)
         if row is None:
             new.append(CloudApp(app_id=app.id, first_seen_at=now, **fields))
@@ -82,27 +81,12 @@ def _keep_apps(apps: Sequence[App], now: datetime) -> None:
                 setattr(row, name, value)
             changed.append(row)
     CloudApp.objects.bulk_create(new, batch_size=500, ignore_conflicts=True)
-    CloudApp.objects.bulk_update(changed, list(_fields_of_names), batch_size=200)
+    if changed:
+        CloudApp.objects.bulk_update(changed, list(fields), batch_size=200)
     # What an operator ordered to be deleted is kept until the cloud itself says that it is gone.
     gone = [app_id for app_id, row in known.items() if not row.delete_reason]
     for start in range(0, len(gone), 500):
         CloudApp.objects.filter(app_id__in=gone[start : start + 500]).delete()
-
-
-_fields_of_names = ("name", "owner", "phase", "url", "region", "size", "failure", "app_created_at")
-
-
-def _fields_of(app: App) -> dict[str, Any]:
-    return {
-        "name": app.name,
-        "owner": app.owner or "",
-        "phase": app.phase.value,
-        "url": app.url or "",
-        "region": app.region or "",
-        "size": app.size or "",
-        "failure": app.failure or "",
-        "app_created_at": app.created_at,
-    }
 
 
 def gather(listing: Listing, now: datetime) -> FleetFacts:
@@ -149,37 +133,10 @@ def _sandboxes() -> tuple[SandboxFacts, ...]:
 
 def _apps(apps: Sequence[App]) -> list[AppFacts]:
     noted = CloudApp.objects.exclude(orphan_since=None, delete_reason="").in_bulk()
-    facts = []
-    for app in apps:
-        row = noted.get(app.id)
-        facts.append(
-            AppFacts(
-                id=app.id,
-                name=app.name,
-                owner=app.owner,
-                phase=Phase(app.phase),
-                url=app.url,
-                failure=app.failure,
-                orphan_since=row.orphan_since if row else None,
-                orphan_listings=row.orphan_listings if row else 0,
-                delete_reason=row.delete_reason if row else "",
-                delete_sent_at=row.delete_sent_at if row else None,
-            )
-        )
     listed = {app.id for app in apps}
-    return facts + [
-        AppFacts(
-            id=row.app_id,
-            name=row.name,
-            owner=row.owner,
-            phase=Phase.UNKNOWN,
-            delete_reason=row.delete_reason,
-            delete_sent_at=row.delete_sent_at,
-            is_listed=False,
-        )
-        for row in noted.values()
-        if row.delete_reason and row.app_id not in listed
-    ]
+    ordered = [row for row in noted.values() if row.delete_reason and row.app_id not in listed]
+    facts = [AppFacts.of(app, noted.get(app.id)) for app in apps]
+    return facts + [AppFacts.of(row.app(), row, is_listed=False) for row in ordered]
 
 
 def pool_facts(pool: Pool, now: datetime) -> PoolFacts:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from pools.cloud.records import App, Phase
 from pools.models import CloudApp, Fleet, Pool
 from pools.turn.decisions import GUARDED, Decision, Kind
 from pools.turn.facts import FleetFacts
@@ -39,7 +38,7 @@ def explain(now: datetime, apps: Sequence[CloudApp] | None = None) -> Explanatio
     if fleet.listed_at is None:
         listing = Listing(None, now, fleet.listing_code or "never_listed", fleet.listing_error or NEVER_LISTED)
     else:
-        listing = Listing(tuple(_app(app) for app in listed), fleet.listed_at, fleet.listing_code, fleet.listing_error)
+        listing = Listing(tuple(row.app() for row in listed), fleet.listed_at, fleet.listing_code, fleet.listing_error)
     facts = gather(listing, now)
     decisions = plan_fleet(facts, now)
     held_back: list[Decision] = []
@@ -70,18 +69,3 @@ def explain_plan(now: datetime) -> dict[str, Any]:
         "decisions": [plain(decision) for decision in explanation.decisions],
         "held_back": [plain(decision) for decision in explanation.held_back],
     }
-
-
-def _app(app: CloudApp) -> App:
-    phase = Phase(app.phase) if app.phase in Phase.__members__ else Phase.UNKNOWN
-    return App(
-        app.app_id,
-        app.name,
-        app.owner or None,
-        phase,
-        app.url or None,
-        app.region or None,
-        app.size or None,
-        app.app_created_at,
-        failure=app.failure or None,
-    )

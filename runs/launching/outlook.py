@@ -135,8 +135,8 @@ def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
 
 
 def is_started(sandbox: Sandbox, slug: str) -> bool:
-    staged = sandbox.staged.get(slug)
-    return isinstance(staged, dict) and bool(staged.get("started"))
+    game = sandbox.staged_games.get(slug)
+    return game is not None and game.started
 
 
 def arrivals(sandboxes: Iterable[Sandbox], warm_up: float, now: datetime) -> tuple[float, ...]:
