@@ -219,7 +219,7 @@ def test_a_run_that_is_over_is_refused(operator, played):
 
 
 def test_runs_are_ended_together_and_those_that_were_over_are_told(operator, played, make_run: MakeRun):
-    over = make_run(state="ended", end_reason="Its time was up.", ended_at=timezone.now())
+    over = make_run(state="ended", end_code="time_up", end_reason="Its time was up.", ended_at=timezone.now())
     said = told(operator.act(RUNS, "end_chosen", played, over))
     assert f"run {played.short_id} ended" in said
     assert f"Run {over.short_id} is over already." in said

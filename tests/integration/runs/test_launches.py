@@ -14,9 +14,12 @@ from games.models import Game, Snapshot
 from pools import claims
 from pools.models import Fleet, Pool, Sandbox, State
 from runs import lifecycle, upkeep
-from runs.launching.launch import KeyReused, Maintenance, PoolEmpty, UnknownGame, _replace_dead, launch
+from runs.launching.acquire import PoolEmpty
+from runs.launching.handover import replace_dead
+from runs.launching.launch import KeyReused, Maintenance, UnknownGame, launch
 from runs.limits import LimitReached
 from runs.models import Run, RunState, ServedBy
+from runs.reasons import RunEndCode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -80,11 +83,10 @@ def test_a_sandbox_that_was_found_dead_twice_does_not_cost_the_one_after_it(pape
     dead = claims.claim(pool, by="a test", expires_at=now, now=now)
     run = Run.objects.create(sandbox=dead, state=RunState.DEPLOYING, **fields)
     first, second = (Run.objects.select_related("game", "sandbox").get(pk=run.pk) for _ in range(2))
-    _replace_dead(first, "no answer")
-    _replace_dead(second, "no answer")
+    replaced = replace_dead(first, "no answer")
+    assert replace_dead(second, "no answer") is None
     run.refresh_from_db()
-    assert (run.sandbox, run.sandbox.state) == (first.sandbox, State.IN_USE)
-    assert second.sandbox is None
+    assert (run.sandbox, run.sandbox.state) == (replaced.sandbox, State.IN_USE)
 
 
 def test_an_unstaged_warm_launch_is_deployed_by_a_task(paper_fleet, pool, game, worker):
@@ -109,7 +111,7 @@ def test_the_first_warm_launch_starts_cold_and_warms_the_pool(paper_fleet, pool,
 def test_a_launch_while_one_is_on_its_way_waits_for_it(paper_fleet, pool, game, worker):
     start(visitor="first")
     paper_fleet.turn()
-    Run.objects.update(state=RunState.ENDED, end_reason="done")
+    Run.objects.update(state=RunState.ENDED, end_code="time_up", end_reason="done")
     run = start()
     assert (run.state, run.served_by, run.sandbox) == (RunState.ACQUIRING, ServedBy.POOL, None)
     for _ in range(10):
@@ -179,7 +181,7 @@ def test_the_time_left_is_what_launches_like_it_took(paper_fleet, game, worker):
 
 def test_a_launch_does_not_wait_for_a_deletion_of_the_same_turn(paper_fleet, staged):
     """Deletions went first, and took as long as the cloud took for them."""
-    assert lifecycle.end(start().id, "Ended by the player.", timezone.now())
+    assert lifecycle.end(start().id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now())
     run = start(mode="cold", visitor="bob")
     paper_fleet.turn()
     done = [(entry["what"], entry["name"]) for entry in paper_fleet.cloud.state()["journal"]]
@@ -264,8 +266,8 @@ def test_a_cloud_that_is_down_fails_the_launch_within_a_minute(paper_fleet, game
 
 def test_invariant_8_a_run_that_ends_takes_its_sandbox_along(paper_fleet, staged):
     run = start()
-    assert lifecycle.end(run.id, "Ended by the player.", timezone.now())
-    assert not lifecycle.end(run.id, "Again.", timezone.now())
+    assert lifecycle.end(run.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now())
+    assert not lifecycle.end(run.id, RunEndCode.ENDED_BY_PLAYER, "Again.", timezone.now())
     staged.refresh_from_db()
     assert staged.state == State.DELETING
     assert run.events.filter(kind="end").count() == 1
@@ -287,7 +289,7 @@ def test_a_run_ends_with_its_lifetime(paper_fleet, staged):
     paper_fleet.clock.advance(601)
     paper_fleet.turn()
     run.refresh_from_db()
-    assert (run.state, run.end_reason) == (RunState.ENDED, "Its time was up.")
+    assert (run.state, run.end_code) == (RunState.ENDED, RunEndCode.TIME_UP)
 
 
 def test_more_time_that_is_given_at_the_last_moment_counts(paper_fleet, staged, monkeypatch):
