@@ -32,7 +32,7 @@ class Problem(Exception):
         return cls(422, f"{field}: {message}", code=code, errors=[{"field": field, "message": message}])
 
     def as_json(self) -> dict[str, Any]:
-        """`type`, `title`, `status`, `detail`; where they say more, `code`, `errors`, `limit` and `retry_after_seconds`."""
+        """`type`, `title`, `status`, `detail`; where they say more `code`, `errors`, `limit`, `retry_after_seconds`."""
         body: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,

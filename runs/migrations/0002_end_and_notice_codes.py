@@ -60,6 +60,8 @@ def derive_codes(apps, schema_editor):
     for beginning, code in NOTICES:
         runs.filter(notice_code="", notice__startswith=beginning).update(notice_code=code)
     runs.filter(notice_code="").exclude(notice="").update(notice_code="unknown")
+    # PostgreSQL alters no table while checks of foreign keys are pending: they are made now.
+    schema_editor.connection.check_constraints()
 
 
 class Migration(migrations.Migration):

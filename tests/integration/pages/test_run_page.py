@@ -106,7 +106,8 @@ def test_a_failure_is_told_in_words_whatever_the_program_printed(player, make_ru
         run.created_at,
     )
     assert "<p>It could not be installed: ERROR: no space</p>" in text(player.get(f"/runs/{run.id}/"))
-    assert run.events.get().data["reason"] == "It could not be installed: ERROR: no space"
+    data = {"state": "failed", "code": "deploy_failed", "reason": "It could not be installed: ERROR: no space"}
+    assert run.events.get().data == data
 
 
 def test_the_live_parts_are_those_of_the_page(player, make_run):

@@ -583,9 +583,8 @@ def test_a_game_that_is_starting_is_looked_for_again_by_itself(web: Web, state: 
 
 @pytest.mark.parametrize("state", ["ended", "failed"])
 def test_a_game_that_is_over_says_why(web: Web, sandbox: FakeSandbox, state: str):
-    run = new_run(
-        state=state, end_code="time_up", end_reason="It ended <b>well</b>.", sandbox=row(sandbox.url), port=5000
-    )
+    over = {"end_code": "time_up", "end_reason": "It ended <b>well</b>."}
+    run = new_run(state=state, sandbox=row(sandbox.url), port=5000, **over)
     answer = get(web, play(run))
     assert answer.status == 410
     assert b"It ended &lt;b&gt;well&lt;/b&gt;." in answer.body
