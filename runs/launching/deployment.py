@@ -56,8 +56,8 @@ def _deploy_into(sandbox: Sandbox, run: Run) -> None:
     def say(message: str, level: str = "info") -> None:
         events.emit(run.id, EventKind.LOG, message, level=level)
 
-    def entering(phase: str) -> None:
-        _note_phase(run, attempt, phase, timezone.now())
+    def entering(step: str) -> None:
+        _note_step(run, attempt, step, timezone.now())
 
     progress.tell(run, "bootstrap", timezone.now())
     try:
@@ -88,9 +88,9 @@ def _deploy_into(sandbox: Sandbox, run: Run) -> None:
     )
 
 
-def _note_phase(run: Run, attempt: Attempt, phase: str, now: datetime) -> None:
-    """A part begins: the one before it is measured, for who looks on. The whole is measured when the game runs."""
-    if phase == "restore":
+def _note_step(run: Run, attempt: Attempt, step: str, now: datetime) -> None:
+    """A step begins: the one before it is measured, for who looks on. The whole is measured when the game runs."""
+    if step == "restore":
         run.acquire_ms = milliseconds((run.acquired_at or now) - run.created_at)
         run.bootstrap_ms = max(0, milliseconds(now - run.created_at) - run.acquire_ms)  # clocks can be set back
         measured = {"acquire_ms": run.acquire_ms, "bootstrap_ms": run.bootstrap_ms}
@@ -98,7 +98,7 @@ def _note_phase(run: Run, attempt: Attempt, phase: str, now: datetime) -> None:
         before_ms = (run.acquire_ms or 0) + (run.bootstrap_ms or 0)
         measured = {"restore_ms": max(0, milliseconds(now - run.created_at) - before_ms)}
     if lifecycle.measure(attempt, **measured):
-        progress.tell(run, phase, now)
+        progress.tell(run, step, now)
 
 
 def free_port(sandbox: Sandbox, game: Game) -> int:

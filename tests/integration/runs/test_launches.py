@@ -6,7 +6,7 @@ from datetime import timedelta
 from threading import Barrier, Thread
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -14,12 +14,13 @@ from games.models import Game, Snapshot
 from pools import claims
 from pools.models import Fleet, Pool, Sandbox, State
 from runs import lifecycle, upkeep
-from runs.launching.acquire import PoolEmpty
+from runs.launching import deployment
+from runs.launching.acquire import PoolEmpty, take_ready
 from runs.launching.handover import replace_dead
 from runs.launching.launch import KeyReused, Maintenance, UnknownGame, launch
 from runs.limits import LimitReached
 from runs.models import Run, RunState, ServedBy
-from runs.reasons import RunEndCode
+from runs.reasons import RefusalCode, RunEndCode, RunNoticeCode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -100,7 +101,7 @@ def test_an_unstaged_warm_launch_is_deployed_by_a_task(paper_fleet, pool, game, 
 def test_the_first_warm_launch_starts_cold_and_warms_the_pool(paper_fleet, pool, game, worker):
     run = start()
     assert run.served_by == ServedBy.COLD_FALLBACK
-    assert "cold start" in run.notice
+    assert run.notice_code == RunNoticeCode.NONE_READY
     for _ in range(20):
         paper_fleet.turns(1)
         worker.work()
@@ -149,7 +150,10 @@ def test_a_pool_that_fails_when_empty_refuses_and_fills(paper_fleet, pool, game)
 def test_a_runtime_without_a_pool_starts_cold_and_says_so(paper_fleet, game):
     run = start()
     assert run.served_by == ServedBy.COLD_FALLBACK
-    assert "no warm pool for Python" in run.notice
+    assert (run.notice_code, run.notice) == (
+        RunNoticeCode.NO_POOL,
+        "There is no warm pool for Python: this is a cold start.",
+    )
 
 
 # Cold.
@@ -245,7 +249,7 @@ def test_a_refused_token_fails_the_launch_with_a_sentence_and_leaves_no_sandbox(
     run = start(mode="cold")
     paper_fleet.turns(5)
     run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    assert (run.state, run.end_code) == (RunState.FAILED, RunEndCode.SANDBOX_FAILED)
     assert "token" in run.end_reason
     settings.DIGITALOCEAN_TOKEN = paper_fleet.cloud.token
     paper_fleet.turns(3)
@@ -257,7 +261,7 @@ def test_a_cloud_that_is_down_fails_the_launch_within_a_minute(paper_fleet, game
     run = start(mode="cold")
     paper_fleet.turns(20, seconds_apart=2)
     run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    assert (run.state, run.end_code) == (RunState.FAILED, RunEndCode.SANDBOX_FAILED)
     assert "could not be reached" in run.end_reason
 
 
@@ -280,7 +284,7 @@ def test_invariant_8_a_sandbox_that_vanishes_ends_its_run_with_a_reason(paper_fl
     paper_fleet.cloud.control.delete_app(staged.app_id)
     paper_fleet.turns(10, seconds_apart=3)
     run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    assert (run.state, run.end_code) == (RunState.FAILED, RunEndCode.SANDBOX_LOST)
     assert "vanished" in run.end_reason
 
 
@@ -323,6 +327,35 @@ def test_more_time_is_given_a_set_number_of_times(staged, settings):
 # What goes wrong on the way.
 
 
+def test_a_sandbox_that_was_claimed_for_a_run_that_has_ended_stays_in_the_pool(staged, pool):
+    started = start(mode="cold")
+    late = Run.objects.select_related("game").get(pk=started.pk)
+    lifecycle.end(started.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now())
+    with pytest.raises(lifecycle.TooLate), transaction.atomic():
+        take_ready(late, pool, timezone.now())
+    staged.refresh_from_db()
+    assert staged.state == State.READY
+
+
+def test_a_worker_that_finds_its_sandbox_dead_goes_on_in_the_next_one(paper_fleet, staged, worker, pool):
+    """It queued another task for that one, and let go of the run until somebody took it."""
+    Pool.objects.update(target_ready=2, max_ready=2)
+    paper_fleet.settle()
+    files_only = {"snake": staged.staged["snake"] | {"pid": None}}
+    Sandbox.objects.filter(state=State.READY).exclude(pk=staged.pk).update(staged=files_only)
+    now = timezone.now()
+    dead = claims.claim(pool, by="a test", expires_at=now + timedelta(minutes=5), now=now)
+    assert dead == staged
+    fields = {"game": Game.objects.get(), "mode": "warm", "visitor": "ada", "created_at": now, "acquired_at": now}
+    run = Run.objects.create(sandbox=dead, expires_at=dead.expires_at, state=RunState.DEPLOYING, **fields)
+    paper_fleet.cloud.control.kill_agent(dead.app_id)
+    deployment.queue(run)
+    assert worker.work() == ["runs.tasks.deploy"]
+    run.refresh_from_db()
+    assert (run.state, run.deploy_attempts) == (RunState.RUNNING, 1)
+    assert run.sandbox != dead
+
+
 def test_a_deploy_task_that_was_lost_is_queued_again(paper_fleet, pool, game, worker):
     paper_fleet.acquire(pool)
     paper_fleet.settle()
@@ -354,7 +387,7 @@ def test_a_deployment_cut_off_twice_fails(paper_fleet, pool, game):
     paper_fleet.clock.advance(1)
     paper_fleet.turns(2)
     run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    assert (run.state, run.end_code) == (RunState.FAILED, RunEndCode.DEPLOY_INTERRUPTED)
 
 
 # Refusals.
@@ -405,7 +438,7 @@ def test_each_limit_refuses_by_its_name_and_says_when_to_come_back(paper_fleet, 
     start(mode=mode)
     with pytest.raises(LimitReached) as refused:
         start(mode=mode)
-    assert refused.value.limit == limit
+    assert (refused.value.code, refused.value.limit) == (RefusalCode.LIMIT_REACHED, limit)
     assert refused.value.retry_after_seconds > 0
     assert Run.objects.count() == 1
 

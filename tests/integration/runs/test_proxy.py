@@ -573,7 +573,7 @@ def test_a_visitor_who_does_not_read_is_dropped(web: Web, run: Run, sandbox: Fak
 # Runs that are not running.
 
 
-@pytest.mark.parametrize("state", ["queued", "acquiring", "deploying"])
+@pytest.mark.parametrize("state", ["acquiring", "deploying"])
 def test_a_game_that_is_starting_is_looked_for_again_by_itself(web: Web, state: str):
     answer = get(web, play(new_run(state=state)))
     assert (answer.status, answer.header("retry-after")) == (503, "1")
