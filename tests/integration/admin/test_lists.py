@@ -225,6 +225,13 @@ def test_runs_are_ended_together_and_those_that_were_over_are_told(operator, pla
     assert f"Run {over.short_id} is over already." in said
 
 
+def test_runs_are_filtered_by_why_they_are_over(operator, make_run: MakeRun):
+    ends = {code: make_run(state="ended", end_code=code, end_reason="Over.") for code in ("time_up", "ended_by_api")}
+    page = operator.get(f"{RUNS}?end_code__exact=time_up").content.decode()
+    assert ends["time_up"].short_id in page
+    assert ends["ended_by_api"].short_id not in page
+
+
 def test_a_retired_sandbox_goes_and_its_run_ends(destroyer, fleet, played):
     assert "is retired" in told(destroyer.act(SANDBOXES, "retire", played.sandbox, reason="it is slow"))
     played.refresh_from_db()
