@@ -17,27 +17,30 @@ class Problem(Exception):
         status: int,
         detail: str,
         *,
+        code: str = "",
         errors: Sequence[Mapping[str, str]] = (),
         limit: str = "",
         retry_after_seconds: int | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status, self.detail = status, detail
+        self.status, self.detail, self.code = status, detail, code
         self.errors, self.limit, self.retry_after_seconds = errors, limit, retry_after_seconds
 
     @classmethod
-    def field(cls, field: str, message: str) -> Problem:
+    def field(cls, field: str, message: str, *, code: str = "") -> Problem:
         """One thing in the request is not as it must be."""
-        return cls(422, f"{field}: {message}", errors=[{"field": field, "message": message}])
+        return cls(422, f"{field}: {message}", code=code, errors=[{"field": field, "message": message}])
 
     def as_json(self) -> dict[str, Any]:
-        """`type`, `title`, `status`, `detail`; where they say more, `errors`, `limit` and `retry_after_seconds`."""
+        """`type`, `title`, `status`, `detail`; where they say more `code`, `errors`, `limit`, `retry_after_seconds`."""
         body: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
         }
+        if self.code:
+            body["code"] = self.code
         if self.errors:
             body["errors"] = list(self.errors)
         if self.limit:

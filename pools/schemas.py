@@ -92,6 +92,7 @@ class ProblemOut(Schema):
     title: str
     status: int
     detail: str
+    code: str | None = Field(None, description="What happened, for programs")
     errors: list[dict[str, str]] | None = Field(None, description="Which fields are not as they must be, and why")
     limit: str | None = Field(None, description="Which limit was reached")
     retry_after_seconds: int | None = Field(None, description="As the header Retry-After")

@@ -21,9 +21,9 @@ from pools.models import FleetEvent
 from pools.reasons import LogKind
 from pools.templatetags.fleet import NOTHING, span
 from runs import lifecycle
-from runs.launching.steps import phases
+from runs.launching.steps import steps
 from runs.models import Run, RunState
-from runs.usage import runs_named
+from runs.reasons import RunEndCode
 
 LINES_SHOWN = 500
 
@@ -31,7 +31,8 @@ LINES_SHOWN = 500
 @transaction.atomic
 def end(run: Run, *, actor: str, reason: str) -> str:
     """End an active run; its sandbox goes with it."""
-    if not lifecycle.end(run.pk, f"An operator ended it: {reason}", timezone.now(), by=actor):
+    sentence = f"An operator ended it: {reason}"
+    if not lifecycle.end(run.pk, RunEndCode.ENDED_BY_OPERATOR, sentence, timezone.now(), by=actor):
         raise Refused(f"Run {run.short_id} is over already.")
     done = f"run {run.short_id} ended"
     journal.record(LogKind.END, f"{done}; an operator: {reason}", run_id=run.pk, actor=actor)
@@ -58,7 +59,7 @@ class RunAdmin(MachineOwned):
         "short_id", "game", "state", "served_by", "player", "sandbox_link", "took", "created_at", "expires_in",
         "end_reason",
     )  # fmt: skip
-    list_filter = ("state", "mode", "served_by", "deployed_from", "game", "created_at")
+    list_filter = ("state", "end_code", "mode", "served_by", "notice_code", "deployed_from", "game", "created_at")
     list_select_related = ("game", "sandbox")
     list_per_page = 100
     search_fields = ("sandbox__name", "sandbox__app_id", "visitor", "end_reason")
@@ -66,17 +67,16 @@ class RunAdmin(MachineOwned):
     actions = ("extend_chosen", "end_chosen")
     change_form_template = "admin/runs/run/page.html"
     fields = (
-        "id", "game", "state", "mode", "served_by", "notice", "deployed_from", "sandbox_link", "port", "player",
-        "use_snapshot", "extensions", "deploy_attempts", "acquire_ms", "bootstrap_ms", "restore_ms", "start_ms",
-        "total_ms", "created_at", "acquired_at", "ready_at", "expires_at", "ended_at", "end_reason",
+        "id", "game", "state", "mode", "served_by", "notice_code", "notice", "deployed_from", "sandbox_link", "port",
+        "player", "use_snapshot", "extensions", "deploy_attempts", "acquire_ms", "bootstrap_ms", "restore_ms",
+        "start_ms", "total_ms", "created_at", "acquired_at", "ready_at", "expires_at", "ended_at", "end_code",
+        "end_reason",
     )  # fmt: skip
     readonly_fields = ("player", "sandbox_link")
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         found, may_repeat = super().get_search_results(request, queryset, search_term)
-        for named in runs_named(search_term):
-            found = found | queryset.filter(pk__in=named)
-        return found, may_repeat
+        return found | queryset.named(search_term), may_repeat
 
     @admin.display(description="Run", ordering="id")
     def short_id(self, run: Run) -> str:
@@ -135,7 +135,7 @@ class RunAdmin(MachineOwned):
             context |= {
                 "lines": shown,
                 "lines_before": run.last_seq - len(shown),
-                "phases": phases(run),
+                "steps": steps(run),
                 "events": FleetEvent.objects.filter(run_id=run.pk)[:LINES_SHOWN],
                 "can_operate": self.has_operate_permission(request),
                 "is_running": run.state == RunState.RUNNING,

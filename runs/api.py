@@ -20,6 +20,7 @@ from runs.launching.launch import KeyReused, Maintenance, UnknownGame, launch
 from runs.limits import LaunchRefused
 from runs.models import LaunchMode, Run, RunState
 from runs.origins import may_change
+from runs.reasons import RunEndCode
 from runs.schemas import EventsOut, GameOut, LaunchIn, RunOut
 from runs.visitors import caller_of
 
@@ -85,7 +86,7 @@ def end_run(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
     """Who knows a run's id may end it. Ending it again changes nothing and gives the same answer."""
     require_own_page(request)
     run = find_run(run_id)
-    lifecycle.end(run.id, "Ended through the API.", timezone.now())
+    lifecycle.end(run.id, RunEndCode.ENDED_BY_API, "Ended through the API.", timezone.now())
     return run_out(request, find_run(run_id))
 
 
@@ -141,9 +142,12 @@ def find_run(run_id: UUID) -> Run:
 def problem_of(refused: LaunchRefused) -> Problem:
     """What a refused launch is in HTTP."""
     if isinstance(refused, UnknownGame):
-        return Problem.field("game", str(refused))
+        return Problem.field("game", str(refused), code=refused.code)
     status = 409 if isinstance(refused, KeyReused) else 503 if isinstance(refused, Maintenance) else 429
-    return Problem(status, str(refused), limit=refused.limit, retry_after_seconds=refused.retry_after_seconds)
+    retry_after_seconds = refused.retry_after_seconds
+    return Problem(
+        status, str(refused), code=refused.code, limit=refused.limit, retry_after_seconds=retry_after_seconds
+    )
 
 
 def run_out(request: HttpRequest, run: Run) -> dict[str, Any]:
@@ -159,10 +163,12 @@ def run_out(request: HttpRequest, run: Run) -> dict[str, Any]:
         "game": run.game.slug,
         "mode": run.mode,
         "served_by": run.served_by,
+        "notice_code": run.notice_code,
         "notice": run.notice,
         "use_snapshot": run.use_snapshot,
         "deployed_from": run.deployed_from,
         "sandbox": run.sandbox.name if run.sandbox else None,
+        "end_code": run.end_code,
         "end_reason": run.end_reason,
         "stream_url": whole(f"/api/stream/{run.id}"),
         "events_url": whole(f"/api/runs/{run.id}/events"),

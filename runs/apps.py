@@ -6,4 +6,4 @@ class RunsConfig(AppConfig):
     verbose_name = "Runs"
 
     def ready(self) -> None:
-        from runs import receivers, usage  # noqa: F401  connects the signals
+        from runs import receivers  # noqa: F401  connects the signals

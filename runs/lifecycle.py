@@ -1,4 +1,8 @@
-"""How a run goes on after its launch: it is running, is given more time, and ends, whatever ends it.
+"""Every change of a run's state, of its sandbox and of who deploys it: one function a step. Nobody else writes them.
+
+A step says what it needs and what it leaves; `docs/run-states.md` draws them. Each is compare-and-set: on the state, on
+the sandbox, and on the attempt. Those two travel with a deployment (`Attempt`), so that who comes late, with an older
+attempt or another sandbox, is refused by what it carries.
 
 Rows are locked in one order, whoever comes: the fleet, a pool, a sandbox, its run, the logs' cursor. What comes to
 runs from elsewhere skips those that are locked.
@@ -6,38 +10,223 @@ runs from elsewhere skips those that are locked.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
 
+from games.models import Game
 from pools import claims, journal
-from pools.models import LIVE, Fleet, Level, Sandbox
+from pools.leases import is_dead, this_process
+from pools.models import LIVE, Fleet, Level, Sandbox, State
 from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
-from runs import events
-from runs.models import ACTIVE, DeployedFrom, EventKind, Run, RunState
+from runs import events, limits
+from runs.models import ACTIVE, DeployedFrom, EventKind, LaunchMode, Run, RunState, ServedBy
+from runs.reasons import NOTICES, RunEndCode, RunNoticeCode, StatusCode
+
+LEASE_SECONDS = 600  # longer than the longest deployment; a worker that died is noticed before
+QUEUED_SECONDS = 10  # a task that nobody has begun by then may be lost
+NO_LEASE: dict[str, Any] = {"deploy_lease_until": None, "deploy_process": ""}
 
 
-def lifetime(now: datetime) -> datetime:
-    """When a run that gets its sandbox now will end: the long lifetime, the short one while the fleet is full."""
-    full = Sandbox.objects.existing().count() >= settings.MAX_TOTAL_SANDBOXES
-    minutes = settings.SANDBOX_MIN_LIFETIME_MINUTES if full else settings.SANDBOX_MAX_LIFETIME_MINUTES
-    return now + timedelta(minutes=minutes)
+class TooLate(Exception):
+    """The run is not where the caller took it to be. Everything in the caller's transaction is rolled back."""
 
 
-def milliseconds(duration: timedelta) -> int:
-    return max(0, round(duration.total_seconds() * 1000))
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The fencing token of a deployment: the run, the sandbox it goes into, and which attempt it is.
+
+    Number 0 is the hand-over at the click; the tasks that deploy count from 1. An attempt keeps its number when a dead
+    sandbox is replaced under it: the pair of number and sandbox is never used twice.
+    """
+
+    run_id: UUID
+    sandbox_id: UUID | None
+    number: int
+
+    @classmethod
+    def of(cls, run: Run) -> Attempt:
+        """The attempt that works on the run, as it was read."""
+        return cls(run.pk, run.sandbox_id, run.deploy_attempts)
+
+    @classmethod
+    def after(cls, run: Run) -> Attempt:
+        """The next attempt to deploy the run into the sandbox that it has."""
+        return cls(run.pk, run.sandbox_id, run.deploy_attempts + 1)
+
+
+# Begin and wait.
+
+
+def begin(game: Game, *, mode: LaunchMode, use_snapshot: bool, visitor: str, key: str | None, now: datetime) -> Run:
+    """Needs the fleet's lock and room under the limits. Leaves a new run, ACQUIRING. Raises LimitReached."""
+    limits.check(mode, now)
+    return Run.objects.create(
+        game=game,
+        mode=mode,
+        use_snapshot=use_snapshot,
+        state=RunState.ACQUIRING,
+        visitor=visitor,
+        idempotency_key=key or None,
+        created_at=now,
+    )
+
+
+def wait_for_pool(run: Run, *, ahead: int, coming: int, now: datetime) -> None:
+    """Needs ACQUIRING without a sandbox. Leaves it in its pool's line. Raises TooLate."""
+    _step(run, frm=RunState.ACQUIRING, to=RunState.ACQUIRING, served_by=ServedBy.POOL)
+    message = f"Pool miss: {ahead} ahead, {coming} sandboxes on their way; waiting for the next."
+    data = {"code": StatusCode.POOL_MISS, "ahead": ahead}
+    events.emit(run.pk, EventKind.STATUS, message, data=data, now=now)
+
+
+def wait_for_place(run: Run, now: datetime, notice: RunNoticeCode | None = None) -> None:
+    """Needs ACQUIRING without a sandbox. Leaves it in the line for a place in the fleet, in no worker's hands; with a
+    notice as a warm launch that starts cold. Raises TooLate."""
+    if notice is None:
+        _step(run, frm=RunState.ACQUIRING, to=RunState.ACQUIRING, served_by=ServedBy.COLD, **NO_LEASE)
+        return
+    why = NOTICES[notice].format(runtime=run.game.get_runtime_display())
+    told = {"notice_code": notice, "notice": f"{why}: this is a cold start."}
+    _step(run, frm=RunState.ACQUIRING, to=RunState.ACQUIRING, served_by=ServedBy.COLD_FALLBACK, **told, **NO_LEASE)
+    data = {"code": StatusCode.COLD_START, "notice_code": notice, "fallback": True}
+    events.emit(run.pk, EventKind.STATUS, f"{why}: cold start.", data=data, level=Level.WARNING, now=now)
+
+
+# Be given a sandbox.
+
+
+def give_claimed(run: Run, sandbox: Sandbox, *before: events.Entry) -> None:
+    """Needs ACQUIRING without a sandbox, and a sandbox that was claimed for it in the same transaction. Leaves it
+    DEPLOYING in that one, in the hands in which it was. Raises TooLate.
+
+    `before`: what the run says first; written together, because a player waits.
+    """
+    acquired_at = timezone.now()
+    fields = {"sandbox": sandbox, "served_by": ServedBy.POOL, "acquired_at": acquired_at}
+    _step(run, frm=RunState.ACQUIRING, to=RunState.DEPLOYING, expires_at=sandbox.expires_at, **fields)
+    message = f"Pool acquisition: {milliseconds(acquired_at - run.created_at)} ms (pool hit)"
+    data = {"code": StatusCode.POOL_HIT, "sandbox": sandbox.name}
+    events.write(run.pk, [*before, events.Entry(EventKind.STATUS, message, data=data)])
+
+
+def give_reserved(run: Run, sandbox: Sandbox, now: datetime) -> None:
+    """Needs ACQUIRING without a sandbox, and a place that was reserved for it in the same transaction. Leaves it
+    ACQUIRING with a sandbox of its own, which is yet to be created. Raises TooLate."""
+    _step(run, frm=RunState.ACQUIRING, to=RunState.ACQUIRING, sandbox=sandbox)
+    data = {"code": StatusCode.CREATING, "sandbox": sandbox.name}
+    events.emit(run.pk, EventKind.STATUS, f"Creating sandbox {sandbox.name}...", data=data, now=now)
+
+
+@transaction.atomic
+def give_healthy(sandbox: Sandbox, now: datetime) -> Run | None:
+    """Needs ACQUIRING with this sandbox of its own, healthy and not in use. Leaves both taken: the run DEPLOYING. None
+    when no run waits for it."""
+    waiting = Run.objects.filter(sandbox=sandbox, state=RunState.ACQUIRING).first()
+    run = locked(waiting.pk) if waiting else None
+    if run is None or run.sandbox_id != sandbox.pk or run.state != RunState.ACQUIRING:
+        return None
+    expires_at = lifetime(now)
+    if not claims.take(sandbox.pk, by=f"run {run.short_id}", expires_at=expires_at, now=now):
+        return None
+    _step(run, frm=RunState.ACQUIRING, to=RunState.DEPLOYING, acquired_at=now, expires_at=expires_at)
+    took = (now - run.created_at).total_seconds()
+    data = {"code": StatusCode.SANDBOX_UP, "sandbox": sandbox.name}
+    events.emit(run.pk, EventKind.STATUS, f"Sandbox {sandbox.name} is up after {took:.1f} s.", data=data, now=now)
+    return run
+
+
+@transaction.atomic
+def lose_sandbox(attempt: Attempt, trouble: str, now: datetime) -> Run | None:
+    """Needs DEPLOYING, this attempt in this sandbox, which was found dead. Leaves it ACQUIRING without a sandbox, still
+    in the attempt's hands, and the dead one DELETING. None when it comes too late."""
+    Fleet.lock()
+    run = locked(attempt.run_id)
+    if run.state != RunState.DEPLOYING or Attempt.of(run) != attempt:
+        _drop(attempt, run, f"the sandbox did not answer ({trouble})", now)
+        return None
+    dead = run.sandbox
+    _step(run, frm=RunState.DEPLOYING, to=RunState.ACQUIRING, sandbox=None, acquired_at=None, expires_at=None)
+    message = f"The sandbox did not answer ({trouble}); taking another."
+    events.emit(run.pk, EventKind.LOG, message, level=Level.WARNING, now=now)
+    if dead is not None:
+        code, reason = EndCode.DEAD_AT_HAND_OVER, f"dead at hand-over: {trouble}"
+        claims.retire(dead.pk, code, reason, now, frm=[State.IN_USE], level=Level.WARNING)
+    return run
+
+
+# Deploy.
+
+
+@transaction.atomic
+def begin_attempt(attempt: Attempt, now: datetime) -> Run | None:
+    """Needs DEPLOYING in this sandbox after the attempt before this one, and in nobody's hands. Leaves it in this
+    process's, for LEASE_SECONDS. None when it comes too late, or when another one works."""
+    # Without a process it is only on its way, by this task or another.
+    free = Q(deploy_lease_until__isnull=True) | Q(deploy_lease_until__lt=now) | Q(deploy_process="")
+    before = Run.objects.filter(free, sandbox=attempt.sandbox_id, deploy_attempts=attempt.number - 1)
+    if not before.filter(pk=attempt.run_id, state=RunState.DEPLOYING).update(
+        deploy_lease_until=now + timedelta(seconds=LEASE_SECONDS),
+        deploy_process=this_process(),
+        deploy_attempts=attempt.number,
+    ):
+        return None
+    return Run.objects.select_related("game", "sandbox").get(pk=attempt.run_id)
+
+
+def is_cut_off(run: Run, now: datetime) -> bool:
+    """Whether a run that is DEPLOYING is in no living worker's hands, and on its way into none."""
+    since = run.acquired_at or run.created_at
+    until = run.deploy_lease_until or since + timedelta(seconds=QUEUED_SECONDS)
+    return until <= now or (_was_begun(run) and is_dead(run.deploy_process))
+
+
+def _was_begun(run: Run) -> bool:
+    return bool(run.deploy_lease_until and run.deploy_process)
+
+
+@transaction.atomic
+def hand_back(run: Run, now: datetime) -> bool:
+    """Needs DEPLOYING, the attempt, sandbox and lease that were seen cut off. Leaves it in nobody's hands, with
+    QUEUED_SECONDS for the next attempt to begin. False when somebody was first."""
+    fields = {"deploy_lease_until": now + timedelta(seconds=QUEUED_SECONDS), "deploy_process": ""}
+    seen = _same(run).filter(state=RunState.DEPLOYING, deploy_lease_until=run.deploy_lease_until)
+    if not seen.update(acquired_at=run.acquired_at or now, **fields):
+        return False
+    if _was_begun(run):
+        message = "The deployment was interrupted; once more."
+        events.emit(run.pk, EventKind.LOG, message, level=Level.WARNING, now=now)
+    return True
+
+
+def measure(attempt: Attempt, **measured: int) -> bool:
+    """Needs DEPLOYING, this attempt in this sandbox. Leaves what its parts took so far. False when too late."""
+    same = Run.objects.filter(sandbox=attempt.sandbox_id, deploy_attempts=attempt.number)
+    return same.filter(pk=attempt.run_id, state=RunState.DEPLOYING).update(**measured) == 1
 
 
 @transaction.atomic
 def run_now(
-    run_id: UUID, *, port: int, deployed_from: DeployedFrom, restore_ms: int, start_ms: int, now: datetime
+    attempt: Attempt, *, port: int, deployed_from: DeployedFrom, restore_ms: int, start_ms: int, now: datetime
 ) -> Run | None:
-    """The game answers: the run is RUNNING. What went neither into getting the sandbox nor into restoring and starting
-    was bootstrap, so the parts make up the whole. None when the run has ended meanwhile."""
-    run = locked(run_id)
+    """Needs DEPLOYING, this attempt in this sandbox, where the game answers. Leaves it RUNNING, measured, in nobody's
+    hands. None when it comes too late.
+
+    What went neither into getting the sandbox nor into restoring and starting was bootstrap, so the parts make up the
+    whole. The player's time begins now: what the deployment took is not taken off it.
+    """
+    run = locked(attempt.run_id)
+    if run.state != RunState.DEPLOYING or Attempt.of(run) != attempt:
+        _drop(attempt, run, "the game is ready", now)
+        return None
     total_ms = milliseconds(now - run.created_at)
     acquire_ms = min(total_ms, milliseconds((run.acquired_at or now) - run.created_at))  # clocks can be set back
     restore_ms = min(restore_ms, total_ms - acquire_ms)
@@ -49,59 +238,95 @@ def run_now(
         "start_ms": start_ms,
         "total_ms": total_ms,
     }
-    # The player's time begins now: what the deployment took is not taken off it.
     expires_at = run.expires_at
     if run.sandbox_id is not None and expires_at is not None and run.acquired_at is not None:
         expires_at += max(timedelta(), now - run.acquired_at)
         claims.extend(run.sandbox_id, expires_at, now)
-    fields = {
-        "expires_at": expires_at,
-        "port": port,
-        "deployed_from": deployed_from,
-        "ready_at": now,
-        "deploy_lease_until": None,
-        **timings,
-    }
-    if not Run.objects.move(run_id, frm=[RunState.ACQUIRING, RunState.DEPLOYING], to=RunState.RUNNING, **fields):
-        return None
-    for name, value in {"state": RunState.RUNNING, **fields}.items():
-        setattr(run, name, value)
+    fields = {"expires_at": expires_at, "port": port, "deployed_from": deployed_from, "ready_at": now}
+    _step(run, frm=RunState.DEPLOYING, to=RunState.RUNNING, **fields, **timings, deploy_lease_until=None)
     data = {"url": run.play_url, "timings": timings, "deployed_from": deployed_from}
-    events.emit(run_id, EventKind.READY, f"Game ready! ({total_ms} ms)", data=data, now=now)
+    events.emit(run.pk, EventKind.READY, f"Game ready! ({total_ms} ms)", data=data, now=now)
     message = f"run {run.short_id}: {run.game.slug} is ready after {total_ms} ms ({deployed_from.label.lower()})"
-    journal.record(LogKind.RUN, message, sandbox=run.sandbox, run_id=run_id, now=now)
+    journal.record(LogKind.RUN, message, sandbox=run.sandbox, run_id=run.pk, now=now)
     return run
 
 
-def end(run_id: UUID, reason: str, now: datetime, by: str = "") -> bool:
-    """End an active run; its sandbox goes with it. False when it was over already."""
-    return _finish(run_id, RunState.ENDED, reason, now, by)
-
-
-def fail(run_id: UUID, reason: str, now: datetime) -> bool:
-    """A launch or a run went wrong; `reason` is a sentence for the player. False when it was over already."""
-    return _finish(run_id, RunState.FAILED, reason, now)
+# Go on and end.
 
 
 @transaction.atomic
-def _finish(run_id: UUID, state: RunState, reason: str, now: datetime, by: str = "") -> bool:
+def extend(run_id: UUID, now: datetime) -> bool:
+    """Needs RUNNING, not expired, extended less than MAX_EXTENSIONS times. Leaves it and its sandbox with
+    SANDBOX_MIN_LIFETIME_MINUTES more. False when that may not be."""
+    run = locked(run_id)
+    if run.state != RunState.RUNNING or run.extensions >= settings.MAX_EXTENSIONS:
+        return False
+    if run.expires_at is None or run.sandbox_id is None or run.has_expired(now):
+        return False
+    expires_at = run.expires_at + timedelta(minutes=settings.SANDBOX_MIN_LIFETIME_MINUTES)
+    if not claims.extend(run.sandbox_id, expires_at, now):
+        return False
+    _step(run, frm=RunState.RUNNING, to=RunState.RUNNING, expires_at=expires_at, extensions=run.extensions + 1)
+    data = {"code": StatusCode.EXTENDED, "expires_at": events.moment(expires_at)}
+    events.emit(run_id, EventKind.STATUS, f"Extended until {expires_at:%H:%M:%S} UTC.", data=data, now=now)
+    return True
+
+
+def end(run_id: UUID, code: RunEndCode, reason: str, now: datetime, by: str = "") -> bool:
+    """Needs a run that is not over. Leaves it ENDED and its sandbox DELETING. False when it was over already."""
+    return _finish(run_id, RunState.ENDED, code, reason, now, frm=ACTIVE, by=by)
+
+
+def fail(
+    run_id: UUID,
+    code: RunEndCode,
+    reason: str,
+    now: datetime,
+    *,
+    frm: Collection[RunState] = ACTIVE,
+    attempt: Attempt | None = None,
+) -> bool:
+    """Needs one of the states `frm`, and where the failure is an attempt's, that it is DEPLOYING and this attempt in
+    this sandbox. Leaves it FAILED and its sandbox DELETING; `reason` is a sentence for the player. False otherwise."""
+    if attempt is not None:
+        frm = [RunState.DEPLOYING]
+    return _finish(run_id, RunState.FAILED, code, reason, now, frm=frm, attempt=attempt)
+
+
+@transaction.atomic
+def _finish(
+    run_id: UUID,
+    state: RunState,
+    code: RunEndCode,
+    reason: str,
+    now: datetime,
+    *,
+    frm: Collection[RunState],
+    attempt: Attempt | None = None,
+    by: str = "",
+) -> bool:
     Fleet.lock()
     nudge()
     reason = events.fit(reason)  # it may be the last words of a program
     run = locked(run_id)
-    if not Run.objects.move(run_id, frm=ACTIVE, to=state, end_reason=reason, ended_at=now, deploy_lease_until=None):
+    if run.state not in frm or (attempt is not None and Attempt.of(run) != attempt):
+        if attempt is not None:
+            _drop(attempt, run, reason, now)
         return False
+    _step(run, frm=RunState(run.state), to=state, end_code=code, end_reason=reason, ended_at=now, **NO_LEASE)
     level = Level.ERROR if state == RunState.FAILED else Level.INFO
-    data = {"state": state.value, "reason": reason}
+    data = {"state": state, "code": code, "reason": reason}
     events.emit(run_id, EventKind.END, reason, level=level, data=data, now=now)
     if run.sandbox_id is not None:
-        claims.retire(
-            run.sandbox_id, EndCode.RUN_OVER, f"run {run.short_id} is over: {reason}", now, frm=LIVE, actor=by
-        )
+        why = f"run {run.short_id} is over: {reason}"
+        claims.retire(run.sandbox_id, EndCode.RUN_OVER, why, now, frm=LIVE, actor=by)
     message = f"run {run.short_id}: {run.game.slug} {state.label.lower()}: {reason}"
     level = Level.WARNING if state == RunState.FAILED else Level.INFO
-    journal.record(LogKind.RUN, message, sandbox=run.sandbox, run_id=run_id, now=now, actor=by, level=level)
+    journal.record(LogKind.RUN, message, code=code, sandbox=run.sandbox, run_id=run_id, now=now, actor=by, level=level)
     return True
+
+
+# How steps are made.
 
 
 def locked(run_id: UUID) -> Run:
@@ -115,18 +340,30 @@ def locked(run_id: UUID) -> Run:
             return run
 
 
-@transaction.atomic
-def extend(run_id: UUID, now: datetime) -> bool:
-    """More time, SANDBOX_MIN_LIFETIME_MINUTES each and MAX_EXTENSIONS times at most. False when it is not to be had."""
-    run = locked(run_id)
-    if run.state != RunState.RUNNING or run.extensions >= settings.MAX_EXTENSIONS:
-        return False
-    if run.expires_at is None or run.sandbox_id is None or run.has_expired(now):
-        return False
-    expires_at = run.expires_at + timedelta(minutes=settings.SANDBOX_MIN_LIFETIME_MINUTES)
-    if not claims.extend(run.sandbox_id, expires_at, now):
-        return False
-    Run.objects.filter(pk=run_id).update(expires_at=expires_at, extensions=run.extensions + 1)
-    data = {"expires_at": events.moment(expires_at)}
-    events.emit(run_id, EventKind.STATUS, f"Extended until {expires_at:%H:%M:%S} UTC.", data=data, now=now)
-    return True
+def _same(run: Run) -> Any:
+    """The row, while it has the sandbox and the attempt with which it was read."""
+    return Run.objects.filter(pk=run.pk, sandbox=run.sandbox_id, deploy_attempts=run.deploy_attempts)
+
+
+def _step(run: Run, *, frm: RunState, to: RunState, **fields: Any) -> None:
+    """Write a step on the row and on the run in hand, if they are where the caller believes. Raises TooLate."""
+    if not _same(run).filter(state=frm).update(state=to, **fields):
+        raise TooLate(f"Run {run.short_id} is not {frm.label.lower()} any more, or not in the same sandbox.")
+    for name, value in {"state": to, **fields}.items():
+        setattr(run, name, value)
+
+
+def _drop(attempt: Attempt, run: Run, report: str, now: datetime) -> None:
+    message = f"run {run.short_id}: attempt {attempt.number} came too late and was not heard: {report}"
+    journal.record(LogKind.RUN, message, run_id=run.pk, now=now)
+
+
+def lifetime(now: datetime) -> datetime:
+    """When a run that gets its sandbox now will end: the long lifetime, the short one while the fleet is full."""
+    full = Sandbox.objects.existing().count() >= settings.MAX_TOTAL_SANDBOXES
+    minutes = settings.SANDBOX_MIN_LIFETIME_MINUTES if full else settings.SANDBOX_MAX_LIFETIME_MINUTES
+    return now + timedelta(minutes=minutes)
+
+
+def milliseconds(duration: timedelta) -> int:
+    return max(0, round(duration.total_seconds() * 1000))

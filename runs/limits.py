@@ -9,20 +9,24 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from runs.models import LaunchMode, Run
+from runs.reasons import RefusalCode
 
 HOUR = timedelta(hours=1)
 RETRY_SECONDS = 30  # while launches are still starting, nobody knows when they end
 
 
 class LaunchRefused(Exception):
-    """There is no run; `str(error)` says why to the visitor."""
+    """There is no run; `str(error)` says why to the visitor, `code` to programs."""
 
+    code: RefusalCode
     retry_after_seconds: int | None = None
     limit = ""
 
 
 class LimitReached(LaunchRefused):
     """A limit is reached; `limit` names it, `retry_after_seconds` is when it may have room again."""
+
+    code = RefusalCode.LIMIT_REACHED
 
     def __init__(self, limit: str, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)

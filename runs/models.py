@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import uuid
-from collections.abc import Collection
+from collections import Counter
 from datetime import datetime
-from typing import Any
 
 from django.db import models
 from django.db.models import F, Q
@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from games.models import Game
 from pools.models import Level, Sandbox
+from runs.reasons import RunEndCode, RunNoticeCode
 
 
 class LaunchMode(models.TextChoices):
@@ -27,7 +28,6 @@ class ServedBy(models.TextChoices):
 
 
 class RunState(models.TextChoices):
-    QUEUED = "queued", "Queued"
     ACQUIRING = "acquiring", "Getting a sandbox"
     DEPLOYING = "deploying", "Deploying"
     RUNNING = "running", "Running"
@@ -35,7 +35,7 @@ class RunState(models.TextChoices):
     FAILED = "failed", "Failed"
 
 
-STARTING = (RunState.QUEUED, RunState.ACQUIRING, RunState.DEPLOYING)
+STARTING = (RunState.ACQUIRING, RunState.DEPLOYING)
 ACTIVE = (*STARTING, RunState.RUNNING)
 OVER = (RunState.ENDED, RunState.FAILED)
 
@@ -51,41 +51,62 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Those that are not over. In no order: by date, every run there ever was would be looked at."""
         return self.exclude(state__in=OVER).order_by()
 
-    def waiting_for(self, runtime: str) -> RunQuerySet:
-        """Warm launches that wait for a sandbox of the pool, first come first."""
-        return (
-            self.active()
-            .filter(state=RunState.ACQUIRING, served_by=ServedBy.POOL, sandbox__isnull=True, game__runtime=runtime)
-            .order_by("created_at", "id")
-        )
+    def waiting_for_pool(self, runtime: str | None = None) -> RunQuerySet:
+        """Warm launches that wait for a sandbox of the runtime's pool (of any, by default), first come first."""
+        waiting = self._without_sandbox().filter(served_by=ServedBy.POOL)
+        return waiting if runtime is None else waiting.filter(game__runtime=runtime)
+
+    def waiting_for_place(self) -> RunQuerySet:
+        """Launches that wait for a place in the fleet, for a sandbox of their own, first come first."""
+        return self._without_sandbox().filter(served_by__in=[ServedBy.COLD, ServedBy.COLD_FALLBACK])
+
+    def _without_sandbox(self) -> RunQuerySet:
+        return self.active().filter(state=RunState.ACQUIRING, sandbox=None).order_by("created_at", "id")
+
+    def by_runtime(self) -> Counter[str]:
+        """How many of these runs need each runtime."""
+        return Counter(self.order_by().values_list("game__runtime", flat=True))
+
+    def named(self, beginning: str) -> RunQuerySet:
+        """The runs whose id begins so; none when no id can. Compared as numbers, for which every database has its
+        index."""
+        digits = beginning.lower().removeprefix("run").strip().replace("-", "")
+        if not re.fullmatch(r"[0-9a-f]{4,32}", digits):
+            return self.none()
+        return self.filter(pk__gte=uuid.UUID(digits.ljust(32, "0")), pk__lte=uuid.UUID(digits.ljust(32, "f")))
 
     def hits(self) -> RunQuerySet:
         """Launches that found a warm sandbox ready when they came."""
         return self.filter(served_by=ServedBy.POOL, sandbox__ready_at__lte=F("created_at"))
 
-    def move(self, run_id: uuid.UUID, *, frm: Collection[RunState], to: RunState, **fields: Any) -> bool:
-        """Move one run if it still is where the caller believes; False if somebody else was first."""
-        return self.filter(pk=run_id, state__in=frm).update(state=to, **fields) == 1
-
 
 class Run(models.Model):
-    """One launch of one game in one sandbox, asked for by one visitor or API client."""
+    """One launch of one game in one sandbox, asked for by one visitor or API client.
+
+    `runs.lifecycle` alone writes it; `docs/run-states.md` draws its states.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     game = models.ForeignKey(Game, on_delete=models.PROTECT, related_name="runs")
     sandbox = models.OneToOneField(Sandbox, null=True, blank=True, on_delete=models.PROTECT, related_name="run")
     mode = models.CharField(max_length=10, choices=LaunchMode.choices)
     served_by = models.CharField(max_length=20, choices=ServedBy.choices, blank=True)
-    notice = models.CharField(max_length=300, blank=True, help_text="Why it was not served as asked, for the player.")
+    notice_code = models.CharField(
+        max_length=20, choices=RunNoticeCode.choices, blank=True, help_text="Why it was not served as asked."
+    )
+    notice = models.CharField(max_length=300, blank=True, help_text="The same as a sentence for the player.")
     use_snapshot = models.BooleanField(default=True)
     port = models.PositiveIntegerField(null=True, blank=True, help_text="Where the game listens in the sandbox.")
     deployed_from = models.CharField(max_length=10, choices=DeployedFrom.choices, blank=True)
-    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.QUEUED)
-    end_reason = models.TextField(blank=True, help_text="A sentence for the player.")
+    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.ACQUIRING)
+    end_code = models.CharField(max_length=20, choices=RunEndCode.choices, blank=True, help_text="Why it is over.")
+    end_reason = models.TextField(blank=True, help_text="The same as a sentence for the player.")
     visitor = models.CharField(max_length=64, help_text="A salted hash of the session or key; never an address.")
     idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001  unique, so absent is null
     extensions = models.PositiveIntegerField(default=0)
-    deploy_attempts = models.PositiveIntegerField(default=0)
+    deploy_attempts = models.PositiveIntegerField(
+        default=0, help_text="With the sandbox the fencing token of a deployment: who carries an older one is refused."
+    )
     deploy_lease_until = models.DateTimeField(
         null=True, blank=True, help_text="A task is on its way or at work until then."
     )
@@ -118,6 +139,9 @@ class Run(models.Model):
             models.CheckConstraint(condition=Q(mode__in=LaunchMode.values), name="run_mode_valid"),
             models.CheckConstraint(
                 condition=~Q(state__in=["ended", "failed"]) | ~Q(end_reason=""), name="run_ended_for_a_reason"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["ended", "failed"]) | ~Q(end_code=""), name="run_ended_with_a_code"
             ),
             models.UniqueConstraint(fields=["visitor", "idempotency_key"], name="run_once_per_key"),
         ]

@@ -1,36 +1,44 @@
-"""What the runs do when the fleet says something. Rows are written and tasks queued; the network is never asked."""
+"""What the runs do when the fleet says something, and what they answer when it asks. Rows are read and written, tasks
+are queued; the network is never asked."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models.signals import post_save
 from django.dispatch import receiver
-from django_q.tasks import async_task
+from django.urls import reverse
 
-from pools import claims
 from pools.demand import Demand
 from pools.models import FleetEvent, Sandbox
-from pools.signals import cold_sandbox_healthy, demand_asked, sandbox_ending, sandbox_ready, turn_begins
-from runs import events, lifecycle, upkeep
+from pools.occupants import Arrival, Occupant
+from pools.signals import (
+    arrivals_asked,
+    cold_sandbox_healthy,
+    demand_asked,
+    occupants_asked,
+    sandbox_ending,
+    sandbox_ready,
+    turn_begins,
+)
+from runs import lifecycle, upkeep
+from runs.launching import deployment
 from runs.live.wakeups import wake_readers
-from runs.models import EventKind, Run, RunState, ServedBy
+from runs.models import LaunchMode, Run, RunQuerySet, RunState
+from runs.reasons import RunEndCode
+
+IDS_A_QUERY = 10_000  # below SQLite's limit of variables
+ARRIVALS_LOOKED_AT = 10_000
 
 
 @receiver(cold_sandbox_healthy)
 def take_cold(sandbox: Sandbox, now: datetime, **_: Any) -> None:
     """A run's own sandbox is healthy: it is taken, and the game goes in."""
-    run = Run.objects.filter(sandbox=sandbox, state=RunState.ACQUIRING).first()
-    if run is None:
-        return
-    expires_at = lifecycle.lifetime(now)
-    if not claims.take(sandbox.id, by=f"run {run.short_id}", expires_at=expires_at, now=now):
-        return
-    Run.objects.move(run.id, frm=[RunState.ACQUIRING], to=RunState.DEPLOYING, acquired_at=now, expires_at=expires_at)
-    took = (now - run.created_at).total_seconds()
-    events.emit(run.id, EventKind.STATUS, f"Sandbox {sandbox.name} is up after {took:.1f} s.", now=now)
-    async_task("runs.tasks.deploy", str(run.id), task_name="deploy", group="deploy")
+    if run := lifecycle.give_healthy(sandbox, now):
+        deployment.queue(run)
 
 
 @receiver(sandbox_ready)
@@ -43,10 +51,12 @@ def end_the_run(sandbox: Sandbox, reason: str, now: datetime, **_: Any) -> None:
     """A run does not outlive its sandbox."""
     for run in Run.objects.active().filter(sandbox=sandbox):
         if run.state == RunState.RUNNING and sandbox.has_expired(now):
-            lifecycle.end(run.id, "Its time was up.", now)
+            lifecycle.end(run.id, RunEndCode.TIME_UP, "Its time was up.", now)
+        elif run.state == RunState.ACQUIRING:
+            reason = f"No sandbox could be had: {reason.rstrip('.')}."
+            lifecycle.fail(run.id, RunEndCode.SANDBOX_FAILED, reason, now)
         else:
-            what = "The sandbox is gone" if run.state == RunState.RUNNING else "No sandbox could be had"
-            lifecycle.fail(run.id, f"{what}: {reason.rstrip('.')}.", now)
+            lifecycle.fail(run.id, RunEndCode.SANDBOX_LOST, f"The sandbox is gone: {reason.rstrip('.')}.", now)
 
 
 @receiver(turn_begins)
@@ -62,12 +72,33 @@ def wake_fleet_readers(**_: Any) -> None:
 @receiver(demand_asked)
 def demand(now: datetime, **_: Any) -> Demand:
     """How many launches wait for a pool's sandbox, and how many for a place of their own."""
-    acquiring = Run.objects.active().filter(state=RunState.ACQUIRING, sandbox=None).select_related("game")
-    waiting: dict[str, int] = {}
-    places = 0
-    for run in acquiring:
-        if run.served_by == ServedBy.POOL:
-            waiting[run.game.runtime] = waiting.get(run.game.runtime, 0) + 1
-        else:
-            places += 1
-    return Demand(waiting, places)
+    return Demand(Run.objects.waiting_for_pool().by_runtime(), Run.objects.waiting_for_place().count())
+
+
+@receiver(occupants_asked)
+def occupants(sandbox_ids: Collection[UUID] | None, run: str, **_: Any) -> dict[UUID, Occupant]:
+    """Who is in each of these sandboxes, or in those of the runs whose id begins with `run`."""
+    found: dict[UUID, Occupant] = {}
+    for runs in _runs_in(sandbox_ids) if sandbox_ids is not None else [Run.objects.named(run)]:
+        for each in runs.exclude(sandbox=None).select_related("game").only("id", "state", "visitor", "game", "sandbox"):
+            if each.sandbox_id is not None:
+                url = reverse("admin:runs_run_change", args=[each.pk])
+                found[each.sandbox_id] = Occupant(
+                    f"run {each.short_id}", each.game.title, each.visitor[:8], url, each.is_over
+                )
+    return found
+
+
+def _runs_in(sandbox_ids: Collection[UUID]) -> Iterator[RunQuerySet]:
+    ids = list(sandbox_ids)
+    for start in range(0, len(ids), IDS_A_QUERY):
+        yield Run.objects.filter(sandbox_id__in=ids[start : start + IDS_A_QUERY])
+
+
+@receiver(arrivals_asked)
+def arrivals(since: datetime, **_: Any) -> list[Arrival]:
+    """When somebody wanted a warm sandbox, and whether one was ready then."""
+    wanted = Run.objects.filter(created_at__gte=since, mode=LaunchMode.WARM).order_by("-created_at")
+    rows = wanted.values_list("pk", "game__runtime", "created_at")[:ARRIVALS_LOOKED_AT]
+    hits = set(wanted.hits().values_list("pk", flat=True)[:ARRIVALS_LOOKED_AT])
+    return [Arrival(runtime, at, pk in hits) for pk, runtime, at in rows]

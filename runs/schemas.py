@@ -6,12 +6,18 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+from django.db.models import TextChoices
 from ninja import Schema
 from pydantic import ConfigDict, Field, StrictBool, StrictStr
 
 from runs.models import LaunchMode
+from runs.reasons import RunEndCode, RunNoticeCode
 
 NO_NUL = r"^[^\x00]*$"  # which PostgreSQL takes in no text
+
+
+def _any_of(codes: type[TextChoices]) -> str:
+    return ", ".join(codes.values)
 
 
 class LaunchIn(Schema):
@@ -37,15 +43,17 @@ class RunOut(Schema):
     """One launch, from the click to the end."""
 
     run_id: UUID
-    status: str = Field(description="queued, acquiring, deploying, running, ended or failed")
+    status: str = Field(description="acquiring, deploying, running, ended or failed")
     game: str
     mode: LaunchMode = Field(description="How it was asked for")
     served_by: str = Field(description="pool, cold_fallback or cold; empty while it is not decided")
-    notice: str = Field(description="Why it was not served as asked; else empty")
+    notice_code: str = Field(description=f"Why it was not served as asked, else empty: {_any_of(RunNoticeCode)}")
+    notice: str = Field(description="The same as a sentence")
     use_snapshot: bool
     deployed_from: str = Field(description="staged, snapshot or source; empty before it is deployed")
     sandbox: str | None = Field(description="The name of its sandbox")
-    end_reason: str = Field(description="Why it is over; empty while it is not")
+    end_code: str = Field(description=f"Why it is over, empty while it is not: {_any_of(RunEndCode)}")
+    end_reason: str = Field(description="The same as a sentence")
     stream_url: str = Field(description="Its events, as server-sent events")
     events_url: str = Field(description="Its events, page by page or waiting for the next")
     sandbox_url: str = Field(description="This answer, again; DELETE ends the run")

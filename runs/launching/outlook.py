@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,15 +97,8 @@ def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
     why_closed = closed(now)
     pools = {pool.runtime: pool for pool in Pool.objects.exclude(mode=Mode.DRAINING)}
     sandboxes = list(Sandbox.objects.existing())
-    waiting = Counter[str]()
-    waiting_for_places = 0
-    for served_by, runtime in Run.objects.filter(state=RunState.ACQUIRING, sandbox__isnull=True).values_list(
-        "served_by", "game__runtime"
-    ):
-        if served_by == ServedBy.POOL:
-            waiting[runtime] += 1
-        else:
-            waiting_for_places += 1
+    waiting = Run.objects.waiting_for_pool().by_runtime()
+    waiting_for_places = Run.objects.waiting_for_place().count()
     idle = sum(sandbox.state in (State.READY, State.DELETING) for sandbox in sandboxes)
     past = past_launches()
     warm_up = {runtime: warm_up_seconds(pool) for runtime, pool in pools.items()}
@@ -203,10 +195,11 @@ def ahead_of(run: Run) -> int:
     """How many launches wait for the same and came before."""
     if run.state != RunState.ACQUIRING or run.sandbox_id is not None:
         return 0
-    waiting = Run.objects.filter(state=RunState.ACQUIRING, sandbox__isnull=True, created_at__lt=run.created_at)
     if run.served_by == ServedBy.POOL:
-        return waiting.filter(served_by=ServedBy.POOL, game__runtime=run.game.runtime).count()
-    return waiting.exclude(served_by=ServedBy.POOL).count()
+        same = Run.objects.waiting_for_pool(run.game.runtime)
+    else:
+        same = Run.objects.waiting_for_place()
+    return same.filter(created_at__lt=run.created_at).count()
 
 
 def retry_text(seconds: int) -> str:

@@ -16,47 +16,47 @@ from runs.models import EventKind, Run, RunEvent, RunQuerySet, ServedBy
 
 REMEMBERED = 50  # past launches that expectations rest on
 NEWS = 0.05  # of the whole; less is not worth a line
-LATE_SHARE = 0.1  # a part that takes longer than usual is taken to need so much of its usual time more
+LATE_SHARE = 0.1  # a step that takes longer than usual is taken to need so much of its usual time more
 # While no launch like it is known.
 FIRST_MS = {"acquire": 0.0, "bootstrap": 200.0, "restore": 1_000.0, "start": 500.0}
 FIRST_FROM_SOURCE_MS = 10_000.0
 
-Parts = Mapping[str, float]  # milliseconds by part, in the order of a launch
+StepTimes = Mapping[str, float]  # milliseconds by step, in the order of a launch
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """`share` of the whole that is done, from 0 to 1."""
 
-    phase: str
+    step: str
     share: float
     left_seconds: float
 
 
-def progress_at(phase: str, usual_ms: Parts, *, elapsed_ms: float, in_phase_ms: float) -> Progress:
-    """How far a launch is that began `elapsed_ms` ago and has been in this part of it for `in_phase_ms`. Pure."""
-    parts = list(usual_ms)
-    here = max(usual_ms[phase] - in_phase_ms, LATE_SHARE * usual_ms[phase])
-    left = here + sum(usual_ms[part] for part in parts[parts.index(phase) + 1 :])
-    return Progress(phase, elapsed_ms / (elapsed_ms + left) if elapsed_ms else 0.0, left / 1000)
+def progress_at(step: str, usual_ms: StepTimes, *, elapsed_ms: float, in_step_ms: float) -> Progress:
+    """How far a launch is that began `elapsed_ms` ago and has been in this step of it for `in_step_ms`. Pure."""
+    steps = list(usual_ms)
+    here = max(usual_ms[step] - in_step_ms, LATE_SHARE * usual_ms[step])
+    left = here + sum(usual_ms[each] for each in steps[steps.index(step) + 1 :])
+    return Progress(step, elapsed_ms / (elapsed_ms + left) if elapsed_ms else 0.0, left / 1000)
 
 
-def tell(run: Run, phase: str, now: datetime, *, in_phase_ms: float = 0.0) -> None:
+def tell(run: Run, step: str, now: datetime, *, in_step_ms: float = 0.0) -> None:
     """Write how far the launch is, unless that is no news."""
     earlier = latest(run)
     elapsed_ms = max(0.0, (now - run.created_at).total_seconds() * 1000)
-    found = progress_at(phase, usual_ms(run), elapsed_ms=elapsed_ms, in_phase_ms=in_phase_ms)
+    found = progress_at(step, usual_ms(run), elapsed_ms=elapsed_ms, in_step_ms=in_step_ms)
     share = max(round(found.share, 2), earlier.get("share", 0.0))  # what was said is not taken back
-    if earlier.get("phase") == phase and share < earlier["share"] + NEWS:
+    if earlier.get("phase") == step and share < earlier["share"] + NEWS:
         return
-    message = f"{share:.0%}: {doing(phase, run).lower()}, {about(found.left_seconds)} left"
-    data = {"phase": phase, "share": share, "left_seconds": round(found.left_seconds, 1)}
+    message = f"{share:.0%}: {doing(step, run).lower()}, {about(found.left_seconds)} left"
+    data = {"phase": step, "share": share, "left_seconds": round(found.left_seconds, 1)}
     events.emit(run.id, EventKind.PROGRESS, message, data=data, now=now)
 
 
 def tell_acquiring(run: Run, now: datetime) -> None:
-    """The same while it waits for its sandbox: the first of its parts."""
-    tell(run, "acquire", now, in_phase_ms=(now - run.created_at).total_seconds() * 1000)
+    """The same while it waits for its sandbox: the first of its steps."""
+    tell(run, "acquire", now, in_step_ms=(now - run.created_at).total_seconds() * 1000)
 
 
 def latest(run: Run) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def latest(run: Run) -> dict[str, Any]:
 
 
 def usual_ms(run: Run) -> dict[str, float]:
-    """What each part usually takes: the medians of this game's last launches like it, else of any game's."""
+    """What each step usually takes: the medians of this game's last launches like it, else of any game's."""
     like = Run.objects.filter(ready_at__isnull=False, use_snapshot=run.use_snapshot).order_by("-created_at")
     like = (
         like.filter(served_by=ServedBy.POOL)
@@ -88,4 +88,4 @@ def usual_ms(run: Run) -> dict[str, float]:
 def _medians(runs: RunQuerySet) -> dict[str, float]:
     rows = list(runs.values_list("acquire_ms", "bootstrap_ms", "restore_ms", "start_ms")[:REMEMBERED])
     columns = zip(*rows, strict=True) if rows else ()
-    return {part: median(ms or 0 for ms in column) for part, column in zip(FIRST_MS, columns, strict=False)}
+    return {step: median(ms or 0 for ms in column) for step, column in zip(FIRST_MS, columns, strict=False)}

@@ -31,7 +31,9 @@ DEPLOYED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class Step:
+    """One step of a launch, as its page shows it."""
+
     key: str
     title: str
     state: str
@@ -51,7 +53,7 @@ class Phase:
         return SPOKEN.get(self.state, "")
 
 
-def phases(run: Run) -> list[Phase]:
+def steps(run: Run) -> list[Step]:
     """The four steps of a launch, in order."""
     measured = {
         "acquire": _acquire_ms(run),
@@ -64,7 +66,7 @@ def phases(run: Run) -> list[Phase]:
     for (key, ms), state in zip(measured.items(), _states(run, measured), strict=True):
         is_measured = bool(total and ms)
         found.append(
-            Phase(
+            Step(
                 key,
                 _title(key, run),
                 state,
@@ -79,7 +81,7 @@ def phases(run: Run) -> list[Phase]:
 
 
 def doing(key: str, run: Run) -> str:
-    """What goes on in that part of the launch."""
+    """What goes on in that step of the launch."""
     return DOING[_title(key, run)]
 
 

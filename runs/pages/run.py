@@ -17,10 +17,11 @@ from django.views.decorators.http import require_POST, require_safe
 from runs import lifecycle
 from runs.launching import progress
 from runs.launching.outlook import about, ahead_of, usual_seconds
-from runs.launching.steps import ACTIVE, phases
+from runs.launching.steps import ACTIVE, steps
 from runs.models import STARTING, Run, RunEvent, RunState
 from runs.pages.answers import fresh, see_other
 from runs.pages.forms import new_key
+from runs.reasons import RunEndCode
 from runs.visitors import known_visitor
 
 RUN_LOG_LINES = 400
@@ -62,12 +63,12 @@ def run_live(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
 
 def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
     now = timezone.now()
-    steps = phases(found)
+    way = steps(found)
     context: dict[str, Any] = {
         "run": found,
         "game": found.game,
-        "phases": steps,
-        "current": next((step for step in steps if step.state == ACTIVE), None),
+        "steps": way,
+        "current": next((step for step in way if step.state == ACTIVE), None),
         "is_starting": found.state in STARTING,
         "is_running": found.state == RunState.RUNNING,
         "is_mine": found.visitor == known_visitor(request),
@@ -90,7 +91,7 @@ def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
 @require_POST
 def end_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     found = own_run(request, run_id)
-    lifecycle.end(found.id, "Ended by the player.", timezone.now())
+    lifecycle.end(found.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now())
     return see_other(found)
 
 

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page
 
 from runs import events, lifecycle
 from runs.models import EventKind, Run
+from runs.reasons import RunEndCode
 from tests.fixtures.waiting import until
 from tests.fixtures.web import MakeRun, MakeWeb, Web
 
@@ -52,7 +53,7 @@ def test_a_browsers_event_source_reads_a_run_to_its_end_through_a_restart(
         say(run, 141, 160)
         web.start()
         until(lambda: len(seen(page)) == 160, "it comes back by itself, and goes on after its last line")
-        assert lifecycle.end(run.id, "Ended by a test.", timezone.now())
+        assert lifecycle.end(run.id, RunEndCode.ENDED_BY_API, "Ended by a test.", timezone.now())
         until(lambda: page.evaluate("source.readyState") == 2, "it is told not to come back")
         assert seen(page) == [events.as_json(event) for event in run.events.order_by("seq")]
     finally:

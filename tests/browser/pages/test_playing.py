@@ -88,8 +88,8 @@ def test_from_source_the_log_shows_the_clone_and_the_install(player: Player) -> 
 def test_the_steps_have_times_and_they_add_up_to_the_total(arcade: Stack, player: Player) -> None:
     player.launch("snake", mode="cold").wait_for("running")
     parts = arcade.get(f"/api/sandbox/{player.run_id}").json()
-    until(lambda: player.page.locator(".phase-done").count() >= 2, "the steps are ticked off")
-    assert player.page.locator(".phase-bar").count() >= 2
+    until(lambda: player.page.locator(".step-done").count() >= 2, "the steps are ticked off")
+    assert player.page.locator(".step-bar").count() >= 2
     assert parts["status"] == "running"
 
 

@@ -219,10 +219,17 @@ def test_a_run_that_is_over_is_refused(operator, played):
 
 
 def test_runs_are_ended_together_and_those_that_were_over_are_told(operator, played, make_run: MakeRun):
-    over = make_run(state="ended", end_reason="Its time was up.", ended_at=timezone.now())
+    over = make_run(state="ended", end_code="time_up", end_reason="Its time was up.", ended_at=timezone.now())
     said = told(operator.act(RUNS, "end_chosen", played, over))
     assert f"run {played.short_id} ended" in said
     assert f"Run {over.short_id} is over already." in said
+
+
+def test_runs_are_filtered_by_why_they_are_over(operator, make_run: MakeRun):
+    ends = {code: make_run(state="ended", end_code=code, end_reason="Over.") for code in ("time_up", "ended_by_api")}
+    page = operator.get(f"{RUNS}?end_code__exact=time_up").content.decode()
+    assert ends["time_up"].short_id in page
+    assert ends["ended_by_api"].short_id not in page
 
 
 def test_a_retired_sandbox_goes_and_its_run_ends(destroyer, fleet, played):

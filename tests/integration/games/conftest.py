@@ -21,7 +21,7 @@ __all__ = ["clock", "paper_fleet", "pool", "real_fleet"]
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is slow for some seconds makes no sandbox a dead one."""
-    monkeypatch.setattr("runs.launching.launch.PROBE_TIMEOUT_SECONDS", 10)
+    monkeypatch.setattr("runs.launching.handover.PROBE_TIMEOUT_SECONDS", 10)
 
 
 @pytest.fixture

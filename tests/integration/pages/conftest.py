@@ -93,7 +93,7 @@ def make_run(snake: Game, players_name: str) -> Callable[..., Run]:
             "created_at": now,
         } | fields
         if state in (RunState.ENDED, RunState.FAILED):
-            fields = {"end_reason": "Its time was up.", "ended_at": now} | fields
+            fields = {"end_code": "time_up", "end_reason": "Its time was up.", "ended_at": now} | fields
         if state in (RunState.RUNNING, RunState.ENDED):
             measured = {"acquire_ms": 30, "bootstrap_ms": 0, "restore_ms": 0, "start_ms": 41, "total_ms": 71}
             fields = {"ready_at": now, "acquired_at": now, "deployed_from": "staged", **measured} | fields

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from games.models import Game
-from runs.launching.launch import LaunchRefused
+from runs.limits import LimitReached
 from runs.models import Run
 from runs.pages import game as game_page
 
@@ -77,9 +77,7 @@ def test_a_form_that_makes_no_sense_launches_nothing(client, snake, launched, wr
 
 def test_a_refused_launch_says_why_and_when_to_come_back(client, snake, monkeypatch):
     def refuse(**wishes: Any) -> Run:
-        refused = LaunchRefused("All 25 launches of this hour are used up.")
-        refused.retry_after_seconds = 300
-        raise refused
+        raise LimitReached("MAX_RUNS_PER_HOUR", "All 25 launches of this hour are used up.", 300)
 
     monkeypatch.setattr(game_page, "launch", refuse)
     key = key_on(client.get("/games/snake/"))

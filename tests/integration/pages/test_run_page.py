@@ -14,6 +14,7 @@ from pools.models import State
 from runs import lifecycle
 from runs.models import RunEvent, RunState
 from runs.pages import run as run_page
+from runs.reasons import RunEndCode
 
 pytestmark = pytest.mark.django_db
 
@@ -29,10 +30,10 @@ def soon() -> datetime:
 
 @pytest.fixture
 def ended(monkeypatch):
-    """The runs that were ended, with the reasons that were given."""
+    """The runs that were ended, with the codes that were given."""
     calls = []
     monkeypatch.setattr(
-        run_page.lifecycle, "end", lambda run_id, reason, now, by="": calls.append((run_id, reason)) or True
+        run_page.lifecycle, "end", lambda run_id, code, reason, now, by="": calls.append((run_id, code)) or True
     )
     return calls
 
@@ -60,7 +61,7 @@ def test_a_running_game_is_not_reloaded_before_its_end(player, make_run):
 
 
 def test_a_failed_launch_keeps_its_log_and_says_what_one_can_do(player, make_run):
-    run = make_run(RunState.FAILED, end_reason="The package index did not answer.")
+    run = make_run(RunState.FAILED, end_code="deploy_failed", end_reason="The package index did not answer.")
     RunEvent.objects.create(run=run, seq=1, kind="log", message="ERROR: <b>no</b>", at=run.created_at)
     page = text(player.get(f"/runs/{run.id}/"))
     assert "The package index did not answer." in page
@@ -98,9 +99,15 @@ def test_a_log_of_long_lines_makes_no_page_heavy(player, make_run):
 
 def test_a_failure_is_told_in_words_whatever_the_program_printed(player, make_run):
     run = make_run(RunState.DEPLOYING)
-    lifecycle.fail(run.id, "It could not be installed: \x1b[31mERROR:\x00 no space\x1b[0m", run.created_at)
+    lifecycle.fail(
+        run.id,
+        RunEndCode.DEPLOY_FAILED,
+        "It could not be installed: \x1b[31mERROR:\x00 no space\x1b[0m",
+        run.created_at,
+    )
     assert "<p>It could not be installed: ERROR: no space</p>" in text(player.get(f"/runs/{run.id}/"))
-    assert run.events.get().data["reason"] == "It could not be installed: ERROR: no space"
+    data = {"state": "failed", "code": "deploy_failed", "reason": "It could not be installed: ERROR: no space"}
+    assert run.events.get().data == data
 
 
 def test_the_live_parts_are_those_of_the_page(player, make_run):
@@ -115,7 +122,7 @@ def test_the_live_parts_are_those_of_the_page(player, make_run):
 def test_the_player_may_end_it(player, make_run, ended):
     run = make_run()
     assert player.post(f"/runs/{run.id}/end/").status_code == 303
-    assert ended == [(run.id, "Ended by the player.")]
+    assert ended == [(run.id, RunEndCode.ENDED_BY_PLAYER)]
 
 
 def test_somebody_else_may_look_and_do_nothing(make_run, ended):

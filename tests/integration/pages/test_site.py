@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from pools.models import State
+from pools.models import Fleet, State
 from runs.models import RunState
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +51,28 @@ def test_a_program_that_asks_wrongly_is_told_what_is_wrong(client, snake, body, 
     assert answer.status_code == status, answer.content
     assert answer["Content-Type"] == "application/problem+json"
     assert [each["field"] for each in answer.json().get("errors", [])] == fields
+
+
+def test_a_refused_launch_has_a_code_for_programs(client, snake, settings):
+    def refused(game: str, mode: str = "cold", key: str = "a") -> tuple[int, str]:
+        answer = client.post(
+            f"/api/launch/{mode}", {"game": game}, content_type="application/json", headers={"Idempotency-Key": key}
+        )
+        return answer.status_code, answer.json().get("code")
+
+    settings.MAX_TOTAL_ACTIVE = 1
+    assert refused("chess") == (422, "unknown_game")
+    assert refused("snake") == (201, None)
+    assert refused("snake", "warm") == (409, "key_reused")
+    assert refused("snake", key="b") == (429, "limit_reached")
+    Fleet.objects.update(maintenance=True)
+    assert refused("snake", key="c") == (503, "maintenance")
+
+
+def test_a_run_that_is_over_says_why_by_a_code_too(client, snake, make_run):
+    run = make_run(RunState.ENDED)
+    answer = client.get(f"/api/sandbox/{run.id}").json()
+    assert (answer["end_code"], answer["end_reason"], answer["notice_code"]) == ("time_up", "Its time was up.", "")
 
 
 def test_a_server_error_has_a_page_that_needs_nothing(client, snake, monkeypatch):

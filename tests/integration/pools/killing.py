@@ -37,6 +37,7 @@ from pools.turn.reconciler import turn  # noqa: E402
 from runs import lifecycle  # noqa: E402
 from runs.launching.launch import launch  # noqa: E402
 from runs.models import OVER, STARTING, Run  # noqa: E402
+from runs.reasons import RunEndCode  # noqa: E402
 from tests.fixtures.worker import Worker  # noqa: E402
 
 WRITES = ("INSERT", "UPDATE", "DELETE")
@@ -142,7 +143,7 @@ def a_launch_s_life() -> None:
     settle()
     launch(game="snake", mode="warm", visitor="ada")
     settle()
-    lifecycle.end(first.id, "Ended by the player.", timezone.now())
+    lifecycle.end(first.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now())
     settle()
     clock.advance(601)
     settle()

@@ -21,7 +21,7 @@ from pools.demand import note_demand
 from pools.models import Fleet, Pool, Sandbox
 from pools.turn.observe import Listing, keep
 from runs import lifecycle
-from runs.launching import launch
+from runs.launching import handover
 from runs.models import Run
 
 now = timezone.now()
@@ -48,7 +48,7 @@ def pool_is_warmed_up():
     operations.warm_up(pool, actor="ada", reason="a test")
 
 def sandbox_was_dead():
-    launch._replace_dead(Run.objects.select_related("game", "sandbox").get(), "no answer")
+    handover.replace_dead(Run.objects.select_related("game", "sandbox").get(), "no answer")
 
 def idle_one_is_brought_up_to_date():
     staging._tell(idle, {}, "brought up to date")

@@ -8,6 +8,7 @@ from django.utils import timezone
 from runs import events, lifecycle
 from runs.events import LINE_CHARACTERS, LINES_A_RUN, Entry
 from runs.models import EventKind, Run
+from runs.reasons import RunEndCode
 from tests.fixtures.web import MakeRun
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,7 +30,7 @@ def test_a_flood_of_lines_is_cut_with_one_visible_mark_and_what_matters_still_co
         written += 500
     events.emit(run.id, EventKind.LOG, "one more line of the flood")
     events.emit(run.id, EventKind.STATUS, "Starting the game.")
-    lifecycle.end(run.id, "Ended by a test.", timezone.now())
+    lifecycle.end(run.id, RunEndCode.ENDED_BY_API, "Ended by a test.", timezone.now())
     rows = list(run.events.order_by("seq"))
     assert [row.seq for row in rows] == list(range(1, LINES_A_RUN + 4))
     assert [row.message for row in rows[:LINES_A_RUN]] == [f"line {n}" for n in range(LINES_A_RUN)]
@@ -70,7 +71,7 @@ def test_a_line_is_kept_as_text_that_every_reader_can_take(run: Run, said: str, 
 
 def test_nothing_follows_the_end(run: Run):
     events.emit(run.id, EventKind.LOG, "before")
-    lifecycle.end(run.id, "Ended by a test.", timezone.now())
+    lifecycle.end(run.id, RunEndCode.ENDED_BY_API, "Ended by a test.", timezone.now())
     events.emit(run.id, EventKind.LOG, "from a worker that has not noticed")
     assert [row.kind for row in run.events.order_by("seq")] == ["log", "end"]
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from threading import Barrier, Thread
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -14,9 +14,13 @@ from games.models import Game, Snapshot
 from pools import claims
 from pools.models import Fleet, Pool, Sandbox, State
 from runs import lifecycle, upkeep
-from runs.launching.launch import KeyReused, Maintenance, PoolEmpty, UnknownGame, _replace_dead, launch
+from runs.launching import deployment
+from runs.launching.acquire import PoolEmpty, take_ready
+from runs.launching.handover import replace_dead
+from runs.launching.launch import KeyReused, Maintenance, UnknownGame, launch
 from runs.limits import LimitReached
 from runs.models import Run, RunState, ServedBy
+from runs.reasons import RefusalCode, RunEndCode, RunNoticeCode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -80,11 +84,10 @@ def test_a_sandbox_that_was_found_dead_twice_does_not_cost_the_one_after_it(pape
     dead = claims.claim(pool, by="a test", expires_at=now, now=now)
     run = Run.objects.create(sandbox=dead, state=RunState.DEPLOYING, **fields)
     first, second = (Run.objects.select_related("game", "sandbox").get(pk=run.pk) for _ in range(2))
-    _replace_dead(first, "no answer")
-    _replace_dead(second, "no answer")
+    replaced = replace_dead(first, "no answer")
+    assert replace_dead(second, "no answer") is None
     run.refresh_from_db()
-    assert (run.sandbox, run.sandbox.state) == (first.sandbox, State.IN_USE)
-    assert second.sandbox is None
+    assert (run.sandbox, run.sandbox.state) == (replaced.sandbox, State.IN_USE)
 
 
 def test_an_unstaged_warm_launch_is_deployed_by_a_task(paper_fleet, pool, game, worker):
@@ -98,7 +101,7 @@ def test_an_unstaged_warm_launch_is_deployed_by_a_task(paper_fleet, pool, game, 
 def test_the_first_warm_launch_starts_cold_and_warms_the_pool(paper_fleet, pool, game, worker):
     run = start()
     assert run.served_by == ServedBy.COLD_FALLBACK
-    assert "cold start" in run.notice
+    assert run.notice_code == RunNoticeCode.NONE_READY
     for _ in range(20):
         paper_fleet.turns(1)
         worker.work()
@@ -109,7 +112,7 @@ def test_the_first_warm_launch_starts_cold_and_warms_the_pool(paper_fleet, pool,
 def test_a_launch_while_one_is_on_its_way_waits_for_it(paper_fleet, pool, game, worker):
     start(visitor="first")
     paper_fleet.turn()
-    Run.objects.update(state=RunState.ENDED, end_reason="done")
+    Run.objects.update(state=RunState.ENDED, end_code="time_up", end_reason="done")
     run = start()
     assert (run.state, run.served_by, run.sandbox) == (RunState.ACQUIRING, ServedBy.POOL, None)
     for _ in range(10):
@@ -147,7 +150,10 @@ def test_a_pool_that_fails_when_empty_refuses_and_fills(paper_fleet, pool, game)
 def test_a_runtime_without_a_pool_starts_cold_and_says_so(paper_fleet, game):
     run = start()
     assert run.served_by == ServedBy.COLD_FALLBACK
-    assert "no warm pool for Python" in run.notice
+    assert (run.notice_code, run.notice) == (
+        RunNoticeCode.NO_POOL,
+        "There is no warm pool for Python: this is a cold start.",
+    )
 
 
 # Cold.
@@ -179,7 +185,7 @@ def test_the_time_left_is_what_launches_like_it_took(paper_fleet, game, worker):
 
 def test_a_launch_does_not_wait_for_a_deletion_of_the_same_turn(paper_fleet, staged):
     """Deletions went first, and took as long as the cloud took for them."""
-    assert lifecycle.end(start().id, "Ended by the player.", timezone.now())
+    assert lifecycle.end(start().id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now())
     run = start(mode="cold", visitor="bob")
     paper_fleet.turn()
     done = [(entry["what"], entry["name"]) for entry in paper_fleet.cloud.state()["journal"]]
@@ -243,7 +249,7 @@ def test_a_refused_token_fails_the_launch_with_a_sentence_and_leaves_no_sandbox(
     run = start(mode="cold")
     paper_fleet.turns(5)
     run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    assert (run.state, run.end_code) == (RunState.FAILED, RunEndCode.SANDBOX_FAILED)
     assert "token" in run.end_reason
     settings.DIGITALOCEAN_TOKEN = paper_fleet.cloud.token
     paper_fleet.turns(3)
@@ -255,7 +261,7 @@ def test_a_cloud_that_is_down_fails_the_launch_within_a_minute(paper_fleet, game
     run = start(mode="cold")
     paper_fleet.turns(20, seconds_apart=2)
     run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    assert (run.state, run.end_code) == (RunState.FAILED, RunEndCode.SANDBOX_FAILED)
     assert "could not be reached" in run.end_reason
 
 
@@ -264,8 +270,8 @@ def test_a_cloud_that_is_down_fails_the_launch_within_a_minute(paper_fleet, game
 
 def test_invariant_8_a_run_that_ends_takes_its_sandbox_along(paper_fleet, staged):
     run = start()
-    assert lifecycle.end(run.id, "Ended by the player.", timezone.now())
-    assert not lifecycle.end(run.id, "Again.", timezone.now())
+    assert lifecycle.end(run.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now())
+    assert not lifecycle.end(run.id, RunEndCode.ENDED_BY_PLAYER, "Again.", timezone.now())
     staged.refresh_from_db()
     assert staged.state == State.DELETING
     assert run.events.filter(kind="end").count() == 1
@@ -278,7 +284,7 @@ def test_invariant_8_a_sandbox_that_vanishes_ends_its_run_with_a_reason(paper_fl
     paper_fleet.cloud.control.delete_app(staged.app_id)
     paper_fleet.turns(10, seconds_apart=3)
     run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    assert (run.state, run.end_code) == (RunState.FAILED, RunEndCode.SANDBOX_LOST)
     assert "vanished" in run.end_reason
 
 
@@ -287,7 +293,7 @@ def test_a_run_ends_with_its_lifetime(paper_fleet, staged):
     paper_fleet.clock.advance(601)
     paper_fleet.turn()
     run.refresh_from_db()
-    assert (run.state, run.end_reason) == (RunState.ENDED, "Its time was up.")
+    assert (run.state, run.end_code) == (RunState.ENDED, RunEndCode.TIME_UP)
 
 
 def test_more_time_that_is_given_at_the_last_moment_counts(paper_fleet, staged, monkeypatch):
@@ -321,6 +327,35 @@ def test_more_time_is_given_a_set_number_of_times(staged, settings):
 # What goes wrong on the way.
 
 
+def test_a_sandbox_that_was_claimed_for_a_run_that_has_ended_stays_in_the_pool(staged, pool):
+    started = start(mode="cold")
+    late = Run.objects.select_related("game").get(pk=started.pk)
+    lifecycle.end(started.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now())
+    with pytest.raises(lifecycle.TooLate), transaction.atomic():
+        take_ready(late, pool, timezone.now())
+    staged.refresh_from_db()
+    assert staged.state == State.READY
+
+
+def test_a_worker_that_finds_its_sandbox_dead_goes_on_in_the_next_one(paper_fleet, staged, worker, pool):
+    """It queued another task for that one, and let go of the run until somebody took it."""
+    Pool.objects.update(target_ready=2, max_ready=2)
+    paper_fleet.settle()
+    files_only = {"snake": staged.staged["snake"] | {"pid": None}}
+    Sandbox.objects.filter(state=State.READY).exclude(pk=staged.pk).update(staged=files_only)
+    now = timezone.now()
+    dead = claims.claim(pool, by="a test", expires_at=now + timedelta(minutes=5), now=now)
+    assert dead == staged
+    fields = {"game": Game.objects.get(), "mode": "warm", "visitor": "ada", "created_at": now, "acquired_at": now}
+    run = Run.objects.create(sandbox=dead, expires_at=dead.expires_at, state=RunState.DEPLOYING, **fields)
+    paper_fleet.cloud.control.kill_agent(dead.app_id)
+    deployment.queue(run)
+    assert worker.work() == ["runs.tasks.deploy"]
+    run.refresh_from_db()
+    assert (run.state, run.deploy_attempts) == (RunState.RUNNING, 1)
+    assert run.sandbox != dead
+
+
 def test_a_deploy_task_that_was_lost_is_queued_again(paper_fleet, pool, game, worker):
     paper_fleet.acquire(pool)
     paper_fleet.settle()
@@ -352,7 +387,7 @@ def test_a_deployment_cut_off_twice_fails(paper_fleet, pool, game):
     paper_fleet.clock.advance(1)
     paper_fleet.turns(2)
     run.refresh_from_db()
-    assert run.state == RunState.FAILED
+    assert (run.state, run.end_code) == (RunState.FAILED, RunEndCode.DEPLOY_INTERRUPTED)
 
 
 # Refusals.
@@ -403,7 +438,7 @@ def test_each_limit_refuses_by_its_name_and_says_when_to_come_back(paper_fleet, 
     start(mode=mode)
     with pytest.raises(LimitReached) as refused:
         start(mode=mode)
-    assert refused.value.limit == limit
+    assert (refused.value.code, refused.value.limit) == (RefusalCode.LIMIT_REACHED, limit)
     assert refused.value.retry_after_seconds > 0
     assert Run.objects.count() == 1
 

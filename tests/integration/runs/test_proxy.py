@@ -25,6 +25,7 @@ from websockets.exceptions import ConnectionClosed
 from pools.models import Origin, Sandbox, State
 from runs import lifecycle
 from runs.models import Run
+from runs.reasons import RunEndCode
 from tests.fixtures.addresses import CLIMBING, PLAIN
 from tests.fixtures.waiting import free_port, until
 from tests.fixtures.web import PLAIN as CLIENT
@@ -573,7 +574,7 @@ def test_a_visitor_who_does_not_read_is_dropped(web: Web, run: Run, sandbox: Fak
 # Runs that are not running.
 
 
-@pytest.mark.parametrize("state", ["queued", "acquiring", "deploying"])
+@pytest.mark.parametrize("state", ["acquiring", "deploying"])
 def test_a_game_that_is_starting_is_looked_for_again_by_itself(web: Web, state: str):
     answer = get(web, play(new_run(state=state)))
     assert (answer.status, answer.header("retry-after")) == (503, "1")
@@ -583,7 +584,8 @@ def test_a_game_that_is_starting_is_looked_for_again_by_itself(web: Web, state: 
 
 @pytest.mark.parametrize("state", ["ended", "failed"])
 def test_a_game_that_is_over_says_why(web: Web, sandbox: FakeSandbox, state: str):
-    run = new_run(state=state, end_reason="It ended <b>well</b>.", sandbox=row(sandbox.url), port=5000)
+    over = {"end_code": "time_up", "end_reason": "It ended <b>well</b>."}
+    run = new_run(state=state, sandbox=row(sandbox.url), port=5000, **over)
     answer = get(web, play(run))
     assert answer.status == 410
     assert b"It ended &lt;b&gt;well&lt;/b&gt;." in answer.body
@@ -594,7 +596,7 @@ def test_a_game_that_is_over_says_why(web: Web, sandbox: FakeSandbox, state: str
 def test_a_game_is_not_reached_any_more_after_its_run_ended(web: Web, sandbox: FakeSandbox):
     run = new_run(state="running", sandbox=row(sandbox.url), port=5000)
     assert get(web, play(run)).status == 200
-    assert lifecycle.end(run.id, "Ended by a test.", timezone.now())
+    assert lifecycle.end(run.id, RunEndCode.ENDED_BY_API, "Ended by a test.", timezone.now())
     until(lambda: get(web, play(run)).status == 410, "it is over for the proxy, too")
 
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from runs import events, lifecycle
 from runs.models import EventKind, Run
+from runs.reasons import RunEndCode
 
 
 def say(run: Run, count: int, *, first: int = 1) -> None:
@@ -18,7 +19,7 @@ def say(run: Run, count: int, *, first: int = 1) -> None:
 
 
 def finish(run: Run) -> None:
-    assert lifecycle.end(run.id, "Ended by a test.", timezone.now())
+    assert lifecycle.end(run.id, RunEndCode.ENDED_BY_API, "Ended by a test.", timezone.now())
 
 
 def written(run: Run) -> list[dict[str, Any]]:

@@ -10,8 +10,8 @@ USUAL = {"acquire": 6_000.0, "bootstrap": 1_000.0, "restore": 2_000.0, "start": 
 times = st.floats(0, 1e7)
 
 
-def at(phase: str, elapsed_ms: float, in_phase_ms: float = 0.0) -> Progress:
-    return progress_at(phase, USUAL, elapsed_ms=elapsed_ms, in_phase_ms=in_phase_ms)
+def at(step: str, elapsed_ms: float, in_step_ms: float = 0.0) -> Progress:
+    return progress_at(step, USUAL, elapsed_ms=elapsed_ms, in_step_ms=in_step_ms)
 
 
 def test_at_the_click_nothing_is_done_and_all_is_left():
@@ -30,7 +30,7 @@ def test_a_launch_that_is_slower_than_usual_is_not_taken_to_be_done():
 
 
 @given(st.sampled_from(list(USUAL)), times, times)
-def test_a_share_is_one_and_something_is_always_left(phase: str, elapsed_ms: float, in_phase_ms: float):
-    found = at(phase, elapsed_ms, in_phase_ms)
+def test_a_share_is_one_and_something_is_always_left(step: str, elapsed_ms: float, in_step_ms: float):
+    found = at(step, elapsed_ms, in_step_ms)
     assert 0 <= found.share < 1
     assert found.left_seconds > 0

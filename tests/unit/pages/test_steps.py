@@ -3,22 +3,22 @@
 from datetime import UTC, datetime
 
 from games.models import Game
-from runs.launching.steps import phases
+from runs.launching.steps import steps
 from runs.models import Run
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def steps(**fields):
-    return [step.state for step in phases(Run(game=Game(slug="snake"), created_at=NOW, **fields))]
+def states_of(**fields):
+    return [step.state for step in steps(Run(game=Game(slug="snake"), created_at=NOW, **fields))]
 
 
 def test_a_new_launch_gets_its_sandbox_first():
-    assert steps(state="acquiring") == ["active", "waiting", "waiting", "waiting"]
+    assert states_of(state="acquiring") == ["active", "waiting", "waiting", "waiting"]
 
 
 def test_steps_fill_as_they_are_measured():
-    assert steps(state="deploying", acquired_at=NOW, acquire_ms=30, bootstrap_ms=100) == [
+    assert states_of(state="deploying", acquired_at=NOW, acquire_ms=30, bootstrap_ms=100) == [
         "done",
         "done",
         "active",
@@ -27,7 +27,7 @@ def test_steps_fill_as_they_are_measured():
 
 
 def test_a_failed_launch_shows_where_it_failed():
-    assert steps(state="failed", acquired_at=NOW, acquire_ms=30, bootstrap_ms=9) == [
+    assert states_of(state="failed", acquired_at=NOW, acquire_ms=30, bootstrap_ms=9) == [
         "done",
         "done",
         "failed",
@@ -36,7 +36,7 @@ def test_a_failed_launch_shows_where_it_failed():
 
 
 def test_what_staging_had_done_counts_as_done_ahead():
-    states = steps(
+    states = states_of(
         state="running", ready_at=NOW, acquired_at=NOW, deployed_from="staged", served_by="pool",
         acquire_ms=30, bootstrap_ms=0, restore_ms=0, start_ms=20,
     )  # fmt: skip
@@ -48,4 +48,4 @@ def test_bars_follow_one_another_and_fill_the_whole():
         game=Game(slug="snake"), state="running", created_at=NOW, ready_at=NOW, acquired_at=NOW,
         acquire_ms=250, bootstrap_ms=250, restore_ms=250, start_ms=250,
     )  # fmt: skip
-    assert [(step.offset, step.share) for step in phases(run)] == [(0, 25), (25, 25), (50, 25), (75, 25)]
+    assert [(step.offset, step.share) for step in steps(run)] == [(0, 25), (25, 25), (50, 25), (75, 25)]

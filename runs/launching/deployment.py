@@ -1,0 +1,117 @@
+"""The game comes into the run's sandbox: queued in one place, and done by whichever worker begins the attempt."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from uuid import UUID
+
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from games.deploy import DeployFailed
+from games.deploy import deploy as deploy_game
+from games.models import Game
+from games.staging import staged_files
+from pools.cloud.errors import AgentError
+from pools.models import Sandbox
+from runs import events, lifecycle
+from runs.launching import progress
+from runs.launching.handover import hand_over, port_of_staged
+from runs.lifecycle import Attempt, milliseconds
+from runs.models import DeployedFrom, EventKind, Run, RunState
+from runs.reasons import RunEndCode
+
+PAGE_SECONDS = 10
+PAGE_POLL_SECONDS = 0.05
+
+
+def queue(run: Run) -> None:
+    """Queue the run's next attempt, in the caller's transaction if there is one."""
+    attempt = Attempt.after(run)
+    arguments = (str(attempt.run_id), str(attempt.sandbox_id), attempt.number)
+    async_task("runs.tasks.deploy", *arguments, task_name="deploy", group="deploy")
+
+
+def next_attempt(run_id: UUID) -> Attempt | None:
+    """The attempt of a task that carries none, as rows of the queue did before there were any."""
+    run = Run.objects.filter(pk=run_id).first()
+    return Attempt.after(run) if run else None
+
+
+def deploy(attempt: Attempt) -> None:
+    """Bring the run's game up in its sandbox: played where it is staged, else deployed. Of several tasks for one
+    attempt, one works."""
+    run = lifecycle.begin_attempt(attempt, timezone.now())
+    # What an attempt before this one has left of the staged game is not played.
+    if run is not None and attempt.number == 1 and port_of_staged(run) is not None:
+        run = hand_over(run)
+    if run is not None and run.sandbox is not None and run.state == RunState.DEPLOYING:
+        _deploy_into(run.sandbox, run)
+
+
+def _deploy_into(sandbox: Sandbox, run: Run) -> None:
+    attempt = Attempt.of(run)
+
+    def say(message: str, level: str = "info") -> None:
+        events.emit(run.id, EventKind.LOG, message, level=level)
+
+    def entering(step: str) -> None:
+        _note_step(run, attempt, step, timezone.now())
+
+    progress.tell(run, "bootstrap", timezone.now())
+    try:
+        done = deploy_game(
+            sandbox.agent(),
+            run.game,
+            use_snapshot=run.use_snapshot,
+            say=say,
+            port=free_port(sandbox, run.game),
+            unpacked=staged_files(sandbox, run.game) if attempt.number == 1 else None,
+            entering=entering,
+        )
+        _wait_for_page(sandbox, run.game, done.port)
+    except (DeployFailed, AgentError) as error:
+        lifecycle.fail(run.id, RunEndCode.DEPLOY_FAILED, str(error), timezone.now(), attempt=attempt)
+        return
+    except Exception:
+        reason = "Something went wrong here while the game was deployed. It was logged."
+        lifecycle.fail(run.id, RunEndCode.INTERNAL_ERROR, reason, timezone.now(), attempt=attempt)
+        raise
+    lifecycle.run_now(
+        attempt,
+        port=done.port,
+        deployed_from=DeployedFrom(done.deployed_from),
+        restore_ms=done.restore_ms,
+        start_ms=done.start_ms,
+        now=timezone.now(),
+    )
+
+
+def _note_step(run: Run, attempt: Attempt, step: str, now: datetime) -> None:
+    """A step begins: the one before it is measured, for who looks on. The whole is measured when the game runs."""
+    if step == "restore":
+        run.acquire_ms = milliseconds((run.acquired_at or now) - run.created_at)
+        run.bootstrap_ms = max(0, milliseconds(now - run.created_at) - run.acquire_ms)  # clocks can be set back
+        measured = {"acquire_ms": run.acquire_ms, "bootstrap_ms": run.bootstrap_ms}
+    else:
+        before_ms = (run.acquire_ms or 0) + (run.bootstrap_ms or 0)
+        measured = {"restore_ms": max(0, milliseconds(now - run.created_at) - before_ms)}
+    if lifecycle.measure(attempt, **measured):
+        progress.tell(run, step, now)
+
+
+def free_port(sandbox: Sandbox, game: Game) -> int:
+    """The game's own port, unless another game that was staged in the sandbox listens there."""
+    taken = {staged.port for slug, staged in sandbox.staged_games.items() if slug != game.slug and staged.pid}
+    return game.port if game.port not in taken else max(taken) + 1
+
+
+def _wait_for_page(sandbox: Sandbox, game: Game, port: int) -> None:
+    """The page itself must come the way that the player's browser will ask for it. Raises DeployFailed."""
+    agent = sandbox.agent()
+    deadline = time.monotonic() + PAGE_SECONDS
+    while (status := agent.fetch(port, "/", timeout_seconds=5).status) >= 400:
+        if time.monotonic() > deadline:
+            raise DeployFailed(f"{game.title} runs, but its page answers {status}.")
+        time.sleep(PAGE_POLL_SECONDS)

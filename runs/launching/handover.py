@@ -1,0 +1,88 @@
+"""A claimed sandbox must answer before it counts: the staged game in it is played, a dead one is replaced."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+from django_q.brokers.orm import ORM
+from django_q.tasks import async_task
+
+from games.staging import staged_port
+from pools.capacity import NoCapacity
+from pools.cloud.errors import AgentError
+from pools.models import Fleet, Sandbox
+from pools.nudge import nudge
+from runs import lifecycle
+from runs.launching.acquire import fail_without_place, open_pool, start_cold, take_ready
+from runs.lifecycle import Attempt, milliseconds
+from runs.models import DeployedFrom, Run, RunState
+from runs.reasons import RunNoticeCode
+
+PROBE_TIMEOUT_SECONDS = 2.0
+
+
+def port_of_staged(run: Run) -> int | None:
+    """Where the run's game was started ahead of time in its sandbox, or None."""
+    return staged_port(run.sandbox, run.game) if run.sandbox is not None and run.use_snapshot else None
+
+
+def hand_over(run: Run) -> Run | None:
+    """Ask the claimed sandbox, and where it is dead the next one, until one answers.
+
+    The run comes back RUNNING, where the game was staged; DEPLOYING, where the sandbox is well and the game has yet to
+    come into it; or ACQUIRING, where no other sandbox was ready. None when somebody else has taken it on meanwhile.
+    """
+    current: Run | None = run
+    while current is not None and current.sandbox is not None and current.state == RunState.DEPLOYING:
+        port = port_of_staged(current)
+        began = timezone.now()
+        try:
+            agent = current.sandbox.agent()
+            if port is None:
+                agent.health(PROBE_TIMEOUT_SECONDS)
+                return current
+            if agent.fetch(port, "/", PROBE_TIMEOUT_SECONDS).status < 400:
+                return _play_staged(current, current.sandbox, port, began)
+            trouble = "the game in it does not answer"
+        except AgentError as error:
+            trouble = str(error)
+        current = replace_dead(current, trouble)
+    return current
+
+
+@transaction.atomic
+def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> Run | None:
+    """The game that was started ahead of time is played; the others in its sandbox end, which can wait for a second.
+
+    The pool can wait, too: a turn at this moment would take the processor from what the player waits for."""
+    nudge(is_urgent=False)
+    now = timezone.now()
+    start_ms = milliseconds(now - probed_at)
+    origin = DeployedFrom.STAGED
+    running = lifecycle.run_now(
+        Attempt.of(run), port=port, deployed_from=origin, restore_ms=0, start_ms=start_ms, now=now
+    )
+    if running and len(sandbox.staged) > 1:
+        async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=ORM())
+    return running
+
+
+@transaction.atomic
+def replace_dead(run: Run, trouble: str) -> Run | None:
+    """The sandbox at hand was dead: retire it and claim the next, or go on as if none had been ready. None when
+    somebody else was first."""
+    Fleet.lock()
+    now = timezone.now()
+    left = lifecycle.lose_sandbox(Attempt.of(run), trouble, now)
+    if left is None:
+        return None
+    pool = open_pool(left)
+    if pool is None or not take_ready(left, pool, now):
+        try:
+            start_cold(left, now, RunNoticeCode.NONE_ALIVE)
+        except NoCapacity as error:
+            fail_without_place(left, error, now)
+    nudge()
+    return left

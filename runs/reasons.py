@@ -1,0 +1,72 @@
+"""Machine codes: why a run is over, why it was not served as asked, why a launch was refused, what a status line says.
+
+Each stands beside a sentence for people. Programs, filters and the code itself go by the codes; sentences may be
+reworded at any time. A code that was given out once keeps its meaning.
+"""
+
+from __future__ import annotations
+
+from django.db.models import TextChoices
+
+
+class RunEndCode(TextChoices):
+    """Why a run is over: `Run.end_code`."""
+
+    # Ended.
+    ENDED_BY_PLAYER = "ended_by_player", "Ended by the player"
+    ENDED_BY_API = "ended_by_api", "Ended through the API"
+    ENDED_BY_OPERATOR = "ended_by_operator", "Ended by an operator"
+    TIME_UP = "time_up", "Time up"
+    # Failed before it ran.
+    NO_PLACE = "no_place", "No place for a sandbox"
+    POOL_GAVE_UP = "pool_gave_up", "The pool's sandbox did not come"
+    SANDBOX_FAILED = "sandbox_failed", "The sandbox could not be created"
+    DEPLOY_FAILED = "deploy_failed", "The deployment failed"
+    DEPLOY_INTERRUPTED = "deploy_interrupted", "The deployment was interrupted twice"
+    START_TIMEOUT = "start_timeout", "Not started in time"
+    INTERNAL_ERROR = "internal_error", "An error of the orchestrator"
+    # Failed at any time.
+    SANDBOX_LOST = "sandbox_lost", "The sandbox is gone"
+    # Of rows that are older than the codes.
+    UNKNOWN = "unknown", "Unknown"
+
+
+class RunNoticeCode(TextChoices):
+    """Why a warm launch became a cold start: `Run.notice_code`."""
+
+    NO_POOL = "no_pool", "No pool of the runtime"
+    NONE_READY = "none_ready", "None was ready"
+    NONE_COMING = "none_coming", "None was on its way any more"
+    NONE_ALIVE = "none_alive", "The one that was ready was dead"
+    UNKNOWN = "unknown", "Unknown"
+
+
+NOTICES = {
+    RunNoticeCode.NO_POOL: "There is no warm pool for {runtime}",
+    RunNoticeCode.NONE_READY: "No warm sandbox was ready",
+    RunNoticeCode.NONE_COMING: "No warm sandbox is on its way any more",
+    RunNoticeCode.NONE_ALIVE: "No other warm sandbox was ready",
+}
+
+
+class RefusalCode(TextChoices):
+    """Why a launch was refused: `code` of the API's problem."""
+
+    UNKNOWN_GAME = "unknown_game", "No such game"
+    KEY_REUSED = "key_reused", "The idempotency key was used for another launch"
+    MAINTENANCE = "maintenance", "Maintenance"
+    POOL_EMPTY = "pool_empty", "The pool is empty and starts none cold"
+    LIMIT_REACHED = "limit_reached", "A limit is reached"
+
+
+class StatusCode(TextChoices):
+    """What a run's line of the kind `status` says: `code` of its data."""
+
+    ACQUIRING = "acquiring", "Asks the warm pool"
+    POOL_HIT = "pool_hit", "Has a warm sandbox"
+    POOL_MISS = "pool_miss", "Waits for a warm sandbox"
+    COLD_START = "cold_start", "Starts cold instead"
+    WAITING_FOR_PLACE = "waiting_for_place", "Waits for a place in the fleet"
+    CREATING = "creating", "Its own sandbox is being created"
+    SANDBOX_UP = "sandbox_up", "Its own sandbox is up"
+    EXTENDED = "extended", "Has more time"
