@@ -135,7 +135,7 @@ def _packed(agent: SandboxAgent, game: Game) -> bytes:
 
 
 def _try_out(agent: SandboxAgent, game: Game) -> None:
-    """What was packed is unpacked as a sandbox will do it, and started: a snapshot that does not run is none."""
+    """Unpack what was packed, as a sandbox will, and start it: a snapshot that does not run is not kept."""
     agent.write_file(f"{GAMES_DIR}/restore.py", RESTORE_SCRIPT)
     unpack = (
         f"import os, restore; os.mkdir('tried'); restore.unpack(open('snapshot.tar.gz', 'rb'), 'tried', {MOST_BYTES})"

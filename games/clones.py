@@ -24,7 +24,7 @@ MOST_REQUEST_BYTES = 64 * 1024  # a clone of one branch asks in some hundred
 
 
 def clone_url(slug: str) -> str:
-    """What `git clone` is given where the sandbox is on another machine."""
+    """Return the address to clone from where the sandbox is on another machine."""
     return settings.PUBLIC_URL.rstrip("/") + reverse("source-refs", args=[slug]).removesuffix(REFS)
 
 
@@ -41,7 +41,7 @@ def refs(request: HttpRequest, slug: str) -> HttpResponse:
 @csrf_exempt
 @require_POST
 def pack(request: HttpRequest, slug: str) -> HttpResponse:
-    """What the client asks for of the branches."""
+    """Answer with the pack of commits that the client asks for."""
     body = request.body
     if request.headers.get("Content-Encoding") == "gzip":
         try:

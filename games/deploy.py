@@ -42,7 +42,7 @@ NOT_FOUND = re.compile(r"(?:\S*/)?\w*sh: (?:line )?\d+: (?:exec: )?(\S+): (?:com
 
 
 class Say(Protocol):
-    """Where a deployment tells what it does: a run's log."""
+    """Takes the lines that a deployment says: a run's log."""
 
     def __call__(self, message: str, level: str = "info") -> None: ...
 
@@ -73,7 +73,7 @@ class Unpacked:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """Where the game came from, its process and port, and how long each part took."""
+    """The outcome of a deployment: the game's origin, its process and port, and the time of each part."""
 
     deployed_from: str
     pid: int
@@ -167,7 +167,7 @@ def end_process(agent: SandboxAgent, pid: int) -> None:
 
 
 def restore(agent: SandboxAgent, game: Game, say: Say = say_nothing, *, folder: str = "") -> Unpacked:
-    """Download, verify and unpack the current snapshot. Raises NotRestored when it is not to be had."""
+    """Download, verify and unpack the current snapshot. Raises NotRestored when there is none."""
     folder = folder or game.slug
     try:
         snapshot = current_snapshot(game)
@@ -242,7 +242,7 @@ def _stream(
 
 
 def explanation(lines: Sequence[str], code: int | None = None) -> str:
-    """Why a program ended, in a few words: the line of its last that says most."""
+    """Return why a program ended, in a few words: the most telling of its last lines."""
     said = [line.strip() for line in lines if line.strip()]
     for line in reversed(said):
         if missing := NOT_FOUND.fullmatch(line):

@@ -20,7 +20,7 @@ CHUNK_BYTES = 256 * 1024
 
 
 def signed_url(key: str) -> str:
-    """Where that snapshot can be downloaded until SNAPSHOT_URL_SECONDS from now."""
+    """Return the address of that snapshot's download, good for SNAPSHOT_URL_SECONDS."""
     signature = TimestampSigner(salt=SALT).sign(key).removeprefix(f"{key}:")
     path = reverse("snapshot-download", args=[key])
     return f"{settings.PUBLIC_URL.rstrip('/')}{path}?{urlencode({'signature': signature})}"

@@ -16,7 +16,7 @@ from games.source_repositories import SourceRepositoryError, publish
 
 @dataclass
 class Loaded:
-    """What a load did: slugs that are new, changed, unchanged or gone, and what was wrong with the others."""
+    """The outcome of a load: the slugs that are new, changed, unchanged or gone, and the problems with the others."""
 
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What can be played (Game) and what is kept ready of it (Snapshot)."""
+"""The games that can be played, and their snapshots."""
 
 from __future__ import annotations
 

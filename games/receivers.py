@@ -1,4 +1,4 @@
-"""What the games do when the fleet says something."""
+"""The games' answers to the fleet's signals."""
 
 from __future__ import annotations
 

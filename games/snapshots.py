@@ -41,7 +41,7 @@ def current_snapshot(game: Game) -> Snapshot:
 
 
 def download_url(snapshot: Snapshot) -> str:
-    """Where a sandbox can download it, for a while. Raises SnapshotUnavailable when the storage can't be asked."""
+    """Return an address for a sandbox's download, good for a while. Raises SnapshotUnavailable when storage fails."""
     store = storage()
     if isinstance(store, FileSystemStorage):
         return downloads.signed_url(snapshot.storage_key)

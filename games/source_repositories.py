@@ -113,7 +113,7 @@ def _head(repository: Path) -> str:
 
 
 def _git(repository: Path | None, *arguments: str, given: str = "", **options: Any) -> str:
-    """What git printed, as text."""
+    """Run git and return its output as text."""
     return _run(repository, *arguments, given=given.encode(), **options).decode(errors="replace").strip()
 
 
@@ -124,7 +124,7 @@ def _run(
     environment: dict[str, str] | None = None,
     folder: Path | None = None,
 ) -> bytes:
-    """What git printed. Nobody's own configuration reaches it: no signing, no hooks, no line endings."""
+    """Run git and return its output. Nobody's own configuration reaches it: no signing, hooks or line endings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     isolated = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
     where = ["--git-dir", str(repository)] if repository else []

@@ -197,7 +197,7 @@ def _end_all(agent: SandboxAgent, entries: Iterable[StagedGame]) -> None:
 
 
 def staged_files(sandbox: Sandbox, game: Game) -> Unpacked | None:
-    """Where the files of the game's current snapshot lie in this sandbox; None when they do not."""
+    """Return where this sandbox has the files of the game's current snapshot; None when it has not."""
     entry = sandbox.staged_games.get(game.slug)
     try:
         if entry is None or entry.sha256 != current_snapshot(game).sha256:

@@ -1,4 +1,4 @@
-"""What Django-Q runs for the games."""
+"""The games' tasks in Django-Q."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the site keeps, in the admin: the clusters' signs of life, and what operators did."""
+"""The site's own rows in the admin: the clusters' signs of life, and the acts of operators."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BeatAdmin(MachineOwned):
 
 @admin.register(LogEntry)
 class LogEntryAdmin(MachineOwned):
-    """What was done in the admin, by whom, and why."""
+    """The acts in the admin: who did what, and why."""
 
     list_display = ("action_time", "user", "content_type", "about", "change_message")
     list_display_links = None

@@ -35,7 +35,7 @@ class OperatorsSite(AdminSite):
     enable_nav_sidebar = False  # the tables need its place
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """What operators come for first, the rest by name."""
+        """Return the apps: those that operators come for first, then the rest by name."""
         apps = super().get_app_list(request, app_label)
         return sorted(apps, key=lambda app: FIRST.index(app["app_label"]) if app["app_label"] in FIRST else len(FIRST))
 
@@ -47,7 +47,7 @@ class OperatorsSite(AdminSite):
 
 
 def alarms(now: datetime) -> list[Alarm]:
-    """What needs an operator, the worst first."""
+    """Return what needs an operator, the worst first."""
     found = [*_cluster_alarms(now), *fleet_alarms(picture(now)), *_task_alarms(now)]
     return sorted(found, key=lambda alarm: list(Urgency).index(alarm.urgency))
 

@@ -1,4 +1,4 @@
-"""What the site keeps for itself."""
+"""The site's own rows."""
 
 from __future__ import annotations
 

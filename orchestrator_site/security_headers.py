@@ -1,4 +1,4 @@
-"""What browsers may load and do on our pages: nothing but what this site serves itself."""
+"""Headers that let browsers load and do nothing on our pages but what this site serves itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Django-Q runs for the site."""
+"""The site's tasks in Django-Q."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long ago something was, in words; and whether enough time has passed, whatever was done to the clock."""
+"""Ages in words, and whether enough time has passed, even after the clock was set back."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def _pool(pool: Pool, counts: Counter[str]) -> dict[str, Any]:
 @router.get(
     "/pool/plan",
     response={200: PlanOut, 401: ProblemOut, 403: ProblemOut},
-    summary="What the next turn would do, and why",
+    summary="Preview of the next turn, and why",
 )
 def plan(request: HttpRequest) -> dict[str, Any]:
     """For operators, with the session of the admin. It goes by the last listing: nothing is asked of DigitalOcean, and

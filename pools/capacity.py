@@ -104,7 +104,7 @@ def _make_room(runtime: str, now: datetime) -> bool:
 
 
 def spent_usd(now: datetime) -> Decimal:
-    """What sandboxes have cost within the budget's window."""
+    """Return what sandboxes have cost within the budget's window."""
     since = now - BUDGET_WINDOW
     billed = Sandbox.objects.filter(accepted_at__isnull=False).only("accepted_at", "deleted_at", "size")
     recent = billed.exclude(deleted_at__lt=since)

@@ -24,7 +24,7 @@ class Unwanted(Exception):
 
 
 class Watch:
-    """What a pool was since a moment. `most` apps of ours may be in the cloud beside those that players have."""
+    """A watch over one pool. The cloud may hold `most` apps of ours besides those that players have."""
 
     def __init__(self, pool: Pool, most: int) -> None:
         self.pool, self.most = pool, most
@@ -70,7 +70,7 @@ class Watch:
             self.known = {app.id for app in apps}
         strangers = [app for app in apps if app.name not in tracked and app.id not in self.known]
         if strangers := self._confirmed(strangers):
-            yield f"{strangers[0].name} was made and no sandbox of ours is it: nobody had acquired."
+            yield f"{strangers[0].name} was made, but we have no record of it: nobody had acquired."
         if len(apps) > settings.MAX_TOTAL_SANDBOXES and len(apps := self._confirmed(apps)) > (
             settings.MAX_TOTAL_SANDBOXES
         ):
@@ -97,7 +97,7 @@ class Watch:
         return found
 
     def _made_for_nobody(self) -> Iterator[str]:
-        """Why what was made since the beginning was not wanted."""
+        """Yield a sentence for each sandbox made since the beginning that nobody wanted."""
         mine = Sandbox.objects.filter(pool=self.pool, origin=Origin.POOL)
         new = list(mine.filter(requested_at__gt=self.since).order_by("requested_at"))
         for sandbox in new:

@@ -1,4 +1,4 @@
-"""Who wants sandboxes: the launches that wait, and when a pool was last asked for one."""
+"""The demand for sandboxes: the launches that wait, and when a pool was last asked for one."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def open_mailbox(channel: str, using: str = "default") -> Mailbox:
 
 
 def socket_folder(channel: str) -> Path:
-    """Where the mailboxes of a channel are: under VAR_DIR, or a short name that stands for it."""
+    """Return the folder of a channel's mailboxes: under VAR_DIR, or a short path that stands for it."""
     folder: Path = settings.VAR_DIR / "wake" / channel
     if len(os.fsencode(folder)) + SOCKET_NAME_BYTES > LONGEST_ADDRESS_BYTES:
         digest = hashlib.sha256(os.fsencode(settings.VAR_DIR)).hexdigest()[:12]

@@ -54,7 +54,7 @@ class Origin(models.TextChoices):
 
 
 class FailureKind(models.TextChoices):
-    """Why a create failed, as far as the breaker cares."""
+    """The kinds of failed creates that the breaker tells apart."""
 
     QUOTA = "quota", "Quota"
     IMAGE = "image", "Image"
@@ -274,7 +274,7 @@ class Sandbox(models.Model):
 
     @property
     def token(self) -> str:
-        """What opens this sandbox's agent: derived, so that no secret lies in the database."""
+        """The token of this sandbox's agent: derived, so that no secret lies in the database."""
         return salted_hmac("pools.sandbox", str(self.id), algorithm="sha256").hexdigest()
 
     @property
@@ -289,7 +289,7 @@ class Sandbox(models.Model):
         return SandboxAgent(self.url, self.token)
 
     def spec(self) -> AppSpec:
-        """What the cloud is asked for on its behalf."""
+        """Return the spec that the cloud is asked for on its behalf."""
         return AppSpec(
             name=self.name,
             owner=settings.ORCHESTRATOR_ID,
@@ -303,7 +303,7 @@ class Sandbox(models.Model):
         return self.expires_at is not None and self.expires_at <= now
 
     def cost_usd(self, now: datetime) -> Decimal:
-        """What App Platform bills until `now`: by the second from when it was accepted, one minute at the least."""
+        """Return what App Platform bills until `now`: by the second since it was accepted, at least one minute."""
         if self.accepted_at is None:
             return Decimal(0)
         seconds = max(60.0, ((self.deleted_at or now) - self.accepted_at).total_seconds())
@@ -403,7 +403,7 @@ class Fleet(models.Model):
 
 
 class Lease(models.Model):
-    """Who may do a thing that only one may do at a time, until when. Taken with `pools.leases.hold`."""
+    """The right to do what only one may do at a time, until a moment. Taken with `pools.leases.hold`."""
 
     name = models.CharField(max_length=40, primary_key=True)
     holder = models.UUIDField()

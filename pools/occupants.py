@@ -1,4 +1,4 @@
-"""What the fleet knows of its use: who is in a sandbox, and when somebody wanted a warm one. Those above tell."""
+"""The fleet's use: who is in a sandbox, and when somebody wanted a warm one. Those above tell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pools.signals import arrivals_asked, occupants_asked
 
 @dataclass(frozen=True, slots=True)
 class Occupant:
-    """What a sandbox is used for: a run, of a game, by a player (a short hash). `url` is its page in the admin."""
+    """The use of a sandbox: a run, of a game, by a player (a short hash). `url` is the run's page in the admin."""
 
     name: str
     what: str
@@ -32,7 +32,7 @@ class Arrival:
 
 
 def occupants(sandbox_ids: Collection[UUID]) -> dict[UUID, Occupant]:
-    """Who is in these sandboxes."""
+    """Return who is in these sandboxes."""
     return _merged(sandbox_ids=sandbox_ids, run="")
 
 

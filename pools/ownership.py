@@ -1,4 +1,4 @@
-"""Which apps of the account are ours."""
+"""The mark by which we know our apps in the account."""
 
 from __future__ import annotations
 

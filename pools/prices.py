@@ -1,4 +1,4 @@
-"""What App Platform's instance sizes cost, for estimates. The cloud's own list is at /v2/apps/tiers/instance_sizes."""
+"""Prices of App Platform's instance sizes, for estimates. The cloud's own list is at /v2/apps/tiers/instance_sizes."""
 
 from __future__ import annotations
 

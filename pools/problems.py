@@ -50,5 +50,5 @@ class Problem(Exception):
         return body
 
     def headers(self) -> dict[str, str]:
-        """What goes along with the body."""
+        """Return the headers that go along with the body."""
         return {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}

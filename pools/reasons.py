@@ -11,7 +11,7 @@ from django.db import models
 
 
 class CreateCode(models.TextChoices):
-    """Why a sandbox was made."""
+    """Reasons for making a sandbox."""
 
     DEMAND = "demand", "Somebody launched lately"
     WAITING = "waiting", "A launch waits"
@@ -23,7 +23,7 @@ class CreateCode(models.TextChoices):
 
 
 class EndCode(models.TextChoices):
-    """Why a sandbox ends."""
+    """Reasons for ending a sandbox."""
 
     # Its pool's policy.
     IDLE = "idle", "Idle"
@@ -63,7 +63,7 @@ REPLACED = (EndCode.OUTDATED, EndCode.RECYCLED)  # a fresh one takes its place
 
 
 class HoldCode(models.TextChoices):
-    """Why nothing is done for a pool."""
+    """Reasons for doing nothing for a pool."""
 
     NOT_TRUSTED = "not_trusted", "The listing can't be trusted"
     PAUSED = "paused", "Paused"
@@ -74,7 +74,7 @@ class HoldCode(models.TextChoices):
 
 
 class StepCode(models.TextChoices):
-    """Why a turn takes one small step with a sandbox or an app."""
+    """Reasons for one small step with a sandbox or an app."""
 
     RESERVED = "reserved", "Reserved, not asked for yet"
     UNANSWERED = "unanswered", "Asked for without an answer"
@@ -101,7 +101,7 @@ Code = CreateCode | EndCode | HoldCode | StepCode
 
 
 class LogKind(models.TextChoices):
-    """What a line of the orchestrator log is about."""
+    """Kinds of lines in the orchestrator log."""
 
     CREATE = "create", "Create"
     ACCEPTED = "accepted", "Accepted"
@@ -129,7 +129,7 @@ class LogKind(models.TextChoices):
 
 
 class Limit(StrEnum):
-    """Which limit leaves no place for one more sandbox; settings by their names, a pool's columns by theirs."""
+    """The limit that leaves no place for one more sandbox: a setting, or a column of the pool, by its name."""
 
     MAX_TOTAL_SANDBOXES = "MAX_TOTAL_SANDBOXES"
     MONTHLY_BUDGET_USD = "MONTHLY_BUDGET_USD"

@@ -1,4 +1,4 @@
-"""What the API tells of the fleet."""
+"""The fleet in the API: its shapes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class DecisionOut(Schema):
 
 
 class PlanOut(Schema):
-    """What the next turn would decide if the cloud were still as it was last listed."""
+    """The decisions of the next turn, if the cloud still is as it was last listed."""
 
     listed_at: datetime | None = Field(description="When the last complete listing was taken; null when never")
     listing_code: str = Field(description="The same as a code")

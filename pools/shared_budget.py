@@ -1,4 +1,4 @@
-"""What all processes together may still ask of the cloud stands in the fleet's row."""
+"""The budget of cloud requests that all processes share, kept in the fleet's row."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""How the fleet tells those above it. All are sent inside the transaction that makes the change: receivers write rows
-and enqueue tasks, and never call the network."""
+"""Signals of the fleet to those above it. All are sent inside the transaction that makes the change: receivers write
+rows and enqueue tasks, and never call the network."""
 
 from django.dispatch import Signal
 

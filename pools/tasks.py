@@ -1,4 +1,4 @@
-"""What Django-Q runs for the fleet."""
+"""The fleet's tasks in Django-Q."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _go_on(loop: leases.Held, until: float) -> None:
 
 
 def _due_in_seconds(until: float) -> float | None:
-    """How long until the next turn is due, 0 when it is; None when that is after `until` (monotonic) or not known."""
+    """Return the seconds until the next turn is due, 0 when it is; None when that is after `until` or not known."""
     due_at = Fleet.get().due_at
     if due_at is None:
         return None

@@ -1,4 +1,4 @@
-"""How many sandboxes a pool had in each state over time: derived from their timestamps, so nothing is counted."""
+"""A pool's sandboxes in each state over time, derived from their timestamps, so that no counter can drift."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def target(
     since: datetime,
     until: datetime,
 ) -> Steps:
-    """How many ready ones the pool wanted: `target_ready` for the idle timeout after each demand, else its floor."""
+    """Return how many ready ones were wanted: `target_ready` for the idle timeout after each demand, else the floor."""
     warm = timedelta(seconds=idle_timeout_seconds)
     changes: list[tuple[datetime, int]] = []
     end = since

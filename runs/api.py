@@ -83,7 +83,7 @@ def get_run(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
     summary="End a run; its sandbox goes with it",
 )
 def end_run(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
-    """Who knows a run's id may end it. Ending it again changes nothing and gives the same answer."""
+    """Anybody who knows a run's id may end it. Ending it again changes nothing and gives the same answer."""
     require_own_page(request)
     run = find_run(run_id)
     lifecycle.end(run.id, RunEndCode.ENDED_BY_API, "Ended through the API.", timezone.now())
@@ -140,7 +140,7 @@ def find_run(run_id: UUID) -> Run:
 
 
 def problem_of(refused: LaunchRefused) -> Problem:
-    """What a refused launch is in HTTP."""
+    """Return the HTTP problem for a refused launch."""
     if isinstance(refused, UnknownGame):
         return Problem.field("game", str(refused), code=refused.code)
     status = 409 if isinstance(refused, KeyReused) else 503 if isinstance(refused, Maintenance) else 429

@@ -1,4 +1,4 @@
-"""What a run says: numbered rows, written here and read from a cursor.
+"""A run's log: numbered rows, written here and read from a cursor.
 
 Numbers are taken under the run's row, in the transaction that writes the lines, so they become visible in order: who
 resumes from one misses nothing and sees nothing twice (invariant 9). Nothing follows the `end`.

@@ -359,7 +359,7 @@ def _drop(attempt: Attempt, run: Run, report: str, now: datetime) -> None:
 
 
 def lifetime(now: datetime) -> datetime:
-    """When a run that gets its sandbox now will end: the long lifetime, the short one while the fleet is full."""
+    """Return when a run that gets its sandbox now will end: after the long lifetime, or in a full fleet the short."""
     full = Sandbox.objects.existing().count() >= settings.MAX_TOTAL_SANDBOXES
     minutes = settings.SANDBOX_MIN_LIFETIME_MINUTES if full else settings.SANDBOX_MAX_LIFETIME_MINUTES
     return now + timedelta(minutes=minutes)

@@ -1,4 +1,4 @@
-"""How many launches there may be: at a time, by kind, and in an hour. Checked under the fleet's lock."""
+"""The limits of launches: at a time, by kind, and in an hour. Checked under the fleet's lock."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check(mode: str, now: datetime) -> None:
         # Those before it leave the window earlier, and it has to leave, too, before there is room.
         last_to_leave = recent.values_list("created_at", flat=True)[too_many : too_many + 1].first() or now
         seconds = math.ceil((last_to_leave + HOUR - now).total_seconds())
-        message = f"There were {settings.MAX_RUNS_PER_HOUR} launches within the last hour, which is all there may be."
+        message = f"All {settings.MAX_RUNS_PER_HOUR} launches of this hour are used."
         raise LimitReached("MAX_RUNS_PER_HOUR", message, seconds)
 
 
@@ -66,9 +66,9 @@ def _check_count(count: int, runs: QuerySet[Run], *, limit: str, most: int, what
     ends = runs.filter(expires_at__gt=now).order_by("expires_at").values_list("expires_at", flat=True)
     room_at = ends[too_many : too_many + 1].first()
     seconds = math.ceil((room_at - now).total_seconds()) if room_at else RETRY_SECONDS
-    raise LimitReached(limit, f"{most} {what} at once, which is all there may be.", seconds)
+    raise LimitReached(limit, f"{most} {what} right now, the most allowed at once.", seconds)
 
 
 def launches_left(now: datetime) -> int:
-    """How many more launches this hour allows."""
+    """Return how many more launches this hour allows."""
     return max(0, settings.MAX_RUNS_PER_HOUR - Run.objects.filter(created_at__gt=now - HOUR).count())

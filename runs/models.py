@@ -23,7 +23,7 @@ class LaunchMode(models.TextChoices):
 
 class ServedBy(models.TextChoices):
     POOL = "pool", "From the pool"
-    COLD_FALLBACK = "cold_fallback", "Cold, for want of a warm one"
+    COLD_FALLBACK = "cold_fallback", "Cold, no warm one was free"
     COLD = "cold", "Cold, as asked"
 
 
@@ -64,7 +64,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.active().filter(state=RunState.ACQUIRING, sandbox=None).order_by("created_at", "id")
 
     def by_runtime(self) -> Counter[str]:
-        """How many of these runs need each runtime."""
+        """Count these runs by the runtime that they need."""
         return Counter(self.order_by().values_list("game__runtime", flat=True))
 
     def named(self, beginning: str) -> RunQuerySet:
@@ -154,7 +154,7 @@ class Run(models.Model):
 
     @property
     def play_url(self) -> str:
-        """Where the game is reached; served by `runs.play.proxy`, outside of Django's URLs."""
+        """The game's address, served by `runs.play.proxy`, outside of Django's URLs."""
         return f"/play/{self.id}/"
 
     @property

@@ -10,7 +10,7 @@ from django.db.models import TextChoices
 
 
 class RunEndCode(TextChoices):
-    """Why a run is over: `Run.end_code`."""
+    """Reasons for a run's end: `Run.end_code`."""
 
     # Ended.
     ENDED_BY_PLAYER = "ended_by_player", "Ended by the player"
@@ -32,7 +32,7 @@ class RunEndCode(TextChoices):
 
 
 class RunNoticeCode(TextChoices):
-    """Why a warm launch became a cold start: `Run.notice_code`."""
+    """Reasons for a cold start instead of a warm one: `Run.notice_code`."""
 
     NO_POOL = "no_pool", "No pool of the runtime"
     NONE_READY = "none_ready", "None was ready"
@@ -50,7 +50,7 @@ NOTICES = {
 
 
 class RefusalCode(TextChoices):
-    """Why a launch was refused: `code` of the API's problem."""
+    """Reasons for refusing a launch: `code` of the API's problem."""
 
     UNKNOWN_GAME = "unknown_game", "No such game"
     KEY_REUSED = "key_reused", "The idempotency key was used for another launch"
@@ -60,7 +60,7 @@ class RefusalCode(TextChoices):
 
 
 class StatusCode(TextChoices):
-    """What a run's line of the kind `status` says: `code` of its data."""
+    """The statuses that a run's log tells: `code` in the data of a `status` line."""
 
     ACQUIRING = "acquiring", "Asks the warm pool"
     POOL_HIT = "pool_hit", "Has a warm sandbox"

@@ -1,4 +1,4 @@
-"""What the runs do when the fleet says something, and what they answer when it asks. Rows are read and written, tasks
+"""The runs' answers to the fleet's signals and questions. Rows are read and written, tasks
 are queued; the network is never asked."""
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def end_the_run(sandbox: Sandbox, reason: str, now: datetime, **_: Any) -> None:
         if run.state == RunState.RUNNING and sandbox.has_expired(now):
             lifecycle.end(run.id, RunEndCode.TIME_UP, "Its time was up.", now)
         elif run.state == RunState.ACQUIRING:
-            reason = f"No sandbox could be had: {reason.rstrip('.')}."
+            reason = f"No sandbox could be made: {reason.rstrip('.')}."
             lifecycle.fail(run.id, RunEndCode.SANDBOX_FAILED, reason, now)
         else:
             lifecycle.fail(run.id, RunEndCode.SANDBOX_LOST, f"The sandbox is gone: {reason.rstrip('.')}.", now)
@@ -71,13 +71,13 @@ def wake_fleet_readers(**_: Any) -> None:
 
 @receiver(demand_asked)
 def demand(now: datetime, **_: Any) -> Demand:
-    """How many launches wait for a pool's sandbox, and how many for a place of their own."""
+    """Return how many launches wait for a pool's sandbox, and how many for a place of their own."""
     return Demand(Run.objects.waiting_for_pool().by_runtime(), Run.objects.waiting_for_place().count())
 
 
 @receiver(occupants_asked)
 def occupants(sandbox_ids: Collection[UUID] | None, run: str, **_: Any) -> dict[UUID, Occupant]:
-    """Who is in each of these sandboxes, or in those of the runs whose id begins with `run`."""
+    """Return who is in each of these sandboxes, or in those of the runs whose id begins with `run`."""
     found: dict[UUID, Occupant] = {}
     for runs in _runs_in(sandbox_ids) if sandbox_ids is not None else [Run.objects.named(run)]:
         for each in runs.exclude(sandbox=None).select_related("game").only("id", "state", "visitor", "game", "sandbox"):
@@ -97,7 +97,7 @@ def _runs_in(sandbox_ids: Collection[UUID]) -> Iterator[RunQuerySet]:
 
 @receiver(arrivals_asked)
 def arrivals(since: datetime, **_: Any) -> list[Arrival]:
-    """When somebody wanted a warm sandbox, and whether one was ready then."""
+    """Return when somebody wanted a warm sandbox, and whether one was ready then."""
     wanted = Run.objects.filter(created_at__gte=since, mode=LaunchMode.WARM).order_by("-created_at")
     rows = wanted.values_list("pk", "game__runtime", "created_at")[:ARRIVALS_LOOKED_AT]
     hits = set(wanted.hits().values_list("pk", flat=True)[:ARRIVALS_LOOKED_AT])

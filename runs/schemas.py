@@ -1,4 +1,4 @@
-"""What the API takes and gives: launches, runs, events, games."""
+"""The shapes of the API: launches, runs, events, games."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _any_of(codes: type[TextChoices]) -> str:
 
 
 class LaunchIn(Schema):
-    """Which game, and from what: its snapshot, or (slower) its source."""
+    """The game to launch, from its snapshot or (slower) its source."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,7 +30,7 @@ class LaunchIn(Schema):
 
 
 class TimingsOut(Schema):
-    """Where a launch's time went, in milliseconds. The four parts add up to the total; null is not known yet."""
+    """A launch's time in milliseconds. The four parts add up to the total; null is not known yet."""
 
     acquire_ms: int | None
     bootstrap_ms: int | None

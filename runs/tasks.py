@@ -1,4 +1,4 @@
-"""What Django-Q runs for the runs."""
+"""The runs' tasks in Django-Q."""
 
 from __future__ import annotations
 

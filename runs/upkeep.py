@@ -1,4 +1,4 @@
-"""What every turn puts right: launches that wait, deployments that were cut off, runs and sandboxes that parted."""
+"""Upkeep, with every turn: launches that wait, deployments that were cut off, runs and sandboxes that parted."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def place_waiting(now: datetime) -> None:
 
 
 def tell_progress(now: datetime) -> None:
-    """Who waits for a sandbox hears how long it should still take."""
+    """Tell those who wait for a sandbox how long it should still take."""
     for run in Run.objects.active().filter(state=RunState.ACQUIRING).select_related("game"):
         progress.tell_acquiring(run, now)
 

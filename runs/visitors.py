@@ -1,4 +1,4 @@
-"""Who asks: a name for each visitor that tells them apart and says nothing about them."""
+"""Visitors: a name for each that tells them apart and says nothing about them."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def names_in(folder: str) -> list[str]:
 
 
 def member_of(folder: str, name: str) -> tarfile.TarInfo:
-    """How the file or link of that name is packed."""
+    """Return the archive's entry for the file or link of that name."""
     path = os.path.join(folder, name)
     member = tarfile.TarInfo(name.replace(os.sep, "/"))
     if os.path.islink(path):

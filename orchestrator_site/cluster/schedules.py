@@ -1,4 +1,4 @@
-"""What Django-Q starts by the clock."""
+"""The tasks that Django-Q starts by the clock."""
 
 from __future__ import annotations
 

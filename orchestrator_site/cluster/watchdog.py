@@ -57,7 +57,7 @@ class Watchdog:
         self._moves = -1
 
     def verdict(self, sample: Sample, now_seconds: float) -> str:
-        """Why the cluster is stuck; empty when it is not."""
+        """Return why the cluster is stuck; empty when it is not."""
         wrong = self._what_waits(sample)
         if not wrong or sample.moves != self._moves:
             self._since_seconds, self._moves = (now_seconds if wrong else None), sample.moves

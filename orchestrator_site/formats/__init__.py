@@ -1,1 +1,1 @@
-"""How dates are written where Django writes them itself, by language."""
+"""Formats for the dates that Django writes itself, by language."""

@@ -31,7 +31,7 @@ def host() -> str:
 
 
 def address() -> str:
-    """Where a browser on this machine finds the site."""
+    """Return the address at which a browser on this machine finds the site."""
     return f"http://[{host()}]:{settings.PORT}/" if ":" in host() else f"http://{host()}:{settings.PORT}/"
 
 

@@ -144,7 +144,7 @@ def json_of(text: str | bytes) -> Any:
 
 
 def explanation(data: Any) -> str:
-    """What a JSON error says, for people."""
+    """Return what a JSON error says, for people."""
     said = [data.get(key) for key in ("detail", "message", "error")] if isinstance(data, dict) else []
     found = next((text for text in said if isinstance(text, str) and text), "no reason given")
     return UNPRINTABLE.sub(" ", found[:QUOTED_CHARACTERS])

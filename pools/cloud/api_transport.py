@@ -34,7 +34,7 @@ PRINTABLE_ASCII = re.compile(r"[ -~]+")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the cloud answered. `body` is its JSON, None when it has none that can be read.
+    """An answer of the cloud. `body` is its JSON; None when there is none that can be read.
 
     `message` is the cloud's own words, for people: never empty, never with the token in it.
     """
@@ -213,7 +213,7 @@ def is_loopback(url: str) -> bool:
 
 
 def retry_after_seconds(header: str | None, now: float) -> float | None:
-    """What a Retry-After header asks for, in seconds or as a date; None when absent or unreadable."""
+    """Return the seconds that a Retry-After header asks for; None when it is absent or can't be read."""
     if header is None:
         return None
     if re.fullmatch(r"\s*\d{1,9}(\.\d+)?\s*", header):

@@ -36,11 +36,11 @@ Read = TypeVar("Read")
 
 
 class AppPlatform(Protocol):
-    """What the orchestrator asks of the cloud. Errors are CloudError's kinds, each a sentence for people."""
+    """The cloud as the orchestrator uses it. Errors are CloudError's kinds, each a sentence for people."""
 
     @property
     def budget(self) -> RequestBudget:
-        """What may still be sent; its state travels between processes."""
+        """The requests that may still be sent; its state travels between processes."""
 
     def apps(self) -> list[App]:
         """All apps of the account; raises IncompleteListing, CloudUnavailable, Unauthorized."""

@@ -139,7 +139,7 @@ def _failure(phase: Phase, deployment: dict[str, Any]) -> str | None:
 
 
 def _reason(step: dict[str, Any]) -> str | None:
-    """Why a step, or the innermost step within it, went wrong."""
+    """Return why a step, or the innermost step within it, went wrong."""
     inner = next(filter(None, map(_reason, _items(step.get("steps")))), None)
     if inner:
         return inner

@@ -1,4 +1,4 @@
-"""How many requests the cloud may still get from us: our own limit, kept across processes."""
+"""Our own limit of requests to the cloud, kept across processes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class RequestBudget:
                 news[slot] = news.get(slot, 0) + n
 
     def remaining(self, now: float | None = None) -> int:
-        """How many requests could be sent at `now`; 0 while the cloud wants to be left alone."""
+        """Return how many requests could be sent at `now`; 0 while the cloud has asked for silence."""
         with self._lock:
             now = self._clock() if now is None else now
             if self._blocked_for(now) > 0:

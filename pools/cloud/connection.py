@@ -13,12 +13,12 @@ _connected: dict[tuple[str, str, int], DigitalOcean] = {}
 
 
 def local_token() -> str:
-    """What opens the embedded local cloud: known to this installation only."""
+    """Return the token of the embedded local cloud, known to this installation only."""
     return salted_hmac("localcloud", "token", algorithm="sha256").hexdigest()
 
 
 def local_endpoint() -> str:
-    """Where the embedded local cloud listens; it writes its port when it starts."""
+    """Return the address of the embedded local cloud, which writes its port when it starts."""
     try:
         port = int((settings.LOCALCLOUD_DIR / "port").read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What crosses the cloud's boundary: our own words for App Platform's apps, specs and sizes."""
+"""The records that cross the cloud's boundary: our own words for App Platform's apps, specs and sizes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class AppSpec:
-    """What a sandbox asks the cloud for. `image` is `registry/repository:tag`, `token` opens its agent."""
+    """A request for an app. `image` is `registry/repository:tag`, `token` opens the agent inside."""
 
     name: str
     owner: str

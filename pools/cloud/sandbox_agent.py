@@ -19,7 +19,7 @@ UNSAFE_PATH = re.compile(r"//|\\|%2e|%2f|%5c|(^|/)\.\.?(/|$)|[\x00-\x20\x7f]|#",
 
 
 class CommandResult(NamedTuple):
-    """What a command that ended left behind."""
+    """The output and exit code of a command that ended."""
 
     stdout: str
     stderr: str
@@ -66,7 +66,7 @@ class FileEntry(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """What a port in the sandbox answered; header names are in lower case."""
+    """The answer of a port in the sandbox; header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -159,7 +159,7 @@ class SandboxAgent:
         return Started(data["pid"], str(data.get("log_file") or ""))
 
     def processes(self) -> list[Process]:
-        """What was started with `start`, running or not."""
+        """Return the processes that were started with `start`, running or not."""
         listed = json_of(self._call("GET", "/api/processes").content)
         return [
             Process(

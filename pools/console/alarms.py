@@ -1,4 +1,4 @@
-"""What needs an operator's attention first, as sentences with the page that helps."""
+"""Alarms: what needs an operator first, as sentences with the page that helps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Alarm:
 
 
 def fleet_alarms(picture: FleetPicture) -> list[Alarm]:
-    """What is wrong with the fleet, the worst first."""
+    """Return what is wrong with the fleet, the worst first."""
     alarms = [*_cloud_alarms(picture), *_row_alarms(picture), *_pool_alarms(picture)]
     return sorted(alarms, key=lambda alarm: list(Urgency).index(alarm.urgency))
 
@@ -69,7 +69,7 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
 def _row_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     page = reverse("admin:pools_fleet_changelist")
     told = {
-        Verdict.ORPHAN: ("orphan", "It carries our mark and costs money, and no sandbox of ours is it."),
+        Verdict.ORPHAN: ("orphan", "It carries our mark and costs money, but we have no record of it."),
         Verdict.LOST: ("lost sandbox", "DigitalOcean does not have what we had; a run in it has ended."),
         Verdict.DRIFTING: ("drifting sandbox", "Our record and DigitalOcean's differ."),
     }

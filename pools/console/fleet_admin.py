@@ -49,7 +49,7 @@ COLUMNS = (
 
 
 class FleetAdmin(MachineOwned):
-    """Where Django would list the one Fleet row, the fleet itself is."""
+    """Shows the fleet itself where Django would list the one Fleet row."""
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[str, Callable[..., HttpResponse]] = {
@@ -87,7 +87,7 @@ class FleetAdmin(MachineOwned):
         return render(request, "admin/pools/fleet/page.html", context)
 
     def table_view(self, request: HttpRequest) -> HttpResponse:
-        """What changes on the page, to be put in its place. While somebody looks, turns come more often: what happens
+        """Return the part of the page that changes. While somebody looks, turns come more often: what happens
         in DigitalOcean behind our back is seen by them alone."""
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -171,7 +171,7 @@ class FleetAdmin(MachineOwned):
         return self._ask(request, "maintenance", title, form, {"fleet": fleet, "turn_off": turn_off})
 
     def go_view(self, request: HttpRequest) -> HttpResponse:
-        """What the blast-radius stop holds back, for all to see, and the button that lets it go."""
+        """Show what the blast-radius stop holds back, with the button that lets it go."""
         may_act = request.user.has_perm(DESTROY)
         if not self.has_view_permission(request) or (request.method == "POST" and not may_act):
             raise PermissionDenied
@@ -218,7 +218,7 @@ class FleetAdmin(MachineOwned):
     # Deleting.
 
     def delete_rows_view(self, request: HttpRequest) -> HttpResponse:
-        """What was picked: shown once more, and deleted when that is confirmed."""
+        """Show once more what was picked, and delete it when that is confirmed."""
         require(request, DESTROY)
         if request.method != "POST":
             return _back()
@@ -285,7 +285,7 @@ def _back() -> HttpResponseRedirect:
 
 
 def _logged(row: Row) -> Sandbox | CloudApp:
-    """What the log entry is about; an app that is gone by now keeps its name there."""
+    """Return the object of the log entry; an app that is gone by now keeps its name there."""
     if row.sandbox is not None:
         return row.sandbox
     return row.app or CloudApp(app_id=row.app_id, name=row.name)

@@ -40,7 +40,7 @@ class FleetPicture:
 
     @property
     def verdicts(self) -> list[tuple[Verdict, int]]:
-        """How many rows have each verdict, the most urgent first; all of them, so that the counters hold still."""
+        """Count the rows of each verdict, the most urgent first; all verdicts, so that the counters hold still."""
         counts = Counter(row.verdict for row in self.rows)
         return [(verdict, counts[verdict]) for verdict in Verdict]
 
@@ -98,7 +98,7 @@ SORTS: dict[str, Callable[[Row], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class FleetQuery:
-    """What the operator wants to see of it. Unknown values are as good as none."""
+    """The part of the table that the operator wants to see. Unknown values count as none."""
 
     words: str = ""
     verdict: str = ""

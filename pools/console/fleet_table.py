@@ -27,7 +27,7 @@ UNTOLD = (Kind.LOOK, Kind.PROBE, Kind.NOTE_ORPHAN, Kind.NOTE_MISSING, Kind.NOTE_
 
 
 class Verdict(StrEnum):
-    """How one row's two sides agree; the most urgent first."""
+    """Whether a row's two sides agree, and how not; the most urgent first."""
 
     ORPHAN = "orphan"
     LOST = "lost"
@@ -39,12 +39,12 @@ class Verdict(StrEnum):
 
     @property
     def meaning(self) -> str:
-        """What it says, and what to do about it."""
+        """The verdict explained, and what to do about it."""
         return MEANINGS[self]
 
 
 MEANINGS = {
-    Verdict.ORPHAN: "It carries our mark and costs money, but no sandbox of ours is it. The machine deletes it after a "
+    Verdict.ORPHAN: "It carries our mark and costs money, but we have no record of it. The machine deletes it after a "
     "grace; force delete is quicker.",
     Verdict.LOST: "DigitalOcean does not have what we had. A run in it ends, the pool replaces it; nothing is to be "
     "done. It is shown for an hour.",
@@ -108,7 +108,7 @@ class Row:
 
     @property
     def begun_at(self) -> datetime:
-        """When its story began, on whichever side that was."""
+        """The moment its story began, on either side."""
         if self.sandbox is not None:
             return self.sandbox.requested_at
         return self.app.app_created_at if self.app else self.now
@@ -129,7 +129,7 @@ class Row:
 
     @property
     def usd_per_second(self) -> Decimal:
-        """What it costs while it exists in the cloud."""
+        """Its price while it exists in the cloud."""
         if self.app is None:
             return Decimal(0)
         return usd_per_second(self.sandbox.size if self.sandbox else self.app.size)
@@ -159,7 +159,7 @@ def _age(since: datetime | None, now: datetime) -> float | None:
 
 
 def state_since(sandbox: Sandbox) -> datetime:
-    """When the sandbox came into the state it is in."""
+    """Return when the sandbox came into its present state."""
     moments = {
         State.CREATING: sandbox.create_sent_at,
         State.STAGING: sandbox.staging_started_at,
@@ -172,7 +172,7 @@ def state_since(sandbox: Sandbox) -> datetime:
 
 
 def health_of(sandbox: Sandbox, now: datetime) -> str:
-    """What is known of its agent."""
+    """Return what is known of its agent, for people."""
     if sandbox.health_failures:
         return f"no answer, {sandbox.health_failures} look{'s' if sandbox.health_failures > 1 else ''}"
     checked_at = sandbox.health_checked_at or sandbox.healthy_at
@@ -283,7 +283,7 @@ class FleetTable:
             yield f"its agent did not answer {count} look{'s' if count > 1 else ''}: {sandbox.trouble}".rstrip(": ")
         yield from self._use_drifts(sandbox)
         if sandbox.origin == Origin.POOL and sandbox.pool_id is None:
-            yield "its pool was deleted, nobody will take it"
+            yield "its pool was deleted, so nobody will take it"
         if sandbox.expires_at and now - sandbox.expires_at > timedelta(seconds=OVERDUE_SECONDS):
             yield f"its lifetime ended {ago(sandbox.expires_at, now)} ago"
 
@@ -330,7 +330,7 @@ class FleetTable:
         return f"it belongs to the orchestrator {app.owner}"
 
     def _why_orphan(self, app: CloudApp, former: Sandbox | None) -> str:
-        why = "it carries our mark, and no sandbox of ours is it"
+        why = "it carries our mark, but we have no record of it"
         if former and former.deleted_at:
             why = (
                 f"its sandbox was deleted {ago(former.deleted_at, self.now)} ago ({former.end_reason}), the app is back"

@@ -26,7 +26,7 @@ AT_ONCE_MOST = 50  # an operator waits for these; the next turns send the others
 
 
 class Fate(StrEnum):
-    """What became of one that was picked."""
+    """The fate of one that was picked."""
 
     DELETED = "deleted"
     ORDERED = "ordered"
@@ -141,5 +141,5 @@ def _note_sent(app_ids: Sequence[str], now: datetime) -> None:
 
 
 def ours(rows: Sequence[Row]) -> list[Row]:
-    """What a sweep deletes: everything that carries our mark or has a row of ours, and nothing foreign."""
+    """Return what a sweep deletes: everything that carries our mark or has a row of ours, nothing foreign."""
     return [row for row in rows if not row.is_foreign and not (row.sandbox and row.sandbox.state == State.DELETED)]

@@ -49,7 +49,7 @@ class MaintenanceForm(ReasonForm):
 
 
 class GoForm(ReasonForm):
-    """How many deletions the operator saw, so that no more than those are let go."""
+    """Carries how many deletions the operator saw, so that no more than those are let go."""
 
     expected = forms.IntegerField(min_value=1, widget=forms.HiddenInput)
 

@@ -1,4 +1,4 @@
-"""What an operator may do to the fleet. Who may is decided by the caller; here each act is checked, done, and written
+"""The operators' acts on the fleet. The caller decides who may; here each act is checked, done, and written
 to the orchestrator log with who did it and why. Each gives a sentence that says what was done, or raises Refused.
 
 The log's messages are read by everybody, so the operator's name goes into the event's `actor` only.

@@ -64,7 +64,7 @@ def chart(pool: Pool, lives: Sequence[Life], since: datetime, until: datetime) -
 
 
 def _samples(line: Timeline) -> list[tuple[int, ...]]:
-    """How many of each kind there were at the end of each column."""
+    """Return how many of each kind there were at the end of each column."""
     step = (line.until - line.since) / COLUMNS
     moments = [line.since + step * (column + 1) for column in range(COLUMNS)]
     return [tuple(line.steps[kind].at(moment) for kind in STACK) for moment in moments]

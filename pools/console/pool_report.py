@@ -1,4 +1,4 @@
-"""What an operator sees beside a pool: how it stands, what comes next, what size it should have, what it costs."""
+"""A pool's report for operators: how it stands, what comes next, the size it should have, its cost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PoolReport:
 
     @property
     def idle_usd_per_hour(self) -> Decimal:
-        """What its ready sandboxes cost while nobody uses them."""
+        """The price of its ready sandboxes while nobody uses them."""
         return usd_per_hour(self.pool.size) * self.ready
 
     @property
@@ -79,7 +79,7 @@ def report(
 
 
 def create_seconds(pool: Pool, since: datetime) -> list[float]:
-    """How long the pool's last sandboxes took from the wish to ready."""
+    """Return how long the pool's last sandboxes took, from request to ready."""
     made = Sandbox.objects.filter(pool=pool, origin=Origin.POOL, ready_at__isnull=False, requested_at__gte=since)
     moments = made.order_by("-requested_at").values_list("requested_at", "ready_at")[:CREATES_LOOKED_AT]
     return [(ready_at - requested_at).total_seconds() for requested_at, ready_at in moments if ready_at]

@@ -1,4 +1,4 @@
-"""Who may do what in the admin, and how an act is done there: permission, call, message, log entry.
+"""Rights in the admin, and the manner of every act there: permission, call, message, log entry.
 
 Three rights: to view (Django's own view permissions), to act (`pools.operate_fleet`), to destroy
 (`pools.destroy_fleet`). What the machine owns is read-only for everybody.
@@ -25,7 +25,7 @@ SAY_WHY = f"Say why, in at most {REASON_CHARACTERS} characters: it is written to
 
 
 def actor_of(request: HttpRequest) -> str:
-    """How the log calls the operator."""
+    """Return the operator's name as the log has it."""
     return str(request.user.get_username())
 
 

@@ -1,4 +1,4 @@
-"""How many ready sandboxes a pool should aim for, from what its last hours were like. Pure.
+"""The number of ready sandboxes that a pool should aim for, from its last hours. Pure.
 
 A pool that orders a new sandbox for each one taken is an (S-1, S) stock: with S wanted, the number on order is the
 number of launches within the time one takes to make. For launches that come at random (Poisson, rate r) and a create
@@ -39,7 +39,7 @@ def recommend(
     takes = median(create_seconds) if create_seconds else DEFAULT_CREATE_SECONDS
     mean = busiest * takes / BUSY_WINDOW.total_seconds()
     wanted = stock_for(mean, SERVED_AT_ONCE)
-    measured = f"takes {takes:.0f} s to make" if create_seconds else f"is taken to need {takes:.0f} s to make"
+    measured = f"takes {takes:.0f} s to make" if create_seconds else f"should take {takes:.0f} s to make"
     reason = f"{busiest} launch{'es' if busiest > 1 else ''} in the busiest hour of the last {hours}, one {measured}"
     reason += f": {mean:.2g} on order on average, so {wanted} ready serve {SERVED_AT_ONCE:.0%} at once"
     if wanted > max_ready:

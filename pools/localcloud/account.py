@@ -23,7 +23,7 @@ TABLES = (
 
 
 class Account:
-    """What was committed survives the death of the process at any moment."""
+    """Keeps what was committed, even if the process dies at any moment."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

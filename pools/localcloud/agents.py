@@ -1,4 +1,4 @@
-"""How an agent's process is started."""
+"""The start of an agent's process."""
 
 from __future__ import annotations
 

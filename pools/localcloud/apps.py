@@ -1,4 +1,4 @@
-"""What an app is: its spec, its deployments and how far each has come, and how the API shows it."""
+"""An app: its spec, its deployments and how far each has come, and its JSON in the API."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Deployment:
         return not self.stuck_in and now >= self.began_at + self.seconds
 
     def since(self, now: float) -> float:
-        """When it came to the phase that it has at `now`."""
+        """Return when it came to the phase that it has at `now`."""
         if self.outcome and now >= self.ended_at:
             return self.ended_at
         begun = [0.0, *PHASES.values()]

@@ -235,7 +235,7 @@ class Control:
     # Paper.
 
     async def paper(self, request: Request) -> Response:
-        """What the agent of a paper app answers: well, and every command and page succeeds."""
+        """Answer for the agent of a paper app: it is well, and every command and page succeeds."""
         app = self.cloud.account.apps.get(request.path_params["id"])
         path = request.path_params["path"]
         now = time.time()

@@ -61,7 +61,7 @@ class LocalCloudControl:
         return list(self._json("POST", "/_local/apps", json={"names": names, "owner": owner})["ids"])
 
     def change_app(self, app_id: str, **fields: Any) -> dict[str, Any]:
-        """How an app goes on: `stuck` (a phase; "" releases it), `error`, `deploy_seconds`, `agent` ({} heals it)."""
+        """Steer an app: `stuck` (a phase; "" releases it), `error`, `deploy_seconds`, `agent` ({} heals it)."""
         return self._json("PATCH", f"/_local/apps/{app_id}", json=fields)
 
     def delete_app(self, app_id: str) -> None:

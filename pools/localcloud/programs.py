@@ -23,7 +23,7 @@ os.execv({python!r}, [{python!r}, "-m", "pip", "--python", sys.executable, *sys.
 
 
 def make_programs(folder: Path) -> None:
-    """What all sandboxes of one local cloud share: a Python environment to copy, and the commands of Node.js."""
+    """Make what the sandboxes of one local cloud share: a Python environment to copy, and Node.js's commands."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "programs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a workbench may come at the same moment
@@ -37,7 +37,7 @@ def give_python(folder: Path, root: Path) -> None:
 
 
 def environment(folder: Path, root: Path, runtime: str) -> dict[str, str]:
-    """How commands in a sandbox find programs and packages; of the machine's environment only what that takes."""
+    """Return the environment for commands: where programs and packages are, and little of the machine's own."""
     outer = {
         name: value for name, value in os.environ.items() if name.startswith(PASSED_ON) or name in PASSED_ON_EXACTLY
     }

@@ -348,7 +348,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Limits:
-    """How many requests came lately, and how many may."""
+    """Counts the latest requests against how many are allowed."""
 
     def __init__(self) -> None:
         self.seen: deque[float] = deque()

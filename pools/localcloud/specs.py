@@ -1,4 +1,4 @@
-"""Which app specs the local cloud accepts, and what it knows of regions, sizes and images."""
+"""The app specs that the local cloud accepts, and its regions, sizes and images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SCOPES = ("RUN_TIME", "BUILD_TIME", "RUN_AND_BUILD_TIME", "UNSET")
 
 
 class BadSpec(ValueError):
-    """What is wrong with the spec, naming the field."""
+    """The spec is wrong; the message names the field."""
 
 
 def region_slug(region: str) -> str:
@@ -124,7 +124,7 @@ def variables_of(spec: dict[str, Any]) -> dict[str, str]:
 
 
 def runtime_of(spec: dict[str, Any]) -> str | None:
-    """What the image runs; None for an image that can't be pulled here."""
+    """Return the runtime of the image; None for an image that can't be pulled here."""
     services = spec.get("services") or [{}]
     return RUNTIMES.get((services[0].get("image") or {}).get("repository", ""))
 

@@ -174,7 +174,7 @@ class Faults:
             self.active[fault.id] = fault
 
     def befalling(self, call: Call) -> dict[str, Any]:
-        """What befalls this request, all faults that meet it taken together."""
+        """Return what befalls this request, all its faults taken together."""
         merged: dict[str, Any] = {}
         for fault in self.active.values():
             if fault.meets(call):
@@ -232,7 +232,7 @@ class Troubled:
 
 
 def spoil(answer: Response, effects: dict[str, Any]) -> Response:
-    """What the client gets instead of that answer."""
+    """Return what the client gets instead of that answer."""
     if not effects.keys() & SPOILS:
         answer.headers.update(text_headers(effects.get("headers", {})))
         return answer

@@ -1,4 +1,4 @@
-"""Who acts from the command line."""
+"""The actor of a command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How times and money are written in the admin."""
+"""Times and money as the admin writes them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _two(most: int, unit: str, rest: int, small_unit: str) -> str:
 
 @register.filter
 def since(moment: datetime | None) -> str:
-    """How long ago that was."""
+    """Return how long ago that was."""
     return NOTHING if moment is None else span((timezone.now() - moment).total_seconds())
 
 

@@ -1,4 +1,4 @@
-"""What each decision does. Every effect is small and may be repeated: it looks again, acts, and writes what came of it.
+"""The acts of a turn. Every act is small and may be repeated: it looks again, acts, and writes what came of it.
 
 Rows are written by the turn's own thread; only the cloud and the agents are asked from several at once.
 """

@@ -1,4 +1,4 @@
-"""When a pool may try again after failed creates: growing delays, then a breaker. Pure: all of it follows from the
+"""The breaker of a pool: after failed creates growing delays, then a stop. Pure: all of it follows from the
 failures since the last success, so nothing is stored that could drift."""
 
 from __future__ import annotations

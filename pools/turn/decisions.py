@@ -1,4 +1,4 @@
-"""What a turn can decide: one thing to do, with the reason for it."""
+"""The decisions of a turn: one thing to do each, with the reason for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the next turn is due: the first moment at which there could be something to do."""
+"""The moment of the next turn: the first at which there could be something to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pools.turn.waits import (
 
 
 def due_in_seconds(facts: FleetFacts, decisions: Sequence[Decision], now: datetime) -> float | None:
-    """How long until a turn could find something to do; None when that is further off than the next scheduled turn."""
+    """Return the seconds until a turn could find something to do; None when the next scheduled turn comes sooner."""
     moments: list[float] = []
     if facts.demand.places or any(facts.demand.waiting.values()):
         moments.append(1.0)

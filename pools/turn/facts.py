@@ -1,4 +1,4 @@
-"""What the planner is told: plain values, gathered by `pools.turn.observe`, made up freely by tests."""
+"""The planner's facts: plain values, gathered by `pools.turn.observe`, made up freely by tests."""
 
 from __future__ import annotations
 

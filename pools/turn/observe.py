@@ -1,4 +1,4 @@
-"""What one turn sees: the cloud's listing, kept as CloudApp rows, and the facts for the planner."""
+"""The eyes of a turn: the cloud's listing, kept as CloudApp rows, and the facts for the planner."""
 
 from __future__ import annotations
 

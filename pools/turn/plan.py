@@ -1,4 +1,4 @@
-"""What to change so that the fleet is as it should be. Pure: facts and a time in, decisions with reasons out.
+"""The plan that makes the fleet as it should be. Pure: facts and a time in, decisions with reasons out.
 
 A turn that could not read the whole listing, or can't believe it, decides no deletion and no create for a pool.
 """

@@ -1,4 +1,4 @@
-"""Which idle sandboxes are looked at this turn, and which failed their looks too often."""
+"""The idle sandboxes to look at this turn, and those that failed their looks too often."""
 
 from __future__ import annotations
 

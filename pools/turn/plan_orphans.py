@@ -1,4 +1,4 @@
-"""The apps of the account that no sandbox of ours is: orphans are noted, then deleted; foreign ones stay."""
+"""The apps of the account without a row of ours: orphans are noted, then deleted; foreign ones stay."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plan_orphans(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
         if app.id in tracked_ids or app.name in tracked_names or not facts.owns(app):
             continue
         if app.orphan_since is None or app.orphan_listings < 2 or now - app.orphan_since < grace:
-            reason = "it carries our mark and no sandbox of ours is it"
+            reason = "it carries our mark, but we have no record of it"
             yield Decision(Kind.NOTE_ORPHAN, StepCode.ORPHAN, reason, app_id=app.id, name=app.name)
         else:
             reason = (

@@ -1,4 +1,4 @@
-"""How many sandboxes a pool should have, and the creates and retirements that lead there."""
+"""The size of a pool, and the creates and retirements that lead there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plan_pool(
     *,
     doubtful: Sequence[SandboxFacts] = (),
 ) -> Iterator[Decision]:
-    """What to change so that `pool` is as it should be at `now`. `places` is what the fleet has left for it, `doubtful`
+    """Yield what to change so that `pool` is right at `now`. `places` is what the fleet has left for it, `doubtful`
     are given up, and may exist all the same."""
     if not facts.is_trusted:
         yield _hold(

@@ -26,7 +26,7 @@ from pools.turn.waits import (
 def plan_sandbox(
     sandbox: SandboxFacts, app: AppFacts | None, pool: PoolFacts | None, facts: FleetFacts, now: datetime
 ) -> Iterator[Decision]:
-    """What one sandbox needs, given the app the listing shows for it."""
+    """Yield what one sandbox needs, given the app that the listing shows for it."""
     if sandbox.state == State.DELETING:
         yield from _plan_deletion(sandbox, app, facts, now)
         return
@@ -38,7 +38,7 @@ def plan_sandbox(
     elif sandbox.state == State.STAGING:
         yield from _plan_staging(sandbox, now, can_delete=facts.is_trusted)
     elif sandbox.state == State.READY and sandbox.pool_id is None and facts.is_trusted:
-        yield decide(Kind.RETIRE, sandbox, EndCode.POOL_DELETED, "its pool was deleted: nobody would take it")
+        yield decide(Kind.RETIRE, sandbox, EndCode.POOL_DELETED, "its pool was deleted, so nobody would take it")
         return
     elif sandbox.state == State.IN_USE and sandbox.expires_at and sandbox.expires_at <= now and facts.is_trusted:
         yield decide(Kind.EXPIRE, sandbox, EndCode.EXPIRED, f"its lifetime ended {ago(sandbox.expires_at, now)} ago")
@@ -111,7 +111,7 @@ def _plan_acceptance(sandbox: SandboxFacts, timeout: timedelta, facts: FleetFact
 
 
 def classify(failure: str) -> FailureKind:
-    """Why a deployment failed, from the cloud's words."""
+    """Return why a deployment failed, from the cloud's own words."""
     if re.search(r"image|registry|manifest|pull", failure, re.IGNORECASE):
         return FailureKind.IMAGE
     if re.search(r"quota|limit", failure, re.IGNORECASE):

@@ -1,4 +1,4 @@
-"""What the next turn would do and why, from the last listing: nothing is asked of the cloud, nothing is done."""
+"""A preview of the next turn, from the last listing: nothing is asked of the cloud, nothing is done."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Explanation:
     held_back: Sequence[Decision]
 
     def of_pool(self, pool: Pool) -> list[Decision]:
-        """What concerns the pool: its size, and its sandboxes."""
+        """Return what concerns the pool: its size, and its sandboxes."""
         mine = {sandbox.id for sandbox in self.facts.sandboxes if sandbox.pool_id == pool.pk}
         return [each for each in self.decisions if each.sandbox_id in mine or each.pool_id == pool.pk]
 
 
 def explain(now: datetime, apps: Sequence[CloudApp] | None = None) -> Explanation:
-    """What a turn would decide if the cloud were still as it was last listed."""
+    """Return what a turn would decide if the cloud still is as it was last listed."""
     fleet = Fleet.get()
     listed = CloudApp.objects.all() if apps is None else apps
     if fleet.listed_at is None:

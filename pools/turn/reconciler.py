@@ -25,7 +25,7 @@ SECONDS_A_PAGE = 0.75  # 5,000 requests an hour, spread evenly
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a turn decided, and in how many seconds the next is due (None: not before the schedule)."""
+    """A turn's decisions, and in how many seconds the next is due (None: not before the schedule)."""
 
     decisions: Sequence[Decision]
     due_in_seconds: float | None
@@ -55,7 +55,7 @@ def turn() -> Turn:
 
 
 def rehearse() -> list[Decision]:
-    """What a turn would decide now, without doing any of it."""
+    """Return what a turn would decide now, without doing any of it."""
     with counted() as cloud:
         facts, now = observe(cloud)
     return plan_fleet(facts, now)

@@ -1,4 +1,4 @@
-"""How long a turn waits before it decides: each number with what it allows for."""
+"""The waits before a decision: each number with what it allows for."""
 
 RESEND_SECONDS = 15  # a create or delete whose effect is not seen is sent again; names are unique, so it can't double
 SETTLE_SECONDS = 30  # how long a create may take to show in a listing before its absence means it never happened

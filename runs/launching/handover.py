@@ -24,7 +24,7 @@ PROBE_TIMEOUT_SECONDS = 2.0
 
 
 def port_of_staged(run: Run) -> int | None:
-    """Where the run's game was started ahead of time in its sandbox, or None."""
+    """Return the port where the run's game was started ahead of time, or None."""
     return staged_port(run.sandbox, run.game) if run.sandbox is not None and run.use_snapshot else None
 
 

@@ -45,7 +45,7 @@ class Maintenance(LaunchRefused):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a visitor asks for. The same key with another wish is a mistake of the caller's."""
+    """A visitor's wish. The same key with another wish is the caller's mistake."""
 
     game: str
     mode: LaunchMode
@@ -104,7 +104,7 @@ def _earlier(wanted: Wanted, visitor: str, key: str | None) -> Run | None:
 
 
 def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, visitor: str, key: str | None) -> Run:
-    """Inside one transaction: the run's row, and its sandbox when one is to be had at once."""
+    """Inside one transaction: the run's row, and its sandbox when one is free at once."""
     if fleet.maintenance:
         raise Maintenance(fleet.maintenance_message or "Maintenance: no launches for now.")
     run = lifecycle.begin(game, mode=wanted.mode, use_snapshot=wanted.use_snapshot, visitor=visitor, key=key, now=now)

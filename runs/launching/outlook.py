@@ -1,4 +1,4 @@
-"""How soon a game would start if somebody launched it now: one answer, from what the fleet really has."""
+"""The outlook for a launch: how soon a game would start now, from what the fleet really has."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST_LEFT_SECONDS = 1.0  # what is late already will not be there in no time
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What one launch of one game would meet."""
+    """The circumstances that one launch of one game would meet."""
 
     closed: str = ""  # why nothing can be launched at all
     has_pool: bool = False
@@ -48,7 +48,7 @@ class Speed:
 
 
 def speed(outlook: Outlook) -> Speed:
-    """How soon the game would run, and by what way."""
+    """Return how soon the game would run, and how."""
     if outlook.closed:
         return Speed("closed", outlook.closed)
     if outlook.ready > outlook.waiting:
@@ -80,7 +80,7 @@ def about(seconds: float) -> str:
 
 
 def closed(now: datetime) -> str:
-    """Why nothing can be launched at all right now; empty when it can."""
+    """Return why nothing can be launched right now; empty when it can."""
     if Fleet.get().maintenance:
         return "closed for maintenance"
     try:
@@ -132,18 +132,18 @@ def is_started(sandbox: Sandbox, slug: str) -> bool:
 
 
 def arrivals(sandboxes: Iterable[Sandbox], warm_up: float, now: datetime) -> tuple[float, ...]:
-    """When those on their way should be ready, in seconds from now, the nearest first."""
+    """Return in how many seconds those on their way should be ready, the nearest first."""
     ages = [(now - s.requested_at).total_seconds() for s in sandboxes if s.state in ON_THE_WAY]
     return tuple(sorted(max(LEAST_LEFT_SECONDS, warm_up - age) for age in ages))
 
 
 def usual_create_seconds() -> float:
-    """How long a create takes where no experience tells yet."""
+    """Return how long a create should take while nothing was measured yet."""
     return settings.LOCALCLOUD_DEPLOY_SECONDS + 2 if settings.CLOUD_IS_EMBEDDED else 45.0
 
 
 def warm_up_seconds(pool: Pool) -> float:
-    """How long this pool's sandboxes took lately from the request until they were ready."""
+    """Return how long this pool's sandboxes took lately, from request to ready."""
     done = Sandbox.objects.filter(pool=pool, ready_at__isnull=False).order_by("-requested_at")
     took = [
         (ready - requested).total_seconds()
@@ -155,7 +155,7 @@ def warm_up_seconds(pool: Pool) -> float:
 
 @dataclass(frozen=True, slots=True)
 class PastLaunches:
-    """What launches took lately, in milliseconds, by game and way ("cold", or "deploy" for what a warm one deploys)."""
+    """The times of recent launches, in milliseconds, by game and way: "cold", or "deploy" for a warm one."""
 
     took_ms: dict[tuple[str, str], Sequence[int]]
 
@@ -183,7 +183,7 @@ def past_launches() -> PastLaunches:
 
 
 def usual_seconds(run: Run) -> float:
-    """How long a launch like this one takes in all, from experience."""
+    """Return how long a launch like this one usually takes in all."""
     past = past_launches()
     if run.served_by != ServedBy.POOL:
         return past.typical_seconds(run.game.slug, "cold", usual_create_seconds() + 3)
@@ -192,7 +192,7 @@ def usual_seconds(run: Run) -> float:
 
 
 def ahead_of(run: Run) -> int:
-    """How many launches wait for the same and came before."""
+    """Return how many launches wait for the same thing and came before."""
     if run.state != RunState.ACQUIRING or run.sandbox_id is not None:
         return 0
     if run.served_by == ServedBy.POOL:
@@ -203,7 +203,7 @@ def ahead_of(run: Run) -> int:
 
 
 def retry_text(seconds: int) -> str:
-    """When to try again, for people."""
+    """Say when to try again, for people."""
     if seconds <= 1:
         return "in a second"
     if seconds < 90:

@@ -1,4 +1,4 @@
-"""How far a launch is, and how long it should still take: measured against what launches like it took."""
+"""The progress of a launch, and the time it should still take, measured against launches like it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Progress:
 
 
 def progress_at(step: str, usual_ms: StepTimes, *, elapsed_ms: float, in_step_ms: float) -> Progress:
-    """How far a launch is that began `elapsed_ms` ago and has been in this step of it for `in_step_ms`. Pure."""
+    """Return how far a launch is that began `elapsed_ms` ago and has been in this step for `in_step_ms`. Pure."""
     steps = list(usual_ms)
     here = max(usual_ms[step] - in_step_ms, LATE_SHARE * usual_ms[step])
     left = here + sum(usual_ms[each] for each in steps[steps.index(step) + 1 :])
@@ -60,13 +60,13 @@ def tell_acquiring(run: Run, now: datetime) -> None:
 
 
 def latest(run: Run) -> dict[str, Any]:
-    """What was told last: phase, share, left_seconds. Empty when nothing was."""
+    """Return what was told last: phase, share, left_seconds. Empty when nothing was."""
     told = RunEvent.objects.filter(run=run, kind=EventKind.PROGRESS).order_by("-seq")
     return told.values_list("data", flat=True).first() or {}
 
 
 def usual_ms(run: Run) -> dict[str, float]:
-    """What each step usually takes: the medians of this game's last launches like it, else of any game's."""
+    """Return how long each step usually takes: medians of this game's last launches like it, else of any game's."""
     like = Run.objects.filter(ready_at__isnull=False, use_snapshot=run.use_snapshot).order_by("-created_at")
     like = (
         like.filter(served_by=ServedBy.POOL)

@@ -44,7 +44,7 @@ class Step:
 
     @property
     def doing(self) -> str:
-        """What goes on while it is the current one."""
+        """Says what goes on while it is the current one."""
         return DOING[self.title]
 
     @property
@@ -81,7 +81,7 @@ def steps(run: Run) -> list[Step]:
 
 
 def doing(key: str, run: Run) -> str:
-    """What goes on in that step of the launch."""
+    """Return what goes on in that step of the launch."""
     return DOING[_title(key, run)]
 
 

@@ -1,4 +1,4 @@
-"""What the pages share: how browsers keep them, and where a form leads."""
+"""Answers that the pages share: fresh pages, and the redirect after a form."""
 
 from __future__ import annotations
 

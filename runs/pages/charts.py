@@ -1,4 +1,4 @@
-"""Where things go in the charts of /stats/, which the templates draw as SVG.
+"""The geometry of the charts of /stats/, which the templates draw as SVG.
 
 Across is in percent and down in pixels: a chart is as wide as there is room, and its words stay as large as others."""
 

@@ -10,7 +10,7 @@ from runs.models import LaunchMode
 
 
 class LaunchForm(forms.Form):
-    """How to start a game. `key` is new with each page, so that one page makes one launch however often it is sent."""
+    """The choices for a launch. `key` is new with each page: one page makes one launch, however often it is sent."""
 
     MODES = [
         (LaunchMode.WARM, "Warm", "Take a sandbox that is up already. The fast way."),

@@ -23,7 +23,7 @@ from runs.visitors import known_visitor, visitor_of
 
 @fresh
 def game(request: HttpRequest, slug: str) -> HttpResponse:
-    """What it is and how to play it; a POST launches it."""
+    """Show the game and how to play it; a POST launches it."""
     found = get_object_or_404(Game.objects.playable(), slug=slug)
     visitor = visitor_of(request)  # as in the lobby
     if request.method != "POST":

@@ -103,7 +103,7 @@ def extend_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
         if is_extended:
             messages.success(request, "You have more time.")
         else:
-            messages.warning(request, "More time is not to be had for this one.")
+            messages.warning(request, "This run can't get more time.")
         return see_other(found)
     return HttpResponse(status=204 if is_extended else 409)  # the page's script, which keeps the game that is on
 

@@ -1,4 +1,4 @@
-"""What /stats/ tells: launch times by kind, how often the pool served, its timeline, and what idle sandboxes cost."""
+"""The statistics of /stats/: launch times by kind, the hit rate, the pools' timelines, the cost of idle sandboxes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAUNCHES_LOOKED_AT = 2000
 KINDS = {
     "staged": "Warm, game already started",
     "warm": "Warm, game put in on launch",
-    "fallback": "Cold, for want of a warm one",
+    "fallback": "Cold, no warm one was free",
     "cold": "Cold, as asked",
 }
 
@@ -89,7 +89,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class HitRate:
-    """How the launches that asked for a warm sandbox were served."""
+    """The ways in which launches that asked for a warm sandbox were served."""
 
     at_once: int
     waited: int
@@ -181,7 +181,7 @@ class Cost:
 
 
 def idle_cost(since: datetime, until: datetime) -> Cost:
-    """What warm sandboxes cost while they waited, and while somebody played, at App Platform's prices."""
+    """Return what warm sandboxes cost while they waited and while somebody played, at App Platform's prices."""
     idle_seconds = used_seconds = 0.0
     idle_usd = used_usd = Decimal(0)
     for sandbox in _alive_within(Sandbox.objects.filter(ready_at__isnull=False), since).iterator():
@@ -200,7 +200,7 @@ def _alive_within(sandboxes: SandboxQuerySet, since: datetime) -> SandboxQuerySe
 
 
 def _overlap_seconds(start: datetime | None, end: datetime | None, since: datetime, until: datetime) -> float:
-    """How much of [start, end) lies in [since, until); an open end is `until`."""
+    """Return how much of [start, end) lies in [since, until); an open end is `until`."""
     if start is None:
         return 0.0
     return max(0.0, (min(end or until, until) - max(start, since)).total_seconds())

@@ -1,4 +1,4 @@
-"""What a warm pool buys, and what it costs."""
+"""Show what a warm pool buys and what it costs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIMELINE_WINDOW = timedelta(hours=6)
 @require_safe
 @fresh
 def stats(request: HttpRequest) -> HttpResponse:
-    """What a warm pool buys, and what it costs."""
+    """Show what a warm pool buys and what it costs."""
     now = timezone.now()
     times = statistics.launch_times(now - STATS_WINDOW)
     since = now - TIMELINE_WINDOW

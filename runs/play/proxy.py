@@ -69,7 +69,7 @@ def play_address(_request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """What the proxy knows of a run: how it stands, and the way to its game while it runs."""
+    """A run as the proxy knows it: its state, and the way to its game while it runs."""
 
     state: str
     end_reason: str
@@ -148,14 +148,14 @@ class Visit:
         return f"/play/{self.run_id}/"
 
     def request(self, body: bytes) -> httpx.Request:
-        """What the game is asked. Raises ForbiddenPath."""
+        """Return the request for the game. Raises ForbiddenPath."""
         url = self.upstream.target(self.path, self.scope["query_string"])
         headers = self.upstream.request_headers(self.scope["headers"])
         timeout = {"timeout": TIMEOUT.as_dict()}
         return httpx.Request(self.scope["method"], url, headers=headers, content=body or None, extensions=timeout)
 
     def headers(self, response: httpx.Response) -> Headers:
-        """What its answer becomes. Raises Refused for a redirect that leads out of the game."""
+        """Return the headers of our answer. Raises Refused for a redirect that leads out of the game."""
         headers = [*response_headers(response.headers.raw), NOSNIFF, *ALWAYS]
         # An opaque origin, and nothing to load from but the game's own address.
         own = f"{self.scope.get('scheme', 'http')}://{header(self.scope, b'host')}{self.base}"

@@ -87,7 +87,7 @@ def _is_unambiguous(segment: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where one run's game is: the sandbox's address, its token, the game's port."""
+    """The place of one run's game: the sandbox's address, its token, the game's port."""
 
     url: str
     token: str = field(repr=False)
@@ -122,7 +122,7 @@ def response_headers(given: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 
 def inner_location(location: str, path: bytes, port: int) -> bytes | None:
-    """Where a redirect that came for `path` leads inside the game, as what follows `/play/<run>/`; None when it leads
+    """Return where a redirect that came for `path` leads, as what follows `/play/<run>/`; None when it leads
     out of it."""
     own = f"localhost:{port}"
     try:

@@ -1,4 +1,4 @@
-"""How numbers and times are written on the pages."""
+"""Numbers and times as the pages write them."""
 
 from __future__ import annotations
 

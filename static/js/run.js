@@ -82,7 +82,7 @@ document.getElementById("extend-form").addEventListener("submit", async (event) 
       headers: { Accept: "application/json" },
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
-    say(answer.ok ? "You have more time." : "More time is not to be had.");
+    say(answer.ok ? "You have more time." : "This run can't get more time.");
   } catch {
     say("The server did not answer. Try again.");
   }

@@ -38,7 +38,7 @@ class Command:
 
     @classmethod
     async def of(cls, request: Request) -> Command:
-        """What the request asks for. Raises 422 with the field's name."""
+        """Read the request. Raises 422 with the field's name."""
         body = await read_json(request)
         command, cwd = body.get("command"), body.get("cwd") or "/workspace"
         env, timeout = body.get("env") or {}, body.get("timeout") or DEFAULT_TIMEOUT_SECONDS

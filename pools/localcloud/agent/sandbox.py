@@ -1,4 +1,4 @@
-"""What a local sandbox is: three private folders, an environment for its commands, and ports of its own."""
+"""A local sandbox: three private folders, an environment for its commands, and ports of its own."""
 
 from __future__ import annotations
 

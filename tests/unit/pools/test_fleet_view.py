@@ -138,7 +138,7 @@ def test_a_sandbox_in_use_that_no_run_has_drifts():
 def test_an_app_with_our_mark_and_no_sandbox_is_an_orphan_and_says_when_it_goes():
     assert verdict(None, app()) == (
         Verdict.ORPHAN,
-        "it carries our mark, and no sandbox of ours is it; seen for the first time",
+        "it carries our mark, but we have no record of it; seen for the first time",
     )
     _, why = verdict(None, app(orphan_since=NOW - seconds(40)))
     assert "for 40 s; the machine deletes it in 80 s" in why

@@ -145,7 +145,7 @@
     if (line) drawStrike(line, winner);
     enter("over");
     const won = winner === choice("side");
-    const most = choice("opponent") === "perfect" ? "A draw, and more is not to be had" : "A draw";
+    const most = choice("opponent") === "perfect" ? "A draw, the best you can get" : "A draw";
     if (winner === "draw") show("A draw", `${most}.`);
     else if (withFriend()) show(`${winner} wins!`);
     else show(won ? "You win!" : "The computer wins", won ? "You win!" : "The computer wins.");
