@@ -22,6 +22,9 @@ pytest_plugins = [
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
+        from tests.fixtures.servers import stop_postgres  # not above: its asserts are yet to be rewritten
+
+        stop_postgres()
         shutil.rmtree(os.environ["ORCHESTRATOR_TEST_ROOT"], ignore_errors=True)
 
 
