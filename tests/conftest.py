@@ -2,6 +2,7 @@
 
 import functools
 import os
+import random
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,53 @@ pytest.register_assert_rewrite("tests.fixtures")
 pytest_plugins = [
     f"tests.fixtures.{file.stem}" for file in sorted(Path(__file__).with_name("fixtures").glob("[!_]*.py"))
 ]
+
+
+# Each worker takes file after file: those that take long come first, so that none is left alone with one at the end.
+LONGEST_FIRST = (
+    "browser/pages/test_playing.py",
+    "integration/site",
+    "integration/games/test_deploy.py",
+    "browser",
+    "integration/pools/test_kill_at_every_step.py",
+    "integration/games",
+    "chaos",
+    "integration/pools",
+    "integration",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--order", default="", help="`random`, or the number of such an order, to have it again")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.order == "random":
+        config.option.order = str(random.randrange(10**6))  # workers are told this number
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    number = config.option.order
+    return f"Random order {number}; to have it again: make test ORDER={number}" if number else ""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest files first; or all files, and the tests in each, in the random order that is wanted."""
+    if number := config.option.order:
+        chance = random.Random(int(number))
+        files: dict[Path, list[pytest.Item]] = {}
+        for item in items:
+            files.setdefault(item.path, []).append(item)
+        order = chance.sample(sorted(files), len(files))
+        items[:] = [item for file in order for item in chance.sample(files[file], len(files[file]))]
+    else:
+        items.sort(key=lambda item: rank(item.path))
+
+
+def rank(file: Path) -> int:
+    path = file.relative_to(Path(__file__).parent).as_posix()
+    return next((place for place, start in enumerate(LONGEST_FIRST) if path.startswith(start)), len(LONGEST_FIRST))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
