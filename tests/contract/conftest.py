@@ -1,11 +1,8 @@
-"""A server that can be told to misbehave, the boundary pointed at it, and App Platform's public contract."""
+"""A server that can be told to misbehave, and the boundary pointed at it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +11,6 @@ from pools.cloud.records import AppSpec
 from tests.contract.stub_server import StubServer
 
 TOKEN = "dop_v1_5up3r53cr3t"  # what a test looks for wherever it must not be
-CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contracts" / "app-platform.openapi.json"
 
 
 @pytest.fixture
@@ -39,10 +35,3 @@ def spec() -> AppSpec:
         size="apps-s-1vcpu-1gb",
         token="agent-5ecret",
     )
-
-
-@pytest.fixture(scope="session")
-def contract_document() -> dict[str, Any]:
-    if not CONTRACT.exists():
-        pytest.skip("App Platform's OpenAPI description is not part of this checkout (../shared/contracts)")
-    return json.loads(CONTRACT.read_text())

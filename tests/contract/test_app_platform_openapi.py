@@ -18,11 +18,6 @@ from tests.contract.stub_server import Reply, Request, StubServer
 API = "https://api.digitalocean.com"
 
 
-@pytest.fixture(scope="module")
-def contract(contract_document: dict[str, Any]) -> OpenAPI:
-    return OpenAPI.from_dict(contract_document)
-
-
 def mock(request: Request) -> MockRequest:
     return MockRequest(
         API,

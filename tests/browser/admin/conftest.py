@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page
 
 from pools.localcloud.faults import LocalCloudControl
-from tests.fixtures.stack import Stack
+from tests.fixtures.stack import Stack, copy_of
 from tests.fixtures.waiting import until
 
 FLEET = "/admin/pools/fleet/"
@@ -25,10 +26,10 @@ SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def product(built_var: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Orphans have a long grace: it is for operators to delete them."""
     stack = Stack(
-        tmp_path_factory.mktemp("product"),
+        copy_of(built_var, tmp_path_factory.mktemp("product")),
         MAX_TOTAL_SANDBOXES="6",
         ORPHAN_GRACE_SECONDS="3600",
         SANDBOX_MIN_LIFETIME_MINUTES="120",

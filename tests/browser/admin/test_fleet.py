@@ -7,11 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
 
 from pools.localcloud.faults import LocalCloudControl
 from tests.browser.admin.conftest import FLEET, SECONDS, Operator, SignIn
+from tests.fixtures.accessibility import Screen, must_be_accessible
 from tests.fixtures.stack import Stack
 from tests.fixtures.waiting import until
 
@@ -154,33 +153,21 @@ def test_without_a_socket_the_page_asks_instead(sign_in, dora, cloud):
     otto.sees("company-website", "foreign")
 
 
-SCREENS = {
-    "desktop, light": {"color_scheme": "light"},
-    "phone, dark": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}},
-}
-
-
-def is_accessible(page: Page) -> None:
-    page.evaluate("document.querySelectorAll('details').forEach((details) => (details.open = true))")
-    found = Axe().run(page).response["violations"]
-    assert not found, "\n".join(f"{each['id']}: {[node['html'][:150] for node in each['nodes']]}" for each in found)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "something is wider than the screen"
-
-
-@pytest.mark.parametrize("screen", SCREENS)
-def test_the_fleets_pages_are_accessible_with_every_verdict_on_them(screen, sign_in: SignIn, cloud):
+@pytest.mark.parametrize("screen", [Screen("light", 1280, 800), Screen("dark", 390, 844)], ids=["desktop", "phone"])
+def test_the_fleets_pages_are_accessible_with_every_verdict_on_them(screen: Screen, sign_in: SignIn, cloud):
+    """One screen at a time: the admin fades from light to dark."""
     cloud.make_app("company-website")
     cloud.make_app("sandbox-dead0004", owner="local")
     # axe itself styles what it looks at, where a stylesheet imports another one; that the pages need no inline style
     # is seen by every other test here.
-    dora = sign_in("dora", **SCREENS[screen], reduced_motion="reduce", bypass_csp=True)
+    dora = sign_in("dora", color_scheme=screen.color_scheme, bypass_csp=True)
     turn(dora)
     is_live(dora)
-    is_accessible(dora.page)
+    must_be_accessible(dora.page, [screen])
     dora.pick("company-website", "sandbox-dead0004")
-    is_accessible(dora.page)
+    must_be_accessible(dora.page, [screen])
     for path in ("/admin/", f"{FLEET}sweep/", f"{FLEET}maintenance/"):
-        is_accessible(dora.open(path).page)
+        must_be_accessible(dora.open(path).page, [screen])
 
 
 def test_a_sandbox_deleted_behind_our_back_shows_as_lost_and_its_run_ends(dora, cloud, played):

@@ -3,47 +3,35 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Response
 
 from tests.browser.pages.conftest import Player
+from tests.fixtures.accessibility import Screen, must_be_accessible
 from tests.fixtures.stack import Stack
 from tests.fixtures.waiting import until
 
 NewPlayer = Callable[..., Player]
 MOST_BYTES = 150_000
 LOADED = ("document", "stylesheet", "script", "image", "font")
-SCREENS = {
-    "desktop, light": {"color_scheme": "light"},
-    "phone, dark": {"color_scheme": "dark", "viewport": {"width": 360, "height": 740}},
-    "narrow, light": {"color_scheme": "light", "viewport": {"width": 320, "height": 640}},
-}
-
-
-@pytest.fixture(params=SCREENS.values(), ids=SCREENS.keys())
-def screen(request: pytest.FixtureRequest, new_player: NewPlayer) -> Player:
-    return new_player(**request.param, reduced_motion="reduce")
+SCREENS = (Screen("light", 1280, 800), Screen("dark", 360, 740), Screen("light", 320, 640))
 
 
 def is_accessible(page: Page) -> None:
-    page.evaluate("document.querySelectorAll('details').forEach((details) => (details.open = true))")
-    # The game in its frame has tests of its own, and another origin.
-    found = Axe().run(page, context={"exclude": [["iframe"]]}).response["violations"]
-    assert not found, "\n".join(f"{each['id']}: {[node['html'][:150] for node in each['nodes']]}" for each in found)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "something is wider than the screen"
+    """On every screen; but the game in its frame has tests of its own, and another origin."""
+    must_be_accessible(page, SCREENS, leave_out="iframe")
 
 
-def test_every_page_is_accessible_in_every_state(screen: Player) -> None:
+def test_every_page_is_accessible_in_every_state(player: Player) -> None:
     for path in ("/", "/games/snake/", "/games/tic-tac-toe/", "/stats/"):
-        is_accessible(screen.open(path).page)
-    screen.launch("snake", mode="cold")
-    is_accessible(screen.page)
-    screen.wait_for("running")
-    is_accessible(screen.page)
-    screen.end()
-    is_accessible(screen.page)
+        is_accessible(player.open(path).page)
+    player.launch("snake", mode="cold")
+    is_accessible(player.page)
+    player.wait_for("running")
+    is_accessible(player.page)
+    player.end()
+    is_accessible(player.page)
     for path in ("/", "/stats/"):
-        is_accessible(screen.open(path).page)
+        is_accessible(player.open(path).page)
 
 
 @pytest.fixture

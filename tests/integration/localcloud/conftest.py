@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from openapi_core import OpenAPI
 
 from tests.fixtures.local_cloud import LocalCloudProcess
 from tests.fixtures.waiting import until
 
-CONTRACT = Path(__file__).resolve().parents[4] / "shared" / "contracts" / "app-platform.openapi.json"
 AGENT_TOKEN = "agent-5ecret"
 DEADLINE_SECONDS = 40
 
@@ -130,13 +126,6 @@ def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
     with Api(cloud) as client:
         yield running(client, sandbox_spec(GREETING="hello"))
     cloud.stop()
-
-
-@pytest.fixture(scope="session")
-def contract() -> OpenAPI:
-    if not CONTRACT.exists():
-        pytest.skip("App Platform's OpenAPI description is not part of this checkout (../shared/contracts)")
-    return OpenAPI.from_dict(json.loads(CONTRACT.read_text()))
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def in_thread():
 
 def waits():
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
         return cursor.fetchone()[0] > 0
 
 thread = threading.Thread(target=in_thread)
