@@ -63,7 +63,7 @@ def _load(manifest: Manifest, repository_url: str, loaded: Loaded) -> None:
         "how_to_play": manifest.how_to_play,
         "runtime": manifest.runtime,
         "port": manifest.port,
-        "install_command": manifest.install,
+        "install_command": manifest.install_command,
         "run_command": manifest.run,
         "health_path": manifest.health,
         "snapshot_name": manifest.snapshot,

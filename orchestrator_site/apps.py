@@ -20,7 +20,7 @@ def ensure_schedules(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
 
 def ensure_groups(**_: Any) -> None:
     """Whoever migrates gets the groups of operators, too."""
-    from orchestrator_site.groups import ensure
+    from orchestrator_site.operator_groups import ensure
 
     ensure()
 

@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Callable, Collection
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
@@ -101,23 +102,17 @@ def database(name: str, default: dict[str, object]) -> dict[str, object]:
     if not raw:
         return default
     try:
-        parts = urlsplit(raw)
-        port = parts.port
+        scheme, found = urlsplit(raw).scheme, dj_database_url.parse(raw)
     except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
+        scheme, found = "", {}
+    database_name = found.get("NAME", "").strip("/")
+    if scheme not in ("postgres", "postgresql") or not database_name:
         # The value holds a password, so it is not repeated here.
         raise ImproperlyConfigured(
             f"{name} is set but is not of the form postgres://user:password@host:5432/name (in the password, write "
             "%2F for a slash, %40 for an @, and so on)."
         )
-    query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(parts.path.strip("/")),
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": query.pop("host", parts.hostname or ""),
-        "PORT": query.pop("port", str(port or "")),
-        "OPTIONS": PATIENCE | query,
-    }
+    options = PATIENCE | found.get("OPTIONS", {})
+    # `?host=/run/postgresql` is libpq's way to name a folder of sockets; it wins over what stands before the name.
+    place = {key: str(options.pop(key.lower(), found.get(key))) for key in ("HOST", "PORT")}
+    return {**found, **place, "NAME": database_name, "OPTIONS": options}

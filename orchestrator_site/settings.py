@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from logging import LogRecord
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -249,23 +250,32 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
 X_FRAME_OPTIONS = "DENY"
-CSRF_FAILURE_VIEW = "orchestrator_site.errors.form_expired"
+CSRF_FAILURE_VIEW = "orchestrator_site.error_pages.form_expired"
 if TRUST_FORWARDED_HEADERS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 API_VERSION = "1"
 NINJA_NUM_PROXIES = 1 if TRUST_FORWARDED_HEADERS else 0
 NINJA_PAGINATION_MAX_LIMIT = 500
 
+
+def _is_no_probe(record: LogRecord) -> bool:
+    """A probe's 503 is an answer, and no error to be logged for each probe."""
+    request = getattr(record, "request", None)
+    return request is None or not request.path.startswith("/health/")
+
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "filters": {"no_probe": {"()": "django.utils.log.CallbackFilter", "callback": _is_no_probe}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         **{name: {"level": LOG_LEVEL} for name in ("orchestrator_site", "pools", "games", "runs")},
         # Scanners ask by every name there is, and each would be a traceback.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
+        "django.request": {"filters": ["no_probe"]},
         # It tells of every task that comes and goes; here that is for debugging.
         "django-q": {"level": "WARNING" if LOG_LEVEL == "INFO" else LOG_LEVEL},
     },

@@ -10,4 +10,4 @@ urlpatterns = [
     path("", include("runs.urls")),
 ]
 
-handler403 = "orchestrator_site.errors.forbidden"
+handler403 = "orchestrator_site.error_pages.forbidden"

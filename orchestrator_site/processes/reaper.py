@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sys
 
-from orchestrator_site.processes import sessions
+from orchestrator_site.processes import process_sessions
 
 if __name__ == "__main__":
     line = "{}"
     for line in sys.stdin:  # noqa: B007  the last one counts
         pass
-    sessions.end(sessions.left_over(line), float(sys.argv[1]))
+    process_sessions.end(process_sessions.left_over(line), float(sys.argv[1]))

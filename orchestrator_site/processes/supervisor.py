@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from orchestrator_site.processes import sessions
+from orchestrator_site.processes import process_sessions
 
 LEASH = Path(__file__).with_name("leash.py")
 LOOK_SECONDS = 0.1
@@ -83,7 +83,7 @@ class Terminal:
 
 
 class Supervisor:
-    def __init__(self, services: Sequence[Service], register: sessions.Register) -> None:
+    def __init__(self, services: Sequence[Service], register: process_sessions.Register) -> None:
         self.services = services
         self.register = register
         self.stopping = threading.Event()
@@ -95,7 +95,7 @@ class Supervisor:
         def stop(_number: int, _frame: object) -> None:
             if self.stopping.is_set():
                 for service in self.services:
-                    sessions.kill(service.pid)
+                    process_sessions.kill(service.pid)
                 os._exit(1)
             self.stopping.set()
 
@@ -107,7 +107,7 @@ class Supervisor:
         service.has_answered, service.must_restart = False, ""
         service.process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *service.command],
-            cwd=sessions.CHECKOUT,
+            cwd=process_sessions.CHECKOUT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -143,12 +143,12 @@ class Supervisor:
             return
         if service.must_restart:
             self.terminal.say(f"{service.name} is restarted: {service.must_restart}.")
-            sessions.kill(service.pid)
+            process_sessions.kill(service.pid)
             service.process.wait()
         code = service.process.poll()
         if code is None:
             return
-        sessions.kill(service.pid)  # what it started must not go on beside its successor
+        process_sessions.kill(service.pid)  # what it started must not go on beside its successor
         self.register.remove(service.name)
         service.process = None
         if time.monotonic() - service.started_at_seconds > STEADY_SECONDS:
@@ -165,7 +165,7 @@ class Supervisor:
         """Stop every service, those of the lowest order first, and everything they started."""
         for order in sorted({service.stop_order for service in self.services}):
             group = [service for service in self.services if service.stop_order == order and service.process]
-            sessions.end([service.pid for service in group], max((s.grace_seconds for s in group), default=0))
+            process_sessions.end([service.pid for service in group], max((s.grace_seconds for s in group), default=0))
             for service in group:
                 if service.process:
                     service.process.wait()

@@ -27,11 +27,13 @@ from pools.localcloud.trouble import Troubled
 PREDECESSOR_SECONDS = 5.0  # one that was killed may take a moment to be gone
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, *, has_defaults: bool = False) -> None:
+    """`has_defaults`: the caller knows the folder and a token, so nobody has to name them."""
+    required = not has_defaults
     parser.add_argument("--port", type=int, default=0, help="0 takes the port of the last start, or a free one")
     parser.add_argument("--bind", default="127.0.0.1", help="the address to listen on; sandboxes stay on the loopback")
-    parser.add_argument("--dir", type=Path, required=True, help="where apps and their files are kept")
-    parser.add_argument("--token", action="append", required=True, help="a token that is accepted; may be repeated")
+    parser.add_argument("--dir", type=Path, required=required, help="where apps and their files are kept")
+    parser.add_argument("--token", action="append", required=required, help="a token that is accepted; may be repeated")
     parser.add_argument("--deploy-seconds", type=float, default=2.0, help="how long a deployment takes")
     parser.add_argument("--paper", action="store_true", help="apps without processes")
 

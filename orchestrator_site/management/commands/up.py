@@ -17,7 +17,7 @@ from django.core.management import BaseCommand, call_command
 from django.db import DatabaseError, connections
 from django_q.tasks import async_task
 
-from orchestrator_site.processes import services, sessions
+from orchestrator_site.processes import process_sessions, services
 from orchestrator_site.processes.supervisor import GivenUp, Supervisor
 from pools.first_pool import first_pool
 
@@ -30,8 +30,8 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         lock = hold_the_folder(settings.VAR_DIR)
-        register = sessions.Register(settings.VAR_DIR / "up.json")
-        sessions.end(register.left_over(), LEFTOVER_GRACE_SECONDS)
+        register = process_sessions.Register(settings.VAR_DIR / "up.json")
+        process_sessions.end(register.left_over(), LEFTOVER_GRACE_SECONDS)
         require_free_port(settings.BIND, settings.PORT)
         register.start_reaper(LEFTOVER_GRACE_SECONDS)
 

@@ -17,9 +17,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        main.add_arguments(parser)
-        for action in parser._actions:  # argparse has no other way to take back `required`
-            action.required = False
+        main.add_arguments(parser, has_defaults=True)
         parser.set_defaults(
             dir=settings.LOCALCLOUD_DIR,
             port=settings.LOCALCLOUD_PORT,

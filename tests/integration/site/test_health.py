@@ -1,5 +1,6 @@
 """/health/ready names what is not well."""
 
+import logging
 import os
 import signal
 import threading
@@ -49,6 +50,21 @@ def test_without_a_cluster_the_site_is_live_and_not_ready(client: Client):
         "cluster": "no Django-Q cluster has ever given a sign of life",
     }
     assert client.get("/health/live").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("fresh_checks")
+def test_a_probe_that_is_told_no_is_not_logged_and_another_error_is(client: Client):
+    lines: list[str] = []
+    watching = logging.Handler()
+    watching.emit = lambda record: lines.append(record.getMessage())
+    logging.getLogger("django.request").addHandler(watching)
+    try:
+        assert client.get("/health/ready").status_code == 503
+        assert client.get("/nowhere/").status_code == 404
+    finally:
+        logging.getLogger("django.request").removeHandler(watching)
+    assert lines == ["Not Found: /nowhere/"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -30,7 +30,15 @@ def test_a_wrong_address_is_shown_without_its_password(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "value", ["postgres://u:pa/ss@host/name", "postgres://[", "mysql://u:pa@host/name", "postgres://host"]
+    "value",
+    [
+        "postgres://u:pa/ss@host/name",
+        "postgres://[",
+        "postgres://host",
+        "mysql://u:pa/@host/name",
+        "sqlite:///pa/name",
+        "pgsql://u:pa/@host/name",
+    ],
 )
 def test_a_wrong_database_is_refused_without_a_word_of_its_password(monkeypatch: pytest.MonkeyPatch, value: str):
     monkeypatch.setenv("DATABASE_URL", value)
@@ -43,7 +51,32 @@ def test_a_database_is_what_its_address_says(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DATABASE_URL", "postgres://u:p%40ss@host:5433/name?sslmode=require")
     found = env.database("DATABASE_URL", {})
     assert (found["USER"], found["PASSWORD"], found["HOST"], found["PORT"]) == ("u", "p@ss", "host", "5433")
-    assert found["OPTIONS"]["sslmode"] == "require"
+    assert found["OPTIONS"] == {"connect_timeout": "10", "tcp_user_timeout": "10000", "sslmode": "require"}
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ("postgres://u@host/name", "host", ""),
+        ("postgresql://u@[::1]:5433/name", "::1", "5433"),
+        ("postgres:///name?host=/run/postgresql&port=5433", "/run/postgresql", "5433"),
+        ("postgres://u@elsewhere:1/name?host=%2Frun%2Fpostgresql", "/run/postgresql", "1"),
+        ("postgres://u@%2Frun%2Fpostgresql/name", "/run/postgresql", ""),
+    ],
+)
+def test_a_database_is_reached_by_network_or_by_socket(
+    monkeypatch: pytest.MonkeyPatch, address: str, host: str, port: str
+):
+    monkeypatch.setenv("DATABASE_URL", address)
+    found = env.database("DATABASE_URL", {})
+    assert (found["NAME"], found["HOST"], found["PORT"]) == ("name", host, port)
+    assert found["OPTIONS"].keys() == {"connect_timeout", "tcp_user_timeout"}
+
+
+def test_a_database_may_be_asked_to_wait_longer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", "postgres://u@host/name?connect_timeout=30&options=-c%20search_path%3Dgames")
+    options = env.database("DATABASE_URL", {})["OPTIONS"]
+    assert options == {"connect_timeout": 30, "tcp_user_timeout": "10000", "options": "-c search_path=games"}
 
 
 def test_a_first_start_answers_to_its_public_name_and_keeps_its_folder_to_itself(tmp_path: Path):
