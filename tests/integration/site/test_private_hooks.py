@@ -1,0 +1,205 @@
+"""What is reached into in other people's code is still where it was. Why each is: docs/private-hooks.md.
+
+Each test goes through the library itself, so that it fails when an upgrade moves what is reached into, and names it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import dj_database_url
+import psycopg
+import pytest
+import uvicorn
+from asgiref.testing import ApplicationCommunicator
+from daphne.http_protocol import HTTPFactory
+from daphne.server import Server
+from daphne.ws_protocol import WebSocketProtocol
+from django.db.utils import ConnectionHandler
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+from django.urls import path
+from django_q.cluster import Sentinel
+from django_q.status import Stat
+from twisted.internet.testing import StringTransport
+from uvicorn.server import ServerState
+
+from orchestrator_site.asgi import InOneThread
+from orchestrator_site.cluster.broker import WakingBroker
+from orchestrator_site.cluster.watchdog import Guard
+from orchestrator_site.models import Beat
+from pools.localcloud.connections import Connections
+from pools.localcloud.main import Server as LocalCloudServer
+from runs.live.backpressure import Flow, TooSlow
+from tests.fixtures.waiting import until
+
+PATIENCE_SECONDS = 20
+
+
+def where(_request: HttpRequest) -> HttpResponse:
+    return HttpResponse(threading.current_thread().name)
+
+
+urlpatterns = [path("where/", where)]
+
+
+# Django.
+
+
+@pytest.mark.django_db(transaction=True)
+@override_settings(ROOT_URLCONF=__name__)
+async def test_django_answers_a_request_in_a_thread_of_ours():
+    """`BaseHandler._middleware_chain`."""
+    scope = {
+        "type": "http", "method": "GET", "path": "/where/", "raw_path": b"/where/", "query_string": b"", "headers": [],
+        "http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+    asked = ApplicationCommunicator(InOneThread(), scope)
+    asked.input_queue.put_nowait({"type": "http.request", "body": b""})
+    assert (await asked.receive_output(PATIENCE_SECONDS))["status"] == 200
+    assert (await asked.receive_output(PATIENCE_SECONDS))["body"].startswith(b"request_")
+    await asked.wait(PATIENCE_SECONDS)
+
+
+def test_django_says_what_psycopg_is_to_be_given(postgres_url: str):
+    """`DatabaseWrapper.get_connection_params`: without what is Django's own in it, psycopg takes it."""
+    handler = ConnectionHandler({"default": dj_database_url.parse(postgres_url)})
+    parameters = handler["default"].get_connection_params()
+    for of_django in ("cursor_factory", "context"):
+        del parameters[of_django]
+    with psycopg.connect(**parameters, autocommit=True) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+# Daphne and Twisted.
+
+
+class Daphne:
+    """Daphne, with an application that only keeps the `send` it was given."""
+
+    def __init__(self) -> None:
+        self.sends: list[Any] = []
+        self.server = Server(self.application, endpoints=["tcp:port=0"])
+        self.server.connections = {}
+
+    async def application(self, scope: Any, receive: Any, send: Any) -> None:
+        self.sends.append(send)
+
+    async def send(self) -> Any:
+        await wait_for(lambda: bool(self.sends))
+        return self.sends[0]
+
+
+async def test_behind_daphnes_send_is_the_connection_of_a_stream():
+    """`send.args[0]` is the request, a consumer of Twisted's; `channel.transport` can be cut."""
+    daphne, transport = Daphne(), StringTransport()
+    connection = HTTPFactory(daphne.server).buildProtocol(None)
+    connection.makeConnection(transport)
+    connection.dataReceived(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    with Flow(await daphne.send()) as flow:
+        (request,) = daphne.server.connections
+        assert request.producer is flow
+        request.producer.pauseProducing()
+        with pytest.raises(TooSlow):
+            await flow.ready(0.01)
+    assert transport.disconnected
+    assert request.producer is None
+
+
+async def test_behind_daphnes_send_is_the_connection_of_a_socket():
+    """`send.args[0]` is the protocol, known by `sendMessage`; its `transport` is the consumer."""
+    assert callable(WebSocketProtocol.sendMessage)
+    daphne, protocol, transport = Daphne(), WebSocketProtocol(), StringTransport()
+    protocol.transport = transport
+    daphne.server.connections[protocol] = {}
+    daphne.server.create_application(protocol, {"type": "websocket"})
+    with Flow(await daphne.send()) as flow:
+        assert transport.producer is flow
+        flow.cut()
+    assert transport.disconnected
+    assert transport.producer is None
+
+
+# Django-Q.
+
+
+@pytest.mark.django_db(transaction=True)
+def test_django_qs_guard_tells_of_its_workers_and_queues():
+    """`Broker.set_stat` called by `Stat.save` in the guard; a worker's `timer`; `task_q_size` and `done_q_size`."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    started = multiprocessing.Event()
+    started.set()
+    guard = Sentinel(multiprocessing.Event(), started, "cluster", broker=WakingBroker("hooks"), start=False)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    try:
+        guard.spawn_worker()
+        Stat(guard).save()
+        beat = Beat.objects.get(pid=os.getppid())
+        assert (beat.workers, beat.idle_workers, beat.waiting, beat.stuck) == (1, 1, 0, "")
+
+        guard.pool[0].timer.value = 60  # seconds left for a task, as a worker at work has it
+        sample = Guard()._sample(Stat(guard))
+        assert (sample.workers, sample.idle_workers) == (1, 0)
+        guard.result_queue.put("a result")
+        until(lambda: Guard()._sample(Stat(guard)).results == 1, "the results that wait are counted")
+    finally:
+        for process in guard.pool:
+            process.kill()
+            process.join()
+
+
+# uvicorn, in the embedded cloud.
+
+
+async def test_uvicorn_tells_its_protocol_of_each_connection():
+    """`H11Protocol.connection_made` and `connection_lost`."""
+    book = Connections()
+    config = uvicorn.Config(lambda *_: None, http=book.protocol(), lifespan="off", log_level="critical")
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    make = partial(config.http_protocol_class, config=config, server_state=state, app_state={})
+    server = await loop.create_server(make, "127.0.0.1", 0)
+    with socket.create_connection(server.sockets[0].getsockname()) as sock:
+        await wait_for(lambda: list(book.open) == [sock.getsockname()])
+    await wait_for(lambda: not book.open)
+    server.close()
+
+
+def test_uvicorn_leaves_the_signals_to_us():
+    """`Server.capture_signals`."""
+    before = signal.getsignal(signal.SIGTERM)
+    entered = []
+
+    class Told(LocalCloudServer):
+        def capture_signals(self) -> Any:
+            entered.append(True)
+            return super().capture_signals()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None: ...
+
+    async def serve() -> None:
+        server = Told(uvicorn.Config(application, port=0, lifespan="off", log_level="critical"))
+        serving = asyncio.create_task(server.serve())
+        await wait_for(lambda: server.started)
+        assert signal.getsignal(signal.SIGTERM) is before
+        server.stop()
+        await serving
+
+    asyncio.run(serve())
+    assert entered, "uvicorn takes the signals some other way"
+
+
+async def wait_for(claim: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not claim():
+            await asyncio.sleep(0.01)
