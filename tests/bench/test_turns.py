@@ -11,9 +11,8 @@ from django.utils import timezone
 from pools.cloud.connection import connect
 from pools.models import Origin, Sandbox, State
 from pools.turn.reconciler import turn
-from tests.integration.pools.conftest import FleetUnderTest, clock, paper_fleet
+from tests.fixtures.fleet import FleetUnderTest
 
-__all__ = ["clock", "paper_fleet"]
 pytestmark = [pytest.mark.bench, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 SIZES = (100, 1_000, 10_000)
 

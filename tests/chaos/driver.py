@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from pools import claims
 from pools.models import BEING_CREATED, SUPPLY, CloudApp, Fleet, Mode, Origin, Pool, Sandbox, State
-from tests.integration.pools.conftest import FleetUnderTest
+from tests.fixtures.fleet import FleetUnderTest
 
 FAULTS = (
     {"operation": "create", "status": 500},

@@ -8,9 +8,8 @@ import time
 import pytest
 
 from tests.chaos.driver import Storm
-from tests.integration.pools.conftest import FleetUnderTest, clock, paper_fleet, pool
+from tests.fixtures.fleet import FleetUnderTest
 
-__all__ = ["clock", "paper_fleet", "pool"]
 pytestmark = [pytest.mark.django_db(transaction=True)]
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "1,2,3").split(",")]
 

@@ -18,10 +18,8 @@ from games.models import Game
 from pools.console import fleet_admin
 from pools.models import CloudApp, EventCursor, Fleet, FleetEvent, Pool, Sandbox, State
 from runs.models import Run
+from tests.fixtures.fleet import Clock, FleetUnderTest, fleet_beside
 from tests.fixtures.local_cloud import LocalCloudProcess
-from tests.integration.pools.conftest import Clock, FleetUnderTest, _fleet, clock
-
-__all__ = ["clock"]
 
 FLEET = "/admin/pools/fleet/"
 
@@ -107,12 +105,12 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloudProces
 @pytest.fixture
 def fleet(
     db: None, settings: Any, cloud: LocalCloudProcess, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[FleetUnderTest]:
+) -> FleetUnderTest:
     """The database beside an empty account; turns are taken when the test says so, and not waited for."""
     monkeypatch.setattr(fleet_admin, "TURN_WAIT_SECONDS", 0.0)
     settings.ORCHESTRATOR_ID = "local"
     cloud.control.reset()
-    yield from _fleet(settings, cloud, clock)
+    return fleet_beside(cloud, settings, clock)
 
 
 @pytest.fixture

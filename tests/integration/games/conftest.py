@@ -10,12 +10,10 @@ from games.models import Game, Snapshot, SnapshotState
 from pools.models import Pool, Sandbox
 from runs.launching.launch import launch
 from runs.models import Run
+from tests.fixtures.fleet import FleetUnderTest
 from tests.fixtures.waiting import until
 from tests.fixtures.web import Web
 from tests.fixtures.worker import Worker
-from tests.integration.pools.conftest import FleetUnderTest, clock, paper_fleet, pool, real_fleet
-
-__all__ = ["clock", "paper_fleet", "pool", "real_fleet"]
 
 
 @pytest.fixture(autouse=True)

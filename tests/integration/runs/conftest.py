@@ -6,9 +6,6 @@ import pytest
 
 from games.models import Game
 from tests.fixtures.web import Web
-from tests.integration.pools.conftest import clock, paper_fleet, pool, real_fleet
-
-__all__ = ["clock", "game", "paper_fleet", "pool", "real_fleet"]
 
 
 @pytest.fixture(autouse=True)
