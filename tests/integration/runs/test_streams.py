@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from pools import journal
 from runs import events
-from runs.live.streams import HEARTBEAT_SECONDS
+from runs.live.consumers import HEARTBEAT_SECONDS
 from runs.models import EventKind, Run
 from tests.fixtures.binaries import need
 from tests.fixtures.waiting import until
