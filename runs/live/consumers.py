@@ -206,14 +206,14 @@ class EventStream(EventsOverHttp):
         return number(self.headers.get("last-event-id") or None, "Last-Event-ID", super().cursor(now))
 
     async def _send_lines(self, cursor: int) -> None:
-        beginning = server_sent_events.BEGINNING
+        before = server_sent_events.BEGINNING
         with Flow(self.base_send) as flow:
             async with aclosing(follow(self.topic, cursor, heartbeat_seconds=HEARTBEAT_SECONDS)) as batches:
                 async for lines in batches:
                     for part in server_sent_events.parts(lines):
                         await flow.ready(STALL_SECONDS)
-                        await self.send_body((beginning + part).encode(), more_body=True)
-                        beginning = ""
+                        await self.send_body((before + part).encode(), more_body=True)
+                        before = ""
 
 
 class LongPoll(EventsOverHttp):
