@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from django.template.loader import render_to_string
 
-LARGEST_BODY_BYTES = 10_000_000  # the agent holds whole bodies in memory
 STARTING_RETRY_SECONDS = 1
 
 
@@ -32,7 +31,6 @@ class Refused(Exception):
 
 
 NOT_THERE = Notice(404, "There is no such game", "Nobody launched a game with this address.")
-TOO_LARGE = Notice(413, "Too much at once", f"A request may hold {LARGEST_BODY_BYTES // 1_000_000} MB.")
 NOT_FOR_OUR_PAGES = Notice(403, "Games stay in their frames", "A page of this site runs nothing of theirs.")
 NOT_PASSED_ON = Notice(400, "This address is not passed on", "It has a part that could mean another place.")
 STARTING = Notice(503, "The game is starting", "This page looks again by itself.", STARTING_RETRY_SECONDS)

@@ -30,14 +30,12 @@ from runs.models import OVER, Run, RunState
 from runs.origins import require_allowed_host
 from runs.play.notices import (
     DEAD,
-    LARGEST_BODY_BYTES,
     LEADS_OUT,
     NOT_FOR_OUR_PAGES,
     NOT_PASSED_ON,
     NOT_THERE,
     SLOW,
     STARTING,
-    TOO_LARGE,
     Notice,
     Refused,
 )
@@ -50,6 +48,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ADDRESS = re.compile(rb"/play/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/(.*))?", re.DOTALL)
 SEAT_KEPT_SECONDS = 1.0
 MOST_SEATS = 1_000
+LARGEST_BODY_BYTES = 10_000_000  # the agent holds whole bodies in memory
+TOO_LARGE = Notice(413, "Too much at once", f"A request may hold {LARGEST_BODY_BYTES // 1_000_000} MB.")
 STALL_SECONDS = 30.0
 # The agent gives up after 60 s and says so.
 TIMEOUT = httpx.Timeout(65, connect=5, pool=5)
