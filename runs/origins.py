@@ -11,11 +11,19 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
+from pools.problems import Problem
+
 
 def is_allowed_host(host: str) -> bool:
     """Whether the site answers to this name (ALLOWED_HOSTS), so that a foreign name can't be pointed at it."""
     domain, _ = split_domain_port(host)
     return bool(domain) and (settings.DEBUG or validate_host(domain, settings.ALLOWED_HOSTS))
+
+
+def require_allowed_host(host: str) -> None:
+    """As Django does for its views: the site does not answer to names that are not its own. Raises Problem."""
+    if not is_allowed_host(host):
+        raise Problem(400, "The site does not answer to this host name (ALLOWED_HOSTS).")
 
 
 def is_own_origin(origin: str, host: str) -> bool:

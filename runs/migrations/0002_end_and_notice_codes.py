@@ -132,4 +132,17 @@ class Migration(migrations.Migration):
                 name="run_ended_with_a_code",
             ),
         ),
+        migrations.AlterField(
+            model_name="run",
+            name="served_by",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("pool", "From the pool"),
+                    ("cold_fallback", "Cold, no warm one was free"),
+                    ("cold", "Cold, as asked"),
+                ],
+                max_length=20,
+            ),
+        ),
     ]

@@ -2,8 +2,10 @@
 
 Game code is not trusted. It gets an origin of its own that nothing else shares (CSP `sandbox`), sees none of our
 cookies and sets none, and a browser loads nothing for it from anywhere but its own address. How a request gets to the
-game, and that it gets to nothing else, is `runs.play.upstream`'s business. An ASGI application beside Django: a game is
-many requests.
+game, and that it gets to nothing else, is `runs.play.upstream`'s business.
+
+A plain ASGI application, no consumer: its safety rests on the path as the client wrote it (`raw_path`), which Channels'
+router decodes, and it refuses a body before that is complete.
 """
 
 from __future__ import annotations
@@ -11,29 +13,44 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import httpx
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
-from django.template.loader import render_to_string
 
 from pools.problems import Problem
-from runs.live.backpressure import Flow
+from runs.live.backpressure import Flow, TooSlow
 from runs.live.database import read
-from runs.live.streams import while_there
-from runs.live.wire import Receive, Scope, Send, answer, header, require_host
 from runs.models import OVER, Run, RunState
+from runs.origins import require_allowed_host
+from runs.play.notices import (
+    DEAD,
+    LEADS_OUT,
+    NOT_FOR_OUR_PAGES,
+    NOT_PASSED_ON,
+    NOT_THERE,
+    SLOW,
+    STARTING,
+    Notice,
+    Refused,
+)
 from runs.play.upstream import ForbiddenPath, Headers, Upstream, inner_location, response_headers
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 ADDRESS = re.compile(rb"/play/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/(.*))?", re.DOTALL)
 SEAT_KEPT_SECONDS = 1.0
 MOST_SEATS = 1_000
 LARGEST_BODY_BYTES = 10_000_000  # the agent holds whole bodies in memory
+TOO_LARGE = Notice(413, "Too much at once", f"A request may hold {LARGEST_BODY_BYTES // 1_000_000} MB.")
 STALL_SECONDS = 30.0
-STARTING_RETRY_SECONDS = 1
 # The agent gives up after 60 s and says so.
 TIMEOUT = httpx.Timeout(65, connect=5, pool=5)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
@@ -60,6 +77,11 @@ PREFLIGHT: Headers = [
     (b"access-control-allow-headers", b"cache-control, content-type, if-match, if-none-match, range"),
     (b"access-control-max-age", b"600"),
 ]
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """A request header's value; empty when it is absent."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name), "")
 
 
 def play_address(_request: HttpRequest, run_id: UUID) -> HttpResponse:
@@ -105,36 +127,6 @@ async def _seat(run_id: UUID) -> Seat | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """A page of ours in the place of the game's."""
-
-    status: int
-    title: str
-    detail: str
-    retry_seconds: int = 0
-
-
-class Refused(Exception):
-    """The client gets the notice."""
-
-    def __init__(self, notice: Notice) -> None:
-        super().__init__(notice.title)
-        self.notice = notice
-
-
-NOT_THERE = Notice(404, "There is no such game", "Nobody launched a game with this address.")
-TOO_LARGE = Notice(413, "Too much at once", f"A request may hold {LARGEST_BODY_BYTES // 1_000_000} MB.")
-NOT_FOR_OUR_PAGES = Notice(403, "Games stay in their frames", "A page of this site runs nothing of theirs.")
-NOT_PASSED_ON = Notice(400, "This address is not passed on", "It has a part that could mean another place.")
-STARTING = Notice(503, "The game is starting", "This page looks again by itself.", STARTING_RETRY_SECONDS)
-DEAD = Notice(
-    BAD_GATEWAY, "The game does not answer", "It may have crashed, or its sandbox is gone. You can launch it again."
-)
-SLOW = Notice(GATEWAY_TIMEOUT, "The game does not answer in time", "It may be busy, or stuck. You can look again.")
-LEADS_OUT = Notice(BAD_GATEWAY, "The game wants to send you elsewhere", "It may not: its address was not followed.")
-
-
-@dataclass(frozen=True, slots=True)
 class Visit:
     """One request to one game; `path` is what follows `/play/<run>/`, as the client wrote it."""
 
@@ -176,7 +168,7 @@ class Visit:
 async def play(scope: Scope, receive: Receive, send: Send) -> None:
     """The ASGI application."""
     try:
-        require_host(scope)
+        require_allowed_host(header(scope, b"host"))
         await _play(scope, receive, send)
     except Refused as refused:
         await _show(send, refused.notice)
@@ -191,7 +183,7 @@ async def _play(scope: Scope, receive: Receive, send: Send) -> None:
     run_id, path = UUID(found[1].decode()), found[2]
     if path is None:
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        await answer(send, 308, b"", "text/plain", [*OWN, (b"location", b"/play/%s/%s" % (found[1], query))])
+        await _answer(send, 308, b"", "text/plain", [*OWN, (b"location", b"/play/%s/%s" % (found[1], query))])
         return
     if scope["method"] == "OPTIONS" and header(scope, b"access-control-request-method"):
         await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
@@ -209,7 +201,7 @@ async def _play(scope: Scope, receive: Receive, send: Send) -> None:
         request = visit.request(body)
     except ForbiddenPath:
         raise Refused(NOT_PASSED_ON) from None
-    await while_there(_pass_on(visit, request, send), receive)
+    await _while_there(_pass_on(visit, request, send), receive)
 
 
 def _upstream(seat: Seat | None) -> Upstream:
@@ -289,9 +281,42 @@ def _connections() -> httpx.AsyncHTTPTransport:
     return transport
 
 
+async def _while_there(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Do it, and stop when the client has left."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_until_gone(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    except TooSlow:
+        pass
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _show(send: Send, notice: Notice) -> None:
-    page = render_to_string("play/notice.html", {"notice": notice})
     headers: Headers = [*OWN, (b"cache-control", b"no-store")]
     if notice.retry_seconds:
         headers.append((b"retry-after", str(notice.retry_seconds).encode()))
-    await answer(send, notice.status, page.encode(), "text/html; charset=utf-8", headers)
+    await _answer(send, notice.status, notice.page(), "text/html; charset=utf-8", headers)
+
+
+async def _answer(
+    send: Send, status: int, body: bytes, content_type: str, headers: Iterable[tuple[bytes, bytes]]
+) -> None:
+    """A whole answer at once."""
+    start: Headers = [
+        (b"content-type", content_type.encode()),
+        (b"content-length", str(len(body)).encode()),
+        NOSNIFF,
+        *headers,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})

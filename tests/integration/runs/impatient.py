@@ -3,7 +3,7 @@
 import httpx
 
 from orchestrator_site.asgi import application
-from runs.live import consumers, streams
+from runs.live import consumers
 from runs.play import proxy
 
 HEARTBEAT_SECONDS = 0.3
@@ -11,8 +11,7 @@ STALL_SECONDS = 1.0
 GAME_SECONDS = 1.5  # a game has to answer
 
 __all__ = ["application"]
-for module in (consumers, streams):
-    module.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
-    module.STALL_SECONDS = STALL_SECONDS
+consumers.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
+consumers.STALL_SECONDS = STALL_SECONDS
 proxy.STALL_SECONDS = STALL_SECONDS
 proxy.TIMEOUT = httpx.Timeout(GAME_SECONDS)

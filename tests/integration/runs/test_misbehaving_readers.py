@@ -120,6 +120,23 @@ def test_readers_that_vanish_free_everything_at_once(impatient_web: Web, make_ru
     assert impatient_web.get("/health/live").status_code == 200
 
 
+def test_a_socket_that_talks_costs_no_memory_and_gets_every_line(impatient_web: Web, make_run: MakeRun):
+    """Nobody reads what a client sends. Were each of its messages dispatched, they would come faster than they go."""
+    run = make_run()
+    frame = b"\x81\x8a" + bytes(4) + b"0123456789"  # a text of ten characters, as a client masks it
+    sock = by_socket(impatient_web, run)
+    before = impatient_web.memory_mb()
+    for _ in range(200):
+        sock.sendall(frame * 1_000)
+    assert impatient_web.memory_mb() - before < 20
+    finish(run)
+    read = b""
+    while b'"kind":"end"' not in read:
+        part = sock.recv(4_096)
+        assert part, "it ended before its end"
+        read += part
+
+
 def open_connections(process: psutil.Process) -> int:
     return sum(each.status == psutil.CONN_ESTABLISHED for each in process.net_connections("tcp"))
 

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from pools import journal
 from runs import events
-from runs.live.streams import HEARTBEAT_SECONDS
+from runs.live.consumers import HEARTBEAT_SECONDS
 from runs.models import EventKind, Run
 from tests.fixtures.binaries import need
 from tests.fixtures.waiting import until
@@ -281,6 +281,39 @@ def test_an_unknown_run_is_not_found_at_each_door(web: Web):
         assert answer.headers["content-type"] == "application/problem+json"
     for path in (f"/ws/runs/{uuid4()}/", "/ws/runs/nonsense/", "/ws/elsewhere/"):
         assert closed_with(web.address + path) == 4404
+
+
+def test_each_door_has_its_address_with_a_slash_at_its_end_and_without(web: Web, make_run: MakeRun):
+    run = make_run()
+    finish(run)
+    for slash in ("", "/"):
+        assert web.get(f"/api/stream/{run.id}{slash}").headers["content-type"].startswith("text/event-stream")
+        assert web.get(f"/api/runs/{run.id}/events{slash}?wait=1").json()["after"] == 1
+        assert closed_with(f"{web.address}/ws/runs/{run.id}{slash}") == 1000
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_a_stream_is_refused_to_other_methods_before_their_body_is_read(web: Web, make_run: MakeRun, method: str):
+    run = make_run()
+    with socket.create_connection(("127.0.0.1", web.port), timeout=30) as sock:
+        sock.sendall(
+            f"{method} /api/stream/{run.id} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 200000\r\n\r\n".encode()
+            + b"x" * 200_000
+        )
+        assert sock.recv(100).startswith(b"HTTP/1.1 405")
+    assert web.get("/health/live").status_code == 200
+
+
+def test_a_prefix_that_a_client_claims_changes_nothing(web: Web, make_run: MakeRun):
+    """Daphne believes the header, Channels' router would fail, and Django would lead all links elsewhere."""
+    run = make_run()
+    finish(run)
+    claim = {"Daphne-Root-Path": "/elsewhere"}
+    assert [sent["kind"] for sent in read_stream(f"{web.url}/api/stream/{run.id}", headers=claim)] == ["end"]
+    assert closed_with(f"{web.address}/ws/runs/{run.id}/", additional_headers=claim) == 1000
+    page = web.get(f"/runs/{run.id}/", headers=claim)
+    assert page.status_code == 200
+    assert "/elsewhere" not in page.text
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1.evil.example", "file://"])

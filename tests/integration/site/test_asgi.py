@@ -13,8 +13,8 @@ from django.test import override_settings
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from orchestrator_site import asgi
-from orchestrator_site.asgi import InOneThread
+from orchestrator_site import request_threads
+from orchestrator_site.request_threads import InOneThread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE_SECONDS = 20
@@ -79,7 +79,7 @@ async def test_a_view_can_read_its_request_after_the_client_left():
 
 @override_settings(ROOT_URLCONF=__name__)
 async def test_a_health_probe_is_answered_while_every_thread_is_taken(monkeypatch):
-    monkeypatch.setattr(asgi, "THREADS", 1)
+    monkeypatch.setattr(request_threads, "THREADS", 1)
     application = InOneThread()
     asked = ask(application, "/slow/")
     await asked.receive_nothing(0)

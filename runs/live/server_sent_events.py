@@ -1,0 +1,38 @@
+"""Lines as server-sent events: the text that a browser's EventSource reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from django.utils import timezone
+
+from runs import events
+from runs.live.hub import Line
+
+RETRY_MS = 2_000
+PART_CHARACTERS = 32_768
+# Some proxies pass nothing on before they have a few KiB: without this they would hold back the beginning.
+PADDING = ":" + " " * 2_048 + "\n"
+BEGINNING = f"{PADDING}retry: {RETRY_MS}\n\n"
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+def parts(lines: Sequence[Line]) -> Iterator[str]:
+    """As many lines at a time as a connection takes at once; a heartbeat when there are none.
+
+    A heartbeat has no id, so a reader's cursor stays. By the one that comes at once a browser's EventSource knows that
+    nothing on the way holds the stream back.
+    """
+    if not lines:
+        yield f'event: heartbeat\ndata: {{"kind":"heartbeat","at":"{events.moment(timezone.now())}"}}\n\n'
+    part = ""
+    for line in lines:
+        part += f"id: {line.seq}\nevent: {line.kind}\ndata: {line.json}\n\n"
+        if len(part) >= PART_CHARACTERS or line is lines[-1]:
+            yield part
+            part = ""

@@ -1,0 +1,39 @@
+"""Pages of ours in the place of a game's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.template.loader import render_to_string
+
+STARTING_RETRY_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a page says, and when it looks again."""
+
+    status: int
+    title: str
+    detail: str
+    retry_seconds: int = 0
+
+    def page(self) -> bytes:
+        return render_to_string("play/notice.html", {"notice": self}).encode()
+
+
+class Refused(Exception):
+    """The client gets the notice."""
+
+    def __init__(self, notice: Notice) -> None:
+        super().__init__(notice.title)
+        self.notice = notice
+
+
+NOT_THERE = Notice(404, "There is no such game", "Nobody launched a game with this address.")
+NOT_FOR_OUR_PAGES = Notice(403, "Games stay in their frames", "A page of this site runs nothing of theirs.")
+NOT_PASSED_ON = Notice(400, "This address is not passed on", "It has a part that could mean another place.")
+STARTING = Notice(503, "The game is starting", "This page looks again by itself.", STARTING_RETRY_SECONDS)
+DEAD = Notice(502, "The game does not answer", "It may have crashed, or its sandbox is gone. You can launch it again.")
+SLOW = Notice(504, "The game does not answer in time", "It may be busy, or stuck. You can look again.")
+LEADS_OUT = Notice(502, "The game wants to send you elsewhere", "It may not: its address was not followed.")
