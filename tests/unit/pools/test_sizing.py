@@ -36,7 +36,7 @@ def test_more_than_the_pool_may_hold_is_said():
 
 
 def test_before_the_first_create_a_usual_time_is_taken_and_named():
-    assert "is taken to need 60 s" in recommend(every(60, 2), [], max_ready=2, hours=6).reason
+    assert "should take 60 s" in recommend(every(60, 2), [], max_ready=2, hours=6).reason
 
 
 def test_the_most_within_a_window_is_counted():
