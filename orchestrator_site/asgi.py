@@ -1,4 +1,4 @@
-"""What Daphne serves: Django, and beside it what must not go through Django's request handler."""
+"""The ASGI application: Django, and beside it the consumers of streams, sockets and games."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ django.setup(set_prefix=False)
 
 from orchestrator_site.request_threads import InOneThread  # noqa: E402  the apps must be loaded
 from orchestrator_site.root_path import AtTheRoot  # noqa: E402
-from orchestrator_site.streams_at_exit import EndStreamsAtExit  # noqa: E402
 from runs.live.origin_validator import OwnPagesOriginValidator  # noqa: E402
 from runs.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
 
@@ -22,13 +21,11 @@ django_application: Any = InOneThread()
 http_routes: list[Any] = [*http_urlpatterns, re_path(r"", django_application)]
 
 # No session is loaded here: who knows a run's id may read along, and everybody may read the fleet's log.
-application = EndStreamsAtExit(
-    AtTheRoot(
-        ProtocolTypeRouter(
-            {
-                "http": URLRouter(http_routes),
-                "websocket": OwnPagesOriginValidator(URLRouter(websocket_urlpatterns)),
-            }
-        )
+application = AtTheRoot(
+    ProtocolTypeRouter(
+        {
+            "http": URLRouter(http_routes),
+            "websocket": OwnPagesOriginValidator(URLRouter(websocket_urlpatterns)),
+        }
     )
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import django
@@ -14,7 +13,7 @@ from django.core.handlers.asgi import ASGIHandler
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
 django.setup(set_prefix=False)
 
-from orchestrator_site.asgi import EndStreamsAtExit, InOneThread  # noqa: E402  the apps must be loaded
+from orchestrator_site.request_threads import InOneThread  # noqa: E402  the apps must be loaded
 from runs.live.backpressure import Flow, TooSlow  # noqa: E402
 
 PART = b"x" * 65_536
@@ -51,25 +50,3 @@ def _pouring(*, with_flow: bool) -> Any:
 
 with_flow = _pouring(with_flow=True)
 without_flow = _pouring(with_flow=False)
-
-
-def _note_down() -> None:
-    with Path(os.environ["TAKEN_DOWN"]).open("a") as file:
-        file.write("x")
-
-
-async def _stream(scope: Any, receive: Any, send: Any) -> None:
-    """Says in a file that it was taken down in order."""
-    if scope["path"] == "/health/live":
-        return await _answer(send)
-    try:
-        await send(START)
-        await send({"type": "http.response.body", "body": b".", "more_body": True})
-        await asyncio.Event().wait()
-    finally:
-        await asyncio.sleep(0)  # as whoever closes something asynchronous
-        _note_down()
-
-
-ends_streams = EndStreamsAtExit(_stream)
-leaves_streams = _stream

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import signal
 import socket
 import statistics
 import time
@@ -80,26 +79,6 @@ def test_memory_for_readers_that_do_not_read(tmp_path: Path, application: str) -
         for sock in sockets:
             sock.close()
     print(f"\n{application}: {READERS} readers of 26 MB each that read nothing take {most:.0f} MB")
-
-
-@pytest.mark.parametrize("application", ["ends_streams", "leaves_streams"])
-def test_an_end_with_open_streams(tmp_path: Path, application: str) -> None:
-    taken_down = tmp_path / "taken-down"
-    taken_down.touch()
-    web = serve(tmp_path, application, TAKEN_DOWN=str(taken_down))
-    sockets = []
-    for _ in range(STREAMS):
-        sock = socket.create_connection(("127.0.0.1", web.port))
-        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert sock.recv(100)
-        sockets.append(sock)
-    began = time.monotonic()
-    code = web.stop()
-    took = time.monotonic() - began
-    for sock in sockets:
-        sock.close()
-    how = signal.Signals(-code).name if code < 0 else f"code {code}"
-    print(f"\n{application}: {len(taken_down.read_text())} of {STREAMS} taken down in order, {how}, {took:.2f} s")
 
 
 def _enqueue(asked: multiprocessing.Queue[float], number: int) -> None:
