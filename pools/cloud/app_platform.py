@@ -22,7 +22,7 @@ from pools.cloud.errors import (
     RateLimited,
     Unauthorized,
 )
-from pools.cloud.records import App, AppSpec, InstanceSize, Proposal
+from pools.cloud.records import App, AppSpec, Proposal
 
 LISTING_ATTEMPTS = 2  # apps that come and go shift the pages; a second look mostly holds still
 ANY_LIMIT = re.compile(r"limit|quota|maximum|too many", re.IGNORECASE)
@@ -45,9 +45,6 @@ class AppPlatform(Protocol):
     def apps(self) -> list[App]:
         """All apps of the account; raises IncompleteListing, CloudUnavailable, Unauthorized."""
 
-    def find(self, name: str) -> App | None:
-        """The app of that name; None only when a complete listing did not show it."""
-
     def get(self, app_id: str) -> App | None:
         """One app; None when the cloud says that there is none."""
 
@@ -60,17 +57,8 @@ class AppPlatform(Protocol):
     def delete(self, app_id: str) -> bool:
         """Delete an app; False when it was already gone."""
 
-    def regions(self) -> list[str]:
-        """The slugs of the regions."""
-
-    def sizes(self) -> list[InstanceSize]:
-        """The instance sizes and what they cost."""
-
     def propose(self, spec: AppSpec) -> Proposal:
         """Have a spec validated and priced without creating anything; raises InvalidSpec."""
-
-    def check_token(self) -> None:
-        """Ask for as little as possible; raises Unauthorized when the token does not work."""
 
 
 class DigitalOcean:
@@ -118,9 +106,6 @@ class DigitalOcean:
                 return [self._app(entry) for entry in entries]
         raise IncompleteListing(f"The list of apps is not complete: {reason}.")
 
-    def find(self, name: str) -> App | None:
-        return next((app for app in self.apps() if app.name == name), None)
-
     def get(self, app_id: str) -> App | None:
         answer = self._wire.send("get", _path_segment(app_id))
         if answer.says_not_found:
@@ -145,21 +130,10 @@ class DigitalOcean:
             raise self._refusal(answer)
         return True
 
-    def regions(self) -> list[str]:
-        answer = self._wire.send("list_regions")
-        return self._read(app_reader.read_regions, self._body(answer), answer)
-
-    def sizes(self) -> list[InstanceSize]:
-        answer = self._wire.send("list_instance_sizes")
-        return self._read(app_reader.read_sizes, self._body(answer), answer)
-
     def propose(self, spec: AppSpec) -> Proposal:
         answer = self._wire.send("validate_app_spec", {"spec": app_spec(spec)})
         self._accept_spec(answer, spec)
         return self._read(app_reader.read_proposal, self._body(answer), answer)
-
-    def check_token(self) -> None:
-        self._body(self._wire.send("list", page=1, per_page=1))
 
     def _page(self, page: int) -> Any:
         """The body of one page of the list, None when it can't be read."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pools.cloud.app_spec import OWNER_KEY
-from pools.cloud.records import App, InstanceSize, Phase, Proposal
+from pools.cloud.records import App, Phase, Proposal
 
 COMPONENT_KINDS = ("services", "workers", "jobs", "static_sites", "functions")
 FAILED = (Phase.ERROR, Phase.CANCELED)
@@ -86,33 +85,13 @@ def read_phase(value: Any) -> Phase:
         return Phase.UNKNOWN
 
 
-def read_regions(data: Any) -> list[str]:
-    """The slugs of the regions where apps can be made now."""
-    regions = [_mapping(region) for region in _sequence(data, "regions")]
-    return [slug for region in regions if (slug := _text(region.get("slug"))) and region.get("disabled") is not True]
-
-
-def read_sizes(data: Any) -> list[InstanceSize]:
-    """The instance sizes that have a price; the numbers come as strings."""
-    sizes = []
-    for size in map(_mapping, _sequence(data, "instance_sizes")):
-        slug, month, second = (
-            _text(size.get("slug")),
-            _decimal(size.get("usd_per_month")),
-            _decimal(size.get("usd_per_second")),
-        )
-        if slug and month is not None and second is not None:
-            sizes.append(InstanceSize(slug, usd_per_month=month, usd_per_second=second))
-    return sizes
-
-
 def read_proposal(data: Any) -> Proposal:
     """The answer to a proposed spec. Raises Unreadable when it does not speak of the name."""
     body = _mapping(data)
     available = body.get("app_name_available")
     if not isinstance(available, bool):
         raise Unreadable("a proposal that does not say whether the name is free")
-    return Proposal(name_is_available=available, usd_per_month=_decimal(body.get("app_cost")))
+    return Proposal(name_is_available=available)
 
 
 def _owner(spec: dict[str, Any]) -> str | None:
@@ -161,16 +140,6 @@ def _time(value: Any) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _decimal(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
@@ -181,10 +150,3 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _items(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _sequence(data: Any, key: str) -> list[Any]:
-    value = _mapping(data).get(key)
-    if not isinstance(value, list):
-        raise Unreadable(f"an answer without “{key}”")
-    return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 
 
@@ -51,17 +50,7 @@ class AppSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class InstanceSize:
-    """An instance size and its price; App Platform bills per second."""
-
-    slug: str
-    usd_per_month: Decimal
-    usd_per_second: Decimal
-
-
-@dataclass(frozen=True, slots=True)
 class Proposal:
-    """The cloud's opinion on a spec that was not created: is the name free, what would it cost a month."""
+    """The cloud's opinion on a spec that was not created: is the name free?"""
 
     name_is_available: bool
-    usd_per_month: Decimal | None

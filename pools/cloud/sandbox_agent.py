@@ -56,15 +56,6 @@ class Process(NamedTuple):
     log_file: str
 
 
-class FileEntry(NamedTuple):
-    """One entry of a folder in the sandbox."""
-
-    name: str
-    path: str
-    is_dir: bool
-    size: int
-
-
 class Fetched(NamedTuple):
     """The answer of a port in the sandbox; header names are in lower case."""
 
@@ -198,20 +189,6 @@ class SandboxAgent:
     def read_file(self, path: str) -> bytes:
         """A file's bytes."""
         return self._call("GET", "/api/files/download", params={"path": path}).content
-
-    def files(self, path: str) -> list[FileEntry]:
-        """What a folder holds."""
-        listed = _object(self._call("GET", "/api/files", params={"path": path})).get("files")
-        return [
-            FileEntry(
-                name=str(entry.get("name") or ""),
-                path=str(entry.get("path") or ""),
-                is_dir=entry.get("is_dir") is True,
-                size=int(entry.get("size") or 0),
-            )
-            for entry in (listed if isinstance(listed, list) else [])
-            if isinstance(entry, dict)
-        ]
 
     def fetch(self, port: int, path: str = "/", timeout_seconds: float = 5.0) -> Fetched:
         """GET `path` of what listens on `port`. The agent answers 502 when nothing does, 504 when too slow.

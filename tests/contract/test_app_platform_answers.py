@@ -9,7 +9,6 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
 from http.server import HTTPServer
 from typing import Any
 
@@ -57,14 +56,10 @@ UNUSABLE_SUCCESSES = {
 Call = Callable[[DigitalOcean, AppSpec], object]
 CALLS: dict[str, Call] = {
     "apps": lambda cloud, spec: cloud.apps(),
-    "find": lambda cloud, spec: cloud.find("x"),
     "get": lambda cloud, spec: cloud.get("a1"),
     "create": lambda cloud, spec: cloud.create(spec),
     "delete": lambda cloud, spec: cloud.delete("a1"),
-    "regions": lambda cloud, spec: cloud.regions(),
-    "sizes": lambda cloud, spec: cloud.sizes(),
     "propose": lambda cloud, spec: cloud.propose(spec),
-    "check_token": lambda cloud, spec: cloud.check_token(),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 
@@ -288,29 +283,18 @@ def test_an_id_stays_one_segment_of_the_path(stub: StubServer, cloud: DigitalOce
     assert stub.requests[0].target == "/v2/apps/..%2Fdroplets%2F1%3Fx%3D%23"
 
 
-# Regions, sizes, proposals, tokens.
+# Proposals.
 
 
-def test_regions_sizes_and_proposals_are_read(stub: StubServer, cloud: DigitalOcean, spec: AppSpec):
-    stub.on("GET", "/v2/apps/regions", Reply(200, {"regions": [{"slug": "ams"}, {"slug": "syd"}]}))
-    size = {"slug": "apps-s-1vcpu-1gb", "usd_per_month": "12.00", "usd_per_second": "0.000004960317"}
-    stub.on("GET", "/v2/apps/tiers/instance_sizes", Reply(200, {"instance_sizes": [size]}))
+def test_a_proposal_says_whether_the_name_is_free(stub: StubServer, cloud: DigitalOcean, spec: AppSpec):
     stub.on("POST", "/v2/apps/propose", Reply(200, {"app_name_available": True, "app_cost": 12}))
-    assert cloud.regions() == ["ams", "syd"]
-    assert cloud.sizes()[0].usd_per_month == Decimal(12)
-    assert cloud.propose(spec) == Proposal(name_is_available=True, usd_per_month=Decimal(12))
+    assert cloud.propose(spec) == Proposal(name_is_available=True)
 
 
 def test_a_proposal_that_is_refused_says_why(stub: StubServer, cloud: DigitalOcean, spec: AppSpec):
     stub.on("POST", "/v2/apps/propose", error(400, "no such image"))
     with pytest.raises(InvalidSpec, match="no such image"):
         cloud.propose(spec)
-
-
-def test_checking_the_token_asks_for_one_app_at_most(stub: StubServer, cloud: DigitalOcean):
-    stub.on("GET", APPS, Reply(200, {"apps": [FRESH], "meta": {"total": 4000}}))
-    cloud.check_token()
-    assert [request.query["per_page"] for request in stub.requests] == ["1"]
 
 
 # All calls.
@@ -384,32 +368,33 @@ def test_a_429_with_a_date_is_obeyed(stub: StubServer):
     cloud = DigitalOcean(TOKEN, stub.url, RequestBudget(clock=lambda: clock[0]), now=lambda: clock[0])
     answer_everything(stub, error(429, "?", Retry_After="Thu, 01 Jan 2026 10:00:20 GMT"))
     with pytest.raises(RateLimited) as refused:
-        cloud.regions()
+        cloud.apps()
     assert refused.value.retry_after_seconds == pytest.approx(20)
 
 
 def test_429s_without_retry_after_are_met_with_growing_delays(stub: StubServer):
     clock = [1_800_000_000.0]
     cloud = DigitalOcean(TOKEN, stub.url, RequestBudget(clock=lambda: clock[0]))
-    answer_everything(stub, error(429, "?"), error(429, "?"), Reply(200, {"regions": []}), error(429, "?"))
+    nothing = Reply(200, {"apps": [], "meta": {"total": 0}})
+    answer_everything(stub, error(429, "?"), error(429, "?"), nothing, error(429, "?"))
     waits = []
     for _ in range(2):
         with pytest.raises(RateLimited) as refused:
-            cloud.regions()
+            cloud.apps()
         waits.append(refused.value.retry_after_seconds)
         clock[0] += waits[-1]
-    stub.on("GET", ".*", Reply(200, {"regions": []}), error(429, "?"))
-    cloud.regions()
+    stub.on("GET", ".*", nothing, error(429, "?"))
+    cloud.apps()
     with pytest.raises(RateLimited) as refused:
-        cloud.regions()
+        cloud.apps()
     assert [*waits, refused.value.retry_after_seconds] == [5, 10, 5]
 
 
 def test_a_spent_budget_sends_nothing(stub: StubServer, spec: AppSpec):
     cloud = DigitalOcean(TOKEN, stub.url, RequestBudget(per_minute=2, clock=lambda: 1_800_000_000.0))
-    stub.on("GET", ".*", Reply(200, {"regions": []}))
-    cloud.regions()
-    cloud.regions()
+    stub.on("GET", ".*", Reply(200, {"apps": [], "meta": {"total": 0}}))
+    cloud.apps()
+    cloud.apps()
     with pytest.raises(RateLimited, match="Our own limit"):
         cloud.create(spec)
     assert len(stub.requests) == 2
@@ -469,8 +454,8 @@ def test_a_proxy_in_the_environment_does_not_see_requests_to_this_machine(
 ):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    stub.on("GET", ".*", Reply(200, {"regions": []}))
-    assert cloud.regions() == []
+    stub.on("GET", ".*", Reply(200, {"apps": [], "meta": {"total": 0}}))
+    assert cloud.apps() == []
 
 
 def test_threads_share_one_client_without_mixing_answers(stub: StubServer, cloud: DigitalOcean):

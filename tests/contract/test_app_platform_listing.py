@@ -49,14 +49,6 @@ def test_the_list_takes_one_request_for_200_apps(count: int, requests: int, stub
     assert len(stub.requests) == requests
 
 
-def test_an_app_is_found_by_name_on_whatever_page(stub: StubServer, cloud: DigitalOcean):
-    stub.on("GET", APPS, account(450))
-    found = cloud.find("sandbox-000001b8")
-    assert found is not None
-    assert found.id == "a440"
-    assert cloud.find("sandbox-ffffffff") is None
-
-
 BROKEN_PAGES = {
     "html": HTML,
     "nothing": Reply(200),
@@ -74,8 +66,6 @@ def test_a_broken_list_is_refused(reply: Reply, stub: StubServer, cloud: Digital
     stub.on("GET", APPS, reply)
     with pytest.raises(IncompleteListing, match=r"The list of apps is not complete: .+\."):
         cloud.apps()
-    with pytest.raises(IncompleteListing):
-        cloud.find("sandbox-00000000")
 
 
 @pytest.mark.parametrize("reply", BROKEN_PAGES.values(), ids=BROKEN_PAGES.keys())

@@ -19,7 +19,6 @@ from pools.cloud.sandbox_agent import (
     CommandExit,
     CommandLine,
     CommandResult,
-    FileEntry,
     Process,
     SandboxAgent,
     Started,
@@ -42,7 +41,6 @@ CALLS: dict[str, Call] = {
     "kill": lambda agent: agent.kill(7),
     "write_file": lambda agent: agent.write_file("/workspace/x", "y"),
     "read_file": lambda agent: agent.read_file("/workspace/x"),
-    "files": lambda agent: agent.files("/workspace"),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 
@@ -261,13 +259,7 @@ def test_a_file_is_read_byte_for_byte(stub: StubServer, agent: SandboxAgent):
     assert stub.requests[0].query == {"path": "/workspace/a b&c"}
 
 
-def test_a_folder_is_listed(stub: StubServer, agent: SandboxAgent):
-    entry = {"name": "x", "path": "/workspace/x", "is_dir": False, "size": 3, "permissions": "-rw-r--r--"}
-    stub.on("GET", "/api/files", Reply(200, {"files": [entry]}))
-    assert agent.files("/workspace") == [FileEntry("x", "/workspace/x", False, 3)]
-
-
-@pytest.mark.parametrize("call", ["read_file", "files", "write_file"])
+@pytest.mark.parametrize("call", ["read_file", "write_file"])
 def test_a_file_that_is_not_there_is_an_error_with_the_agents_words(call: str, stub: StubServer, agent: SandboxAgent):
     answer_everything(stub, Reply(404, {"detail": "File not found"}))
     with pytest.raises(AgentError, match="File not found"):

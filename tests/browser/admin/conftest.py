@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page
 
-from pools.localcloud.faults import LocalCloudControl
+from tests.fixtures.local_cloud_control import LocalCloudControl
 from tests.fixtures.stack import Stack, copy_of
 from tests.fixtures.waiting import until
 

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from pools.localcloud.faults import LocalCloudControl
 from tests.browser.admin.conftest import FLEET, SECONDS, Operator, SignIn
 from tests.fixtures.accessibility import Screen, must_be_accessible
+from tests.fixtures.local_cloud_control import LocalCloudControl
 from tests.fixtures.stack import Stack
 from tests.fixtures.waiting import until
 

@@ -31,13 +31,13 @@ from games.models import Game  # noqa: E402
 from pools import claims  # noqa: E402
 from pools.cloud.app_platform import DigitalOcean  # noqa: E402
 from pools.demand import note_demand  # noqa: E402
-from pools.localcloud.faults import LocalCloudControl  # noqa: E402
 from pools.models import LIVE, Fleet, Pool, Sandbox, State  # noqa: E402
 from pools.turn.reconciler import turn  # noqa: E402
 from runs import lifecycle  # noqa: E402
 from runs.launching.launch import launch  # noqa: E402
 from runs.models import OVER, STARTING, Run  # noqa: E402
 from runs.reasons import RunEndCode  # noqa: E402
+from tests.fixtures.local_cloud_control import LocalCloudControl  # noqa: E402
 from tests.fixtures.worker import Worker  # noqa: E402
 
 WRITES = ("INSERT", "UPDATE", "DELETE")

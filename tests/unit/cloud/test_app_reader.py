@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pools.cloud.app_reader import Unreadable, read_app, read_phase, read_proposal, read_regions, read_sizes
-from pools.cloud.records import App, InstanceSize, Phase, Proposal
+from pools.cloud.app_reader import Unreadable, read_app, read_phase, read_proposal
+from pools.cloud.records import App, Phase, Proposal
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -194,32 +193,8 @@ def test_no_shape_of_json_breaks_the_reader(fields, spec):
     assert seen.created_at.tzinfo is not None
 
 
-def test_sizes_come_with_their_prices_as_exact_numbers():
-    listed = {
-        "instance_sizes": [
-            {"slug": "apps-s-1vcpu-1gb", "usd_per_month": "12.00", "usd_per_second": "0.000004960317", "odd": 1},
-            {"slug": "priceless"},
-            {"slug": "odd", "usd_per_month": "a lot", "usd_per_second": "nan"},
-            None,
-        ]
-    }
-    assert read_sizes(listed) == [InstanceSize("apps-s-1vcpu-1gb", Decimal("12.00"), Decimal("0.000004960317"))]
-
-
-def test_regions_that_are_closed_are_left_out():
-    assert read_regions({"regions": [{"slug": "syd"}, {"slug": "old", "disabled": True}, {"label": "?"}]}) == ["syd"]
-
-
-@pytest.mark.parametrize("data", [None, {}, {"regions": None}, {"instance_sizes": {}}])
-def test_an_answer_without_its_list_can_not_be_read(data):
-    with pytest.raises(Unreadable):
-        read_regions(data)
-    with pytest.raises(Unreadable):
-        read_sizes(data)
-
-
-def test_a_proposal_prices_the_spec():
-    assert read_proposal({"app_name_available": True, "app_cost": 12}) == Proposal(True, Decimal(12))
-    assert read_proposal({"app_name_available": False}) == Proposal(False, None)
+def test_a_proposal_says_whether_the_name_is_free():
+    assert read_proposal({"app_name_available": True, "app_cost": 12}) == Proposal(name_is_available=True)
+    assert read_proposal({"app_name_available": False}) == Proposal(name_is_available=False)
     with pytest.raises(Unreadable):
         read_proposal({"app_cost": 12})
