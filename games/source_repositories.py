@@ -49,12 +49,6 @@ def publish(manifest: Manifest, repositories: Path) -> str:
     return repository.as_uri()
 
 
-def commit_of(manifest: Manifest, repositories: Path) -> str:
-    """The id of the commit that a clone gives; empty when the game has not been published."""
-    repository = repositories.absolute() / f"{manifest.slug}.git"
-    return _head(repository) if _is_repository(repository) else ""
-
-
 def upload_pack(slug: str, repositories: Path, *options: str, request: bytes = b"", protocol: str = "") -> bytes:
     """One answer to a client that clones over HTTP: the branches (`--advertise-refs`), or a pack for its request."""
     repository = repositories.absolute() / f"{slug}.git"
