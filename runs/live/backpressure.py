@@ -11,6 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 
+# autobahn's own patience is 1 s: a client that is slower to answer a close would be cut off, and lose the last lines.
+CLOSE_SECONDS = 20.0
+
+
 class TooSlow(Exception):
     """The client has read nothing for too long; its connection was cut."""
 
@@ -23,6 +27,8 @@ class Flow:
             iter(getattr(send, "args", ())), None
         )  # Daphne's `send` is partial(handle_reply, protocol)
         is_socket = hasattr(protocol, "sendMessage")
+        if is_socket:
+            protocol.closeHandshakeTimeout = CLOSE_SECONDS
         self._consumer: Any = getattr(protocol, "transport", None) if is_socket else protocol
         self._transport: Any = getattr(getattr(protocol, "channel", protocol), "transport", None)
         self._has_room = asyncio.Event()

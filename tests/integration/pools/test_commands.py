@@ -151,7 +151,7 @@ def test_more_in_the_cloud_than_may_be_ends_the_watch_at_once(meanwhile, paper_f
 
 def test_an_app_of_ours_made_behind_our_back_ends_the_watch(meanwhile, paper_fleet, pool):
     meanwhile.at(20, lambda: paper_fleet.cloud.control.make_app("sandbox-0badcafe", owner="local"))
-    with pytest.raises(CommandError, match="sandbox-0badcafe was made and no sandbox of ours is it"):
+    with pytest.raises(CommandError, match="sandbox-0badcafe was made, but we have no record of it"):
         watch()
     assert meanwhile.seconds < 25
 
