@@ -1,4 +1,4 @@
-# The sandbox orchestrator. `make help` says what there is; `make run` is all that a first look needs.
+# The sandbox orchestrator. `make help` lists the targets; `make run` is enough for a first look.
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format chaos bench clean
 
@@ -7,7 +7,7 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --progress-bar off --root-user-action ignore -c constraints.txt
 PYTEST := $(PYTHON) -m pytest
 WORKERS ?= 2
-# Without compiled modules every process starts a second later and takes five times the memory.
+# Without compiled modules, every process takes a second longer to start and five times the memory.
 unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## Show this list
@@ -40,7 +40,7 @@ bench: $(VENV)/.installed-test  ## Measure: launches, streams, turns
 clean:  ## Remove the virtual environment (never var/, which holds the database)
 	@rm -rf $(VENV)
 
-# A command of that name is not yet a Python of that version (pyenv leaves such shims behind): each is asked.
+# A command of that name may still be another Python (pyenv leaves such shims behind), so ask each for its version.
 $(PYTHON):
 	@for python in $(PYTHON_COMMAND) python3.13 python3.12 python3.11 python3 python; do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
@@ -50,7 +50,7 @@ $(PYTHON):
 	    echo "$$python cannot make virtual environments; on Debian and Ubuntu, install python3-venv." >&2; exit 1; \
 	  fi; \
 	done; \
-	echo "No Python 3.11 or newer was found (tried python3.13, python3.12, python3.11, python3). Install one, or name it: make run PYTHON_COMMAND=/path/to/python" >&2; exit 1
+	echo "Found no Python 3.11 or newer (tried python3.13, python3.12, python3.11, python3). Install one, or name it: make run PYTHON_COMMAND=/path/to/python" >&2; exit 1
 
 $(VENV)/.installed-run: pyproject.toml constraints.txt | $(PYTHON)
 	@echo "Installing the dependencies"
@@ -58,6 +58,6 @@ $(VENV)/.installed-run: pyproject.toml constraints.txt | $(PYTHON)
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(PYTHON)
-	@echo "Installing the dependencies, and what tests and lint need"
+	@echo "Installing the dependencies, and the tools for tests and lint"
 	@$(PIP) -e '.[test,lint]'
 	@touch $@ $(VENV)/.installed-run
