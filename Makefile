@@ -1,4 +1,4 @@
-# The sandbox orchestrator. `make help` lists the targets; `make run` is enough for a first look.
+# The sandbox orchestrator. `make help` says what there is; `make run` is all that a first look needs.
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format chaos bench clean
 
@@ -7,7 +7,7 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --progress-bar off --root-user-action ignore -c constraints.txt
 PYTEST := $(PYTHON) -m pytest
 WORKERS ?= 2
-# Without compiled modules, every process takes a second longer to start and five times the memory.
+# Without compiled modules every process starts a second later and takes five times the memory.
 unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## Show this list
