@@ -10,7 +10,6 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-
 # autobahn's own patience is 1 s: a client that is slower to answer a close would be cut off, and lose the last lines.
 CLOSE_SECONDS = 20.0
 
