@@ -45,7 +45,7 @@ bench: $(VENV)/.installed-test  ## Measure: launches, streams, turns
 clean:  ## Remove the virtual environment (never var/, which holds the database)
 	@rm -rf $(VENV)
 
-# A command of that name is not yet a Python of that version (pyenv leaves such shims behind): each is asked.
+# A command of that name may still be another Python (pyenv leaves such shims behind), so ask each for its version.
 $(PYTHON):
 	@for python in $(PYTHON_COMMAND) python3.13 python3.12 python3.11 python3 python; do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
@@ -55,7 +55,7 @@ $(PYTHON):
 	    echo "$$python cannot make virtual environments; on Debian and Ubuntu, install python3-venv." >&2; exit 1; \
 	  fi; \
 	done; \
-	echo "No Python 3.11 or newer was found (tried python3.13, python3.12, python3.11, python3). Install one, or name it: make run PYTHON_COMMAND=/path/to/python" >&2; exit 1
+	echo "Found no Python 3.11 or newer (tried python3.13, python3.12, python3.11, python3). Install one, or name it: make run PYTHON_COMMAND=/path/to/python" >&2; exit 1
 
 $(VENV)/.installed-run: pyproject.toml constraints.txt | $(PYTHON)
 	@echo "Installing the dependencies"
@@ -63,6 +63,6 @@ $(VENV)/.installed-run: pyproject.toml constraints.txt | $(PYTHON)
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(PYTHON)
-	@echo "Installing the dependencies, and what tests and lint need"
+	@echo "Installing the dependencies, and the tools for tests and lint"
 	@$(PIP) -e '.[test,lint]'
 	@touch $@ $(VENV)/.installed-run

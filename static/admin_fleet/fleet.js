@@ -1,9 +1,9 @@
-// Keeps the fleet's page up to date: the orchestrator's socket says that something happened, and the page fetches what
-// it shows again. Without the socket it asks every few seconds. What is ticked, focused or scrolled stays so.
+// Keeps the fleet's page up to date: when the orchestrator's socket says that something happened, the page fetches its
+// live part again. Without the socket it asks every few seconds. Ticks, focus and scroll positions stay.
 
 const FETCH_GAP_MS = 1000; // a storm of events is one fetch a second
 const POLL_MS = 3000; // without the socket
-const POLL_WITH_SOCKET_MS = 10000; // ages go on, and what DigitalOcean does is no event of ours
+const POLL_WITH_SOCKET_MS = 10000; // ages grow, and what DigitalOcean does is not in our log
 const PATIENCE_MS = 15000;
 const RECONNECT_MS = [1000, 2000, 5000, 10000];
 
@@ -36,10 +36,10 @@ async function refresh() {
   try {
     const signal = AbortSignal.timeout(PATIENCE_MS);
     const answer = await fetch(live.dataset.table + location.search, { credentials: "same-origin", signal });
-    if (answer.redirected || answer.status === 403) throw new Error("You are signed out: load the page again.");
+    if (answer.redirected || answer.status === 403) throw new Error("You are signed out: reload the page.");
     if (!answer.ok) throw new Error(`The server answered ${answer.status}; trying again.`);
     put(await answer.text());
-    say(isConnected() ? "Live." : "Live, asked every few seconds.");
+    say(isConnected() ? "Live." : "Live, refreshed every few seconds.");
   } catch (error) {
     const isSilent = error instanceof TypeError || error.name === "TimeoutError";
     say(isSilent ? "The server does not answer; trying again." : error.message);
@@ -54,7 +54,7 @@ function say(text) {
   if (place && place.textContent !== text) place.textContent = text;
 }
 
-// Everything in the live part is replaced, and what the operator has in hand is put back.
+// Replaces everything in the live part, then restores what the operator was working with.
 function put(html) {
   const said = document.getElementById("fleet-link")?.textContent ?? "";
   const ticked = new Set([...live.querySelectorAll("input[name=key]:checked")].map((box) => box.value));
@@ -70,12 +70,12 @@ function put(html) {
   live.replaceChildren(fresh.content);
   live.querySelectorAll(".table-box").forEach((box, index) => (box.scrollLeft = boxes[index] ?? 0));
   if (focused) live.querySelector(focused)?.focus({ preventScroll: true });
-  // The mark is for this change only: the next fetch compares with what the row is.
+  // The mark is for this change only: the next fetch compares with the row as it is now.
   setTimeout(() => live.querySelectorAll(".is-changed").forEach((row) => row.classList.remove("is-changed")), 1500);
   say(said);
 }
 
-// A selector that finds the focused element again after it was replaced.
+// Returns a selector that finds the focused element again after it was replaced.
 function pathTo(element) {
   if (!element || !live.contains(element)) return "";
   if (element.id) return `#${CSS.escape(element.id)}`;

@@ -1,8 +1,8 @@
-// Counts down to the end of a game, and up while one waits for its start.
+// Counts down to the end of a game, and up while the player waits for it to start.
 
 const SOON_SECONDS = 60;
 
-/** Ticks every second. onSoon() once in the last minute of each end, onZero() when it is reached. */
+/** Ticks every second. Calls onSoon() once, in the last minute before each end, and onZero() at the end. */
 export function runClock({ onSoon, onZero }) {
   const seen = new WeakMap();
 
@@ -35,7 +35,7 @@ export function runClock({ onSoon, onZero }) {
   return tick;
 }
 
-/** Seconds as people read them, as the server writes them. */
+/** Returns seconds as people read them, in the server's format. */
 export function spoken(seconds) {
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);

@@ -1,23 +1,23 @@
-// Reads a log from its cursor on: by WebSocket, else by server-sent events, else by polling.
-// Whatever breaks, it goes on after the last event it saw, so nothing is missed and nothing comes twice.
+// Reads a log from its cursor on: by WebSocket, or else by server-sent events, or else by polling.
+// Whatever breaks, it continues after the last event it saw, so no event is missed or comes twice.
 
 const WAYS = [
   { name: "WebSocket", open: bySocket },
   { name: "event stream", open: byStream },
   { name: "polling", open: byPolling },
 ];
-const SILENCE_MS = 40_000; // the server says something every 15 s at the least, and at once on an event stream
+const SILENCE_MS = 40_000; // the server sends something at least every 15 s, and at once on an event stream
 const OPEN_MS = 6_000;
 const GOOD_MS = 10_000;
 const FIRST_DELAY_MS = 300;
 const LONGEST_DELAY_MS = 15_000;
 const POLL_SECONDS = 25;
-const POLLING_MS = 60_000; // then the better ways are tried again
+const POLLING_MS = 60_000; // then try the better ways again
 const KINDS = ["message", "log", "status", "progress", "ready", "end", "heartbeat"];
 
 /**
  * urls: { socket, stream, poll }; after: the last number already shown; onEvent(event); onState(name, isLive).
- * Ends by itself after an `end` event. Returns a function that ends it earlier.
+ * Stops by itself after an `end` event. Returns a function that stops it earlier.
  */
 export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
   let cursor = after;
@@ -106,8 +106,8 @@ function byStream(urls, cursor, { came, lost }) {
   const url = new URL(urls.stream, location.href);
   url.searchParams.set("after", cursor());
   const source = new EventSource(url);
-  // Not open before its first event comes: a proxy may let the headers pass and hold back the rest.
-  source.onerror = lost; // its own reconnection knows no growing delays
+  // Not open until its first event comes: a proxy may pass on the headers and hold back the rest.
+  source.onerror = lost; // its own reconnection does not back off
   for (const kind of KINDS) source.addEventListener(kind, (message) => came(JSON.parse(message.data)));
   return () => source.close();
 }
@@ -116,7 +116,7 @@ function byPolling(urls, cursor, { heard, came, lost }) {
   const ending = new AbortController();
   const until = Date.now() + POLLING_MS;
   async function poll() {
-    let wait = 0; // the first answer comes at once: it shows that this way works
+    let wait = 0; // the first answer comes at once, which shows that this way works
     while (Date.now() < until) {
       const url = new URL(urls.poll, location.href);
       url.searchParams.set("after", cursor());

@@ -1,4 +1,4 @@
-// How soon the game would start changes while one reads about it.
+// Keeps the starting time up to date while the visitor reads about the game.
 
 import { liveParts, whileVisible } from "./live.js";
 

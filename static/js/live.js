@@ -7,7 +7,7 @@ const PATIENCE_MS = 15_000;
 const AGAIN_MS = 2_000;
 
 /**
- * Returns refresh(), which may be called as often as one likes. onChange(part) is told of each part that was replaced.
+ * Returns refresh(), which you may call as often as you like. Calls onChange(part) for each part that it replaced.
  * A part whose HTML is the same stays untouched, with its focus, its scroll position and the game in it.
  */
 export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS) {
@@ -15,7 +15,7 @@ export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS) {
   let timer = 0;
   let isBusy = false;
   let isWanted = false;
-  let pause = 0; // the first time at once
+  let pause = 0; // the first refresh starts at once
 
   function refresh() {
     isWanted = true;
@@ -32,7 +32,7 @@ export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS) {
       if (!answer.ok) throw new Error(answer.statusText);
       replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch {
-      // Again: after the last event of a run nothing else would ask for what it changed.
+      // Try again: after the last event of a run, nothing else would fetch what that event changed.
       isWanted = true;
       pause = Math.max(gap, AGAIN_MS);
     }
@@ -60,7 +60,7 @@ export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS) {
 
 const all = (root) => [...root.querySelectorAll("[data-live]")];
 
-/** Calls `refresh` now and then while the page is looked at, and at once when it is looked at again. */
+/** Calls `refresh` every `everyMs` while the page is visible, and at once when it becomes visible again. */
 export function whileVisible(refresh, everyMs) {
   setInterval(() => document.visibilityState === "visible" && refresh(), everyMs);
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh());

@@ -1,4 +1,4 @@
-// The lobby stays as the fleet is: every event of the orchestrator's log may have changed it.
+// Keeps the lobby up to date: every event of the orchestrator log may have changed the fleet.
 
 import { follow } from "./events.js";
 import { liveParts, whileVisible } from "./live.js";

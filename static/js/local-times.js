@@ -1,4 +1,4 @@
-// The server writes times in UTC; here they become the visitor's own.
+// Turns the server's UTC times into the visitor's local time.
 
 const STYLES = {
   time: { hour: "2-digit", minute: "2-digit" },

@@ -1,4 +1,4 @@
-// Shows a log as it is written.
+// Shows a log while it is being written.
 
 import { written } from "./local-times.js";
 
@@ -34,10 +34,10 @@ export function logInto(list) {
   };
 }
 
-/** Returns show(name, isLive), which says by which way the log comes. */
+/** Returns show(name, isLive), which says how the log arrives. */
 export function transportInto(element) {
   return function show(name, isLive) {
     element.dataset.state = name ? (isLive ? "live" : "waiting") : "over";
-    element.textContent = name ? (isLive ? `live by ${name}` : `connecting by ${name} …`) : "complete";
+    element.textContent = name ? (isLive ? `live via ${name}` : `connecting via ${name} …`) : "complete";
   };
 }

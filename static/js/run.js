@@ -1,4 +1,4 @@
-// One launch: its log and steps as they happen, the game in focus as soon as it is there, the clock.
+// One launch: its log and steps as they happen, the game with the focus as soon as it is ready, and the clock.
 
 import { runClock } from "./clock.js";
 import { follow } from "./events.js";
@@ -32,7 +32,7 @@ function say(words) {
   announcer.textContent = words;
 }
 
-/** Whether the visitor is busy with something else on the page: then the focus stays theirs. */
+/** Returns whether the visitor is busy with something else on the page and keeps the focus. */
 function isFocusElsewhere() {
   const active = document.activeElement;
   return active && active !== document.body && active.id !== "game-frame" && !active.closest("main[tabindex]:focus");
@@ -42,8 +42,8 @@ function focusGame() {
   const frame = document.getElementById("game-frame");
   if (!frame || isFocusElsewhere()) return;
   frame.focus({ preventScroll: true });
-  // Once more when its page has come, if it lost the focus while it loaded: browsers call it focused all the same, and
-  // only the window knows. A game that has it must not see it go: it would pause.
+  // The frame can lose the focus while it loads. Browsers still call it focused, and only the window knows, so focus it
+  // again. But never take the focus from a game that has it: the game would pause.
   const again = () => {
     if (isWindowFocused && !isFocusElsewhere()) {
       frame.blur();
@@ -68,12 +68,12 @@ function changed(part) {
   }
 }
 
-// Asked for in the background: a reload would throw away the game that is on.
+// Ask in the background: a reload would throw away the running game.
 document.getElementById("extend-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.target;
   const button = document.getElementById("extend");
-  if (button.hasAttribute("aria-disabled")) return; // a double click is one wish
+  if (button.hasAttribute("aria-disabled")) return; // a double click counts once
   button.setAttribute("aria-disabled", "true");
   try {
     const answer = await fetch(form.action, {
@@ -105,7 +105,7 @@ if (state === "ended" || state === "failed") {
       show(name, live);
     },
   });
-  // Where no event comes through, the page asks.
+  // If no events come through, ask for the page's parts.
   whileVisible(() => isLive || refresh(), AGAIN_MS);
 }
 focusGame();

@@ -1,4 +1,4 @@
-// On every page: the visitor's own times, and forms that are sent once.
+// For every page: local times, and forms that are sent only once.
 
 import { localize } from "./local-times.js";
 
@@ -13,7 +13,7 @@ addEventListener("submit", (event) => {
   event.submitter?.setAttribute("aria-disabled", "true");
 });
 
-// Back by the back button: the page is as it was left, and its form may be sent again; its key makes that harmless.
+// The back button restores the page as the visitor left it. Its form may be sent again; its key makes that harmless.
 addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("[data-sent]")) delete form.dataset.sent;
   for (const button of document.querySelectorAll("button[aria-disabled]")) button.removeAttribute("aria-disabled");

@@ -10,7 +10,7 @@ export const LINES = [
 
 export const other = (player) => (player === "X" ? "O" : "X");
 
-/** Where the game stands: {winner: "X" | "O" | "draw" | null, line: the three fields or null}. */
+/** Return how the game stands: {winner: "X" | "O" | "draw" | null, line: the three fields or null}. */
 export function outcome(board) {
   for (const line of LINES) {
     const [a, b, c] = line;
@@ -19,13 +19,13 @@ export function outcome(board) {
   return { winner: board.includes(".") ? null : "draw", line: null };
 }
 
-/** Whose turn it is. */
+/** Return whose turn it is. */
 export function turn(board) {
   const count = (player) => [...board].filter((field) => field === player).length;
   return count("X") === count("O") ? "X" : "O";
 }
 
-/** What is wrong with a board that somebody sent, as a sentence; null when it can have come from a game. */
+/** Return what is wrong with a board that somebody sent, as a sentence; null if it can come from a game. */
 export function problem(board) {
   if (typeof board !== "string" || !/^[XO.]{9}$/.test(board)) {
     return "board must be nine of X, O and . (a free field), row by row";
@@ -49,7 +49,7 @@ export function place(board, index, player) {
 
 const values = new Map();
 
-/** The worth of a board for whoever is to move: above 0 a win, and more the sooner it comes; 0 a draw; below 0 a loss. */
+/** Return a board's worth for the player to move: above 0 a win (higher if sooner), 0 a draw, below 0 a loss. */
 export function value(board) {
   const known = values.get(board);
   if (known !== undefined) return known;
@@ -63,14 +63,14 @@ export function value(board) {
   return worth;
 }
 
-/** Every move that is as good as the best one. */
+/** Return every move that is as good as the best one. */
 export function bestMoves(board) {
   const player = turn(board);
   const worth = value(board);
   return free(board).filter((index) => -value(place(board, index, player)) === worth);
 }
 
-/** A move for whoever is to move; `random` gives numbers from 0 to below 1. */
+/** Choose a move for the player to move; `random` returns numbers from 0 to below 1. */
 export function chooseMove(board, level, random = Math.random) {
   const any = (moves) => moves[Math.floor(random() * moves.length)];
   if (level === "perfect") return any(bestMoves(board));
@@ -78,7 +78,7 @@ export function chooseMove(board, level, random = Math.random) {
   return any(free(board));
 }
 
-/** The fields with which the player would complete a line; null when there is none. */
+/** Return the fields that would complete a line for the player; null if there are none. */
 function completing(board, player) {
   const moves = free(board).filter((index) => outcome(place(board, index, player)).winner === player);
   return moves.length ? moves : null;

@@ -26,7 +26,7 @@ class Refused extends Error {
   }
 }
 
-/** The body as an object that has these fields and no others. */
+/** Return the body as an object that has only these fields. */
 async function fieldsOf(request, names) {
   if (Number(request.header("content-length") ?? 0) > BODY_BYTES) throw tooLarge();
   const text = await request.text();
@@ -46,7 +46,7 @@ async function fieldsOf(request, names) {
   return given;
 }
 
-const tooLarge = () => new Refused("body", `the body may have ${BODY_BYTES} bytes`, 413);
+const tooLarge = () => new Refused("body", `the body must not exceed ${BODY_BYTES} bytes`, 413);
 
 function oneOf(given, name, choices) {
   if (!choices.includes(given[name])) throw new Refused(name, `${name} must be one of ${choices.join(", ")}`);
@@ -57,7 +57,7 @@ const app = new Hono();
 
 app.use("*", async (context, next) => {
   await next();
-  // The page runs in an opaque origin, to which even its own server is a stranger.
+  // The page runs in an opaque origin, so even its own server counts as another origin.
   context.header("Access-Control-Allow-Origin", "*");
   context.header("X-Content-Type-Options", "nosniff");
   context.header("Cache-Control", context.req.path.startsWith("/api/") ? "no-store" : "no-cache");
@@ -85,7 +85,7 @@ app.post("/api/move", async (context) => {
   const level = oneOf({ level: "perfect", ...given }, "level", LEVELS);
   const wrong = problem(given.board);
   if (wrong) throw new Refused("board", wrong);
-  if (outcome(given.board).winner) throw new Refused("board", "board is a game that has ended");
+  if (outcome(given.board).winner) throw new Refused("board", "board shows a game that has ended");
   const player = turn(given.board);
   const move = chooseMove(given.board, level);
   const board = place(given.board, move, player);

@@ -78,7 +78,7 @@ class Operator:
         """Tick rows and go to the page that asks once more."""
         for name in names:
             self.row(name).locator("input[name=key]").check()
-        self.page.get_by_role("button", name="Force delete what is ticked").click()
+        self.page.get_by_role("button", name="Force delete ticked rows").click()
         self.page.get_by_role("heading", name="Force delete").wait_for()
         return self
 

@@ -107,7 +107,7 @@ def test_a_viewer_sees_it_all_and_can_not_act(sign_in, dora, cloud):
     form = {"csrfmiddlewaretoken": token, "key": key, "confirmed": "yes", "reason": "I want to"}
     answer = page.request.post(f"{vera.site}{FLEET}delete/", form=form, headers={"Referer": page.url})
     assert answer.status == 403
-    assert "vera has not the right" in answer.text()
+    assert "vera may not see or do this" in answer.text()
     assert "sandbox-dead0001" in names(cloud)
 
 
@@ -147,7 +147,7 @@ def test_without_a_socket_the_page_asks_instead(sign_in, dora, cloud):
     otto = sign_in("otto")
     otto.page.route_web_socket("**/ws/orchestrator/", lambda socket: socket.close())
     otto.open()
-    otto.page.get_by_text("Live, asked every few seconds.").wait_for()
+    otto.page.get_by_text("Live, refreshed every few seconds.").wait_for()
     cloud.make_app("company-website")
     turn(dora)
     otto.sees("company-website", "foreign")

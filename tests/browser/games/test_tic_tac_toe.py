@@ -82,7 +82,7 @@ def test_a_taken_field_stays_as_it_is(play: Callable[..., Played]) -> None:
     game.press("5")
     game.press("5")
     assert board_of(game)["board"] == "....X...."
-    assert game.frame.locator("#status").inner_text() == "That field is taken"
+    assert game.frame.locator("#status").inner_text() == "That square is taken"
 
 
 def test_arrow_keys_move_and_enter_takes(play: Callable[..., Played]) -> None:
@@ -110,7 +110,7 @@ def test_a_computer_out_of_reach_can_be_asked_again(play: Callable[..., Played])
     other_answer = {"body": "Bad Gateway", "headers": {"Access-Control-Allow-Origin": "*"}}
     game.page.route("**/api/move", lambda route: route.fulfill(**other_answer))
     game.press("5")
-    again = game.frame.locator("#again", has_text="Ask again")
+    again = game.frame.locator("#again", has_text="Try again")
     again.wait_for()
     game.page.unroute("**/api/move")
     again.click()

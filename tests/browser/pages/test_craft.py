@@ -58,7 +58,7 @@ def test_no_page_weighs_more_than_150_kb_all_told(player: Player, downloads: lis
 def test_the_skip_link_is_the_first_stop_and_leads_to_the_content(player: Player) -> None:
     page = player.open("/").page
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
     until(lambda: page.evaluate("document.activeElement.id") == "main", "the content has the focus")
 

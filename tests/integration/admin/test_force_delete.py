@@ -132,7 +132,7 @@ def test_what_another_operator_deleted_meanwhile_is_gone_already(destroyer, flee
     keys = [make_orphan("sandbox-dead0001"), make_orphan("sandbox-dead0002")]
     confirm(destroyer, keys[0])
     fleet.turn()
-    assert "1 of what was ticked is gone already" in pick(destroyer, *keys).content.decode()
+    assert "1 of the rows you ticked is gone already" in pick(destroyer, *keys).content.decode()
     assert "gone already" in told(confirm(destroyer, keys[0]))
     assert len(log("delete")) == 1
 
@@ -157,7 +157,7 @@ def test_a_sandbox_of_ours_goes_with_the_run_in_it(destroyer, fleet, pool, warm,
     sandbox = fleet.acquire(pool)
     run = make_run(sandbox=sandbox)
     page = pick(destroyer, f"sandbox:{sandbox.pk}").content.decode()
-    assert f"run {run.short_id} of Snake is being played in it, and ends." in page
+    assert f"run {run.short_id} of Snake is being played in it and will end." in page
     confirm(destroyer, f"sandbox:{sandbox.pk}")
     run.refresh_from_db()
     assert run.state in ("ended", "failed")

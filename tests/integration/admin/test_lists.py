@@ -150,7 +150,7 @@ def test_a_long_log_shows_its_end_first_and_the_whole_on_demand(viewer, make_run
     page = viewer.get(f"{RUNS}{run.pk}/change/").content.decode()
     assert "line 601." in page
     assert "line 101." not in page
-    assert "101 lines before these" in page
+    assert "Show 101 earlier lines" in page
     assert "line 1." in viewer.get(f"{RUNS}{run.pk}/change/", whole="1").content.decode()
 
 

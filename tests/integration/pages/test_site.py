@@ -107,7 +107,7 @@ def test_statistics_tell_warm_from_cold_in_pictures_and_in_tables(client, make_r
     assert "83 %" in page
     assert page.count("<svg") >= 5
     assert page.count("<table") == 4
-    assert "1 sandbox made" in page
+    assert "1 sandbox created" in page
 
 
 def test_a_launch_that_waited_for_its_sandbox_was_not_served_at_once(client, make_run, make_sandbox):

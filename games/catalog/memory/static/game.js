@@ -1,17 +1,17 @@
 "use strict";
-// Memory: the cards, the rules, the clock, the scores and what a screen reader is told.
+// Memory: the cards, the rules, the clock, the scores and what a screen reader announces.
 (function () {
   const PICTURES = globalThis.MemoryPictures;
   const TURN_BACK_MS = 1000;
-  const GAP = 0.1; // between cards, as a part of a card's width
-  const TALL = 1.12; // a card's height, as a part of its width
+  const GAP = 0.1; // between cards, as a fraction of a card's width
+  const TALL = 1.12; // a card's height, as a multiple of its width
 
   const $ = (id) => document.getElementById(id);
   const [grid, stage, panel, news] = ["cards", "stage", "panel", "news"].map($);
   const sizes = [...document.querySelectorAll('input[name="cards"]')];
 
   let cards, open, moves, found, state, columns, focused;
-  let playedMs, since; // what was played before the last pause, and when it went on
+  let playedMs, since; // the time played before the last pause, and when play resumed
   let turnBack, reveal, newsTimer, ticking;
   let scores = { 12: [], 16: [], 24: [] };
 
@@ -23,7 +23,7 @@
   // --- What people see and hear
 
   function say(text) {
-    // One message at a time, and only when a moment has passed: a later one replaces it.
+    // One message at a time, after a short delay: a later message replaces it.
     clearTimeout(newsTimer);
     newsTimer = setTimeout(() => { news.textContent = text; }, 120);
   }
@@ -37,7 +37,7 @@
   function turn(card, side) {
     card.side = side;
     card.button.dataset.side = side;
-    // What is face down is not in the page: nobody learns it early, by whatever means they read.
+    // A face-down picture is not in the page at all, so nobody can look it up early.
     card.button.querySelector("svg").innerHTML = side === "down" ? "" : PICTURES[card.picture];
     label(card);
   }
@@ -131,7 +131,7 @@
 
   function flip(card) {
     if (state !== "ready" && state !== "playing") return;
-    if (open.length === 2) closeOpen(); // who is quick need not wait
+    if (open.length === 2) closeOpen(); // quick players need not wait
     if (card.side !== "down") return say(card.button.getAttribute("aria-label"));
     if (state === "ready") {
       state = "playing";
@@ -148,7 +148,7 @@
   function compare(first, second) {
     moves += 1;
     if (first.picture !== second.picture) {
-      say(`${second.picture}. No pair.`);
+      say(`${second.picture}. Not a pair.`);
       turnBack = setTimeout(closeOpen, TURN_BACK_MS);
       return;
     }
@@ -171,7 +171,7 @@
     const pairs = cards.length / 2;
     const stars = moves <= pairs * 1.5 ? 3 : moves <= pairs * 2.1 ? 2 : 1;
     say(`All pairs found. ${message}`);
-    // A moment to see the last pair.
+    // Give the player a moment to see the last pair.
     reveal = setTimeout(() => showPanel("All pairs found", message, "Play again", stars), 900);
     ask({ method: "POST", body: JSON.stringify(now) });
   }
@@ -204,22 +204,22 @@
     }, 250);
   }
 
-  // --- Scores: the game goes on without them when the server can't be reached
+  // --- Scores: if the server can't be reached, the game goes on without them
 
   async function ask(options) {
     try {
-      // A body without a type of its own needs no preflight.
+      // A body without an explicit content type needs no preflight.
       const answer = await fetch("api/scores", options);
       if (answer.ok) scores = (await answer.json()).scores;
       showScores();
     } catch {
-      // Offline: the game is the same without a list.
+      // Offline: the game works without a list.
     }
   }
 
   // --- Size, keys, buttons
 
-  /** As many columns as make the cards largest. */
+  /** Choose the number of columns that makes the cards largest. */
   function fit() {
     const { width, height } = stage.getBoundingClientRect();
     let size = 0;
@@ -240,7 +240,7 @@
   }
 
   function focusCard(index, move = true) {
-    // One stop for the Tab key; the arrows do the rest.
+    // One Tab stop for all cards; the arrow keys move between them.
     focused = index;
     cards.forEach((card) => { card.button.tabIndex = card.index === index ? 0 : -1; });
     if (move) cards[index].button.focus({ preventScroll: true });
@@ -273,7 +273,7 @@
   function newGame() {
     deal();
     focusCard(0);
-    say("New cards are dealt.");
+    say("New cards dealt.");
   }
 
   $("pause").addEventListener("click", () => (state === "paused" ? resume() : pause()));
@@ -282,11 +282,11 @@
   for (const size of sizes) {
     size.addEventListener("change", () => {
       deal();
-      say(`${size.value} cards are dealt.`);
+      say(`${size.value} cards dealt.`);
     });
   }
   document.addEventListener("visibilitychange", () => { if (document.hidden) pause(); });
-  // A frame may not take the focus by itself; when it is given to it, the cards have it.
+  // A frame must not take the focus by itself; when it gets the focus, pass it on to the cards.
   window.addEventListener("focus", () => { if (document.activeElement === document.body && panel.hidden) focusCard(focused); });
   new ResizeObserver(fit).observe(stage);
 

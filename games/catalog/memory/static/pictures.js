@@ -1,5 +1,5 @@
 "use strict";
-// Twelve pictures, told apart by their shapes and not by color alone. Drawn here, so that nothing is loaded.
+// Twelve pictures that differ in shape, not only in color. They are drawn here, so nothing needs loading.
 globalThis.MemoryPictures = {
   sun: `<path d="M24 3v7M24 38v7M3 24h7M38 24h7M9.2 9.2l5 5M33.8 33.8l5 5M9.2 38.8l5-5M33.8 14.2l5-5" stroke="#f59300" stroke-width="4" stroke-linecap="round"/><circle cx="24" cy="24" r="11" fill="#ffc53d"/>`,
   moon: `<path d="M31 5a19.5 19.5 0 1 0 11.5 26A16.5 16.5 0 0 1 31 5z" fill="#6673e8"/><circle cx="16" cy="24" r="2.6" fill="#4753c4"/><circle cx="23" cy="35" r="2" fill="#4753c4"/><path d="M38 11l1.3 3.2 3.2 1.3-3.2 1.3L38 20l-1.3-3.2-3.2-1.3 3.2-1.3z" fill="#f2b53c"/>`,

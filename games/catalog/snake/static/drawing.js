@@ -19,14 +19,14 @@
       this.colors = Object.fromEntries(COLORS.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
     }
 
-    /** The color of the skin, from 0 at the tail to 1 at the head. */
+    /** Return the color of the skin, from 0 at the tail to 1 at the head. */
     skin(part) {
       const [tail, head] = ["snake-tail", "snake-head"].map((name) => parseInt(this.colors[name].slice(1), 16));
       const mix = [16, 8, 0].map((bits) => Math.round(((tail >> bits) & 255) * (1 - part) + ((head >> bits) & 255) * part));
       return `rgb(${mix})`;
     }
 
-    /** Fit into a square of that many CSS pixels, with fields of whole device pixels. */
+    /** Fit the board into a square of `side` CSS pixels, with fields of whole device pixels. */
     resize(side) {
       const density = Math.min(window.devicePixelRatio || 1, 3);
       this.cell = Math.max(4, Math.floor((side * density) / SIZE));
@@ -43,7 +43,7 @@
       return this.sparks.length > 0;
     }
 
-    /** Draw the game; `part` of the way from the step before to the last one, from 0 to 1. */
+    /** Draw the game; `part` is how far it is from the previous step to the last one, from 0 to 1. */
     draw(game, part, now) {
       const { context: c, cell } = this;
       c.setTransform(cell, 0, 0, cell, 0, 0);
@@ -61,7 +61,7 @@
       for (let y = 0; y < SIZE; y++) for (let x = y % 2; x < SIZE; x += 2) c.fillRect(x, y, 1, 1);
     }
 
-    /** The middle line of the snake from head to tail, in one piece: what wraps around goes on beyond the edge. */
+    /** Return the snake's middle line from head to tail, in one piece: it goes on beyond the edge where it wraps. */
     line(game, part) {
       const near = (from, to) => {
         const step = (a, b) => (Math.abs(b - a) > 1 ? a - Math.sign(b - a) : b);
@@ -93,7 +93,7 @@
       const all = (key, choose) => choose(...points.map((point) => point[key]));
       const from = { x: all("x", Math.min), y: all("y", Math.min) };
       const to = { x: all("x", Math.max), y: all("y", Math.max) };
-      // Drawn once more for every board's width that it reaches beyond an edge.
+      // Draw it once more for each board's width that it extends beyond an edge.
       for (let dx = -SIZE; dx <= SIZE; dx += SIZE) {
         for (let dy = -SIZE; dy <= SIZE; dy += SIZE) {
           const outside = to.x + dx < -1 || from.x + dx > SIZE + 1 || to.y + dy < -1 || from.y + dy > SIZE + 1;
@@ -118,7 +118,7 @@
         for (let i = points.length - 1; i > 0; i--) {
           this.trace([points[i], points[i - 1]], 0.78, this.skin(1 - (i - 1) / points.length));
         }
-        // Scales along the back; they begin at the head, and so travel with it.
+        // Scales along the back; they start at the head, so they travel with it.
         c.setLineDash([0.02, 0.48]);
         this.trace(points, 0.15, colors.scales);
         c.setLineDash([]);

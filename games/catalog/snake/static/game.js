@@ -1,5 +1,5 @@
 "use strict";
-// Snake's page: keys, touch, the clock, the panel, the scores and what a screen reader is told.
+// Snake's page: keys, touch, the clock, the panel, the scores and what a screen reader announces.
 (function () {
   const { Game, Drawing, DIRECTIONS, stepMs } = globalThis.Snake;
   const KEYS = {
@@ -24,7 +24,7 @@
   // --- What people see and hear
 
   function say(text) {
-    // One message at a time, and only when a moment has passed: a later one replaces it.
+    // One message at a time, after a short delay: a later message replaces it.
     clearTimeout(newsTimer);
     newsTimer = setTimeout(() => { news.textContent = text; }, 120);
   }
@@ -147,7 +147,7 @@
     report();
   }
 
-  // --- Scores: the game goes on without them when the server can't be reached
+  // --- Scores: if the server can't be reached, the game goes on without them
 
   function receive(answer) {
     games = answer.scores;
@@ -161,13 +161,13 @@
       const answer = await fetch("api/scores", options);
       if (answer.ok) receive(await answer.json());
     } catch {
-      // Offline: the best score of this page is still there.
+      // Offline: this page still has its own best score.
     }
   }
 
   function report() {
     const seconds = Math.min(86400, Math.round(playedMs / 1000));
-    // A body without a type of its own needs no preflight.
+    // A body without an explicit content type needs no preflight.
     const body = JSON.stringify({ score: game.score, seconds, edges: choice("edges"), pace: choice("pace") });
     return ask({ method: "POST", body });
   }
@@ -196,7 +196,7 @@
       }
     }
     drawing.draw(game, part, now);
-    // By step nothing moves by itself, but the time that is played still counts.
+    // By step nothing moves by itself, but the time still counts.
     if (state === "playing" || drawing.busy) wake();
   }
 
@@ -241,7 +241,7 @@
     if (touch?.id !== event.pointerId) return;
     const [x, y] = [event.clientX - touch.x, event.clientY - touch.y];
     if (Math.max(Math.abs(x), Math.abs(y)) < SWIPE_PIXELS) return;
-    // From here anew: a finger that stays down can turn as often as it likes.
+    // Start again from here, so a finger that stays down can turn any number of times.
     touch.x = event.clientX;
     touch.y = event.clientY;
     if (Math.abs(x) > Math.abs(y)) steer(x > 0 ? "right" : "left");
@@ -255,27 +255,27 @@
       steer(button.dataset.turn);
     });
     button.addEventListener("click", (event) => {
-      if (event.detail === 0) steer(button.dataset.turn); // a keyboard's or a screen reader's click
+      if (event.detail === 0) steer(button.dataset.turn); // a click by keyboard or screen reader
     });
   }
 
   // Not a form: in a sandboxed frame the browser would refuse to submit it.
   $("play").addEventListener("click", () => play());
   panel.addEventListener("change", () => {
-    // Other edges or another pace are another game.
+    // Other edges or another pace mean a new game.
     const was = state;
     newGame();
-    if (was === "paused") say("A new game.");
+    if (was === "paused") say("New game.");
   });
   $("pause").addEventListener("click", () => (state === "paused" ? play() : pause()));
   $("restart").addEventListener("click", () => {
     newGame();
     board.focus({ preventScroll: true });
-    say("A new game. " + $("message").textContent);
+    say("New game. " + $("message").textContent);
   });
   document.addEventListener("visibilitychange", () => { if (document.hidden) pause(); });
   window.addEventListener("blur", () => { if (!byStep()) pause(); });
-  // A frame may not take the focus by itself; when it is given to it, the board has it.
+  // A frame must not take the focus by itself; when it gets the focus, pass it on to the board.
   window.addEventListener("focus", () => {
     if (document.activeElement === document.body) board.focus({ preventScroll: true });
   });

@@ -14,7 +14,7 @@
   const same = (a, b) => a.x === b.x && a.y === b.y;
 
   class Game {
-    /** A new game; `walls` says whether the edges kill, `random` gives numbers from 0 to below 1. */
+    /** `walls` says whether the edges kill; `random` returns numbers from 0 to below 1. */
     constructor({ walls, random = Math.random }) {
       this.walls = walls;
       this.random = random;
@@ -24,7 +24,7 @@
       this.food = { x: 12, y: 8 };
     }
 
-    /** Look that way before the first step: whatever key comes first is a good one. */
+    /** Face a direction before the first step, so any first key is valid. */
     face(name) {
       const { x, y } = DIRECTIONS[name];
       this.direction = name;
@@ -42,7 +42,7 @@
       return this.body.length;
     }
 
-    /** Remember a turn for the steps to come; false when it would be straight on or back. */
+    /** Queue a turn for the next steps; return false if it leads straight on or back, or the queue is full. */
     turn(name) {
       const last = this.turns.at(-1) ?? this.direction;
       if (name === last || name === DIRECTIONS[last].back || this.turns.length >= MOST_TURNS_AHEAD) return false;
@@ -50,7 +50,7 @@
       return true;
     }
 
-    /** Where the head goes with the next step in that direction; null is beyond the wall. */
+    /** Return where the next step in that direction takes the head; null if that is beyond the wall. */
     ahead(name = this.direction) {
       const { x, y } = DIRECTIONS[name];
       const next = { x: this.head.x + x, y: this.head.y + y };
@@ -59,13 +59,13 @@
       return { x: (next.x + SIZE) % SIZE, y: (next.y + SIZE) % SIZE };
     }
 
-    /** Whether the next step in that direction ends the game. The tail's field is free: it moves on. */
+    /** Return whether the next step in that direction ends the game. The tail's field is free: the tail moves on. */
     deadly(name = this.direction) {
       const next = this.ahead(name);
       return next === null || this.body.slice(0, -1).some((part) => same(part, next));
     }
 
-    /** One step: "moved", "ate", "won" or "over". */
+    /** Take one step and return "moved", "ate", "won" or "over". */
     step() {
       if (this.state === "over" || this.state === "won") return this.state;
       this.state = "playing";
@@ -86,7 +86,7 @@
       return this.food ? "ate" : (this.state = "won");
     }
 
-    /** A free field, each as likely as the other; null when the board is full. */
+    /** Return a free field, all equally likely; null if the board is full. */
     placeFood() {
       const taken = new Set(this.body.map((part) => part.y * SIZE + part.x));
       const free = [];
@@ -96,7 +96,7 @@
       return { x: field % SIZE, y: Math.floor(field / SIZE) };
     }
 
-    /** How far the apple is, the shorter way: {x, y} in steps to the right and down. */
+    /** Return how far the apple is, by the shorter way: {x, y} in steps to the right and down. */
     toFood() {
       const way = (from, to) => {
         const straight = to - from;
@@ -107,7 +107,7 @@
     }
   }
 
-  // Milliseconds a step takes: at first, at the fastest, and how much each apple takes away.
+  // Milliseconds per step: at the start, at the fastest, and how many fewer with each apple.
   const PACES = {
     step: null,
     calm: { first: 230, least: 150, faster: 2 },

@@ -1,8 +1,8 @@
 "use strict";
-// Tic-Tac-Toe: the board, the course of a game, the opponent's answers and what a screen reader is told.
+// Tic-Tac-Toe: the board, the course of a game, the opponent's moves and what a screen reader announces.
 (function () {
   const LINES = [[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 3, 6], [1, 4, 7], [2, 5, 8], [0, 4, 8], [2, 4, 6]];
-  const THINKING_MS = 420; // an answer at once feels like a slap
+  const THINKING_MS = 420; // an instant answer feels rude
   const MARKS = {
     X: '<path pathLength="1" d="M26 26 74 74"/><path pathLength="1" class="second" d="M74 26 26 74"/>',
     O: '<path pathLength="1" d="M50 24a26 26 0 1 1-.01 0"/>',
@@ -71,14 +71,14 @@
     $("pause").disabled = !["playing", "thinking", "paused"].includes(next);
     $("pause-label").textContent = next === "paused" ? "Resume" : "Pause";
     $("again").hidden = !["over", "stuck"].includes(next);
-    $("again").textContent = next === "stuck" ? "Ask again" : "Play again";
+    $("again").textContent = next === "stuck" ? "Try again" : "Play again";
     grid.inert = next === "paused";
   }
 
   // --- The course of a game
 
   function newGame() {
-    round += 1; // answers to an older game are nobody's business
+    round += 1; // answers for an older game are ignored
     answered = null;
     board = ".........";
     player = "X";
@@ -91,21 +91,21 @@
     next("New game. ");
   }
 
-  /** Whose turn it is now is told; the computer thinks, if it is the one. */
+  /** Announce whose turn it is; if it is the computer's, let it think. */
   function next(before = "") {
     if (mine()) {
       enter("playing");
       show(withFriend() ? `${player} to move` : "Your move", `${before}${withFriend() ? `${player} to move.` : "Your move."}`);
     } else {
       enter("thinking");
-      statusLine.textContent = "The computer thinks…";
+      statusLine.textContent = "The computer is thinking…";
       think();
     }
   }
 
   function take(index) {
     if (state !== "playing") return;
-    if (board[index] !== ".") return show("That field is taken", `That field is taken. ${fields[index].getAttribute("aria-label")}`);
+    if (board[index] !== ".") return show("That square is taken", `That square is taken. ${fields[index].getAttribute("aria-label")}`);
     set(index);
   }
 
@@ -117,7 +117,7 @@
     const { winner, line } = outcome();
     if (winner) return end(winner, line);
     const place = `row ${Math.floor(index / 3) + 1}, column ${(index % 3) + 1}`;
-    // One's own move needs no telling; the other's does.
+    // Players know their own move; announce the opponent's.
     next(withFriend() || mine() ? `${withFriend() ? who : "Computer"}: ${place}. ` : "");
   }
 
@@ -125,7 +125,7 @@
     const asked = round;
     const wait = new Promise((done) => setTimeout(done, calm.matches ? 0 : THINKING_MS));
     try {
-      // A body without a type of its own needs no preflight.
+      // A body without an explicit content type needs no preflight.
       const body = JSON.stringify({ board, level: choice("opponent") });
       const answer = await fetch("api/move", { method: "POST", body });
       if (!answer.ok) throw new Error(answer.status);
@@ -133,7 +133,7 @@
       await wait;
       if (asked !== round) return;
       if (state === "thinking") set(move);
-      else answered = move; // paused meanwhile: it comes with the end of the pause
+      else answered = move; // paused meanwhile: play it when the pause ends
     } catch {
       if (asked !== round) return;
       enter("stuck");
@@ -177,11 +177,11 @@
     answered = null;
     if (mine()) return next();
     enter("thinking");
-    statusLine.textContent = "The computer thinks…";
+    statusLine.textContent = "The computer is thinking…";
     if (move !== null) set(move);
   }
 
-  // --- Results: the game goes on without them when the server can't be reached
+  // --- Results: if the server can't be reached, the game goes on without them
 
   function showTally() {
     const results = tally?.[choice("opponent")] ?? { won: 0, lost: 0, drawn: 0 };
@@ -205,7 +205,7 @@
   // --- Keys and buttons
 
   function focusField(index, move = true) {
-    // One stop for the Tab key; the arrows do the rest.
+    // One Tab stop for all squares; the arrow keys move between them.
     focused = index;
     fields.forEach((field, at) => { field.tabIndex = at === index ? 0 : -1; });
     if (move) fields[index].focus({ preventScroll: true });
@@ -246,7 +246,7 @@
   });
   for (const input of document.querySelectorAll('input[type="radio"]')) input.addEventListener("change", newGame);
 
-  // A frame may not take the focus by itself; when it is given to it, the board has it.
+  // A frame must not take the focus by itself; when it gets the focus, pass it on to the board.
   window.addEventListener("focus", () => { if (document.activeElement === document.body) focusField(focused); });
 
   newGame();
