@@ -8,7 +8,6 @@ import json
 import os
 import select
 import socket
-import struct
 from typing import Any
 
 import httpx
@@ -100,9 +99,12 @@ def test_a_slow_reader_gets_every_line(impatient_web: Web, make_run: MakeRun, do
         part = sock.recv(4_096)
         assert part, "it ended before its end"
         read += part
-    # With a reset, so that what the server has not parsed yet does not keep it busy during the next test.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # What the server has not parsed yet must not keep it busy during the next test.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # no farewell
     sock.close()
+    process = psutil.Process(impatient_web.process.pid)
+    until(lambda: open_connections(process) == 0, "the server has let go of it")
+    assert impatient_web.get("/health/live").status_code == 200
     telling.join()
     assert read.count(LINE.encode()) == LINES
 
@@ -139,9 +141,12 @@ def test_a_socket_that_talks_costs_no_memory_and_gets_every_line(impatient_web: 
         part = sock.recv(4_096)
         assert part, "it ended before its end"
         read += part
-    # With a reset, so that what the server has not parsed yet does not keep it busy during the next test.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # What the server has not parsed yet must not keep it busy during the next test.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # no farewell
     sock.close()
+    process = psutil.Process(impatient_web.process.pid)
+    until(lambda: open_connections(process) == 0, "the server has let go of it")
+    assert impatient_web.get("/health/live").status_code == 200
 
 
 def open_connections(process: psutil.Process) -> int:
