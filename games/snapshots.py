@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import datetime
 from pathlib import PurePosixPath
+from typing import IO, Any
 
-from django.core.files.base import ContentFile
+from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import transaction
 
@@ -50,19 +52,22 @@ def download_url(snapshot: Snapshot) -> str:
         raise SnapshotUnavailable(f"the storage can't be reached ({type(error).__name__})") from error
 
 
-def publish(snapshot: Snapshot, data: bytes, now: datetime) -> None:
-    """Keep the bytes under their hash, then make them current. Raises what the storage raises."""
+def publish(snapshot: Snapshot, archive: IO[bytes], now: datetime) -> None:
+    """Keep the archive's bytes under their hash, then make them current. Raises what the storage raises."""
     game = snapshot.game
-    sha256 = hashlib.sha256(data).hexdigest()
+    size = archive.seek(0, os.SEEK_END)
+    archive.seek(0)
+    sha256 = _sha256(archive)
     key = f"{game.snapshot_name}/{sha256}.tar.gz"
     store = storage()
     if _hash_of(key) != sha256:
         if store.exists(key):
             store.delete(key)  # damaged
-        saved = store.save(key, ContentFile(data))
+        archive.seek(0)
+        saved = store.save(key, File(archive, name=key))
         if PurePosixPath(saved) != PurePosixPath(key):  # somebody else saved the same bytes at this moment
             store.delete(saved)
-    fields = {"sha256": sha256, "storage_key": key, "size_bytes": len(data), "built_at": now, "progress": ""}
+    fields = {"sha256": sha256, "storage_key": key, "size_bytes": size, "built_at": now, "progress": ""}
     with transaction.atomic():
         earlier = game.snapshots.filter(state=SnapshotState.CURRENT).first()
         game.snapshots.filter(storage_key=key).delete()  # one row for each file
@@ -70,7 +75,7 @@ def publish(snapshot: Snapshot, data: bytes, now: datetime) -> None:
         game.snapshots.filter(state=SnapshotState.FAILED, source_digest=snapshot.source_digest).delete()
         Snapshot.objects.filter(pk=snapshot.pk).update(state=SnapshotState.CURRENT, **fields)
         how = "unchanged" if earlier is not None and earlier.sha256 == sha256 else "ready"
-        note(f"Snapshot of {game.slug} is {how}: {len(data) / 1024:.0f} KiB, {sha256[:12]}")
+        note(f"Snapshot of {game.slug} is {how}: {size / 1024:.0f} KiB, {sha256[:12]}")
 
 
 def check(snapshot: Snapshot) -> bool:
@@ -93,13 +98,17 @@ def check(snapshot: Snapshot) -> bool:
 
 def _hash_of(key: str) -> str:
     """The hash of what lies there; empty when nothing does. Raises what the storage raises when it can't tell."""
-    digest = hashlib.sha256()
     try:
         with storage().open(key) as file:
-            while chunk := file.read(READ_BYTES):
-                digest.update(chunk)
+            return _sha256(file)
     except FileNotFoundError:
         return ""
+
+
+def _sha256(file: Any) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(READ_BYTES):
+        digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -11,6 +11,7 @@ from storages.backends.s3 import S3Storage
 CONNECT_SECONDS = 5
 READ_SECONDS = 20
 ATTEMPTS = 2
+READ_BYTES = 1024 * 1024
 
 
 class SpacesStorage(S3Storage):  # type: ignore[misc]  # django-storages has no types
@@ -37,6 +38,7 @@ class SpacesStorage(S3Storage):  # type: ignore[misc]  # django-storages has no 
             "default_acl": "private",
             "querystring_auth": True,
             "querystring_expire": settings.SNAPSHOT_URL_SECONDS,
+            "max_memory_size": READ_BYTES,  # by default a file that is read lies in memory, whole
             "client_config": config,
         }
         return {**super().get_default_settings(), **ours}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from pools.cloud import app_reader, listing
-from pools.cloud.api_transport import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Answer, Wire
+from pools.cloud.api_transport import TIMEOUT_SECONDS, Answer, Wire
 from pools.cloud.app_spec import app_spec
 from pools.cloud.budget import RequestBudget
 from pools.cloud.errors import (
@@ -87,8 +87,7 @@ class DigitalOcean:
         budget: RequestBudget | None = None,
         *,
         now: Callable[[], float] = time.time,
-        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
-        read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._now = now
         self._wire = Wire(
@@ -96,8 +95,7 @@ class DigitalOcean:
             endpoint,
             budget,
             now=now,
-            connect_timeout_seconds=connect_timeout_seconds,
-            read_timeout_seconds=read_timeout_seconds,
+            timeout_seconds=timeout_seconds,
         )
 
     def __repr__(self) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
-import httpx
-
-from pools.cloud import sse
-from pools.cloud.agent_transport import AgentWire, explanation, is_not_found, json_of, until
+from pools.cloud import bounded, sse
+from pools.cloud.agent_transport import AgentWire, Answer, explanation, json_of
 from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
 
 CALL_TIMEOUT_SECONDS = 30.0
+DOWNLOAD_TIMEOUT_SECONDS = 120.0
 COMMAND_GRACE_SECONDS = 10.0  # on top of a command's own time, as the public client does
+OUTPUT_BYTES = 128 * 1024**2  # of a streamed command
+FETCHED_BYTES = 1024**2
 UNSAFE_PATH = re.compile(r"//|\\|%2e|%2f|%5c|(^|/)\.\.?(/|$)|[\x00-\x20\x7f]|#", re.IGNORECASE)
 
 
@@ -134,7 +135,7 @@ class SandboxAgent:
         patience = timeout_seconds + COMMAND_GRACE_SECONDS
         with self._wire.open("POST", "/api/exec/stream", json=body, timeout_seconds=patience) as response:
             self._wire.check(response)
-            for event in sse.events(until(response, patience)):
+            for event in sse.events(bounded.pieces(response, OUTPUT_BYTES)):
                 data = _mapping(json_of(event.data))
                 if event.name in ("stdout", "stderr"):
                     yield CommandLine(event.name, str(data.get("line", "")))
@@ -160,7 +161,7 @@ class SandboxAgent:
 
     def processes(self) -> list[Process]:
         """What was started with `start`, running or not."""
-        listed = json_of(self._call("GET", "/api/processes").content)
+        listed = self._call("GET", "/api/processes").json
         return [
             Process(
                 pid=int(entry["pid"]),
@@ -186,7 +187,7 @@ class SandboxAgent:
             timeout_seconds=CALL_TIMEOUT_SECONDS,
             may_miss=True,
         )
-        return not is_not_found(answer)
+        return not answer.is_not_found
 
     def write_file(self, path: str, content: bytes | str) -> None:
         """Write a file, whole, under /workspace, /home/sandbox or /tmp."""
@@ -195,9 +196,16 @@ class SandboxAgent:
             body |= {"content": base64.b64encode(content).decode(), "encoding": "base64"}
         self._call("POST", "/api/files/content", json=body)
 
-    def read_file(self, path: str) -> bytes:
-        """A file's bytes."""
-        return self._call("GET", "/api/files/download", params={"path": path}).content
+    def read_file(self, path: str, into: IO[bytes], *, most_bytes: int) -> int:
+        """Write a file's bytes into another as they come in; how many. Raises AgentError when there are more."""
+        size = 0
+        with self._wire.open(
+            "GET", "/api/files/download", params={"path": path}, timeout_seconds=DOWNLOAD_TIMEOUT_SECONDS
+        ) as response:
+            self._wire.check(response)
+            for piece in bounded.pieces(response, most_bytes):
+                size += into.write(piece)
+        return size
 
     def files(self, path: str) -> list[FileEntry]:
         """What a folder holds."""
@@ -214,7 +222,8 @@ class SandboxAgent:
         ]
 
     def fetch(self, port: int, path: str = "/", timeout_seconds: float = 5.0) -> Fetched:
-        """GET `path` of what listens on `port`. The agent answers 502 when nothing does, 504 when too slow.
+        """GET `path` of what listens on `port`. The agent answers 502 when nothing does, 504 when too slow. A body is
+        left as it came, and cut after FETCHED_BYTES.
 
         Raises AgentUnavailable when the agent does not answer in time, and ValueError for a path that could
         climb out of the port: the token that goes along opens everything else in the sandbox, too.
@@ -222,10 +231,10 @@ class SandboxAgent:
         if UNSAFE_PATH.search(path.partition("?")[0]) or not path.startswith("/"):
             raise ValueError(f"{path!r} is not a plain path.")
         with self._wire.open("GET", f"/proxy/{port}{path}", timeout_seconds=timeout_seconds) as response:
-            body = b"".join(until(response, timeout_seconds))
+            body = bounded.beginning(response, FETCHED_BYTES)
             return Fetched(response.status_code, dict(response.headers), body)
 
-    def _call(self, method: str, path: str, **request: Any) -> httpx.Response:
+    def _call(self, method: str, path: str, **request: Any) -> Answer:
         return self._wire.call(method, path, timeout_seconds=CALL_TIMEOUT_SECONDS, **request)
 
 
@@ -233,8 +242,8 @@ def _command(command: str, cwd: str, env: Mapping[str, str] | None) -> dict[str,
     return {"command": command, "cwd": cwd, "env": dict(env) if env is not None else None}
 
 
-def _object(answer: httpx.Response) -> dict[str, Any]:
-    data = json_of(answer.content)
+def _object(answer: Answer) -> dict[str, Any]:
+    data = answer.json
     if not isinstance(data, dict):
         raise AgentUnavailable("What answered at the sandbox's address is not its agent.")
     return data

@@ -138,7 +138,7 @@ def test_a_create_is_sent_once_whatever_the_answer(reply: Reply, stub: StubServe
 
 def test_a_create_that_is_never_answered_is_given_up_and_not_repeated(stub: StubServer, spec: AppSpec):
     answer_everything(stub, Reply(silent=True))
-    cloud = DigitalOcean(TOKEN, stub.url, read_timeout_seconds=0.3)
+    cloud = DigitalOcean(TOKEN, stub.url, timeout_seconds=0.3)
     with pytest.raises(CloudUnavailable, match=r"did not answer within 0.3 s"):
         cloud.create(spec)
     assert stub.count("POST") == 1
