@@ -23,7 +23,8 @@ import httpx
 
 from pools.cloud import bounded
 from pools.cloud.budget import RequestBudget
-from pools.cloud.errors import CloudUnavailable, RateLimited, Unauthorized
+from pools.cloud.errors import CloudUnavailable, RateLimited
+from pools.cloud.fitting import fitted
 
 API_URL = "https://api.digitalocean.com"
 TIMEOUT_SECONDS = 30.0  # for the whole request; pydo's default is 300 for each attempt's each wait
@@ -45,7 +46,6 @@ class Answer:
 
     status: int
     body: Any
-    is_empty: bool
     message: str
     headers: Mapping[str, str]
 
@@ -54,9 +54,15 @@ class Answer:
         return 200 <= self.status < 300
 
     @property
+    def is_verdict(self) -> bool:
+        """Whether the API itself says no: an error of its shape. HTML, text or nothing comes from something in between,
+        and proves nothing."""
+        body = self.body
+        return isinstance(body, dict) and isinstance(body.get("id"), str) and isinstance(body.get("message"), str)
+
+    @property
     def says_not_found(self) -> bool:
-        """A 404 of the API itself; HTML or text comes from something in between, and proves nothing."""
-        return self.status == 404 and (isinstance(self.body, dict) or self.is_empty)
+        return self.status == 404 and self.is_verdict
 
 
 class AnswerKept(Exception):
@@ -136,7 +142,8 @@ class Wire:
         return f"<Wire to {self.endpoint}>"
 
     def send(self, operation: str, *args: object, **kwargs: object) -> Answer:
-        """Call `operation` of pydo's apps, once. Raises without an answer, on 401, 429, 5xx and redirects."""
+        """Call `operation` of pydo's apps, once. Raises without an answer, on 429, 5xx and redirects, and on a refusal
+        that the API did not write."""
         self.budget.spend()
         method = getattr(self._client().apps, operation)
         try:
@@ -152,10 +159,10 @@ class Wire:
         if answer.status == 429:
             self._refused_for_now(answer)
         self.budget.relax()
-        if answer.status == 401:
-            raise Unauthorized(f"The cloud did not accept the token (401: {answer.message}).")
         if answer.status >= 500 or answer.status < 200 or 300 <= answer.status < 400:
             raise self.unusable(answer)
+        if not answer.is_success and not answer.is_verdict:
+            raise self.unusable(answer, f"Something in front of the cloud answered {answer.status}; it is no verdict.")
         return answer
 
     def unusable(self, answer: Answer, problem: str | None = None) -> CloudUnavailable:
@@ -210,8 +217,7 @@ def read_answer(response: httpx.Response, content: bytes, token: str) -> Answer:
     return Answer(
         status=response.status_code,
         body=body,
-        is_empty=not content.strip(),
-        message=message.replace(token, "(token)")[:QUOTED_CHARACTERS],
+        message=fitted(message.replace(token, "(token)"), QUOTED_CHARACTERS),
         headers={name.lower(): value for name, value in response.headers.items()},
     )
 

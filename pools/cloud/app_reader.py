@@ -11,6 +11,7 @@ from pools.cloud.app_spec import OWNER_KEY
 from pools.cloud.records import App, InstanceSize, Phase, Proposal
 
 COMPONENT_KINDS = ("services", "workers", "jobs", "static_sites", "functions")
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 FAILED = (Phase.ERROR, Phase.CANCELED)
 # From the least to the most that a phase says about a deployment that is not active yet.
 BY_WEIGHT = (
@@ -154,11 +155,13 @@ def _url(value: Any) -> str | None:
 
 
 def _time(value: Any) -> datetime | None:
+    """The moment; None when it is none, or one that no app was made at: not every database takes those."""
     try:
         time = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    return time if EARLIEST <= time <= LATEST else None
 
 
 def _decimal(value: Any) -> Decimal | None:

@@ -23,7 +23,7 @@ from pools.turn.waits import RESEND_SECONDS, SETTLE_SECONDS
 STUCK_DELETING_SECONDS = 300
 OVERDUE_SECONDS = 60  # an expired sandbox is retired by the next turn, at most a minute later
 CONSOLE_URL = "https://cloud.digitalocean.com/apps/"
-UNTOLD = (Kind.LOOK, Kind.PROBE, Kind.NOTE_ORPHAN, Kind.NOTE_MISSING, Kind.NOTE_FOUND, Kind.HOLD, Kind.STOP)
+UNTOLD = (Kind.LOOK, Kind.PROBE, Kind.ASK, Kind.NOTE_ORPHAN, Kind.NOTE_MISSING, Kind.NOTE_FOUND, Kind.HOLD, Kind.STOP)
 
 
 class Verdict(StrEnum):
