@@ -124,7 +124,7 @@ class DigitalOcean:
 
         while True:
             try:
-                apps = listing.every_app(page, self._app)
+                apps = listing.every_app(page, self._listed)
                 break
             except listing.Broken as broken:
                 if requests <= REQUESTS_LOOKED_AGAIN and not looked_again:
@@ -134,7 +134,7 @@ class DigitalOcean:
             except IncompleteListing as error:
                 raise self._listing_failed(str(error), requests) from error
         self._listing_failures, self._listing_pause_seconds = 0, 0.0
-        return apps
+        return [app for app in apps if app is not None]
 
     def find(self, name: str) -> App | None:
         return next((app for app in self.apps() if app.name == name), None)
@@ -260,6 +260,13 @@ class DigitalOcean:
         if (app_id and app.id != app_id) or (name and app.name and app.name != name):
             raise self._wire.unusable(answer, f"The cloud answered {answer.status} about another app, {app.name}.")
         return app
+
+    def _listed(self, data: Any) -> App | None:
+        """An app of the list; None for one whose id can't be kept, which is none of ours and costs nobody the list."""
+        try:
+            return self._app(data)
+        except app_reader.Unreadable:
+            return None
 
     def _app(self, data: Any) -> App:
         return app_reader.read_app(data, datetime.fromtimestamp(self._now(), UTC))

@@ -10,6 +10,7 @@ from typing import IO, Any, NamedTuple
 from pools.cloud import bounded, sse
 from pools.cloud.agent_transport import AgentWire, Answer, explanation, json_of
 from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
+from pools.cloud.fitting import storable
 
 CALL_TIMEOUT_SECONDS = 30.0
 DOWNLOAD_TIMEOUT_SECONDS = 120.0
@@ -117,7 +118,7 @@ class SandboxAgent:
         exit_code = result.get("exit_code")
         if not isinstance(exit_code, int):
             raise AgentError("The sandbox ran a command and did not say how it ended.")
-        return CommandResult(str(result.get("stdout") or ""), str(result.get("stderr") or ""), exit_code)
+        return CommandResult(_text(result.get("stdout")), _text(result.get("stderr")), exit_code)
 
     def stream(
         self,
@@ -138,7 +139,7 @@ class SandboxAgent:
             for event in sse.events(bounded.pieces(response, OUTPUT_BYTES)):
                 data = _mapping(json_of(event.data))
                 if event.name in ("stdout", "stderr"):
-                    yield CommandLine(event.name, str(data.get("line", "")))
+                    yield CommandLine(event.name, _text(data.get("line")))
                 elif event.name == "exit":
                     code, duration_ms = data.get("code"), data.get("duration_ms")
                     yield CommandExit(
@@ -155,28 +156,28 @@ class SandboxAgent:
     def start(self, command: str, *, cwd: str = "/workspace", env: Mapping[str, str] | None = None) -> Started:
         """Start a shell command that is left running."""
         data = _object(self._call("POST", "/api/exec/background", json=_command(command, cwd, env)))
-        if not isinstance(data.get("pid"), int):
+        if not is_pid(data.get("pid")):
             raise AgentError("The sandbox started a process and did not say which.")
-        return Started(data["pid"], str(data.get("log_file") or ""))
+        return Started(data["pid"], _text(data.get("log_file")))
 
     def processes(self) -> list[Process]:
         """What was started with `start`, running or not."""
         listed = self._call("GET", "/api/processes").json
         return [
             Process(
-                pid=int(entry["pid"]),
-                command=str(entry.get("command") or ""),
+                pid=entry["pid"],
+                command=_text(entry.get("command")),
                 is_running=entry.get("status") == "running",
-                log_file=str(entry.get("log_file") or ""),
+                log_file=_text(entry.get("log_file")),
             )
             for entry in (listed if isinstance(listed, list) else [])
-            if isinstance(entry, dict) and isinstance(entry.get("pid"), int)
+            if isinstance(entry, dict) and is_pid(entry.get("pid"))
         ]
 
     def process_logs(self, pid: int, tail: int = 100) -> str:
         """The last `tail` lines of a started process's output."""
         answer = self._call("GET", f"/api/processes/{pid}/logs", params={"tail": tail})
-        return str(_object(answer).get("logs") or "")
+        return _text(_object(answer).get("logs"))
 
     def kill(self, pid: int, signal: int = 15) -> bool:
         """Signal a started process; False when the agent does not know it."""
@@ -212,10 +213,10 @@ class SandboxAgent:
         listed = _object(self._call("GET", "/api/files", params={"path": path})).get("files")
         return [
             FileEntry(
-                name=str(entry.get("name") or ""),
-                path=str(entry.get("path") or ""),
+                name=_text(entry.get("name")),
+                path=_text(entry.get("path")),
                 is_dir=entry.get("is_dir") is True,
-                size=int(entry.get("size") or 0),
+                size=size if isinstance(size := entry.get("size"), int) else 0,
             )
             for entry in (listed if isinstance(listed, list) else [])
             if isinstance(entry, dict)
@@ -240,6 +241,15 @@ class SandboxAgent:
 
 def _command(command: str, cwd: str, env: Mapping[str, str] | None) -> dict[str, Any]:
     return {"command": command, "cwd": cwd, "env": dict(env) if env is not None else None}
+
+
+def is_pid(value: Any) -> bool:
+    return isinstance(value, int) and 0 < value < 2**31
+
+
+def _text(value: Any) -> str:
+    """A text of the sandbox's, as it can be kept; empty for what is none."""
+    return storable(value) if isinstance(value, str) else ""
 
 
 def _object(answer: Answer) -> dict[str, Any]:

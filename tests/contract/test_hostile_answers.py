@@ -245,3 +245,54 @@ def test_a_connection_that_trickled_is_not_used_again(stub: StubServer, agent: S
     agent.health()
     first, second = stub.requests
     assert first.client_port != second.client_port
+
+
+# Texts.
+
+
+ODD = b"zero \\u0000, half \\ud800"
+
+
+def test_no_text_of_a_game_holds_what_no_database_takes(stub: StubServer, agent: SandboxAgent):
+    """A zero byte in a game's output ended its staging, and its run's log."""
+    event = b'event: stdout\ndata: {"line": "' + ODD + b'"}\n\nevent: exit\ndata: {"code": 0}\n\n'
+    stub.on("POST", "/api/exec/stream", lambda request: Reply(200, iter([event])))
+    stub.on(
+        "POST", "/api/exec", Reply(200, b'{"stdout": "' + ODD + b'", "stderr": "' + ODD + b'", "exit_code": 0}', JSON)
+    )
+    stub.on("GET", "/api/processes/7/logs", Reply(200, b'{"logs": "' + ODD + b'"}', JSON))
+    stub.on("GET", "/api/processes", Reply(200, b'[{"pid": 7, "command": "' + ODD + b'"}]', JSON))
+    said = str([*agent.stream("x"), agent.run("x"), agent.process_logs(7), agent.processes()])
+    assert said.count("zero \ufffd, half \ufffd") == 5
+
+
+@pytest.mark.parametrize("pid", ["0", "-1", "4294967296", "1e3", "null", '"7"'])
+def test_a_process_id_that_can_be_none_is_none(pid: str, stub: StubServer, agent: SandboxAgent):
+    stub.on("POST", "/api/exec/background", Reply(200, f'{{"pid": {pid}}}'.encode(), JSON))
+    stub.on("GET", "/api/processes", Reply(200, f'[{{"pid": {pid}}}]'.encode(), JSON))
+    with pytest.raises(AgentError, match="did not say which"):
+        agent.start("x")
+    assert agent.processes() == []
+
+
+def test_a_folder_whose_entries_are_odd_is_listed(stub: StubServer, agent: SandboxAgent):
+    entries = [{"name": 7, "size": "many"}, {"name": "x", "size": None}, 1]
+    stub.on("GET", "/api/files", Reply(200, {"files": entries}))
+    assert [(entry.name, entry.size) for entry in agent.files("/workspace")] == [("", 0), ("x", 0)]
+
+
+@pytest.mark.parametrize("path", ["/v2/apps", "/v2/apps/a1"])
+def test_an_error_of_the_cloud_can_be_written_down(path: str, stub: StubServer, cloud: DigitalOcean):
+    stub.on("GET", ".*", Reply(422, b'{"id": "x", "message": "' + ODD + b'"}', JSON))
+    with pytest.raises(CloudError) as failed:
+        cloud.apps() if path.endswith("apps") else cloud.get("a1")
+    assert "zero \ufffd, half \ufffd" in str(failed.value)
+
+
+def test_a_failure_nested_beyond_all_measure_is_told_as_far_as_it_goes(stub: StubServer, cloud: DigitalOcean):
+    step: dict[str, Any] = {"reason": {"code": "Innermost"}}
+    for _ in range(300):
+        step = {"reason": {"code": "Outer"}, "steps": [step]}
+    failed = {"id": "a1", "pending_deployment": {"phase": "ERROR", "progress": {"steps": [step]}}}
+    stub.on("GET", "/v2/apps", Reply(200, {"apps": [failed], "meta": {"total": 1}}))
+    assert cloud.apps()[0].failure == "The deployment failed: Outer"
