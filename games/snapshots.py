@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
@@ -15,6 +16,7 @@ from django.db import transaction
 from games import downloads
 from games.models import Game, Snapshot, SnapshotState
 from pools import journal
+from pools.cloud.bounded import TooLarge
 from pools.models import Level
 
 OLD_KEPT = 2  # runs that began a moment ago may still download the one before
@@ -57,7 +59,7 @@ def publish(snapshot: Snapshot, archive: IO[bytes], now: datetime) -> None:
     game = snapshot.game
     size = archive.seek(0, os.SEEK_END)
     archive.seek(0)
-    sha256 = _sha256(archive)
+    sha256 = _sha256(iter(lambda: archive.read(READ_BYTES), b""))
     key = f"{game.snapshot_name}/{sha256}.tar.gz"
     store = storage()
     if _hash_of(key) != sha256:
@@ -97,17 +99,24 @@ def check(snapshot: Snapshot) -> bool:
 
 
 def _hash_of(key: str) -> str:
-    """The hash of what lies there; empty when nothing does. Raises what the storage raises when it can't tell."""
+    """The hash of what lies there; empty when nothing does, or more than any snapshot has. Raises what the storage
+    raises when it can't tell."""
+    store = storage()
+    pieces = getattr(
+        store, "pieces", None
+    )  # of a storage on the network, whose library is loaded only where it is used
     try:
-        with storage().open(key) as file:
-            return _sha256(file)
-    except FileNotFoundError:
+        if pieces is not None:
+            return _sha256(pieces(key, MOST_BYTES))
+        with store.open(key) as file:
+            return _sha256(file.chunks(READ_BYTES))
+    except (FileNotFoundError, TooLarge):
         return ""
 
 
-def _sha256(file: Any) -> str:
+def _sha256(chunks: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
-    while chunk := file.read(READ_BYTES):
+    for chunk in chunks:
         digest.update(chunk)
     return digest.hexdigest()
 
