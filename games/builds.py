@@ -126,18 +126,15 @@ def _pack(agent: SandboxAgent, game: Game, archive: IO[bytes]) -> None:
         result = agent.run(f"python3 pack.py {game.slug} snapshot.tar.gz", cwd=GAMES_DIR, timeout_seconds=PACK_SECONDS)
         if result.exit_code != 0:
             raise BuildFailed(f"it could not be packed: {explanation(result.stderr.splitlines(), result.exit_code)}")
-        if (size := _size_of_archive(agent)) > MOST_BYTES:
-            raise BuildFailed(f"it has {size} bytes, and sandboxes take {MOST_BYTES}")
         _try_out(agent, game)
+        size = agent.run("wc -c < snapshot.tar.gz", cwd=GAMES_DIR, timeout_seconds=PACK_SECONDS).stdout.strip()
+        if size.isdecimal() and int(size) > MOST_BYTES:
+            raise BuildFailed(f"it has {size} bytes, and sandboxes take {MOST_BYTES}")
         agent.read_file(f"{GAMES_DIR}/snapshot.tar.gz", archive, most_bytes=MOST_BYTES)
     except DeployFailed as error:
         raise BuildFailed(str(error)) from error
     except AgentError as error:
         raise BuildFailed(f"the builder's sandbox stopped answering: {error}") from error
-
-
-def _size_of_archive(agent: SandboxAgent) -> int:
-    return next((entry.size for entry in agent.files(GAMES_DIR) if entry.name == "snapshot.tar.gz"), 0)
 
 
 def _try_out(agent: SandboxAgent, game: Game) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pools.ages import ago
 from pools.cloud.app_spec import OWNER_KEY
 from pools.cloud.records import Phase
-from pools.models import ON_THE_WAY, CloudApp, Origin, Pool, Sandbox, State
+from pools.models import BEING_CREATED, ON_THE_WAY, CloudApp, Origin, Pool, Sandbox, State
 from pools.occupants import Occupant
 from pools.prices import usd_per_second
 from pools.turn.decisions import Decision, Kind
@@ -175,6 +175,8 @@ def health_of(sandbox: Sandbox, now: datetime) -> str:
     """What is known of its agent."""
     if sandbox.health_failures:
         return f"no answer, {sandbox.health_failures} look{'s' if sandbox.health_failures > 1 else ''}"
+    if sandbox.healthy_at is None and sandbox.state in BEING_CREATED:
+        return ""  # it was asked about, and did not answer yet
     checked_at = sandbox.health_checked_at or sandbox.healthy_at
     return f"well {ago(checked_at, now)} ago" if checked_at else ""
 

@@ -208,13 +208,12 @@ class Effects:
 
     def _note_asked(self, decisions: list[Decision]) -> None:
         ids = [_sandbox_id(decision) for decision in decisions]
-        Sandbox.objects.filter(pk__in=ids).update(phase_seen_at=timezone.now())
+        Sandbox.objects.filter(pk__in=ids).update(health_checked_at=timezone.now())
 
     def _told(self, told: list[tuple[Decision, App]]) -> None:
         """What follows for a sandbox that is being created; others are left alone."""
         active = []
         for decision, app in told:
-            Sandbox.objects.filter(pk=_sandbox_id(decision)).update(phase=app.phase.value)
             if app.phase in (Phase.ERROR, Phase.CANCELED):
                 reason, kind = failure_of(app)
                 now = timezone.now()

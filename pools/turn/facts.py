@@ -57,7 +57,6 @@ class SandboxFacts:
     trouble: str = ""
     create_sent_at: datetime | None = None
     accepted_at: datetime | None = None
-    phase_seen_at: datetime | None = None
     healthy_at: datetime | None = None
     staging_started_at: datetime | None = None
     ready_at: datetime | None = None

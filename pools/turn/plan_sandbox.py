@@ -84,7 +84,7 @@ def _plan_question(sandbox: SandboxFacts, app: AppFacts | None, facts: FleetFact
     """No listing tells how it is: there is none now, or the app's entry mentions no deployment, as after a first one
     that failed. One request tells."""
     is_told = app.phase != Phase.UNKNOWN if app is not None else facts.apps is not None
-    asked_at = sandbox.phase_seen_at or sandbox.accepted_at or sandbox.requested_at
+    asked_at = sandbox.health_checked_at or sandbox.accepted_at or sandbox.requested_at
     if not is_told and not facts.token_refused and is_over(asked_at, ASK_SECONDS, now):
         reason = "there is no listing" if app is None else "the listing does not tell how its deployment goes"
         yield decide(Kind.ASK, sandbox, f"{reason}: the app itself is asked for")
@@ -105,7 +105,7 @@ def _plan_acceptance(sandbox: SandboxFacts, timeout: timedelta, facts: FleetFact
         if waited > timeout and facts.is_trusted:
             reason = f"its name is taken, but no listing showed it within {ago(sandbox.requested_at, now)}"
             yield decide(Kind.FAIL, sandbox, reason, FailureKind.PROVIDER)
-        elif is_over(sandbox.phase_seen_at or sandbox.accepted_at, RESEND_SECONDS, now):
+        elif is_over(sandbox.health_checked_at or sandbox.accepted_at, RESEND_SECONDS, now):
             yield decide(Kind.VERIFY_NAME, sandbox, "its name was taken, and no listing shows it: is it still?")
     elif waited > min(timeout, timedelta(seconds=ACCEPT_SECONDS)) and (sent or facts.listing_error):
         why = sandbox.trouble or facts.listing_error or "no answer"
