@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 from django.conf import settings
 from django.utils import timezone
@@ -105,9 +107,10 @@ def build(games: Iterable[Game], *, actor: str = "", first: int = 1, of: int | N
 def _build_one(game: Game) -> Snapshot:
     snapshot = Snapshot.objects.create(game=game, source_digest=game.source_digest, started_at=timezone.now())
     try:
-        with workbench(game.runtime, reason=f"build the snapshot of {game.slug}") as agent:
-            data = _packed(agent, game)
-        publish(snapshot, data, timezone.now())
+        with tempfile.TemporaryFile() as archive:
+            with workbench(game.runtime, reason=f"build the snapshot of {game.slug}") as agent:
+                _pack(agent, game, archive)
+            publish(snapshot, archive, timezone.now())
     except Exception as error:  # the row says it, whatever it was
         why = str(error) or type(error).__name__
         Snapshot.objects.filter(pk=snapshot.pk).update(state=SnapshotState.FAILED, error=why)
@@ -116,7 +119,7 @@ def _build_one(game: Game) -> Snapshot:
     return snapshot
 
 
-def _packed(agent: SandboxAgent, game: Game) -> bytes:
+def _pack(agent: SandboxAgent, game: Game, archive: IO[bytes]) -> None:
     try:
         build_from_source(agent, game, say_nothing)
         agent.write_file(f"{GAMES_DIR}/pack.py", PACK_SCRIPT)
@@ -124,14 +127,14 @@ def _packed(agent: SandboxAgent, game: Game) -> bytes:
         if result.exit_code != 0:
             raise BuildFailed(f"it could not be packed: {explanation(result.stderr.splitlines(), result.exit_code)}")
         _try_out(agent, game)
-        data = agent.read_file(f"{GAMES_DIR}/snapshot.tar.gz")
+        size = agent.run("wc -c < snapshot.tar.gz", cwd=GAMES_DIR, timeout_seconds=PACK_SECONDS).stdout.strip()
+        if size.isdecimal() and int(size) > MOST_BYTES:
+            raise BuildFailed(f"it has {size} bytes, and sandboxes take {MOST_BYTES}")
+        agent.read_file(f"{GAMES_DIR}/snapshot.tar.gz", archive, most_bytes=MOST_BYTES)
     except DeployFailed as error:
         raise BuildFailed(str(error)) from error
     except AgentError as error:
         raise BuildFailed(f"the builder's sandbox stopped answering: {error}") from error
-    if len(data) > MOST_BYTES:
-        raise BuildFailed(f"it has {len(data)} bytes, and sandboxes take {MOST_BYTES}")
-    return data
 
 
 def _try_out(agent: SandboxAgent, game: Game) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import PurePosixPath
+from typing import IO
 
-from django.core.files.base import ContentFile
+from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import transaction
 
 from games import downloads
 from games.models import Game, Snapshot, SnapshotState
 from pools import journal
+from pools.cloud.bounded import TooLarge
 from pools.models import Level
 from pools.reasons import LogKind
 
@@ -51,19 +55,22 @@ def download_url(snapshot: Snapshot) -> str:
         raise SnapshotUnavailable(f"the storage can't be reached ({type(error).__name__})") from error
 
 
-def publish(snapshot: Snapshot, data: bytes, now: datetime) -> None:
-    """Keep the bytes under their hash, then make them current. Raises what the storage raises."""
+def publish(snapshot: Snapshot, archive: IO[bytes], now: datetime) -> None:
+    """Keep the archive's bytes under their hash, then make them current. Raises what the storage raises."""
     game = snapshot.game
-    sha256 = hashlib.sha256(data).hexdigest()
+    size = archive.seek(0, os.SEEK_END)
+    archive.seek(0)
+    sha256 = _sha256(iter(lambda: archive.read(READ_BYTES), b""))
     key = f"{game.snapshot_name}/{sha256}.tar.gz"
     store = storage()
     if _hash_of(key) != sha256:
         if store.exists(key):
             store.delete(key)  # damaged
-        saved = store.save(key, ContentFile(data))
+        archive.seek(0)
+        saved = store.save(key, File(archive, name=key))
         if PurePosixPath(saved) != PurePosixPath(key):  # somebody else saved the same bytes at this moment
             store.delete(saved)
-    fields = {"sha256": sha256, "storage_key": key, "size_bytes": len(data), "built_at": now, "progress": ""}
+    fields = {"sha256": sha256, "storage_key": key, "size_bytes": size, "built_at": now, "progress": ""}
     with transaction.atomic():
         earlier = game.snapshots.filter(state=SnapshotState.CURRENT).first()
         game.snapshots.filter(storage_key=key).delete()  # one row for each file
@@ -71,7 +78,7 @@ def publish(snapshot: Snapshot, data: bytes, now: datetime) -> None:
         game.snapshots.filter(state=SnapshotState.FAILED, source_digest=snapshot.source_digest).delete()
         Snapshot.objects.filter(pk=snapshot.pk).update(state=SnapshotState.CURRENT, **fields)
         how = "unchanged" if earlier is not None and earlier.sha256 == sha256 else "ready"
-        note(f"Snapshot of {game.slug} is {how}: {len(data) / 1024:.0f} KiB, {sha256[:12]}")
+        note(f"Snapshot of {game.slug} is {how}: {size / 1024:.0f} KiB, {sha256[:12]}")
 
 
 def check(snapshot: Snapshot) -> bool:
@@ -93,14 +100,25 @@ def check(snapshot: Snapshot) -> bool:
 
 
 def _hash_of(key: str) -> str:
-    """The hash of what lies there; empty when nothing does. Raises what the storage raises when it can't tell."""
-    digest = hashlib.sha256()
+    """The hash of what lies there; empty when nothing does, or more than any snapshot has. Raises what the storage
+    raises when it can't tell."""
+    store = storage()
+    pieces = getattr(
+        store, "pieces", None
+    )  # of a storage on the network, whose library is loaded only where it is used
     try:
-        with storage().open(key) as file:
-            while chunk := file.read(READ_BYTES):
-                digest.update(chunk)
-    except FileNotFoundError:
+        if pieces is not None:
+            return _sha256(pieces(key, MOST_BYTES))
+        with store.open(key) as file:
+            return _sha256(file.chunks(READ_BYTES))
+    except (FileNotFoundError, TooLarge):
         return ""
+
+
+def _sha256(chunks: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
     return digest.hexdigest()
 
 

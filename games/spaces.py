@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 from botocore.config import Config
 from django.conf import settings
 from storages.backends.s3 import S3Storage
 
+from pools.cloud import bounded
+from pools.cloud.api_transport import is_loopback
+
 CONNECT_SECONDS = 5
 READ_SECONDS = 20
 ATTEMPTS = 2
+READ_BYTES = 1024 * 1024
+WHOLE_FILE_SECONDS = 120
+EXPLANATION_BYTES = 64 * 1024
 
 
 class SpacesStorage(S3Storage):  # type: ignore[misc]  # django-storages has no types
@@ -37,6 +46,23 @@ class SpacesStorage(S3Storage):  # type: ignore[misc]  # django-storages has no 
             "default_acl": "private",
             "querystring_auth": True,
             "querystring_expire": settings.SNAPSHOT_URL_SECONDS,
+            "max_memory_size": READ_BYTES,  # by default a file that is read lies in memory, whole
             "client_config": config,
         }
         return {**super().get_default_settings(), **ours}
+
+    def pieces(self, key: str, most_bytes: int) -> Iterator[bytes]:
+        """A file as it comes in, within one deadline: boto waits for as long as it trickles. Raises FileNotFoundError
+        when the storage itself says so, OSError when it can't tell, bounded.TooLarge."""
+        url = self.url(key)
+        host = urlsplit(url).netloc
+        client = bounded.client_for(is_loopback=is_loopback(url))
+        try:
+            with client.stream("GET", url, timeout=bounded.timeout(WHOLE_FILE_SECONDS)) as response:
+                if response.status_code == 404 and b"NoSuchKey" in bounded.beginning(response, EXPLANATION_BYTES):
+                    raise FileNotFoundError(key)
+                if not response.is_success:
+                    raise OSError(f"{host} answered {response.status_code}")
+                yield from bounded.pieces(response, most_bytes)
+        except httpx.HTTPError as error:  # its own words may hold the signed address
+            raise OSError(f"{host} did not give the file ({type(error).__name__})") from None

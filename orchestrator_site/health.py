@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from orchestrator_site.models import Beat
 from pools.cloud.connection import local_endpoint, local_token
+from pools.fleet_log import turn_death
 from pools.models import Fleet
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ def cloud() -> str:
     fleet = Fleet.get()
     if fleet.listing_error:
         return f"the last listing failed: {fleet.listing_error}"
+    if (death := turn_death(fleet)) is not None:
+        return death.message
     if fleet.listed_at is None:
         return "no listing was taken yet"
     if (age := timezone.now() - fleet.listed_at) > timedelta(seconds=LISTING_FRESH_SECONDS):

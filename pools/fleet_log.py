@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pools.models import EventCursor, FleetEvent
+from pools.models import EventCursor, Fleet, FleetEvent
+from pools.reasons import LogKind, StepCode
 
 PAGE = 500
 HIGHEST_CURSOR = 2**53  # beyond it JavaScript can't count
@@ -39,6 +40,14 @@ def events_after(after: int, limit: int = PAGE) -> list[FleetEvent]:
 def latest(limit: int = 50) -> list[FleetEvent]:
     """The last events, oldest first."""
     return list(FleetEvent.objects.order_by("-seq")[:limit])[::-1]
+
+
+def turn_death(fleet: Fleet) -> FleetEvent | None:
+    """Return the line about the last turn, if it died; None once another has ended well."""
+    trouble = FleetEvent.objects.filter(kind=LogKind.TROUBLE, code=StepCode.TURN_DIED)
+    if fleet.turned_at is not None:
+        trouble = trouble.filter(at__gt=fleet.turned_at)
+    return trouble.order_by("-seq").first()
 
 
 def last_seq() -> int:

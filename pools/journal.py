@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.utils import timezone
 
+from pools.cloud.fitting import storable
 from pools.models import EventCursor, FleetEvent, Level, Pool, Sandbox
 
 logger = logging.getLogger("pools")
@@ -36,6 +37,7 @@ def record(
     become visible in order and a reader that resumes from one misses nothing."""
     if sandbox is not None:
         name, app_id, pool = sandbox.name, sandbox.app_id or "", pool or sandbox.pool
+    message = storable(message)
     event = FleetEvent.objects.create(
         seq=_next_seq(),
         at=now or timezone.now(),

@@ -81,6 +81,9 @@ class StepCode(models.TextChoices):
     ANSWER_LOST = "answer_lost", "The answer to its create was lost"
     CREATED_AFTER_ALL = "created_after_all", "Created after all"
     ACTIVE = "active", "Its deployment is active"
+    UNTOLD = "untold", "No listing says how its deployment goes"
+    NAME_TAKEN = "name_taken", "Its name is taken, no listing shows it"
+    NAME_FREE = "name_free", "Its name is free after all"
     STAGING_STUCK = "staging_stuck", "Staging did not come back"
     UNSEEN = "unseen", "Not looked at for a while"
     NOT_LISTED = "not_listed", "Missing from a listing"
@@ -95,6 +98,7 @@ class StepCode(models.TextChoices):
     GRACE_OVER = "grace_over", "Orphan beyond its grace"
     ORDERED = "ordered", "Ordered by an operator"
     TOO_MANY = "too_many", "Too many deletions at once"
+    TURN_DIED = "turn_died", "A turn ended in an error"
 
 
 Code = CreateCode | EndCode | HoldCode | StepCode

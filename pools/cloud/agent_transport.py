@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import ssl
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.cookiejar import DefaultCookiePolicy
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from pools.cloud import bounded
 from pools.cloud.api_transport import is_loopback
 from pools.cloud.errors import AgentError, AgentRefused, AgentUnavailable, CommandTimedOut
 
-CONNECT_TIMEOUT_SECONDS = 5.0
-LOOPBACK_IDLE_SECONDS = 4.0  # uvicorn closes after 5: a connection is given up before it goes stale
-EDGE_IDLE_SECONDS = 60.0  # the edge in front of App Platform cuts at about 100
-MOST_CONNECTIONS = 200
-MOST_KEPT_CONNECTIONS = 50
+ANSWER_BYTES = 8 * 1024**2
 QUOTED_CHARACTERS = 300
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # some of it no database takes
 
-_clients: dict[tuple[int, bool], httpx.Client] = {}
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that was read to its end."""
+
+    status: int
+    content: bytes
+
+    @property
+    def json(self) -> Any:
+        return json_of(self.content)
+
+    @property
+    def is_the_agents(self) -> bool:
+        """Whether the agent itself wrote it. HTML, text or nothing comes from the edge in front of it, and says only
+        that the agent can't be reached."""
+        return isinstance(self.json, dict)
+
+    @property
+    def is_not_found(self) -> bool:
+        return self.status == 404 and self.is_the_agents
 
 
 class AgentWire:
@@ -46,13 +60,13 @@ class AgentWire:
         params: Mapping[str, str | int] | None = None,
         timeout_seconds: float,
         may_miss: bool = False,
-    ) -> httpx.Response:
+    ) -> Answer:
         """The whole answer; raises AgentError's kinds unless it is a success (or a 404, with `may_miss`)."""
         with self.open(method, path, json=json, params=params, timeout_seconds=timeout_seconds) as response:
-            response.read()
-            if not (may_miss and is_not_found(response)):
-                self.check(response)
-            return response
+            answer = Answer(response.status_code, bounded.whole(response, ANSWER_BYTES))
+            if not (may_miss and answer.is_not_found):
+                self.judge(answer)
+            return answer
 
     @contextmanager
     def open(
@@ -64,11 +78,11 @@ class AgentWire:
         params: Mapping[str, str | int] | None = None,
         timeout_seconds: float,
     ) -> Iterator[httpx.Response]:
-        """An answer whose body is still to be read; trouble while reading it is AgentUnavailable, too."""
+        """An answer whose body is still to be read, within the same time; trouble with it is AgentError's kind, too."""
         if not self._keeps_secrets:
             raise AgentUnavailable(f"{self.url or 'The address'} is not https: the token would travel in clear.")
-        client = client_for(is_loopback=self._is_loopback)
-        connect_seconds = min(CONNECT_TIMEOUT_SECONDS, timeout_seconds)
+        client = bounded.client_for(is_loopback=self._is_loopback)
+        began = False
         try:
             request = client.build_request(
                 method,
@@ -76,32 +90,42 @@ class AgentWire:
                 json=json,
                 params=params,
                 headers={"Authorization": f"Bearer {self._token}"},
-                timeout=httpx.Timeout(timeout_seconds, connect=connect_seconds, pool=connect_seconds),
+                timeout=bounded.timeout(timeout_seconds),
             )
             response = self._sent(client, request)
+            began = True
             try:
                 yield response
             finally:
                 response.close()
         except httpx.TimeoutException:
-            raise AgentUnavailable(f"The sandbox did not answer within {timeout_seconds:g} s.") from None
+            trouble = "'s answer took longer than" if began else " did not answer within"
+            raise AgentUnavailable(f"The sandbox{trouble} {timeout_seconds:g} s.") from None
+        except bounded.TooLarge as error:
+            raise AgentError(f"The sandbox's answer is too long: {error}.") from None
         except httpx.ConnectError:
             raise AgentUnavailable(f"The sandbox could not be reached at {self.url}.") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise AgentUnavailable(f"The connection to the sandbox broke ({type(error).__name__}).") from None
 
     def check(self, response: httpx.Response) -> None:
+        """Raise what an answer other than a success means; the body of a success is still to be read."""
+        if not response.is_success:
+            self.judge(Answer(response.status_code, bounded.whole(response, ANSWER_BYTES)))
+
+    def judge(self, answer: Answer) -> None:
         """Raise what an answer other than a success means."""
-        if response.is_success:
+        if 200 <= answer.status < 300:
             return
-        response.read()
-        status = response.status_code
-        said = f"{status}: {_explanation(response).replace(self._token, '(token)')}"
-        if status in (401, 403) or (status == 503 and "token" in said.lower() and _is_json(response)):
+        status = answer.status
+        said = f"{status}: {explanation(answer.json).replace(self._token, '(token)')}"
+        if not answer.is_the_agents:
+            raise AgentUnavailable(f"What answers in the place of the sandbox's agent is not it ({said}).")
+        if status in (401, 403) or (status == 503 and "token" in said.lower()):
             raise AgentRefused(f"The sandbox's agent refused us ({said}).")
         if status == 408:
             raise CommandTimedOut(f"The command ran longer than it may ({said}).")
-        if status >= 500 or (status == 404 and not is_not_found(response)):
+        if status >= 500:
             raise AgentUnavailable(f"The sandbox's agent is not there ({said}).")
         raise AgentError(f"The sandbox's agent could not do it ({said}).")
 
@@ -114,32 +138,11 @@ class AgentWire:
             return client.send(request, stream=True)  # the other side had just closed the kept connection
 
 
-def client_for(*, is_loopback: bool) -> httpx.Client:
-    """This process's client, made at first use: one made before a fork would share its sockets."""
-    key = (os.getpid(), is_loopback)
-    client = _clients.get(key)
-    return client if client is not None else _clients.setdefault(key, _new_client(is_loopback))
-
-
-def until(response: httpx.Response, seconds: float) -> Iterator[bytes]:
-    """The body in chunks, for at most that long: one that trickles would outlast every timeout of a read."""
-    deadline = time.monotonic() + seconds
-    for chunk in response.iter_bytes():
-        yield chunk
-        if time.monotonic() > deadline:
-            raise AgentUnavailable(f"The sandbox's answer took longer than {seconds:g} s.")
-
-
-def is_not_found(response: httpx.Response) -> bool:
-    """A 404 of the agent itself. The edge's own, in HTML, only says that the app can't be reached yet."""
-    return response.status_code == 404 and (_is_json(response) or not response.content)
-
-
 def json_of(text: str | bytes) -> Any:
-    """The JSON in `text`; None when it is none."""
+    """The JSON in `text`; None when it is none, or is nested beyond measure."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -148,27 +151,3 @@ def explanation(data: Any) -> str:
     said = [data.get(key) for key in ("detail", "message", "error")] if isinstance(data, dict) else []
     found = next((text for text in said if isinstance(text, str) and text), "no reason given")
     return UNPRINTABLE.sub(" ", found[:QUOTED_CHARACTERS])
-
-
-def _explanation(response: httpx.Response) -> str:
-    return explanation(json_of(response.content))
-
-
-def _is_json(response: httpx.Response) -> bool:
-    return isinstance(json_of(response.content), dict)
-
-
-def _new_client(is_loopback: bool) -> httpx.Client:
-    client = httpx.Client(
-        trust_env=not is_loopback,  # no HTTP_PROXY between us and this machine
-        # Certificates take 60 ms to load, and loopback speaks http; https there is refused for want of them.
-        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_loopback else True,
-        limits=httpx.Limits(
-            max_connections=MOST_CONNECTIONS,
-            max_keepalive_connections=MOST_KEPT_CONNECTIONS,
-            keepalive_expiry=LOOPBACK_IDLE_SECONDS if is_loopback else EDGE_IDLE_SECONDS,
-        ),
-    )
-    # A game's cookie must not reach the next sandbox: on loopback all share a host, and cookies know no ports.
-    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return client

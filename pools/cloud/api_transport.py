@@ -1,15 +1,15 @@
 """One request to App Platform through pydo, and what came back: the only module that imports pydo.
 
-pydo's own reading of an answer is not used. It returns a 404 as if it were an app and `None` for an empty
-200, raises on 201, 202 and 204, throws JSONDecodeError at HTML and DeserializationError at an odd header.
-A hook keeps the raw answer instead, and we judge that.
+pydo makes the request and signs it. The way it sends one and reads the answer is not used: it waits for as long as an
+answer trickles and unpacks whatever comes. It returns a 404 as if it were an app and `None` for an empty 200, raises on
+201, 202 and 204, throws JSONDecodeError at HTML and DeserializationError at an odd header. In the place of its last
+layer, ours sends the request within one deadline, and leaves with the raw answer, for us to judge.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -19,15 +19,20 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+import httpx
+
+from pools.cloud import bounded
 from pools.cloud.budget import RequestBudget
-from pools.cloud.errors import CloudUnavailable, RateLimited, Unauthorized
+from pools.cloud.errors import CloudUnavailable, RateLimited
+from pools.cloud.fitting import fitted
 
 API_URL = "https://api.digitalocean.com"
-CONNECT_TIMEOUT_SECONDS = 5.0
-READ_TIMEOUT_SECONDS = 30.0  # pydo's default is 300 per attempt
+TIMEOUT_SECONDS = 30.0  # for the whole request; pydo's default is 300 for each attempt's each wait
+# A page of 200 apps whose specs have 60 long variables, each told three times, has 16 MiB; sandboxes' have 0.5.
+ANSWER_BYTES = 32 * 1024**2
 QUOTED_CHARACTERS = 300  # of an answer's own message, in ours
 
-_clients: dict[tuple[int, str, str, float, float], Any] = {}
+_clients: dict[tuple[str, str, float], Any] = {}
 
 PRINTABLE_ASCII = re.compile(r"[ -~]+")
 
@@ -41,7 +46,6 @@ class Answer:
 
     status: int
     body: Any
-    is_empty: bool
     message: str
     headers: Mapping[str, str]
 
@@ -50,13 +54,68 @@ class Answer:
         return 200 <= self.status < 300
 
     @property
+    def is_verdict(self) -> bool:
+        """Whether the API itself says no: an error of its shape. HTML, text or nothing comes from something in between,
+        and proves nothing."""
+        body = self.body
+        return isinstance(body, dict) and isinstance(body.get("id"), str) and isinstance(body.get("message"), str)
+
+    @property
     def says_not_found(self) -> bool:
-        """A 404 of the API itself; HTML or text comes from something in between, and proves nothing."""
-        return self.status == 404 and (isinstance(self.body, dict) or self.is_empty)
+        return self.status == 404 and self.is_verdict
 
 
 class AnswerKept(Exception):
     """The way out of pydo once the answer is at hand."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Sender:
+    """What pydo takes for its transport. Raises AnswerKept, or CloudUnavailable without an answer."""
+
+    def __init__(self, endpoint: str, token: str, timeout_seconds: float) -> None:
+        self._endpoint, self._token, self._timeout_seconds = endpoint, token, timeout_seconds
+
+    def send(self, request: Any, **options: Any) -> NoReturn:
+        """Send a request of azure's, once."""
+        client = bounded.client_for(is_loopback=is_loopback(self._endpoint))
+        began = False
+        try:
+            # Not chained: these errors carry the request, and with it the token.
+            sent = client.build_request(
+                request.method,
+                request.url,
+                headers={**request.headers, "Accept-Encoding": "identity"},
+                content=request.content,
+                timeout=bounded.timeout(self._timeout_seconds),
+            )
+            response = client.send(sent, stream=True)
+            began = True
+            try:
+                content = bounded.whole(response, ANSWER_BYTES)
+            finally:
+                response.close()
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            raise CloudUnavailable(f"The cloud could not be reached at {self._endpoint}.") from None
+        except httpx.TimeoutException:
+            trouble = "'s answer took longer than" if began else " did not answer within"
+            raise CloudUnavailable(f"The cloud{trouble} {self._timeout_seconds:g} s.") from None
+        except bounded.TooLarge as error:
+            raise CloudUnavailable(f"The cloud's answer is too long: {error}.") from None
+        except httpx.DecodingError:
+            raise CloudUnavailable("The cloud's answer was packed, and can't be unpacked.") from None
+        except httpx.HTTPError:
+            raise CloudUnavailable("The connection to the cloud broke before its answer was complete.") from None
+        raise AnswerKept(read_answer(response, content, self._token))
+
+    def open(self) -> None:
+        """Connections are this process's, opened when they are needed."""
+
+    def close(self) -> None:
+        """They stay for the next client."""
 
 
 class Wire:
@@ -69,8 +128,7 @@ class Wire:
         budget: RequestBudget | None = None,
         *,
         now: Callable[[], float] = time.time,
-        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
-        read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._token = token.strip()
         if not PRINTABLE_ASCII.fullmatch(self._token):
@@ -78,36 +136,33 @@ class Wire:
         self.endpoint = checked_endpoint(endpoint or API_URL)
         self.budget = budget or RequestBudget()
         self._now = now
-        self._connect_timeout_seconds = connect_timeout_seconds
-        self._read_timeout_seconds = read_timeout_seconds
+        self._timeout_seconds = timeout_seconds
 
     def __repr__(self) -> str:
         return f"<Wire to {self.endpoint}>"
 
     def send(self, operation: str, *args: object, **kwargs: object) -> Answer:
-        """Call `operation` of pydo's apps, once. Raises without an answer, on 401, 429, 5xx and redirects."""
+        """Call `operation` of pydo's apps, once. Raises without an answer, on 429, 5xx and redirects, and on a refusal
+        that the API did not write."""
         self.budget.spend()
-        kept: list[Answer] = []
         method = getattr(self._client().apps, operation)
-
-        def keep(response: Any) -> NoReturn:
-            kept.append(self._answer(response))
-            raise AnswerKept  # the layers above would decode the same JSON twice more
-
         try:
-            method(*args, raw_response_hook=keep, **kwargs)
-        except Exception as error:  # more than AzureError; whatever it is, `kept` tells what happened
-            if not kept:
-                # Not chained: azure's errors carry the request, and with it the token.
-                raise CloudUnavailable(self._why_no_answer(error)) from None
-        answer = kept[-1]
+            method(*args, **kwargs)
+        except AnswerKept as kept:
+            answer = kept.answer
+        except CloudUnavailable:
+            raise
+        except Exception as error:  # of pydo's, before it sent anything
+            raise CloudUnavailable(f"The request to the cloud failed ({type(error).__name__}).") from None
+        else:
+            raise CloudUnavailable("The request to the cloud was not sent.")
         if answer.status == 429:
             self._refused_for_now(answer)
         self.budget.relax()
-        if answer.status == 401:
-            raise Unauthorized(f"The cloud did not accept the token (401: {answer.message}).")
         if answer.status >= 500 or answer.status < 200 or 300 <= answer.status < 400:
             raise self.unusable(answer)
+        if not answer.is_success and not answer.is_verdict:
+            raise self.unusable(answer, f"Something in front of the cloud answered {answer.status}; it is no verdict.")
         return answer
 
     def unusable(self, answer: Answer, problem: str | None = None) -> CloudUnavailable:
@@ -125,29 +180,21 @@ class Wire:
         )
 
     def _client(self) -> Any:
-        """This process's client: after a fork the parent's sockets are not ours. A new one takes a while to make."""
-        timeouts = (self._connect_timeout_seconds, self._read_timeout_seconds)
-        key = (os.getpid(), self.endpoint, self._token, *timeouts)
+        """One for all threads and forks: it holds no connections. A new one takes a while to make."""
+        key = (self.endpoint, self._token, self._timeout_seconds)
         client = _clients.get(key)
         return client if client is not None else _clients.setdefault(key, self._new_client())
 
     def _new_client(self) -> Any:
         from azure.core.credentials import AzureKeyCredential
         from azure.core.pipeline.policies import AzureKeyCredentialPolicy, SansIOHTTPPolicy
-        from azure.core.pipeline.transport import RequestsTransport
         from pydo import Client
 
-        transport = RequestsTransport(
-            connection_timeout=self._connect_timeout_seconds,
-            read_timeout=self._read_timeout_seconds,
-            use_env_settings=not is_loopback(self.endpoint),  # no HTTP_PROXY between us and this machine
-        )
-        transport.open()  # here, because threads that open it later trip over each other
         silent = SansIOHTTPPolicy()
         return Client(
             self._token,
             endpoint=self.endpoint,
-            transport=transport,
+            transport=Sender(self.endpoint, self._token, self._timeout_seconds),
             # The default policy insists on https; `checked_endpoint` lets http through for loopback only.
             authentication_policy=AzureKeyCredentialPolicy(
                 AzureKeyCredential(self._token), "Authorization", prefix="Bearer"
@@ -158,37 +205,21 @@ class Wire:
             http_logging_policy=silent,
         )
 
-    def _why_no_answer(self, error: Exception) -> str:
-        from azure.core.exceptions import (
-            ServiceRequestError,
-            ServiceResponseError,
-            ServiceResponseTimeoutError,
-        )
 
-        if isinstance(error, ServiceResponseTimeoutError):
-            return f"The cloud did not answer within {self._read_timeout_seconds:g} s."
-        if isinstance(error, ServiceRequestError):
-            return f"The cloud could not be reached at {self.endpoint}."
-        if isinstance(error, ServiceResponseError):
-            return "The connection to the cloud broke before its answer was complete."
-        return f"The request to the cloud failed ({type(error).__name__})."
-
-    def _answer(self, response: Any) -> Answer:
-        raw = response.http_response
-        content = bytes(raw.content or b"")
-        try:
-            body = json.loads(content)
-        except ValueError:
-            body = None
-        said = body.get("message") if isinstance(body, dict) else None
-        message = said if isinstance(said, str) and said else "no reason that can be read"
-        return Answer(
-            status=int(raw.status_code),
-            body=body,
-            is_empty=not content.strip(),
-            message=message.replace(self._token, "(token)")[:QUOTED_CHARACTERS],
-            headers={str(name).lower(): str(value) for name, value in raw.headers.items()},
-        )
+def read_answer(response: httpx.Response, content: bytes, token: str) -> Answer:
+    """What came back, read as far as it can be."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        body = None
+    said = body.get("message") if isinstance(body, dict) else None
+    message = said if isinstance(said, str) and said else "no reason that can be read"
+    return Answer(
+        status=response.status_code,
+        body=body,
+        message=fitted(message.replace(token, "(token)"), QUOTED_CHARACTERS),
+        headers={name.lower(): value for name, value in response.headers.items()},
+    )
 
 
 def checked_endpoint(endpoint: str) -> str:

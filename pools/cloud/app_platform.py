@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from pools.cloud import app_reader, listing
-from pools.cloud.api_transport import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Answer, Wire
+from pools.cloud.api_transport import TIMEOUT_SECONDS, Answer, Wire
 from pools.cloud.app_spec import app_spec
 from pools.cloud.budget import RequestBudget
 from pools.cloud.errors import (
-    CloudError,
     CloudUnavailable,
     IncompleteListing,
     InvalidSpec,
@@ -24,7 +23,10 @@ from pools.cloud.errors import (
 )
 from pools.cloud.records import App, AppSpec, Proposal
 
-LISTING_ATTEMPTS = 2  # apps that come and go shift the pages; a second look mostly holds still
+CONFIRM_SECONDS = 2.0  # between the two refusals that make a verdict on the token
+REQUESTS_LOOKED_AGAIN = 2  # apps that come and go shift the pages: a list as short as that is read again at once
+SECONDS_A_REQUEST = 0.75  # of a list that failed, before it is asked for again; doubled each time it fails again
+MOST_SECONDS_A_REQUEST = 4.0  # so that asking again takes no more than 900 of the 5,000 requests an hour
 ANY_LIMIT = re.compile(r"limit|quota|maximum|too many", re.IGNORECASE)
 ACCOUNT_LIMIT = re.compile(  # narrower: a 422 may also speak of the limits of one field
     r"quota|(limit|maximum|too many)\b.*\b(apps|account|team)\b|\b(app|account|team|resource) limit"
@@ -64,8 +66,9 @@ class AppPlatform(Protocol):
 class DigitalOcean:
     """App Platform itself, or anything at `endpoint` that speaks its API. Thread-safe and fork-safe.
 
-    No request is retried here: what failed is asked again by the reconciler's next turn. `now` gives seconds
-    since the epoch. Raises ValueError at once for an endpoint that is neither https nor loopback.
+    What failed is asked again by the reconciler's next turn, and not here; only a refused token is confirmed by a
+    second request. A list that failed is not asked for again until some time has passed: until then its error stands.
+    `now` gives seconds since the epoch. Raises ValueError at once for an endpoint that is neither https nor loopback.
     """
 
     def __init__(
@@ -75,17 +78,19 @@ class DigitalOcean:
         budget: RequestBudget | None = None,
         *,
         now: Callable[[], float] = time.time,
-        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
-        read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._now = now
+        self._token_is_refused = False
+        self._listing_failures = 0
+        self._listing_failed_at = self._listing_pause_seconds = 0.0
+        self._listing_error = ""
         self._wire = Wire(
             token,
             endpoint,
             budget,
             now=now,
-            connect_timeout_seconds=connect_timeout_seconds,
-            read_timeout_seconds=read_timeout_seconds,
+            timeout_seconds=timeout_seconds,
         )
 
     def __repr__(self) -> str:
@@ -96,18 +101,31 @@ class DigitalOcean:
         return self._wire.budget
 
     def apps(self) -> list[App]:
-        reason = ""
-        for _ in range(LISTING_ATTEMPTS):
+        if 0 <= self._now() - self._listing_failed_at < self._listing_pause_seconds:
+            raise IncompleteListing(self._listing_error)
+        requests, looked_again = 0, False
+
+        def page(number: int) -> Any:
+            nonlocal requests
+            requests += 1
+            return self._page(number)
+
+        while True:
             try:
-                entries = listing.every_app(self._page)
+                apps = listing.every_app(page, self._listed)
+                break
             except listing.Broken as broken:
-                reason = str(broken)
-            else:
-                return [self._app(entry) for entry in entries]
-        raise IncompleteListing(f"The list of apps is not complete: {reason}.")
+                if requests <= REQUESTS_LOOKED_AGAIN and not looked_again:
+                    looked_again = True
+                    continue
+                raise self._listing_failed(f"The list of apps is not complete: {broken}.", requests) from None
+            except IncompleteListing as error:
+                raise self._listing_failed(str(error), requests) from error
+        self._listing_failures, self._listing_pause_seconds = 0, 0.0
+        return [app for app in apps if app is not None]
 
     def get(self, app_id: str) -> App | None:
-        answer = self._wire.send("get", _path_segment(app_id))
+        answer = self._ask("get", _path_segment(app_id))
         if answer.says_not_found:
             return None
         data = self._body(answer).get("app")
@@ -116,31 +134,59 @@ class DigitalOcean:
         return self._the_app(answer, data, app_id=app_id)
 
     def create(self, spec: AppSpec) -> App:
-        answer = self._wire.send("create", {"spec": app_spec(spec)})
+        answer = self._ask("create", {"spec": app_spec(spec)}, instead="validate_app_spec", secret=spec.token)
         if answer.status == 409:
             raise NameTaken(f"There is an app named {spec.name} already.")
         self._accept_spec(answer, spec)
         return self._the_app(answer, name=spec.name)
 
     def delete(self, app_id: str) -> bool:
-        answer = self._wire.send("delete", _path_segment(app_id))
+        answer = self._ask("delete", _path_segment(app_id), instead="get")
         if answer.says_not_found:
             return False
         if not answer.is_success:
-            raise self._refusal(answer)
+            raise self._wire.unusable(answer)
         return True
 
     def propose(self, spec: AppSpec) -> Proposal:
-        answer = self._wire.send("validate_app_spec", {"spec": app_spec(spec)})
+        answer = self._ask("validate_app_spec", {"spec": app_spec(spec)}, secret=spec.token)
         self._accept_spec(answer, spec)
         return self._read(app_reader.read_proposal, self._body(answer), answer)
+
+    def _ask(self, operation: str, *args: object, instead: str = "", secret: str = "", **kwargs: object) -> Answer:
+        """Send a request. A refused token is asked about once more, a moment later, and only then believed: by the same
+        request, or by one `instead` that takes the same arguments and changes nothing. `secret` is kept out of errors.
+        """
+        answer = self._wire.send(operation, *args, **kwargs)
+        if not _refuses_token(answer):
+            self._token_is_refused = self._token_is_refused and not answer.is_success
+            return answer
+        said = f"{answer.status}: {answer.message.replace(secret, '(token)') if secret else answer.message}"
+        if not self._token_is_refused:
+            time.sleep(CONFIRM_SECONDS)
+            again = self._wire.send(instead or operation, *args, **kwargs)
+            if not _refuses_token(again):
+                if not instead:
+                    return again
+                raise self._wire.unusable(answer, f"The cloud refused the token, and took it a moment later ({said}).")
+            self._token_is_refused = True
+        verdict = "The cloud did not accept the token" if answer.status == 401 else "The token may not do this"
+        raise Unauthorized(f"{verdict} ({said}).")
+
+    def _listing_failed(self, reason: str, requests: int) -> IncompleteListing:
+        """The error, kept for those who ask too soon: the more it cost, and the more often it failed, the longer."""
+        pause = requests * min(SECONDS_A_REQUEST * 2**self._listing_failures, MOST_SECONDS_A_REQUEST)
+        self._listing_failures = min(self._listing_failures + 1, 10)
+        self._listing_error, self._listing_failed_at = reason, self._now()
+        self._listing_pause_seconds = pause
+        return IncompleteListing(reason)
 
     def _page(self, page: int) -> Any:
         """The body of one page of the list, None when it can't be read."""
         try:
-            answer = self._wire.send("list", page=page, per_page=listing.PER_PAGE)
+            answer = self._ask("list", page=page, per_page=listing.PER_PAGE)
             if not answer.is_success:
-                raise self._refusal(answer)
+                raise self._wire.unusable(answer)
         except RateLimited:
             raise
         except CloudUnavailable as error:
@@ -152,7 +198,7 @@ class DigitalOcean:
 
     def _with_newest_deployment(self, data: dict[str, Any]) -> dict[str, Any]:
         """After a failed first deployment the app may mention none: the ERROR is in the deployment itself."""
-        answer = self._wire.send("list_deployments", data["id"], page=1, per_page=1)
+        answer = self._ask("list_deployments", data["id"], page=1, per_page=1)
         deployments = answer.body.get("deployments") if answer.is_success and isinstance(answer.body, dict) else None
         return (
             app_reader.with_deployment(data, deployments[0]) if isinstance(deployments, list) and deployments else data
@@ -171,15 +217,10 @@ class DigitalOcean:
     def _body(self, answer: Answer) -> dict[str, Any]:
         """The JSON object of a successful answer."""
         if not answer.is_success:
-            raise self._refusal(answer)
+            raise self._wire.unusable(answer)
         if not isinstance(answer.body, dict):
             raise self._wire.unusable(answer, f"The cloud answered {answer.status} with nothing that can be read.")
         return answer.body
-
-    def _refusal(self, answer: Answer) -> CloudError:
-        if answer.status == 403:
-            return Unauthorized(f"The token may not do this (403: {answer.message}).")
-        return self._wire.unusable(answer)
 
     def _read(self, reader: Callable[[Any], Read], data: Any, answer: Answer) -> Read:
         try:
@@ -194,8 +235,20 @@ class DigitalOcean:
             raise self._wire.unusable(answer, f"The cloud answered {answer.status} about another app, {app.name}.")
         return app
 
+    def _listed(self, data: Any) -> App | None:
+        """An app of the list; None for one whose id can't be kept, which is none of ours and costs nobody the list."""
+        try:
+            return self._app(data)
+        except app_reader.Unreadable:
+            return None
+
     def _app(self, data: Any) -> App:
         return app_reader.read_app(data, datetime.fromtimestamp(self._now(), UTC))
+
+
+def _refuses_token(answer: Answer) -> bool:
+    """A 403 may also say that the account is full."""
+    return answer.status == 401 or (answer.status == 403 and not ANY_LIMIT.search(answer.message))
 
 
 def _path_segment(app_id: str) -> str:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from pools.cloud import records
 from pools.cloud.app_spec import OWNER_KEY
+from pools.cloud.fitting import fitted
 from pools.cloud.records import App, Phase, Proposal
 
 COMPONENT_KINDS = ("services", "workers", "jobs", "static_sites", "functions")
+ID = re.compile(rf"[!-~]{{1,{records.ID_CHARACTERS}}}")
+URL = re.compile(r"https?://[!-~]+")
+DEEPEST_STEP = 10
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 FAILED = (Phase.ERROR, Phase.CANCELED)
 # From the least to the most that a phase says about a deployment that is not active yet.
 BY_WEIGHT = (
@@ -30,25 +37,31 @@ class Unreadable(ValueError):
 
 
 def read_app(data: Any, now: datetime) -> App:
-    """One app. Raises Unreadable without an id; `now` stands in for a creation time that is absent."""
+    """One app, its texts fitted. Raises Unreadable without an id that can be kept: it names the app, and can't be cut.
+    `now` stands in for a creation time that is absent or absurd."""
     app = _mapping(data)
     app_id = _text(app.get("id"))
-    if app_id is None:
-        raise Unreadable("an app without an id")
+    if app_id is None or not ID.fullmatch(app_id):
+        raise Unreadable("an app without an id that can be kept")
     spec = _mapping(app.get("spec"))
     deployment = telling_deployment(app)
     phase = read_phase(deployment.get("phase"))
     return App(
         id=app_id,
-        name=_text(spec.get("name")) or _text(app.get("name")) or "",
-        owner=_owner(spec),
+        name=_fitted(_text(spec.get("name")) or _text(app.get("name")), records.NAME_CHARACTERS) or "",
+        owner=_fitted(_owner(spec), records.OWNER_CHARACTERS),
         phase=phase,
         url=_url(app.get("live_url")) or _url(app.get("default_ingress")),
-        region=_text(_mapping(app.get("region")).get("slug")) or _text(spec.get("region")),
-        size=next((size for part in _components(spec) if (size := _text(part.get("instance_size_slug")))), None),
+        region=_fitted(
+            _text(_mapping(app.get("region")).get("slug")) or _text(spec.get("region")), records.REGION_CHARACTERS
+        ),
+        size=_fitted(
+            next((size for part in _components(spec) if (size := _text(part.get("instance_size_slug")))), None),
+            records.SIZE_CHARACTERS,
+        ),
         created_at=_time(app.get("created_at")) or now,
         updated_at=_time(app.get("updated_at")),
-        failure=_failure(phase, deployment),
+        failure=_fitted(_failure(phase, deployment), records.FAILURE_CHARACTERS),
     )
 
 
@@ -113,13 +126,14 @@ def _failure(phase: Phase, deployment: dict[str, Any]) -> str | None:
     ended = "failed" if phase is Phase.ERROR else "was canceled"
     progress = _mapping(deployment.get("progress"))
     steps = (*_items(progress.get("steps")), *_items(progress.get("summary_steps")))
-    reason = next(filter(None, map(_reason, steps)), None)
+    reason = next(filter(None, (_reason(step, DEEPEST_STEP) for step in steps)), None)
     return f"The deployment {ended}: {reason}" if reason else f"The deployment {ended} without a reason."
 
 
-def _reason(step: dict[str, Any]) -> str | None:
+def _reason(step: dict[str, Any], depth: int) -> str | None:
     """Return why a step, or the innermost step within it, went wrong."""
-    inner = next(filter(None, map(_reason, _items(step.get("steps")))), None)
+    within = _items(step.get("steps")) if depth else []
+    inner = next(filter(None, (_reason(inner, depth - 1) for inner in within)), None)
     if inner:
         return inner
     reason = _mapping(step.get("reason"))
@@ -128,16 +142,23 @@ def _reason(step: dict[str, Any]) -> str | None:
 
 
 def _url(value: Any) -> str | None:
+    """An address; None for what is none, or is too long to be kept: cut, it would lead elsewhere."""
     text = _text(value)
-    return text.rstrip("/") if text and text.startswith(("https://", "http://")) else None
+    return text.rstrip("/") if text and URL.fullmatch(text) and len(text) <= records.URL_CHARACTERS else None
 
 
 def _time(value: Any) -> datetime | None:
+    """The moment; None when it is none, or one that no app was made at: not every database takes those."""
     try:
         time = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    return time if EARLIEST <= time <= LATEST else None
+
+
+def _fitted(text: str | None, most: int) -> str | None:
+    return None if text is None else fitted(text, most)
 
 
 def _text(value: Any) -> str | None:

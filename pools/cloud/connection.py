@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from pools.cloud.app_platform import AppPlatform, DigitalOcean
@@ -35,5 +36,7 @@ def connect() -> AppPlatform:
     per_minute = settings.CLOUD_REQUESTS_PER_MINUTE
     key = (token, endpoint, per_minute)
     if key not in _connected:
-        _connected[key] = DigitalOcean(token, endpoint, RequestBudget(per_minute))
+        _connected[key] = DigitalOcean(
+            token, endpoint, RequestBudget(per_minute), now=lambda: timezone.now().timestamp()
+        )
     return _connected[key]

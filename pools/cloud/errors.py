@@ -54,7 +54,7 @@ class OverQuota(CloudError):
 
 
 class Unauthorized(CloudError):
-    """The token is wrong, expired, or lacks a scope (401, 403)."""
+    """The token is wrong, expired, or lacks a scope: refused (401, 403) twice, a moment apart."""
 
     code = "unauthorized"
 

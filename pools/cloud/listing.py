@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 PER_PAGE = 200
 MOST_PAGES = 1000
+
+
+Kept = TypeVar("Kept")
 
 
 class Broken(ValueError):
     """The pages do not make a complete list; the message says why."""
 
 
-def every_app(fetch: Callable[[int], Any]) -> list[dict[str, Any]]:
-    """All apps, each once, from `fetch(page)`, which gives the body of a page. Raises Broken."""
-    apps: dict[str, dict[str, Any]] = {}
+def every_app(fetch: Callable[[int], Any], keep: Callable[[dict[str, Any]], Kept]) -> list[Kept]:
+    """All apps, each once, from `fetch(page)`, which gives the body of a page, and `keep`, which says what is kept of
+    an app: pages are large. Raises Broken."""
+    apps: dict[str, Kept] = {}
     total: int | None = None
     for page in range(1, MOST_PAGES + 1):
         body = fetch(page)
@@ -31,7 +35,7 @@ def every_app(fetch: Callable[[int], Any]) -> list[dict[str, Any]]:
         total = said
         entries = _entries(body, page, total)
         known = len(apps)
-        apps.update((entry["id"], entry) for entry in entries)
+        apps.update((entry["id"], keep(entry)) for entry in entries)
         has_next = _has_next(body)
         if has_next and entries and len(apps) == known:
             raise Broken(f"page {page} only repeated what earlier pages had shown")

@@ -6,6 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+# What is kept of an app's texts; a longer one is cut, and costs nothing but itself.
+ID_CHARACTERS = 64
+NAME_CHARACTERS = 64
+OWNER_CHARACTERS = 64
+URL_CHARACTERS = 300
+REGION_CHARACTERS = 20
+SIZE_CHARACTERS = 60
+FAILURE_CHARACTERS = 2000
+
 
 class Phase(StrEnum):
     """A deployment's phase, as App Platform names it."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
-import httpx
-
-from pools.cloud import sse
-from pools.cloud.agent_transport import AgentWire, explanation, is_not_found, json_of, until
+from pools.cloud import bounded, sse
+from pools.cloud.agent_transport import AgentWire, Answer, explanation, json_of
 from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
+from pools.cloud.fitting import storable
 
 CALL_TIMEOUT_SECONDS = 30.0
+DOWNLOAD_TIMEOUT_SECONDS = 120.0
 COMMAND_GRACE_SECONDS = 10.0  # on top of a command's own time, as the public client does
+OUTPUT_BYTES = 128 * 1024**2  # of a streamed command
+FETCHED_BYTES = 1024**2
 UNSAFE_PATH = re.compile(r"//|\\|%2e|%2f|%5c|(^|/)\.\.?(/|$)|[\x00-\x20\x7f]|#", re.IGNORECASE)
 
 
@@ -107,7 +109,7 @@ class SandboxAgent:
         exit_code = result.get("exit_code")
         if not isinstance(exit_code, int):
             raise AgentError("The sandbox ran a command and did not say how it ended.")
-        return CommandResult(str(result.get("stdout") or ""), str(result.get("stderr") or ""), exit_code)
+        return CommandResult(_text(result.get("stdout")), _text(result.get("stderr")), exit_code)
 
     def stream(
         self,
@@ -125,10 +127,10 @@ class SandboxAgent:
         patience = timeout_seconds + COMMAND_GRACE_SECONDS
         with self._wire.open("POST", "/api/exec/stream", json=body, timeout_seconds=patience) as response:
             self._wire.check(response)
-            for event in sse.events(until(response, patience)):
+            for event in sse.events(bounded.pieces(response, OUTPUT_BYTES)):
                 data = _mapping(json_of(event.data))
                 if event.name in ("stdout", "stderr"):
-                    yield CommandLine(event.name, str(data.get("line", "")))
+                    yield CommandLine(event.name, _text(data.get("line")))
                 elif event.name == "exit":
                     code, duration_ms = data.get("code"), data.get("duration_ms")
                     yield CommandExit(
@@ -145,28 +147,28 @@ class SandboxAgent:
     def start(self, command: str, *, cwd: str = "/workspace", env: Mapping[str, str] | None = None) -> Started:
         """Start a shell command that is left running."""
         data = _object(self._call("POST", "/api/exec/background", json=_command(command, cwd, env)))
-        if not isinstance(data.get("pid"), int):
+        if not is_pid(data.get("pid")):
             raise AgentError("The sandbox started a process and did not say which.")
-        return Started(data["pid"], str(data.get("log_file") or ""))
+        return Started(data["pid"], _text(data.get("log_file")))
 
     def processes(self) -> list[Process]:
         """Return the processes that were started with `start`, running or not."""
-        listed = json_of(self._call("GET", "/api/processes").content)
+        listed = self._call("GET", "/api/processes").json
         return [
             Process(
-                pid=int(entry["pid"]),
-                command=str(entry.get("command") or ""),
+                pid=entry["pid"],
+                command=_text(entry.get("command")),
                 is_running=entry.get("status") == "running",
-                log_file=str(entry.get("log_file") or ""),
+                log_file=_text(entry.get("log_file")),
             )
             for entry in (listed if isinstance(listed, list) else [])
-            if isinstance(entry, dict) and isinstance(entry.get("pid"), int)
+            if isinstance(entry, dict) and is_pid(entry.get("pid"))
         ]
 
     def process_logs(self, pid: int, tail: int = 100) -> str:
         """The last `tail` lines of a started process's output."""
         answer = self._call("GET", f"/api/processes/{pid}/logs", params={"tail": tail})
-        return str(_object(answer).get("logs") or "")
+        return _text(_object(answer).get("logs"))
 
     def kill(self, pid: int, signal: int = 15) -> bool:
         """Signal a started process; False when the agent does not know it."""
@@ -177,7 +179,7 @@ class SandboxAgent:
             timeout_seconds=CALL_TIMEOUT_SECONDS,
             may_miss=True,
         )
-        return not is_not_found(answer)
+        return not answer.is_not_found
 
     def write_file(self, path: str, content: bytes | str) -> None:
         """Write a file, whole, under /workspace, /home/sandbox or /tmp."""
@@ -186,12 +188,20 @@ class SandboxAgent:
             body |= {"content": base64.b64encode(content).decode(), "encoding": "base64"}
         self._call("POST", "/api/files/content", json=body)
 
-    def read_file(self, path: str) -> bytes:
-        """A file's bytes."""
-        return self._call("GET", "/api/files/download", params={"path": path}).content
+    def read_file(self, path: str, into: IO[bytes], *, most_bytes: int) -> int:
+        """Write a file's bytes into another as they come in; how many. Raises AgentError when there are more."""
+        size = 0
+        with self._wire.open(
+            "GET", "/api/files/download", params={"path": path}, timeout_seconds=DOWNLOAD_TIMEOUT_SECONDS
+        ) as response:
+            self._wire.check(response)
+            for piece in bounded.pieces(response, most_bytes):
+                size += into.write(piece)
+        return size
 
     def fetch(self, port: int, path: str = "/", timeout_seconds: float = 5.0) -> Fetched:
-        """GET `path` of what listens on `port`. The agent answers 502 when nothing does, 504 when too slow.
+        """GET `path` of what listens on `port`. The agent answers 502 when nothing does, 504 when too slow. A body is
+        left as it came, and cut after FETCHED_BYTES.
 
         Raises AgentUnavailable when the agent does not answer in time, and ValueError for a path that could
         climb out of the port: the token that goes along opens everything else in the sandbox, too.
@@ -199,10 +209,10 @@ class SandboxAgent:
         if UNSAFE_PATH.search(path.partition("?")[0]) or not path.startswith("/"):
             raise ValueError(f"{path!r} is not a plain path.")
         with self._wire.open("GET", f"/proxy/{port}{path}", timeout_seconds=timeout_seconds) as response:
-            body = b"".join(until(response, timeout_seconds))
+            body = bounded.beginning(response, FETCHED_BYTES)
             return Fetched(response.status_code, dict(response.headers), body)
 
-    def _call(self, method: str, path: str, **request: Any) -> httpx.Response:
+    def _call(self, method: str, path: str, **request: Any) -> Answer:
         return self._wire.call(method, path, timeout_seconds=CALL_TIMEOUT_SECONDS, **request)
 
 
@@ -210,8 +220,17 @@ def _command(command: str, cwd: str, env: Mapping[str, str] | None) -> dict[str,
     return {"command": command, "cwd": cwd, "env": dict(env) if env is not None else None}
 
 
-def _object(answer: httpx.Response) -> dict[str, Any]:
-    data = json_of(answer.content)
+def is_pid(value: Any) -> bool:
+    return isinstance(value, int) and 0 < value < 2**31
+
+
+def _text(value: Any) -> str:
+    """A text of the sandbox's, as it can be kept; empty for what is none."""
+    return storable(value) if isinstance(value, str) else ""
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    data = answer.json
     if not isinstance(data, dict):
         raise AgentUnavailable("What answered at the sandbox's address is not its agent.")
     return data

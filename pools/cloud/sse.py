@@ -21,17 +21,21 @@ def events(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
     """The events of a stream, however it is chunked. One that the stream's end cuts short is left out."""
     name = ""
     data: list[str] = []
+    size = 0
     for line in _lines(chunks):
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line:
             if data:
                 yield ServerSentEvent(name or "message", "\n".join(data))
-            name, data = "", []
+            name, data, size = "", [], 0
         elif field == "event":
             name = value
         elif field == "data":
             data.append(value)
+            size += len(value) + 1
+            if size > LONGEST_LINE_BYTES:
+                raise AgentError("The sandbox sent an event that does not end.")
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:

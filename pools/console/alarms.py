@@ -12,6 +12,7 @@ from django.urls import reverse
 from pools.ages import ago
 from pools.console.fleet_page import FleetPicture
 from pools.console.fleet_table import Verdict
+from pools.fleet_log import turn_death
 from pools.models import Mode, State
 from pools.turn.breaker import breaker_at
 
@@ -47,6 +48,9 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     elif fleet.listing_error:
         detail = f"{fleet.listing_error} Nothing is deleted or made for the pools until it works again."
         yield Alarm(Urgency.ERROR, "DigitalOcean can't be listed", detail, page)
+    if (death := turn_death(fleet)) is not None:
+        detail = f"{death.data.get('why', death.message)}. Nothing is looked after until a turn ends well."
+        yield Alarm(Urgency.ERROR, f"Turns die, the last {ago(death.at, now)} ago", detail, page)
     if fleet.listed_at is None:
         detail = "No turn has been taken yet: is a cluster running?"
         yield Alarm(Urgency.WARNING, "DigitalOcean was never listed", detail, page)

@@ -13,7 +13,7 @@ from typing import Any
 from pools.ages import ago
 from pools.cloud.app_spec import OWNER_KEY
 from pools.cloud.records import Phase
-from pools.models import ON_THE_WAY, CloudApp, Origin, Pool, Sandbox, State
+from pools.models import BEING_CREATED, ON_THE_WAY, CloudApp, Origin, Pool, Sandbox, State
 from pools.occupants import Occupant
 from pools.prices import usd_per_second
 from pools.turn.decisions import Decision, Kind
@@ -23,7 +23,7 @@ from pools.turn.waits import RESEND_SECONDS, SETTLE_SECONDS
 STUCK_DELETING_SECONDS = 300
 OVERDUE_SECONDS = 60  # an expired sandbox is retired by the next turn, at most a minute later
 CONSOLE_URL = "https://cloud.digitalocean.com/apps/"
-UNTOLD = (Kind.LOOK, Kind.PROBE, Kind.NOTE_ORPHAN, Kind.NOTE_MISSING, Kind.NOTE_FOUND, Kind.HOLD, Kind.STOP)
+UNTOLD = (Kind.LOOK, Kind.PROBE, Kind.ASK, Kind.NOTE_ORPHAN, Kind.NOTE_MISSING, Kind.NOTE_FOUND, Kind.HOLD, Kind.STOP)
 
 
 class Verdict(StrEnum):
@@ -175,6 +175,8 @@ def health_of(sandbox: Sandbox, now: datetime) -> str:
     """Return what is known of its agent, for people."""
     if sandbox.health_failures:
         return f"no answer, {sandbox.health_failures} look{'s' if sandbox.health_failures > 1 else ''}"
+    if sandbox.healthy_at is None and sandbox.state in BEING_CREATED:
+        return ""  # it was asked about, and did not answer yet
     checked_at = sandbox.health_checked_at or sandbox.healthy_at
     return f"well {ago(checked_at, now)} ago" if checked_at else ""
 

@@ -18,7 +18,7 @@ from pools.turn.preview import Explanation
 
 HOURS = 6
 CREATES_LOOKED_AT = 200
-QUIET = (Kind.LOOK, Kind.PROBE, Kind.NOTE_MISSING, Kind.NOTE_FOUND)
+QUIET = (Kind.LOOK, Kind.PROBE, Kind.ASK, Kind.NOTE_MISSING, Kind.NOTE_FOUND)
 
 
 @dataclass(frozen=True, slots=True)

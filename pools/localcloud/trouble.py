@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,9 @@ What it does to any request:
     status           answer this; with `retry_after` and `message`
     body             html, empty, truncated or odd, with `status` (default 200)
     json, headers    answer exactly this JSON; answer with these headers, too
+    raw              answer exactly this text, as if it were JSON: "\\ud800" and its like can't be said in `json`
+    bomb             answer so many MiB of blanks, packed as gzip whatever was asked for
+    trickle          a byte of the answer each so many seconds
     hang             hold the connection without an answer, for `seconds` (default 3600), then end it
     reset, close     break the connection without an answer: as a reset, or as an end
     cut              break it in the middle of the answer
@@ -62,11 +66,12 @@ To a deletion: linger_seconds (the app is still there for so long).
 """
 EFFECTS = {
     "latency_seconds", "after", "status", "retry_after", "message", "body", "json", "headers", "hang", "seconds",
-    "reset", "close", "cut", "stale_seconds", "omit", "add", "empty", "page", "shift", "total", "links", "stuck",
+    "reset", "close", "cut", "raw", "bomb", "trickle", "stale_seconds", "omit", "add", "empty", "page", "shift",
+    "total", "links", "stuck",
     "error", "deploy_seconds", "url_late_seconds", "quota", "quota_status", "agent", "linger_seconds",
 }  # fmt: skip
 MATCHES = {"operation", "method", "path", "name", "times", "skip", "probability", "seed"}
-SPOILS = {"status", "body", "json", "hang", "reset", "close", "cut"}
+SPOILS = {"status", "body", "json", "hang", "reset", "close", "cut", "raw", "bomb", "trickle"}
 BODIES = {"html", "empty", "truncated", "odd"}
 AGENT = "agent."
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -121,7 +126,16 @@ class Fault:
                 re.compile(str(data.get(pattern, "")))
             except re.error as error:
                 raise UnknownFault(f"{pattern} is not a regular expression: {error}") from None
-        for number in ("latency_seconds", "seconds", "stale_seconds", "deploy_seconds", "linger_seconds", "status"):
+        for number in (
+            "latency_seconds",
+            "seconds",
+            "stale_seconds",
+            "deploy_seconds",
+            "linger_seconds",
+            "status",
+            "bomb",
+            "trickle",
+        ):
             if not isinstance(data.get(number, 0), int | float):
                 raise UnknownFault(f"{number} must be a number")
         effects = {key: value for key, value in data.items() if key in EFFECTS}
@@ -222,6 +236,9 @@ class Troubled:
             await self.connections.breaks(scope, receive, reset=bool(effects.get("reset")))
             return
         answer = spoil(answer, effects)
+        if "trickle" in effects:
+            await trickle(answer, send, float(effects["trickle"]))
+            return
         if effects.get("cut"):
             await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
             half = bytes(answer.body)[: len(answer.body) // 2]
@@ -240,7 +257,7 @@ def spoil(answer: Response, effects: dict[str, Any]) -> Response:
     if "retry_after" in effects:
         headers["retry-after"] = str(effects["retry_after"])
     status, body = int(effects.get("status", 200)), effects.get("body")
-    if effects.get("cut"):
+    if effects.keys() & {"cut", "trickle"} and not effects.keys() & (SPOILS - {"cut", "trickle"}):
         return Response(bytes(answer.body), answer.status_code, headers, media_type="application/json")
     if body == "html":
         return Response(HTML, status, headers, media_type="text/html")
@@ -253,8 +270,29 @@ def spoil(answer: Response, effects: dict[str, Any]) -> Response:
         return JSONResponse(["something", "else"], status, headers)
     if "json" in effects:
         return JSONResponse(effects["json"], status, headers)
+    if "raw" in effects:
+        return Response(str(effects["raw"]), status, headers, media_type="application/json")
+    if "bomb" in effects:
+        packed = headers | {"content-encoding": "gzip"}
+        return Response(bomb(int(effects["bomb"])), status, packed, media_type="application/json")
     kind = KINDS.get(status, "server_error")
     return JSONResponse({"id": kind, "message": effects.get("message", "Something went wrong.")}, status, headers)
+
+
+def bomb(mebibytes: int) -> bytes:
+    """So many MiB of nothing, packed a thousandfold."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    blank = b" " * 1024**2
+    return b"".join(packer.compress(blank) for _ in range(mebibytes)) + packer.flush()
+
+
+async def trickle(answer: Response, send: Send, seconds_a_byte: float) -> None:
+    """The answer in time for every wait of its reader, and too late for the reader."""
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
+    for byte in bytes(answer.body):
+        await send({"type": "http.response.body", "body": bytes([byte]), "more_body": True})
+        await asyncio.sleep(seconds_a_byte)
+    await send({"type": "http.response.body", "body": b""})
 
 
 def text_headers(headers: Mapping[str, Any]) -> dict[str, str]:

@@ -47,7 +47,7 @@ from pools.shared_budget import exchange
 from pools.signals import cold_sandbox_healthy, staging_wanted
 from pools.turn.decisions import Decision, Kind
 from pools.turn.facts import AppFacts, FleetFacts
-from pools.turn.plan_sandbox import classify
+from pools.turn.plan_sandbox import classify, failure_of
 
 AT_ONCE = 8  # requests in flight; the client's pool holds 10 connections
 PROBE_TIMEOUT_SECONDS = 3.0
@@ -77,7 +77,7 @@ def ask_all(ask: Callable[[Asked], Answer], items: Sequence[Asked]) -> list[tupl
 # Acts of as many requests as there are decisions.
 ASKING = frozenset(
     {
-        Kind.VERIFY, Kind.VERIFY_GONE, Kind.VERIFY_NAME, Kind.SEND_CREATE, Kind.CREATE, Kind.SEND_DELETE,
+        Kind.ASK, Kind.VERIFY, Kind.VERIFY_GONE, Kind.VERIFY_NAME, Kind.SEND_CREATE, Kind.CREATE, Kind.SEND_DELETE,
         Kind.DELETE_ORPHAN, Kind.DELETE_APP,
     }
 )  # fmt: skip
@@ -111,6 +111,7 @@ class Effects:
             Kind.VERIFY_GONE: self.verify_gone,
             Kind.VERIFY_NAME: self.verify_names,
             Kind.PROBE: self.probe,
+            Kind.ASK: self.ask,
             Kind.SEND_CREATE: self.send_creates,
             Kind.SEND_DELETE: self.send_deletes,
             Kind.DELETE_ORPHAN: self.delete_apps,
@@ -182,11 +183,14 @@ class Effects:
         """Names are unique in the account: one that is free proves that no app of that name exists."""
         sandboxes = Sandbox.objects.in_bulk([_sandbox_id(decision) for decision in decisions[:VERIFIED_A_TURN]])
         asked = [decision for decision in decisions if _sandbox_id(decision) in sandboxes]
+        self._note_asked(asked)
         for decision, answer in ask_all(lambda d: self.cloud.propose(sandboxes[_sandbox_id(d)].spec()), asked):
+            sandbox = sandboxes[_sandbox_id(decision)]
             if isinstance(answer, InvalidSpec) or (isinstance(answer, Proposal) and answer.name_is_available):
                 self.confirm_deleted([decision])
+                self._does_not_exist(sandbox)
             elif isinstance(answer, Proposal):
-                self._exists(sandboxes[_sandbox_id(decision)])
+                self._exists(sandbox)
 
     def verify(self, decisions: list[Decision]) -> None:
         """Missing from the listings: the app itself is asked for, because listings may lag."""
@@ -198,10 +202,39 @@ class Effects:
                 claims.retire(_sandbox_id(decision), EndCode.LOST, reason, now, frm=LIVE, level=Level.WARNING)
             elif isinstance(answer, App):
                 self.note_found([decision])
-                if answer.phase == Phase.ACTIVE and answer.url:
-                    self.apps[answer.id] = AppFacts.of(answer)
-                    found.append(decision)
-        self.probe(found)  # which leaves alone what is not being created
+                found.append((decision, answer))
+        self._told(found)
+
+    def ask(self, decisions: list[Decision]) -> None:
+        """How sandboxes that are being created are, by their own records."""
+        asked = decisions[:VERIFIED_A_TURN]
+        self._note_asked(asked)
+        answers = ask_all(lambda d: self.cloud.get(d.app_id), asked)
+        self._told([(decision, answer) for decision, answer in answers if isinstance(answer, App)])
+
+    def _note_asked(self, decisions: list[Decision]) -> None:
+        ids = [_sandbox_id(decision) for decision in decisions]
+        Sandbox.objects.filter(pk__in=ids).update(health_checked_at=timezone.now())
+
+    def _told(self, told: list[tuple[Decision, App]]) -> None:
+        """What follows for a sandbox that is being created; others are left alone."""
+        active = []
+        for decision, app in told:
+            if app.phase in (Phase.ERROR, Phase.CANCELED):
+                reason, kind = failure_of(app)
+                claims.retire(
+                    _sandbox_id(decision),
+                    EndCode.DEPLOYMENT_FAILED,
+                    reason,
+                    timezone.now(),
+                    frm=BEING_CREATED,
+                    failure_kind=kind,
+                    level=Level.WARNING,
+                )
+            elif app.phase == Phase.ACTIVE and app.url:
+                self.apps[app.id] = AppFacts.of(app)
+                active.append(decision)
+        self.probe(active)
 
     def note_missing(self, decisions: list[Decision]) -> None:
         ids = [_sandbox_id(decision) for decision in decisions]
@@ -341,6 +374,14 @@ class Effects:
         if Sandbox.objects.filter(pk=sandbox.pk, accepted_at=None).update(accepted_at=timezone.now()):
             message = "it exists, because its name is taken; no listing shows it yet"
             journal.record(LogKind.TROUBLE, message, code=NameTaken.code, sandbox=sandbox, level=Level.WARNING)
+
+    def _does_not_exist(self, sandbox: Sandbox) -> None:
+        """Its name was taken and is free now: it is asked for again, like one whose create was never answered."""
+        trouble = "its name was said to be taken, and then to be free"
+        being_created = Sandbox.objects.filter(pk=sandbox.pk, app_id=None, state__in=BEING_CREATED)
+        if being_created.exclude(accepted_at=None).update(accepted_at=None, trouble=trouble):
+            message = f"it does not exist: {trouble}"
+            journal.record(LogKind.TROUBLE, message, code=StepCode.NAME_FREE, sandbox=sandbox, level=Level.WARNING)
 
     def adopt(self, decisions: list[Decision]) -> None:
         for decision in decisions:

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     ADOPT = "adopt"  # the app of a row whose create's answer was lost
 
     PROBE = "probe"  # ACTIVE: does its agent answer?
+    ASK = "ask"  # being created, and no listing tells how it is: the app itself is asked for
     STAGE = "stage"  # staging did not come back: ask for it again
     LOOK = "look"  # is an idle one still well?
     FAIL = "fail"  # its create came to nothing
@@ -28,7 +29,7 @@ class Kind(StrEnum):
     VERIFY = "verify"  # missing from listings: ask for the app itself; when it is gone, it is lost
     SEND_DELETE = "send_delete"
     VERIFY_GONE = "verify_gone"  # not listed any more: the app itself is asked for, because listings lag
-    VERIFY_NAME = "verify_name"  # never listed: only whether its name is free tells if its create took effect
+    VERIFY_NAME = "verify_name"  # never listed: only whether its name is free tells if it exists
     CONFIRM_DELETED = "confirm_deleted"
     NOTE_ORPHAN = "note_orphan"
     DELETE_ORPHAN = "delete_orphan"

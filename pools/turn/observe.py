@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DataError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
@@ -22,6 +23,8 @@ from pools.signals import demand_asked
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
 from pools.turn.plan_sandbox import is_expected
 
+logger = logging.getLogger("pools")
+UNWRITABLE = (DataError, ValueError, OverflowError)
 FAILURES_KEPT = 20  # more do not change the breaker
 
 
@@ -80,13 +83,27 @@ def _keep_apps(apps: Sequence[App], now: datetime) -> None:
             for name, value in fields.items():
                 setattr(row, name, value)
             changed.append(row)
-    CloudApp.objects.bulk_create(new, batch_size=500, ignore_conflicts=True)
-    if changed:
-        CloudApp.objects.bulk_update(changed, list(fields), batch_size=200)
+    _write(new, lambda rows: CloudApp.objects.bulk_create(rows, batch_size=500, ignore_conflicts=True))
+    _write(changed, lambda rows: CloudApp.objects.bulk_update(rows, list(fields), batch_size=200))
     # What an operator ordered to be deleted is kept until the cloud itself says that it is gone.
     gone = [app_id for app_id, row in known.items() if not row.delete_reason]
     for start in range(0, len(gone), 500):
         CloudApp.objects.filter(app_id__in=gone[start : start + 500]).delete()
+
+
+def _write(rows: Sequence[CloudApp], write: Callable[[Sequence[CloudApp]], object]) -> None:
+    """Write them at once. When the database refuses what one of them holds, one by one: only that one is left out."""
+    if not rows:
+        return
+    try:
+        with transaction.atomic():
+            write(rows)
+    except UNWRITABLE as error:
+        if len(rows) == 1:
+            logger.warning("The app %s can't be kept: %s", ascii(rows[0].app_id), error)
+            return
+        for row in rows:
+            _write([row], write)
 
 
 def gather(listing: Listing, now: datetime) -> FleetFacts:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from pools.ages import ago, is_over
-from pools.cloud.records import Phase
+from pools.cloud.records import App, Phase
 from pools.models import BEING_CREATED, FailureKind, State
 from pools.reasons import EndCode, StepCode
 from pools.turn.decisions import Decision, Kind, decide
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
 from pools.turn.waits import (
     ACCEPT_SECONDS,
+    ASK_SECONDS,
     CREATE_TIMEOUT_SECONDS,
     MISSING_SECONDS,
     RESEND_SECONDS,
@@ -66,11 +67,11 @@ def _plan_creation(
         return
     if app is not None:
         if app.phase in (Phase.ERROR, Phase.CANCELED):
-            reason = f"its deployment ended in {app.phase}: {app.failure or 'no reason given'}"
-            yield decide(Kind.FAIL, sandbox, EndCode.DEPLOYMENT_FAILED, reason, classify(app.failure or ""))
+            yield decide(Kind.FAIL, sandbox, EndCode.DEPLOYMENT_FAILED, *failure_of(app))
             return
         if app.phase == Phase.ACTIVE and app.url:
             yield decide(Kind.PROBE, sandbox, StepCode.ACTIVE, "its deployment is active")
+    yield from _plan_question(sandbox, app, facts, now)
     if waited > timeout and facts.is_trusted:
         active = app is not None and app.phase == Phase.ACTIVE
         where = (
@@ -83,6 +84,16 @@ def _plan_creation(
             yield decide(Kind.FAIL, sandbox, EndCode.TIMED_OUT, reason, FailureKind.PROVIDER)
 
 
+def _plan_question(sandbox: SandboxFacts, app: AppFacts | None, facts: FleetFacts, now: datetime) -> Iterator[Decision]:
+    """No listing tells how it is: there is none now, or the app's entry mentions no deployment, as after a first one
+    that failed. One request tells."""
+    is_told = app.phase != Phase.UNKNOWN if app is not None else facts.apps is not None
+    asked_at = sandbox.health_checked_at or sandbox.accepted_at or sandbox.requested_at
+    if not is_told and not facts.token_refused and is_over(asked_at, ASK_SECONDS, now):
+        reason = "there is no listing" if app is None else "the listing does not tell how its deployment goes"
+        yield decide(Kind.ASK, sandbox, StepCode.UNTOLD, f"{reason}: the app itself is asked for")
+
+
 def is_in_doubt(sandbox: SandboxFacts) -> bool:
     """Whether its create was sent and its app is not known: it may exist, whatever listings show."""
     return sandbox.create_sent_at is not None and sandbox.app_id is None
@@ -90,7 +101,7 @@ def is_in_doubt(sandbox: SandboxFacts) -> bool:
 
 def _plan_acceptance(sandbox: SandboxFacts, timeout: timedelta, facts: FleetFacts, now: datetime) -> Iterator[Decision]:
     """A sandbox whose app is not known yet. `accepted_at` says that its name is taken: then it exists, is not asked
-    for again, and a listing will show it."""
+    for again, and a listing will show it; unless its name turns out to be free."""
     waited, sent = now - sandbox.requested_at, sandbox.create_sent_at
     if facts.token_refused:
         reason = "DigitalOcean refuses the orchestrator's token"
@@ -99,6 +110,9 @@ def _plan_acceptance(sandbox: SandboxFacts, timeout: timedelta, facts: FleetFact
         if waited > timeout and facts.is_trusted:
             reason = f"its name is taken, but no listing showed it within {ago(sandbox.requested_at, now)}"
             yield decide(Kind.FAIL, sandbox, EndCode.NEVER_LISTED, reason, FailureKind.PROVIDER)
+        elif is_over(sandbox.health_checked_at or sandbox.accepted_at, RESEND_SECONDS, now):
+            reason = "its name was taken, and no listing shows it: is it still?"
+            yield decide(Kind.VERIFY_NAME, sandbox, StepCode.NAME_TAKEN, reason)
     elif waited > min(timeout, timedelta(seconds=ACCEPT_SECONDS)) and (sent or facts.listing_error):
         why = sandbox.trouble or facts.listing_error or "no answer"
         reason = f"DigitalOcean did not accept it within {ago(sandbox.requested_at, now)}: {why}"
@@ -108,6 +122,11 @@ def _plan_acceptance(sandbox: SandboxFacts, timeout: timedelta, facts: FleetFact
     elif facts.apps is not None and is_over(sent, RESEND_SECONDS, now):
         reason = f"asked for {ago(sent, now)} ago without an answer, and not in the listing"
         yield decide(Kind.SEND_CREATE, sandbox, StepCode.UNANSWERED, reason)
+
+
+def failure_of(app: AppFacts | App) -> tuple[str, FailureKind]:
+    """Return why a sandbox whose deployment ended has failed, and the kind of failure."""
+    return f"its deployment ended in {app.phase}: {app.failure or 'no reason given'}", classify(app.failure or "")
 
 
 def classify(failure: str) -> FailureKind:

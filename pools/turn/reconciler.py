@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.utils import timezone
 
-from pools import leases
-from pools.models import Fleet
+from pools import fleet_log, journal, leases
+from pools.cloud.fitting import fitted
+from pools.models import Fleet, Level
+from pools.reasons import LogKind, StepCode
 from pools.shared_budget import counted
 from pools.signals import turn_begins
 from pools.turn.act import Effects
@@ -19,8 +22,12 @@ from pools.turn.observe import observe
 from pools.turn.plan import plan_fleet
 
 LEASE_SECONDS = 60.0
+DEATH_CHARACTERS = 500
 PAGE_SIZE = 200
 SECONDS_A_PAGE = 0.75  # 5,000 requests an hour, spread evenly
+
+
+logger = logging.getLogger("pools")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +39,43 @@ class Turn:
 
 
 def turn() -> Turn:
-    """Take one turn. Raises LeaseHeld when another is being taken, LeaseLost when this one took too long."""
+    """Take one turn. Raises LeaseHeld when another is being taken, LeaseLost when this one took too long; whatever else
+    it raises is in the orchestrator log."""
     with leases.hold("turn", LEASE_SECONDS) as lease:
         Fleet.get()
         Fleet.objects.filter(pk=1).update(nudged=False, due_at=None)
         # Robust: a run that can't be put right must not keep the fleet from being looked after. Django logs it.
         turn_begins.send_robust(sender=Fleet, now=timezone.now())
-        due_at = None
         try:
             with counted() as cloud:
                 facts, now = observe(cloud)
                 decisions = plan_fleet(facts, now)
                 Effects(cloud, facts, lease).act(decisions)
-            due = due_in_seconds(facts, decisions, now)
-            if due is not None:
-                pages = len(facts.apps or ()) // PAGE_SIZE + 1
-                due = max(due, pages * SECONDS_A_PAGE)
-                due_at = timezone.now() + timedelta(seconds=due)
-        finally:
-            Fleet.objects.filter(pk=1).update(turned_at=timezone.now(), due_at=due_at)
+        except leases.LeaseLost:
+            raise
+        except Exception as error:
+            note_death(error)
+            raise
+        due, due_at = due_in_seconds(facts, decisions, now), None
+        if due is not None:
+            pages = len(facts.apps or ()) // PAGE_SIZE + 1
+            due = max(due, pages * SECONDS_A_PAGE)
+            due_at = timezone.now() + timedelta(seconds=due)
+        Fleet.objects.filter(pk=1).update(turned_at=timezone.now(), due_at=due_at)
         return Turn(decisions, due)
+
+
+def note_death(error: Exception) -> None:
+    """Say what a turn died of, once until another ends well or dies of something else. The error's own words may name
+    what is not for everybody who reads the log: they are kept beside the line, for operators."""
+    why = fitted(f"{type(error).__name__}: {error}", DEATH_CHARACTERS)
+    try:
+        said = fleet_log.turn_death(Fleet.get())
+        if said is None or said.data.get("why") != why:
+            message = f"the turn died of {type(error).__name__}"
+            journal.record(LogKind.TROUBLE, message, code=StepCode.TURN_DIED, level=Level.ERROR, data={"why": why})
+    except Exception:  # the database may be what it died of; the cluster logs the error itself
+        logger.exception("That the turn died could not be noted.")
 
 
 def rehearse() -> list[Decision]:

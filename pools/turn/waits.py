@@ -3,6 +3,7 @@
 RESEND_SECONDS = 15  # a create or delete whose effect is not seen is sent again; names are unique, so it can't double
 SETTLE_SECONDS = 30  # how long a create may take to show in a listing before its absence means it never happened
 ACCEPT_SECONDS = 30  # a player does not wait longer for the cloud to take the request
+ASK_SECONDS = 10  # between two questions about one sandbox being created that no listing tells about
 STAGING_SECONDS = 120
 CREATE_TIMEOUT_SECONDS = 600  # of a sandbox without a pool, whose own setting it is
 MISSING_SECONDS = 5  # absent from two listings that far apart: ask for the app itself

@@ -46,6 +46,7 @@ class Reply:
     cut_short_by: int = 0  # announce that many bytes more than are sent, then hang up
     hang_up: bool = False  # close the connection without a word
     silent: bool = False  # say nothing until the test is over
+    raw: Iterable[bytes] | None = None  # these pieces are the whole answer, head and all, then hang up
 
 
 Script = Reply | Callable[[Request], Reply]
@@ -61,6 +62,7 @@ class StubServer:
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # readers that leave are expected
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
@@ -108,6 +110,10 @@ class StubServer:
                     self.close_connection = True
                     self.connection.shutdown(socket.SHUT_RDWR)
                     return
+                if reply.raw is not None:
+                    self.close_connection = True
+                    self._write(reply.raw)
+                    return
                 self._send(reply)
 
             def _send(self, reply: Reply) -> None:
@@ -123,6 +129,9 @@ class StubServer:
                 if length is not None:
                     self.send_header("Content-Length", str(length + reply.cut_short_by))
                 self.end_headers()
+                self._write(pieces)
+
+            def _write(self, pieces: Iterable[bytes]) -> None:
                 try:
                     for piece in pieces:
                         self.wfile.write(piece)

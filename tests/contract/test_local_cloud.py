@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -128,11 +129,13 @@ def test_commands_run_and_stream(agent: SandboxAgent):
 def test_files_come_back_byte_for_byte(agent: SandboxAgent):
     agent.write_file("/workspace/notes/é.bin", b"\x00\xff\n")
     agent.write_file("/workspace/notes/text", "é\n")
-    assert agent.read_file("/workspace/notes/é.bin") == b"\x00\xff\n"
-    assert agent.read_file("/workspace/notes/text") == "é\n".encode()
+    copy = io.BytesIO()
+    agent.read_file("/workspace/notes/é.bin", copy, most_bytes=100)
+    agent.read_file("/workspace/notes/text", copy, most_bytes=100)
+    assert copy.getvalue() == b"\x00\xff\n" + "é\n".encode()
     assert set(agent.run("ls -A", cwd="/workspace/notes").stdout.split()) == {"é.bin", "text"}
     with pytest.raises(AgentError):
-        agent.read_file("/etc/passwd")
+        agent.read_file("/etc/passwd", copy, most_bytes=100)
 
 
 def test_a_process_is_seen_through_its_port_until_it_is_ended(agent: SandboxAgent):

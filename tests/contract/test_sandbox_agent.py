@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import multiprocessing
 import threading
@@ -40,7 +41,7 @@ CALLS: dict[str, Call] = {
     "process_logs": lambda agent: agent.process_logs(7),
     "kill": lambda agent: agent.kill(7),
     "write_file": lambda agent: agent.write_file("/workspace/x", "y"),
-    "read_file": lambda agent: agent.read_file("/workspace/x"),
+    "read_file": lambda agent: agent.read_file("/workspace/x", io.BytesIO(), most_bytes=1024**2),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 
@@ -255,7 +256,9 @@ def test_bytes_and_text_are_written_as_they_are(stub: StubServer, agent: Sandbox
 
 def test_a_file_is_read_byte_for_byte(stub: StubServer, agent: SandboxAgent):
     stub.on("GET", "/api/files/download", Reply(200, b"\x00\xff\r\n"))
-    assert agent.read_file("/workspace/a b&c") == b"\x00\xff\r\n"
+    copy = io.BytesIO()
+    assert agent.read_file("/workspace/a b&c", copy, most_bytes=4) == 4
+    assert copy.getvalue() == b"\x00\xff\r\n"
     assert stub.requests[0].query == {"path": "/workspace/a b&c"}
 
 
@@ -398,7 +401,7 @@ def test_the_token_never_travels_in_clear(url: str):
 def test_a_proxy_in_the_environment_does_not_see_requests_to_this_machine(monkeypatch: pytest.MonkeyPatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    monkeypatch.setattr("pools.cloud.agent_transport._clients", {})
+    monkeypatch.setattr("pools.cloud.bounded._clients", {})
     server = StubServer()
     try:
         server.on("GET", "/health", HEALTHY)

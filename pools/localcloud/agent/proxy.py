@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 
 import h11
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from pools.localcloud.agent.sandbox import Sandbox
@@ -23,11 +25,80 @@ KEPT_BACK = {  # between us and our client only, or ours to say
     b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"expect",
     b"proxy-authorization", b"proxy-authenticate", b"authorization", b"host", b"content-length",
 }  # fmt: skip
+HOP_BY_HOP = KEPT_BACK - {b"content-length"}
 Headers = list[tuple[bytes, bytes]]
 
 
 class NobodyAnswers(Exception):
     """Nothing listens there, or it hung up in the middle, or it does not speak HTTP."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request that is passed on; its body is read while it is sent."""
+
+    method: bytes
+    target: bytes
+    headers: Headers
+    request: Request
+
+
+@dataclass(slots=True)
+class Answer:
+    """An answer on its way: nothing of it is kept but the piece that is passed on now."""
+
+    connection: h11.Connection
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    status: int = 0
+    headers: Headers = field(default_factory=list)
+
+    async def request(self, port: int, asked: Asked) -> None:
+        """Send the request, and read the answer's head."""
+        own: Headers = [(b"host", b"localhost:%d" % port), (b"connection", b"close")]
+        given = asked.request.headers
+        if "content-length" in given:
+            own.append((b"content-length", given["content-length"].encode()))
+        elif "transfer-encoding" in given:
+            own.append((b"transfer-encoding", b"chunked"))
+        elif asked.method in (b"POST", b"PUT", b"PATCH"):
+            own.append((b"content-length", b"0"))
+        await self.send(h11.Request(method=asked.method, target=asked.target, headers=own + asked.headers))
+        async for piece in asked.request.stream():
+            if piece:
+                await self.send(h11.Data(data=piece))
+        await self.send(h11.EndOfMessage())
+        while True:
+            happened = await self.next_event()
+            if isinstance(happened, h11.Response):
+                self.status, self.headers = happened.status_code, list(happened.headers)
+                return
+            if not isinstance(happened, h11.InformationalResponse):
+                raise NobodyAnswers("the connection ended before the answer did")
+
+    async def send(self, event: h11.Event) -> None:
+        self.writer.write(self.connection.send(event) or b"")
+        await self.writer.drain()
+
+    async def next_event(self) -> object:
+        while (happened := self.connection.next_event()) is h11.NEED_DATA:
+            self.connection.receive_data(await self.reader.read(READ_BYTES))
+        return happened
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The body, piece by piece. One that breaks off, or pauses for too long, ends what is passed on, too."""
+        try:
+            async with proper_http():
+                while True:
+                    async with asyncio.timeout(TIMEOUT_SECONDS):
+                        happened = await self.next_event()
+                    if isinstance(happened, h11.EndOfMessage):
+                        return
+                    if not isinstance(happened, h11.Data):
+                        raise NobodyAnswers("the connection ended before the answer did")
+                    yield bytes(happened.data)
+        finally:
+            self.writer.close()
 
 
 class Proxy:
@@ -41,35 +112,26 @@ class Proxy:
         if request.scope["query_string"]:
             target += b"?" + request.scope["query_string"]
         headers = [(name, value) for name, value in request.headers.raw if name.lower() not in KEPT_BACK]
-        body = await request.body()
         try:
-            status, answered, content = await asyncio.wait_for(
-                self.fetch(port, request.method.encode(), target, headers, body), TIMEOUT_SECONDS
-            )
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                answer = await self.ask(port, Asked(request.method.encode(), target, headers, request))
         except NobodyAnswers as error:
             raise HTTPException(502, f"Port {port}: {error}") from None
         except TimeoutError:
             raise HTTPException(504, f"Port {port} did not answer within {TIMEOUT_SECONDS:g} seconds") from None
-        answer = Response(content, status)
-        length = next((value for name, value in answered if name == b"content-length"), b"")
-        answer.raw_headers = [(name, value) for name, value in answered if name not in KEPT_BACK]
-        if request.method != "HEAD" and status not in (204, 304):
-            length = b"%d" % len(content)
-        if length:
-            answer.raw_headers.append((b"content-length", length))
-        return answer
+        passing = StreamingResponse(answer.body(), answer.status)
+        passing.raw_headers = [(name, value) for name, value in answer.headers if name not in HOP_BY_HOP]
+        return passing
 
-    async def fetch(
-        self, port: int, method: bytes, target: bytes, headers: Headers, body: bytes
-    ) -> tuple[int, Headers, bytes]:
+    async def ask(self, port: int, asked: Asked) -> Answer:
         """Ask the port that stands for it; else that very port, if a process of this sandbox listens there."""
         if port in self.sandbox.ports:
             with suppress(ConnectionRefusedError):
-                return await fetch(self.sandbox.ports[port], method, target, headers, body)
+                return await ask(self.sandbox.ports[port], asked)
         if not await asyncio.to_thread(self.sandbox.listens_itself, port):
             raise NobodyAnswers("nothing listens there")
         try:
-            return await fetch(port, method, target, headers, body)
+            return await ask(port, asked)
         except ConnectionRefusedError:
             raise NobodyAnswers("nothing listens there") from None
 
@@ -80,37 +142,29 @@ class Proxy:
         ]
 
 
-async def fetch(port: int, method: bytes, target: bytes, headers: Headers, body: bytes) -> tuple[int, Headers, bytes]:
-    """One request on a connection of its own; the whole answer. Raises NobodyAnswers, ConnectionRefusedError."""
+async def ask(port: int, asked: Asked) -> Answer:
+    """One request on a connection of its own, and the head of the answer; its body is read while it is passed on.
+    Raises NobodyAnswers, ConnectionRefusedError."""
     reader, writer = await connect(port)
+    answer = Answer(h11.Connection(h11.CLIENT, max_incomplete_event_size=READ_BYTES), reader, writer)
     try:
-        connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=READ_BYTES)
-        own: Headers = [(b"host", b"localhost:%d" % port), (b"connection", b"close")]
-        if body or method in (b"POST", b"PUT", b"PATCH"):
-            own.append((b"content-length", b"%d" % len(body)))
-        sent = connection.send(h11.Request(method=method, target=target, headers=own + headers)) or b""
-        sent += (connection.send(h11.Data(data=body)) if body else b"") or b""
-        writer.write(sent + (connection.send(h11.EndOfMessage()) or b""))
-        answer: h11.Response | None = None
-        parts: list[bytes] = []
-        while True:
-            happened = connection.next_event()
-            if happened is h11.NEED_DATA:
-                connection.receive_data(await reader.read(READ_BYTES))
-            elif isinstance(happened, h11.Response):
-                answer = happened
-            elif isinstance(happened, h11.Data):
-                parts.append(bytes(happened.data))
-            elif isinstance(happened, h11.EndOfMessage) and answer is not None:
-                return answer.status_code, list(answer.headers), b"".join(parts)
-            elif not isinstance(happened, h11.InformationalResponse):
-                raise NobodyAnswers("the connection ended before the answer did")
+        async with proper_http():
+            await answer.request(port, asked)
+            return answer
+    except BaseException:
+        writer.close()
+        raise
+
+
+@asynccontextmanager
+async def proper_http() -> AsyncIterator[None]:
+    """What goes wrong with a connection is NobodyAnswers."""
+    try:
+        yield
     except h11.ProtocolError as error:
         raise NobodyAnswers(f"no proper HTTP: {error}") from None
     except OSError as error:
         raise NobodyAnswers(f"the connection broke: {error.strerror}") from None
-    finally:
-        writer.close()
 
 
 async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -99,7 +99,7 @@ def test_old_ones_go_with_their_files(catalog: Catalog):
     for edition in range(OLD_KEPT + 3):
         now = timezone.now()
         snapshot = Snapshot.objects.create(game=game, source_digest=game.source_digest, started_at=now)
-        snapshots.publish(snapshot, b"edition %d" % edition, now)
+        snapshots.publish(snapshot, io.BytesIO(b"edition %d" % edition), now)
         hashes.append(hashlib.sha256(b"edition %d" % edition).hexdigest())
     call_command("snapshots", "prune")
     assert Snapshot.objects.get(state=SnapshotState.CURRENT).sha256 == hashes[-1]

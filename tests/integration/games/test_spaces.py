@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +16,7 @@ from django.core.files.storage import storages
 from games import builds, deploy, snapshots, tasks
 from games.models import Game, Snapshot, SnapshotState
 from pools.models import FleetEvent
+from tests.contract.stub_server import Reply, StubServer
 from tests.fixtures.catalog import Catalog, Log, MakeSandbox
 from tests.fixtures.spaces import BUCKET, Relay, SpacesServer
 from tests.fixtures.waiting import until
@@ -138,3 +141,29 @@ def test_an_old_snapshot_leaves_the_bucket(spaces: SpacesServer, chess: Game, mo
     assert storages["snapshots"].exists(before.storage_key)
     assert snapshots.prune(chess) == 1
     until(lambda: not any(before.sha256 in key for key in spaces.stored()), "the file is gone")
+
+
+def test_a_bucket_that_trickles_or_is_stood_in_for_damns_no_snapshot_and_holds_nobody(
+    spaces: SpacesServer, chess: Game, settings, monkeypatch
+):
+    """Each piece came in time, for as long as it liked; a 404 of something in between was a lost snapshot."""
+    monkeypatch.setattr("games.spaces.WHOLE_FILE_SECONDS", 1)
+    stub = StubServer()
+    settings.SPACES_ENDPOINT_URL = stub.url
+    settings.STORAGES = dict(settings.STORAGES)
+
+    def trickle() -> Iterator[bytes]:
+        while not stub.over.wait(0.1):
+            yield b"."
+
+    try:
+        for reply in (Reply(200, trickle()), Reply(404, b"<html>"), Reply(403, b"<Error><Code>?</Code></Error>")):
+            stub.on("GET", ".*", reply)
+            began = time.monotonic()
+            assert snapshots.check(chess.snapshots.get())
+            assert time.monotonic() - began < 15
+            assert "X-Amz" not in str(list(FleetEvent.objects.values_list("message", flat=True)))
+        stub.on("GET", ".*", Reply(404, b"<Error><Code>NoSuchKey</Code></Error>"))
+        assert not snapshots.check(chess.snapshots.get())
+    finally:
+        stub.stop()

@@ -94,6 +94,15 @@ class Running:
             seconds=DEADLINE_SECONDS,
         )
 
+    def until_answers_streamed(self, path: str) -> int:
+        """How many bytes the answer has, once there is one; nothing of it is kept."""
+
+        def size() -> int | None:
+            with self.agent.stream("GET", path) as answer:
+                return sum(map(len, answer.iter_raw())) if answer.status_code == 200 else None
+
+        return until(size, f"{path} answers", seconds=DEADLINE_SECONDS)
+
 
 def running(api: Api, spec: dict[str, Any]) -> Running:
     app = api.until_active(api.make(spec)["id"])

@@ -8,11 +8,13 @@ import importlib.util
 import io
 import json
 import os
+import re
 import socket
 import threading
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -435,3 +437,45 @@ def test_a_sandbox_is_small_and_starts_quickly(local_cloud: LocalCloudProcess, s
     assert agent.memory_info().rss < 60 * 2**20
     assert times.user + times.system < 0.8
     assert os.getpid() != agent.pid
+
+
+LARGE_SERVER = """
+import http.server, os
+class Large(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("Content-Length", str(400 << 20)); self.end_headers()
+        for _ in range(400): self.wfile.write(bytes(1 << 20))
+    def do_POST(self):
+        left = int(self.headers["Content-Length"])
+        while left: left -= len(self.rfile.read(min(left, 1 << 20)))
+        self.send_response(200); self.send_header("Content-Length", "0"); self.end_headers()
+    def log_message(self, *args): pass
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Large).serve_forever()
+"""
+
+
+def test_what_is_passed_on_is_not_kept(sandbox: Running):
+    """An answer of 400 MB took 1.1 GB of the machine, for each sandbox that a player asked."""
+    sandbox.agent.post("/api/files/content", json={"path": "/workspace/large.py", "content": LARGE_SERVER})
+    sandbox.start("python3 large.py", env={"PORT": "5000"})
+    head = sandbox.until_answers_streamed("/proxy/5000/")
+    assert head == 400 << 20
+    upload = (bytes(1 << 20) for _ in range(200))
+    answer = sandbox.agent.post("/proxy/5000/", content=upload, headers={"Content-Length": str(200 << 20)})
+    assert answer.status_code == 200
+    assert peak_mebibytes(sandbox.url) < 150
+
+
+def peak_mebibytes(url: str) -> float:
+    """The most that the process behind that address ever had in memory."""
+    port = urlsplit(url).port
+    [pid] = {
+        seen.pid
+        for seen in psutil.net_connections("tcp")
+        if seen.status == psutil.CONN_LISTEN
+        and seen.laddr.port == port
+        and seen.pid
+        and "localcloud.agent" in " ".join(psutil.Process(seen.pid).cmdline())
+    }
+    [peak] = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(peak) / 1024

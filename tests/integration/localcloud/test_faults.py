@@ -395,3 +395,13 @@ def _is_healthy(url: str) -> bool:
         return httpx.get(f"{url}/health", trust_env=False, timeout=2).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_an_answer_may_trickle_be_packed_or_say_what_json_can_not(paper_cloud: LocalCloudProcess, paper_api: Api):
+    paper_cloud.fault(operation="regions", times=1, trickle=0.001)
+    paper_cloud.fault(operation="sizes", times=1, bomb=2)
+    paper_cloud.fault(operation="list", times=1, raw='{"odd": "\\ud800"}')
+    assert paper_api.get(f"{APPS}/regions").json()["regions"]
+    packed = paper_api.get(f"{APPS}/tiers/instance_sizes")
+    assert (packed.headers["content-encoding"], len(packed.content)) == ("gzip", 2 * 1024**2)
+    assert paper_api.get(APPS).text == '{"odd": "\\ud800"}'

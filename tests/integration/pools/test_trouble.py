@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from django.utils import timezone
 
 from pools import claims, leases
 from pools.cloud.connection import connect
-from pools.models import CloudApp, FleetEvent, Lease, Pool, Sandbox, State
+from pools.models import CloudApp, Fleet, FleetEvent, Lease, Pool, Sandbox, State
 from pools.reasons import EndCode
 from pools.turn.act import Effects
 from pools.turn.decisions import Decision, Kind
@@ -223,3 +224,17 @@ def test_a_turn_that_another_process_took_over_does_nothing_more(paper_fleet, po
     with pytest.raises(leases.LeaseLost):
         paper_fleet.turn()
     assert paper_fleet.cloud.state()["creates"] == 0
+
+
+@pytest.mark.parametrize("fault", [{"trickle": 0.2}, {"bomb": 512}], ids=["trickles", "is packed"])
+def test_a_list_that_trickles_or_unpacks_into_too_much_fails_in_time(paper_fleet, pool, monkeypatch, fault):
+    """A turn was held beyond its lease, or took 625 MB."""
+    sandbox = one_ready(paper_fleet, pool)
+    monkeypatch.setattr(connect()._wire, "_timeout_seconds", 2.0)
+    paper_fleet.cloud.fault(operation="list", **fault)
+    began = time.monotonic()
+    paper_fleet.turn()
+    assert time.monotonic() - began < 20
+    assert "too long" in Fleet.get().listing_error or "longer than 2 s" in Fleet.get().listing_error
+    sandbox.refresh_from_db()
+    assert sandbox.state == State.READY

@@ -34,7 +34,7 @@ def ids_of(*bodies: object) -> list[str]:
         assert len(asked) <= len(bodies) + 1, f"asked for page {number} of {len(bodies)}"
         return bodies[number - 1] if number <= len(bodies) else page([], links=NO_LINKS)
 
-    return [app["id"] for app in every_app(fetch)]
+    return [app["id"] for app in every_app(fetch, dict)]
 
 
 def test_no_apps_are_a_complete_list():
@@ -56,7 +56,7 @@ def test_every_page_is_read_whatever_the_server_takes_for_a_page(count, per_page
         has_next = has_links and number * per_page < count
         return page(chosen, total=count, links=NEXT if has_next else NO_LINKS)
 
-    assert [app["id"] for app in every_app(fetch)] == [str(number) for number in everything]
+    assert [app["id"] for app in every_app(fetch, dict)] == [str(number) for number in everything]
 
 
 def test_links_alone_lead_to_the_end():
@@ -120,4 +120,4 @@ def test_what_may_have_lost_an_app_is_no_listing(bodies, why):
 
 def test_a_list_that_never_ends_is_given_up():
     with pytest.raises(Broken, match="did not end"):
-        every_app(lambda number: page([number], links=NEXT))
+        every_app(lambda number: page([number], links=NEXT), dict)

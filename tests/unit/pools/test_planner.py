@@ -251,9 +251,11 @@ def test_a_create_in_doubt_is_not_called_gone_before_listings_had_time_to_show_i
 def test_a_create_whose_name_is_taken_is_waited_for_and_not_sent_again():
     exists = make_sandbox(
         State.CREATING, app_id=None, create_sent_at=NOW - seconds(60), requested_at=NOW - seconds(90),
-        accepted_at=NOW - seconds(40),
+        accepted_at=NOW - seconds(40), health_checked_at=NOW - seconds(10),
     )  # fmt: skip
     assert kinds(make_fleet(exists, pools=(wanted_pool(),))) == []
+    long_ago = replace(exists, health_checked_at=None)
+    assert kinds(make_fleet(long_ago, pools=(wanted_pool(),))) == [Kind.VERIFY_NAME]
     given_up = replace(exists, requested_at=NOW - seconds(601))
     assert "its name is taken" in only(make_fleet(given_up, pools=(wanted_pool(),)), Kind.FAIL).reason
 
@@ -423,3 +425,12 @@ def test_lifetimes_and_failed_creates_are_not_what_the_guard_is_for():
 )
 def test_a_turn_says_when_the_next_could_find_something_to_do(facts, due):
     assert due_in_seconds(facts, plan_fleet(facts, NOW), NOW) == due
+
+
+def test_an_app_that_no_listing_tells_about_is_asked_for_now_and_then():
+    creating = make_sandbox(State.CREATING, accepted_at=NOW - seconds(60), health_checked_at=NOW - seconds(11))
+    failed = replace(make_fleet(creating, pools=(wanted_pool(),)), apps=None, listing_error="no answer")
+    assert kinds(failed).count(Kind.ASK) == 1
+    just_now = replace(creating, health_checked_at=NOW - seconds(9))
+    assert Kind.ASK not in kinds(replace(failed, sandboxes=(just_now,)))
+    assert Kind.ASK not in kinds(replace(failed, token_refused=True))
