@@ -30,6 +30,7 @@ class Account:
         self.apps: dict[str, App] = {}  # in the order of their creation
         self.names: dict[str, str] = {}
         self.gone: deque[App] = deque()  # in the order of their end
+        self.taken_until: dict[str, float] = {}  # names of apps that are gone, not free yet
         # Without sync only a crash of the machine could lose something, and then its sandboxes are lost anyway.
         self.disk = sqlite3.connect(folder / "account.sqlite3", isolation_level=None)
         self.disk.execute("PRAGMA journal_mode=WAL")
@@ -62,8 +63,10 @@ class Account:
         if settled := [app for app in apps if app.settle(now) and not app.paper]:
             self.keep(*settled)
 
-    def remove(self, app: App, by: str, linger_seconds: float = 0.0) -> None:
+    def remove(self, app: App, by: str, linger_seconds: float = 0.0, name_taken_seconds: float = 0.0) -> None:
         now = time.time()
+        if name_taken_seconds:
+            self.taken_until[app.name] = now + name_taken_seconds
         app.gone_at, app.lingers_until = now, now + linger_seconds
         self.apps.pop(app.id, None)
         self.names.pop(app.name, None)
@@ -91,7 +94,9 @@ class Account:
         return found.name if found else ""
 
     def has_name(self, name: str, now: float) -> bool:
-        return name in self.names or any(app.name == name and app.lingers_until > now for app in self.gone)
+        if name in self.names or self.taken_until.get(name, 0.0) > now:
+            return True
+        return any(app.name == name and app.lingers_until > now for app in self.gone)
 
     def listed(self, now: float, stale_seconds: float = 0.0) -> list[App]:
         """Newest first; with `stale_seconds`, as the account was that long ago. What lingers is in it."""
@@ -113,6 +118,7 @@ class Account:
     def forget(self) -> None:
         """Forget what has been; the apps that are stay."""
         self.gone.clear()
+        self.taken_until.clear()
         self.most_apps = len(self.apps)
         with self._transaction():
             self.disk.execute("DELETE FROM journal")

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pools.localcloud.account import Account
-from pools.localcloud.apps import PHASES, App, Deployment, monthly_cost
+from pools.localcloud.apps import PHASES, App, Deployment, monthly_cost, timestamp
 from pools.localcloud.containers import RESTART_SECONDS, Containers
 from pools.localcloud.specs import REGIONS, SIZES, BadSpec, check_spec, shown, with_secrets_kept
 from pools.localcloud.trouble import KINDS, Call, Faults, agent_operation, json_in
@@ -89,7 +90,12 @@ class LocalCloud:
         app.newest.stuck_in, app.newest.error = effects.get("stuck", ""), effects.get("error", "")
         app.url_late_seconds = float(effects.get("url_late_seconds", 0))
         self.add(app, by="api")
-        return JSONResponse({"app": app.as_json(time.time(), self.base)})
+        return self.answer({"app": app.as_json(time.time(), self.base)}, request)
+
+    def answer(self, data: dict[str, Any], request: Request) -> Response:
+        """That answer, with its dates as far off as a fault wants them."""
+        skew_seconds = float(request.state.effects.get("skew_seconds", 0))
+        return JSONResponse(skewed(data, skew_seconds) if skew_seconds else data)
 
     def add(self, app: App, by: str) -> None:
         self.account.add([app], by)
@@ -136,15 +142,15 @@ class LocalCloud:
         total = int(effects.get("total", len(apps)))
         pages = {} if effects.get("links") is False else links(f"{self.base}/v2/apps", page, per_page, total)
         shown_apps = [app.as_json(now - stale_seconds, self.base) for app in on_page]
-        return JSONResponse({"apps": shown_apps, "links": {"pages": pages}, "meta": {"total": total}})
+        return self.answer({"apps": shown_apps, "links": {"pages": pages}, "meta": {"total": total}}, request)
 
     async def get(self, request: Request) -> Response:
-        return self.shown(self.app_of(request))
+        return self.shown(self.app_of(request), request)
 
-    def shown(self, app: App) -> Response:
+    def shown(self, app: App, request: Request) -> Response:
         now = time.time()
         self.account.settle([app], now)
-        return JSONResponse({"app": app.as_json(now, self.base)})
+        return self.answer({"app": app.as_json(now, self.base)}, request)
 
     async def update(self, request: Request) -> Response:
         app = self.app_of(request)
@@ -153,16 +159,18 @@ class LocalCloud:
             raise Refusal(409, "App name already exists")
         self.account.rename(app, spec)
         self.redeploy(app, "app spec updated", request.state.effects)
-        return self.shown(app)
+        return self.shown(app, request)
 
     async def delete(self, request: Request) -> Response:
         app = self.app_of(request)
         if app.gone_at is None:
-            await self.remove(app, "api", float(request.state.effects.get("linger_seconds", 0)))
+            effects = request.state.effects
+            lingers, name_taken = (float(effects.get(key, 0)) for key in ("linger_seconds", "name_taken_seconds"))
+            await self.remove(app, "api", lingers, name_taken)
         return JSONResponse({"id": app.id})
 
-    async def remove(self, app: App, by: str, linger_seconds: float = 0.0) -> None:
-        self.account.remove(app, by, linger_seconds)
+    async def remove(self, app: App, by: str, linger_seconds: float = 0.0, name_taken_seconds: float = 0.0) -> None:
+        self.account.remove(app, by, linger_seconds, name_taken_seconds)
         await self.containers.stop(app)
 
     # Deployments and logs.
@@ -195,7 +203,8 @@ class LocalCloud:
         on_page = newest_first[(page - 1) * per_page : page * per_page]
         pages = links(f"{self.base}/v2/apps/{app.id}/deployments", page, per_page, len(newest_first))
         data = [deployment.as_json(now) for deployment in on_page]
-        return JSONResponse({"deployments": data, "links": {"pages": pages}, "meta": {"total": len(newest_first)}})
+        listed = {"deployments": data, "links": {"pages": pages}, "meta": {"total": len(newest_first)}}
+        return self.answer(listed, request)
 
     async def deployment(self, request: Request) -> Response:
         _, deployment = self.deployment_of(request)
@@ -265,7 +274,8 @@ class LocalCloud:
         body = json_in(await request.body())
         spec = await spec_in(request)
         holder = self.account.names.get(spec["name"])
-        available = holder is None or holder == body.get("app_id")
+        is_its_own = holder is not None and holder == body.get("app_id")
+        available = is_its_own or not self.account.has_name(spec["name"], time.time())
         cost = monthly_cost(spec)
         proposal: dict[str, Any] = {
             "app_name_available": available,
@@ -428,6 +438,20 @@ async def spec_in(request: Request) -> dict[str, Any]:
         return check_spec(body.get("spec"))
     except BadSpec as error:
         raise Refusal(400, str(error)) from None
+
+
+def skewed(data: Any, seconds: float) -> Any:
+    """The same, every date in it that much later."""
+    if isinstance(data, list):
+        return [skewed(entry, seconds) for entry in data]
+    if not isinstance(data, dict):
+        return data
+    return {
+        key: timestamp(datetime.fromisoformat(value).timestamp() + seconds)
+        if key.endswith("_at") and isinstance(value, str)
+        else skewed(value, seconds)
+        for key, value in data.items()
+    }
 
 
 def links(address: str, page: int, per_page: int, total: int) -> dict[str, str]:

@@ -62,13 +62,17 @@ To a new app, or to a new deployment of one:
     agent            {"silent": connections are taken and never answered; "refuses": not even taken; "hangs": from its
                      first answer on; "wrong_token"; "dies_after_seconds", and "stays_dead"}
 
-To a deletion: linger_seconds (the app is still there for so long).
+To a deletion: linger_seconds (the app is still there for so long); name_taken_seconds (its name is free that much
+later).
+
+To any answer about apps: skew_seconds (its dates are that far ahead; negative: behind).
 """
 EFFECTS = {
     "latency_seconds", "after", "status", "retry_after", "message", "body", "json", "headers", "hang", "seconds",
     "reset", "close", "cut", "raw", "bomb", "trickle", "stale_seconds", "omit", "add", "empty", "page", "shift",
     "total", "links", "stuck",
     "error", "deploy_seconds", "url_late_seconds", "quota", "quota_status", "agent", "linger_seconds",
+    "name_taken_seconds", "skew_seconds",
 }  # fmt: skip
 MATCHES = {"operation", "method", "path", "name", "times", "skip", "probability", "seed"}
 SPOILS = {"status", "body", "json", "hang", "reset", "close", "cut", "raw", "bomb", "trickle"}
@@ -132,6 +136,8 @@ class Fault:
             "stale_seconds",
             "deploy_seconds",
             "linger_seconds",
+            "name_taken_seconds",
+            "skew_seconds",
             "status",
             "bomb",
             "trickle",

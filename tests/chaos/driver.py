@@ -40,6 +40,18 @@ FAULTS = (
     {"operation": "list", "omit": "[0-7]$"},
     {"operation": "list", "total": 3},
     {"operation": "*", "reset": True},
+    {"operation": "*", "status": 524, "body": "html"},
+    {"operation": "*", "status": 524, "body": "html", "after": True},
+    {"operation": "*", "status": 403, "body": "html"},
+    {"operation": "get", "status": 404, "body": "html"},
+    {"operation": "propose", "status": 400, "body": "html"},
+    {"operation": "delete", "status": 403, "message": "You are not permitted to delete this app", "times": 20},
+    {"operation": "delete", "name_taken_seconds": 3},
+    {"operation": "list", "shift": 1},
+    {"operation": "list", "shift": -1},
+    {"operation": "list", "stale_seconds": 86400, "times": 200},
+    {"operation": "*", "skew_seconds": 86400, "times": 50},
+    {"operation": "*", "skew_seconds": -86400, "times": 50},
     {"operation": "*", "status": 401},
 )
 STEPS = 60
@@ -51,6 +63,7 @@ class Storm:
         self.random = random.Random(seed)
         self.served: set[str] = set()
         self.foreign = {fleet.cloud.control.make_app("web")["id"]}
+        self.foreign.update(fleet.cloud.control.make_apps(220, prefix="shop-"))  # so that the list has two pages
         self.foreign.add(fleet.cloud.control.make_app("sandbox-0badcafe", owner="production")["id"])
         self.orphans: set[str] = set()
         self.said: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -329,6 +330,27 @@ def test_a_deletion_lingers(paper_cloud: LocalCloudProcess, paper_api: Api):
     until(lambda: paper_api.names() == [] and paper_api.get(one).status_code == 404, "the app is gone")
     assert paper_api.delete(one).status_code == 404
     assert paper_cloud.state()["deletes"] == 1
+
+
+def test_a_name_is_free_later_than_its_app_is_gone(paper_cloud: LocalCloudProcess, paper_api: Api):
+    app = create(paper_api).json()["app"]
+    paper_cloud.fault(operation="delete", name_taken_seconds=2)
+    paper_api.delete(f"{APPS}/{app['id']}")
+    assert paper_api.names() == []
+    assert create(paper_api).status_code == 409
+    until(lambda: create(paper_api).status_code == 200, "the name is free")
+
+
+@pytest.mark.parametrize("hours", [-30, 30])
+def test_dates_are_off(paper_cloud: LocalCloudProcess, paper_api: Api, hours: int):
+    app = create(paper_api).json()["app"]
+    paper_cloud.fault(operation="*", skew_seconds=hours * 3600)
+    [listed] = paper_api.get(APPS).json()["apps"]
+    got = paper_api.get(f"{APPS}/{app['id']}").json()["app"]
+    made = datetime.fromisoformat(app["created_at"])
+    for shown in (listed, got):
+        assert datetime.fromisoformat(shown["created_at"]) - made == timedelta(hours=hours)
+        assert datetime.fromisoformat(shown["active_deployment"]["created_at"]) - made == timedelta(hours=hours)
 
 
 # Behind the orchestrator's back.
