@@ -108,9 +108,12 @@ class Run(models.Model):
         default=0, help_text="With the sandbox the fencing token of a deployment: who carries an older one is refused."
     )
     deploy_lease_until = models.DateTimeField(
-        null=True, blank=True, help_text="A task is on its way or at work until then."
+        null=True, blank=True, help_text="A task is on its way or at work until then, in the database's time."
     )
     deploy_process = models.CharField(max_length=200, blank=True, help_text="The worker, so that its death is noticed.")
+    restarts = models.PositiveIntegerField(
+        default=0, help_text="How often its game was started again, after it had stopped while it was played."
+    )
     acquire_ms = models.PositiveIntegerField(null=True, blank=True)
     bootstrap_ms = models.PositiveIntegerField(null=True, blank=True)
     restore_ms = models.PositiveIntegerField(null=True, blank=True)

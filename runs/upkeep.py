@@ -8,6 +8,7 @@ from django.db import transaction
 
 from pools import claims
 from pools.capacity import NoCapacity
+from pools.database_time import database_now
 from pools.models import LIVE, ON_THE_WAY, Fleet, OnEmpty, Pool, Sandbox, State
 from pools.reasons import EndCode
 from runs import lifecycle
@@ -18,7 +19,7 @@ from runs.models import OVER, STARTING, Run, RunState
 from runs.reasons import RunEndCode, RunNoticeCode
 
 START_SECONDS = 900  # no launch takes longer
-DEPLOY_ATTEMPTS = 2
+DEPLOY_ATTEMPTS = 5  # within START_SECONDS: a machine may go down more than once
 
 
 def put_right(now: datetime) -> None:
@@ -27,7 +28,7 @@ def put_right(now: datetime) -> None:
         serve_waiting(runtime, now)
     place_waiting(now)
     tell_progress(now)
-    redeploy_cut_off(now)
+    redeploy_cut_off(database_now())
     end_parted(now)
     end_overdue(now)
 
@@ -77,12 +78,13 @@ def tell_progress(now: datetime) -> None:
 
 
 def redeploy_cut_off(now: datetime) -> None:
-    """A deployment whose worker died is done again, once; one that nobody began is queued again."""
+    """A deployment whose worker died or froze is done again; one that nobody began is queued again. `now`: the
+    database's time, because the worker may be another machine's."""
     for run in Run.objects.active().filter(state=RunState.DEPLOYING):
         if not lifecycle.is_cut_off(run, now):
             continue
         if run.deploy_attempts >= DEPLOY_ATTEMPTS:
-            code, reason = RunEndCode.DEPLOY_INTERRUPTED, "The deployment was interrupted twice."
+            code, reason = RunEndCode.DEPLOY_INTERRUPTED, f"The deployment was interrupted {run.deploy_attempts} times."
             lifecycle.fail(run.id, code, reason, now, attempt=Attempt.of(run))
             continue
         with transaction.atomic():

@@ -12,7 +12,8 @@ from django.db import DataError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from pools import journal
+from pools import journal, leases
+from pools.claims import staging_lease
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.errors import CloudError, Unauthorized
 from pools.cloud.records import App
@@ -25,6 +26,7 @@ from pools.turn.plan_sandbox import is_expected
 
 logger = logging.getLogger("pools")
 UNWRITABLE = (DataError, ValueError, OverflowError)
+GATHERED = {"is_being_staged"}  # facts that are no column
 FAILURES_KEPT = 20  # more do not change the breaker
 
 
@@ -110,7 +112,7 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
     """All that the planner needs. Rows are read after the listing: a row is written before its app is asked for, so
     every listed app of ours has one by now."""
     fleet = Fleet.get()
-    sandboxes = _sandboxes()
+    sandboxes = _sandboxes(now)
     error = listing.error
     apps = listing.apps
     if apps is not None and not apps and any(is_expected(sandbox, now) for sandbox in sandboxes):
@@ -139,12 +141,15 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
     )
 
 
-def _sandboxes() -> tuple[SandboxFacts, ...]:
-    columns = [field.name for field in fields(SandboxFacts)]
+def _sandboxes(now: datetime) -> tuple[SandboxFacts, ...]:
+    columns = [field.name for field in fields(SandboxFacts) if field.name not in GATHERED]
+    rows = list(Sandbox.objects.existing().order_by().values(*columns))
+    leases_of = {staging_lease(row["id"]): row["id"] for row in rows if row["state"] == State.STAGING}
+    staged_now = {leases_of[name] for name in leases.held(leases_of)}
     facts = []
-    for row in Sandbox.objects.existing().order_by().values(*columns).iterator():
+    for row in rows:
         row["state"], row["origin"] = State(row["state"]), Origin(row["origin"])
-        facts.append(SandboxFacts(**row))
+        facts.append(SandboxFacts(**row, is_being_staged=row["id"] in staged_now))
     return tuple(facts)
 
 
