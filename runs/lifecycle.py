@@ -113,6 +113,7 @@ def give_claimed(run: Run, sandbox: Sandbox, *before: events.Entry) -> None:
     """
     acquired_at = timezone.now()
     fields = {"sandbox": sandbox, "served_by": ServedBy.POOL, "acquired_at": acquired_at}
+    fields |= {"notice_code": "", "notice": ""}  # it may have been told that it starts cold
     _step(run, frm=RunState.ACQUIRING, to=RunState.DEPLOYING, expires_at=sandbox.expires_at, **fields)
     message = f"Pool acquisition: {milliseconds(acquired_at - run.created_at)} ms (pool hit)"
     data = {"code": StatusCode.POOL_HIT, "sandbox": sandbox.name}

@@ -17,10 +17,9 @@ from pools.claims import staging_lease
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.errors import CloudError, Unauthorized
 from pools.cloud.records import App
-from pools.demand import Demand
+from pools.demand import demand
 from pools.models import CloudApp, FailureKind, Fleet, Level, Mode, Origin, Pool, Sandbox, Stage, State
 from pools.reasons import EndCode, LogKind
-from pools.signals import demand_asked
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
 from pools.turn.plan_sandbox import is_expected
 
@@ -118,10 +117,6 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
     if apps is not None and not apps and any(is_expected(sandbox, now) for sandbox in sandboxes):
         # Nothing is deleted on the word of an empty listing; what is missing is asked for by its id, later.
         error = "the listing is empty, though sandboxes were expected"
-    answers = [answer for _, answer in demand_asked.send(sender=Fleet, now=now)]
-    demand = Demand()
-    for answer in answers:
-        demand += answer if isinstance(answer, Demand) else Demand()
     return FleetFacts(
         pools=tuple(pool_facts(pool, now) for pool in Pool.objects.all()),
         sandboxes=sandboxes,
@@ -129,7 +124,7 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
         listed_at=listing.begun_at,
         listing_error=error,
         token_refused=listing.token_refused,
-        demand=demand,
+        demand=demand(now),
         max_total=settings.MAX_TOTAL_SANDBOXES,
         orchestrator_id=settings.ORCHESTRATOR_ID,
         name_prefix=settings.SANDBOX_NAME_PREFIX,
