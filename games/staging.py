@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from django.db import transaction
@@ -37,49 +38,69 @@ from pools.models import Fleet, Lease, Level, Sandbox, Stage, State
 from pools.reasons import LogKind
 from pools.staged import StagedGame
 from pools.staged import write as write_staged
+from pools.tenure import LEASE_SECONDS, Tenure, TenureLost, kept
 
 PORTS = range(5000, 6000)  # staged side by side, each game gets one of its own
-LEASE_SECONDS = 300
 
 
 def stage(sandbox_id: UUID) -> None:
     """Stage what there is to stage, then call the sandbox ready. A game that can't be staged is left out."""
-    with _alone(sandbox_id) as is_mine:
+    with _alone(sandbox_id) as hold:
         sandbox = Sandbox.objects.filter(pk=sandbox_id, state=State.STAGING).select_related("pool").first()
-        if not is_mine or sandbox is None or sandbox.pool is None:
+        if hold is None or sandbox is None or sandbox.pool is None:
             return
         try:
-            staged = _stage_from_the_start(sandbox, starts=sandbox.pool.stage == Stage.STARTED)
+            staged = _stage_from_the_start(sandbox, hold, starts=sandbox.pool.stage == Stage.STARTED)
+        except TenureLost:
+            _drop(sandbox)
+            return
         except AgentError as error:
             # It stays in STAGING; the planner asks again or gives it up.
             message = f"staging failed: {error}"
             journal.record(LogKind.TROUBLE, message, code=error.code, sandbox=sandbox, level=Level.WARNING)
             return
-        if claims.finish_staging(sandbox.id, staged, timezone.now()):
-            sandbox.refresh_from_db()
-            if outdated(sandbox):  # something was published meanwhile
-                async_task("games.tasks.restage", task_name="restage", group="stage")
+        if not _finish(sandbox, hold, staged):
+            return
+        sandbox.refresh_from_db()
+        if outdated(sandbox):  # something was published meanwhile
+            async_task("games.tasks.restage", task_name="restage", group="stage")
 
 
-def _stage_from_the_start(sandbox: Sandbox, *, starts: bool) -> dict[str, StagedGame]:
+@transaction.atomic
+def _finish(sandbox: Sandbox, hold: Hold, staged: Mapping[str, StagedGame]) -> bool:
+    """It is ready with these. False when somebody else has begun to stage it meanwhile, or it is not staging."""
+    Fleet.lock()
+    if not hold.is_mine():
+        _drop(sandbox)
+        return False
+    return claims.finish_staging(sandbox.id, staged, timezone.now())
+
+
+def _drop(sandbox: Sandbox) -> None:
+    message = "a worker that was held up came too late with what it staged"
+    journal.record(LogKind.STAGE, message, sandbox=sandbox)
+
+
+def _stage_from_the_start(sandbox: Sandbox, hold: Hold, *, starts: bool) -> dict[str, StagedGame]:
     games = _games_with_snapshots(sandbox.runtime)
     if not games:
         return {}
     agent = sandbox.agent()
-    for process in agent.processes():  # an attempt before this one may have been cut off
-        if process.is_running:
-            end_process(agent, process.pid)
+    running = [process for process in agent.processes() if process.is_running]
+    for process in running:  # an attempt before this one may have been cut off
+        hold.require()
+        end_process(agent, process.pid)
     ports = dict(zip(games, PORTS, strict=False))
-    return _stage_games(agent, sandbox, ports, starts=starts)
+    return _stage_games(agent, sandbox, ports, hold, starts=starts)
 
 
 def restage() -> None:
     """Bring every warm sandbox that holds other snapshots than the current up to date, one after the other."""
     for sandbox in Sandbox.objects.filter(state=State.READY, pool__isnull=False).select_related("pool"):
         if outdated(sandbox):
-            with _alone(sandbox.id) as is_mine:
-                if is_mine:
-                    _restage_one(sandbox.id)
+            with _alone(sandbox.id) as hold:
+                if hold is not None:
+                    _restage_one(sandbox.id, hold)
 
 
 def outdated(sandbox: Sandbox) -> list[Game]:
@@ -92,7 +113,7 @@ def outdated(sandbox: Sandbox) -> list[Game]:
     return [snapshot.game for snapshot in wanted if hashes.get(snapshot.game.slug) != snapshot.sha256]
 
 
-def _restage_one(sandbox_id: UUID) -> None:
+def _restage_one(sandbox_id: UUID, hold: Hold) -> None:
     sandbox = Sandbox.objects.filter(pk=sandbox_id, state=State.READY).select_related("pool").first()
     if sandbox is None or sandbox.pool is None:
         return
@@ -103,11 +124,14 @@ def _restage_one(sandbox_id: UUID) -> None:
     games = outdated(sandbox)
     ports = dict(zip(games, secrets.SystemRandom().sample(free, len(games)), strict=True))
     try:
-        fresh = _stage_games(agent, sandbox, ports, starts=sandbox.pool.stage == Stage.STARTED, beside=True)
+        starts = sandbox.pool.stage == Stage.STARTED
+        fresh = _stage_games(agent, sandbox, ports, hold, starts=starts, beside=True)
         if not fresh:
             return
-        done = _tell(sandbox, before | fresh, f"brought up to date: {', '.join(fresh)}")
+        done = _tell(sandbox, hold, before | fresh, f"brought up to date: {', '.join(fresh)}")
         _end_all(agent, [before[slug] for slug in fresh if slug in before] if done else fresh.values())
+    except TenureLost:
+        _drop(sandbox)
     except AgentError as error:
         # The fleet's looks at idle sandboxes decide what becomes of it.
         message = f"could not be brought up to date: {error}"
@@ -115,9 +139,11 @@ def _restage_one(sandbox_id: UUID) -> None:
 
 
 @transaction.atomic
-def _tell(sandbox: Sandbox, staged: dict[str, StagedGame], message: str) -> bool:
+def _tell(sandbox: Sandbox, hold: Hold, staged: dict[str, StagedGame], message: str) -> bool:
     """From now on it serves from these. False when somebody has taken it meanwhile."""
     Fleet.lock()  # first, because a launch that makes room writes to the log before it takes an idle one
+    if not hold.is_mine():
+        return False
     waiting = Sandbox.objects.select_for_update(of=("self",)).filter(pk=sandbox.pk, state=State.READY)
     if not waiting or not waiting.update(staged=write_staged(staged)):
         return False
@@ -137,9 +163,15 @@ def _games_with_snapshots(runtime: str) -> list[Game]:
 
 
 def _stage_games(
-    agent: SandboxAgent, sandbox: Sandbox, ports: Mapping[Game, int], *, starts: bool, beside: bool = False
+    agent: SandboxAgent,
+    sandbox: Sandbox,
+    ports: Mapping[Game, int],
+    hold: Hold,
+    *,
+    starts: bool,
+    beside: bool = False,
 ) -> dict[str, StagedGame]:
-    """Restore and start these, each on its port: what is staged then. Raises AgentError.
+    """Restore and start these, each on its port: what is staged then. Raises AgentError, TenureLost.
 
     `beside`: in folders that no game is served from, because somebody may play in the sandbox any moment.
     """
@@ -152,6 +184,7 @@ def _stage_games(
         except NotRestored as error:
             _warn(sandbox, f"{game.slug} is not staged: {error}")
             continue
+        hold.require()
         # All start at once; then each is waited for.
         pid = start(agent, game, port, files.folder) if starts else None
         place = f"games/{files.folder}"
@@ -165,6 +198,7 @@ def _stage_games(
             require_running(agent, game, entry.pid)  # and it is this process that answers
             staged[game.slug] = replace(entry, started=True)
         except DeployFailed as error:
+            hold.require()
             _warn(sandbox, f"{game.slug} is staged and does not start: {error}")
             end_process(agent, entry.pid)
             staged[game.slug] = replace(entry, pid=None)
@@ -175,19 +209,42 @@ def _warn(sandbox: Sandbox, message: str) -> None:
     journal.record(LogKind.STAGE, message, sandbox=sandbox, level=Level.WARNING)
 
 
+class Hold:
+    """The right to stage in one sandbox: a lease, whose holder is the token that `is_mine` compares."""
+
+    def __init__(self, held: leases.Held, tenure: Tenure) -> None:
+        self._held, self._tenure = held, tenure
+
+    def require(self) -> None:
+        """Raises TenureLost when somebody else may stage in it by now."""
+        self._tenure.require()
+
+    def is_mine(self) -> bool:
+        """Whether nobody has taken over. Inside a transaction nobody can until its end."""
+        return Lease.objects.select_for_update().filter(name=self._held.name, holder=self._held.holder).exists()
+
+
 @contextmanager
-def _alone(sandbox_id: UUID) -> Iterator[bool]:
-    """Whether this is the only one that stages in that sandbox."""
-    name = f"stage {sandbox_id.hex}"
+def _alone(sandbox_id: UUID) -> Iterator[Hold | None]:
+    """The right to stage in that sandbox, kept while the block runs; None when somebody living has it."""
     try:
-        held = leases.take(name, LEASE_SECONDS)
+        held = leases.take(claims.staging_lease(sandbox_id), LEASE_SECONDS)
     except leases.LeaseHeld:
-        yield False
+        yield None
         return
     try:
-        yield True
+        with kept(partial(_renewed, held)) as tenure:
+            yield Hold(held, tenure)
     finally:
-        Lease.objects.filter(name=name, holder=held.holder).delete()
+        Lease.objects.filter(name=held.name, holder=held.holder).delete()
+
+
+def _renewed(held: leases.Held) -> bool:
+    try:
+        held.renew()
+    except leases.LeaseLost:
+        return False
+    return True
 
 
 def _end_all(agent: SandboxAgent, entries: Iterable[StagedGame]) -> None:

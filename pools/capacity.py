@@ -11,12 +11,14 @@ from django.db import transaction
 
 from pools import claims, journal
 from pools.cloud.app_spec import app_name
+from pools.demand import demand
 from pools.models import BEING_CREATED, SUPPLY, Fleet, Mode, Origin, Pool, Sandbox, State
 from pools.reasons import CreateCode, EndCode, Limit, LogKind
 
 BUDGET_WINDOW = timedelta(days=30)
 RETRY_SECONDS = 15  # about what a deletion takes to be confirmed
 DELETION_SECONDS = 60  # one that takes longer may never end
+LASTING = frozenset({Limit.MONTHLY_BUDGET_USD})
 
 
 class NoCapacity(Exception):
@@ -26,6 +28,11 @@ class NoCapacity(Exception):
         super().__init__(message)
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether waiting a while is of no use. A full fleet is not: places come free."""
+        return self.limit in LASTING
 
 
 @transaction.atomic
@@ -38,9 +45,11 @@ def reserve(
     now: datetime,
     pool: Pool | None = None,
     make_room: bool = False,
+    ahead: int | None = None,
 ) -> Sandbox | None:
     """Take a place and write its row (REQUESTED), or raise NoCapacity. Nobody else creates sandboxes.
 
+    `ahead`: the launches that wait for a place and came first: so many places are promised. All that wait, by default.
     With `make_room` (a player waits) an idle sandbox is retired when the fleet is full of them; then None comes back:
     the place is free once the deletion is confirmed, so ask again on a later turn.
     """
@@ -48,12 +57,16 @@ def reserve(
     if pool is not None and origin == Origin.POOL:
         pool.refresh_from_db()  # an operator may have changed it since the caller read it
         _check_pool(pool)
-    existing = Sandbox.objects.existing()
-    if (total := existing.count()) >= settings.MAX_TOTAL_SANDBOXES:
-        if make_room and _make_room(runtime, now):
+    total = Sandbox.objects.existing().count()
+    promised = demand(now).places if ahead is None else ahead
+    lacking = total + promised + 1 - settings.MAX_TOTAL_SANDBOXES
+    if lacking > 0:
+        if make_room and _make_room(runtime, lacking, now):
             return None
+        waiting = f", {promised} launches wait" if promised else ""
         raise NoCapacity(
-            f"All {settings.MAX_TOTAL_SANDBOXES} sandboxes are taken ({total} exist).", Limit.MAX_TOTAL_SANDBOXES
+            f"All {settings.MAX_TOTAL_SANDBOXES} sandboxes are taken ({total} exist{waiting}).",
+            Limit.MAX_TOTAL_SANDBOXES,
         )
     _check_budget(now)
     sandbox_id = uuid.uuid4()
@@ -88,17 +101,17 @@ def _check_pool(pool: Pool) -> None:
         )
 
 
-def _make_room(runtime: str, now: datetime) -> bool:
-    """Retire one idle sandbox unless a place is already coming free. False when nothing idle is left to give.
+def _make_room(runtime: str, lacking: int, now: datetime) -> bool:
+    """Retire one idle sandbox unless so many places are already coming free. False when nothing idle is left to give.
 
     A deletion that does not come to an end is not waited for while there is something idle to give."""
     going = Sandbox.objects.filter(state=State.DELETING)
-    if going.filter(delete_requested_at__gt=now - timedelta(seconds=DELETION_SECONDS)).exists():
+    if going.filter(delete_requested_at__gt=now - timedelta(seconds=DELETION_SECONDS)).count() >= lacking:
         return True
     idle = Sandbox.objects.filter(state=State.READY)
     victim = idle.exclude(runtime=runtime).order_by("ready_at").first() or idle.order_by("ready_at").first()
     if victim is None:
-        return going.exists()
+        return going.count() >= lacking
     reason = f"makes room for a launch that needs {runtime}: the fleet is full and a player goes before the pool"
     return claims.retire(victim.id, EndCode.MADE_ROOM, reason, now, frm=[State.READY])
 

@@ -15,6 +15,8 @@ from pools.signals import sandbox_ending, sandbox_ready
 from pools.staged import StagedGame
 from pools.staged import write as write_staged
 
+STAGING_LEASE = "stage "
+
 
 @transaction.atomic(savepoint=False)
 def claim(pool: Pool, *, by: str, expires_at: datetime, now: datetime) -> Sandbox | None:
@@ -38,6 +40,11 @@ def take(sandbox_id: UUID, *, by: str, expires_at: datetime, now: datetime) -> b
         return False
     journal.record(LogKind.ACQUIRE, f"acquired by {by}", sandbox=Sandbox.objects.get(pk=sandbox_id), now=now)
     return True
+
+
+def staging_lease(sandbox_id: UUID) -> str:
+    """Return the name of the lease of whoever stages in this sandbox."""
+    return f"{STAGING_LEASE}{sandbox_id.hex}"
 
 
 @transaction.atomic

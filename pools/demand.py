@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pools.models import Pool
+from pools.models import Fleet, Pool
+from pools.signals import demand_asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,14 @@ class Demand:
             {runtime: self.waiting.get(runtime, 0) + other.waiting.get(runtime, 0) for runtime in runtimes},
             self.places + other.places,
         )
+
+
+def demand(now: datetime) -> Demand:
+    """Return how many launches wait, as those above tell."""
+    total = Demand()
+    for _, answer in demand_asked.send(sender=Fleet, now=now):
+        total += answer if isinstance(answer, Demand) else Demand()
+    return total
 
 
 def note_demand(pool: Pool, by: str, now: datetime) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,6 +51,12 @@ def is_dead(process: str) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def held(names: Iterable[str]) -> set[str]:
+    """Return which of these leases somebody living holds."""
+    rows = Lease.objects.filter(name__in=list(names), expires_at__gt=timezone.now())
+    return {name for name, process in rows.values_list("name", "process") if not is_dead(process)}
 
 
 class Held:

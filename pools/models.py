@@ -211,7 +211,8 @@ class Sandbox(models.Model):
     failure_kind = models.CharField(max_length=10, choices=FailureKind.choices, blank=True)
     staged = models.JSONField(default=dict, blank=True, help_text="What was staged: game slug to snapshot hash.")
     health_checked_at = models.DateTimeField(null=True, blank=True)
-    health_failures = models.PositiveIntegerField(default=0)
+    health_failures = models.PositiveIntegerField(default=0, help_text="Looks that failed, one after the other.")
+    unwell_since = models.DateTimeField(null=True, blank=True, help_text="When the first of these looks failed.")
     trouble = models.TextField(blank=True, help_text="What went wrong last, as a sentence.")
     missing_since = models.DateTimeField(null=True, blank=True, help_text="Absent from every complete listing since.")
     requested_at = models.DateTimeField()
@@ -371,6 +372,9 @@ class Fleet(models.Model):
     maintenance = models.BooleanField(default=False)
     maintenance_message = models.CharField(max_length=200, blank=True)
     nudged = models.BooleanField(default=False, help_text="A turn is queued and has not begun.")
+    started_at = models.DateTimeField(
+        null=True, blank=True, help_text="When an orchestrator last started: what was seen before may be gone."
+    )
     turned_at = models.DateTimeField(null=True, blank=True, help_text="When the last turn ended.")
     due_at = models.DateTimeField(
         null=True, blank=True, help_text="When the last turn wants the next; empty when the schedule's will do."

@@ -27,12 +27,13 @@ from pools.leases import is_dead, this_process
 from pools.models import LIVE, Fleet, Level, Sandbox, State
 from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
+from pools.tenure import LEASE_SECONDS
 from runs import events, limits
 from runs.models import ACTIVE, DeployedFrom, EventKind, LaunchMode, Run, RunState, ServedBy
 from runs.reasons import NOTICES, RunEndCode, RunNoticeCode, StatusCode
 
-LEASE_SECONDS = 600  # longer than the longest deployment; a worker that died is noticed before
 QUEUED_SECONDS = 10  # a task that nobody has begun by then may be lost
+LONGEST_LEASE = timedelta(seconds=4 * LEASE_SECONDS)  # one that runs longer is from before a clock was set back
 NO_LEASE: dict[str, Any] = {"deploy_lease_until": None, "deploy_process": ""}
 
 
@@ -112,6 +113,7 @@ def give_claimed(run: Run, sandbox: Sandbox, *before: events.Entry) -> None:
     """
     acquired_at = timezone.now()
     fields = {"sandbox": sandbox, "served_by": ServedBy.POOL, "acquired_at": acquired_at}
+    fields |= {"notice_code": "", "notice": ""}  # it may have been told that it starts cold
     _step(run, frm=RunState.ACQUIRING, to=RunState.DEPLOYING, expires_at=sandbox.expires_at, **fields)
     message = f"Pool acquisition: {milliseconds(acquired_at - run.created_at)} ms (pool hit)"
     data = {"code": StatusCode.POOL_HIT, "sandbox": sandbox.name}
@@ -169,9 +171,11 @@ def lose_sandbox(attempt: Attempt, trouble: str, now: datetime) -> Run | None:
 @transaction.atomic
 def begin_attempt(attempt: Attempt, now: datetime) -> Run | None:
     """Needs DEPLOYING in this sandbox after the attempt before this one, and in nobody's hands. Leaves it in this
-    process's, for LEASE_SECONDS. None when it comes too late, or when another one works."""
+    process's, for LEASE_SECONDS from `now`, the database's time. None when it comes too late, or when another one
+    works."""
     # Without a process it is only on its way, by this task or another.
-    free = Q(deploy_lease_until__isnull=True) | Q(deploy_lease_until__lt=now) | Q(deploy_process="")
+    is_over = Q(deploy_lease_until__lt=now) | Q(deploy_lease_until__gt=now + LONGEST_LEASE)
+    free = Q(deploy_lease_until__isnull=True) | is_over | Q(deploy_process="")
     before = Run.objects.filter(free, sandbox=attempt.sandbox_id, deploy_attempts=attempt.number - 1)
     if not before.filter(pk=attempt.run_id, state=RunState.DEPLOYING).update(
         deploy_lease_until=now + timedelta(seconds=LEASE_SECONDS),
@@ -182,11 +186,19 @@ def begin_attempt(attempt: Attempt, now: datetime) -> Run | None:
     return Run.objects.select_related("game", "sandbox").get(pk=attempt.run_id)
 
 
+def renew(run_id: UUID, number: int, now: datetime) -> bool:
+    """Needs this attempt in this process's hands, whatever sandbox it is in. Leaves it there for LEASE_SECONDS from
+    `now`, the database's time. False when it is over, or somebody else's."""
+    mine = Run.objects.filter(pk=run_id, deploy_attempts=number, deploy_process=this_process())
+    return mine.update(deploy_lease_until=now + timedelta(seconds=LEASE_SECONDS)) == 1
+
+
 def is_cut_off(run: Run, now: datetime) -> bool:
-    """Whether a run that is DEPLOYING is in no living worker's hands, and on its way into none."""
+    """Whether a run that is DEPLOYING is in no living worker's hands, and on its way into none. `now`: the database's
+    time."""
     since = run.acquired_at or run.created_at
     until = run.deploy_lease_until or since + timedelta(seconds=QUEUED_SECONDS)
-    return until <= now or (_was_begun(run) and is_dead(run.deploy_process))
+    return until <= now or until > now + LONGEST_LEASE or (_was_begun(run) and is_dead(run.deploy_process))
 
 
 def _was_begun(run: Run) -> bool:
@@ -243,7 +255,7 @@ def run_now(
         expires_at += max(timedelta(), now - run.acquired_at)
         claims.extend(run.sandbox_id, expires_at, now)
     fields = {"expires_at": expires_at, "port": port, "deployed_from": deployed_from, "ready_at": now}
-    _step(run, frm=RunState.DEPLOYING, to=RunState.RUNNING, **fields, **timings, deploy_lease_until=None)
+    _step(run, frm=RunState.DEPLOYING, to=RunState.RUNNING, **fields, **timings, **NO_LEASE)
     data = {"url": run.play_url, "timings": timings, "deployed_from": deployed_from}
     events.emit(run.pk, EventKind.READY, f"Game ready! ({total_ms} ms)", data=data, now=now)
     message = f"run {run.short_id}: {run.game.slug} is ready after {total_ms} ms ({deployed_from.label.lower()})"
@@ -351,6 +363,11 @@ def _step(run: Run, *, frm: RunState, to: RunState, **fields: Any) -> None:
         raise TooLate(f"Run {run.short_id} is not {frm.label.lower()} any more, or not in the same sandbox.")
     for name, value in {"state": to, **fields}.items():
         setattr(run, name, value)
+
+
+def drop(attempt: Attempt, report: str, now: datetime) -> None:
+    """Say that an attempt whose time was over changes nothing."""
+    _drop(attempt, Run.objects.get(pk=attempt.run_id), report, now)
 
 
 def _drop(attempt: Attempt, run: Run, report: str, now: datetime) -> None:

@@ -56,9 +56,19 @@ class RunQuerySet(models.QuerySet["Run"]):
         waiting = self._without_sandbox().filter(served_by=ServedBy.POOL)
         return waiting if runtime is None else waiting.filter(game__runtime=runtime)
 
+    def waiting_for_warm(self, runtime: str | None = None) -> RunQuerySet:
+        """All warm launches that wait, first come first: in the pool's line, and those that start cold instead and have
+        no sandbox of their own yet. A warm one that comes free is for the first of them."""
+        waiting = self._without_sandbox().filter(mode=LaunchMode.WARM).exclude(served_by="")
+        return waiting if runtime is None else waiting.filter(game__runtime=runtime)
+
     def waiting_for_place(self) -> RunQuerySet:
         """Launches that wait for a place in the fleet, for a sandbox of their own, first come first."""
         return self._without_sandbox().filter(served_by__in=[ServedBy.COLD, ServedBy.COLD_FALLBACK])
+
+    def before(self, run: Run) -> RunQuerySet:
+        """Those of them that came before this one."""
+        return self.filter(Q(created_at__lt=run.created_at) | Q(created_at=run.created_at, pk__lt=run.pk))
 
     def _without_sandbox(self) -> RunQuerySet:
         return self.active().filter(state=RunState.ACQUIRING, sandbox=None).order_by("created_at", "id")
@@ -108,9 +118,12 @@ class Run(models.Model):
         default=0, help_text="With the sandbox the fencing token of a deployment: who carries an older one is refused."
     )
     deploy_lease_until = models.DateTimeField(
-        null=True, blank=True, help_text="A task is on its way or at work until then."
+        null=True, blank=True, help_text="A task is on its way or at work until then, in the database's time."
     )
     deploy_process = models.CharField(max_length=200, blank=True, help_text="The worker, so that its death is noticed.")
+    restarts = models.PositiveIntegerField(
+        default=0, help_text="How often its game was started again, after it had stopped while it was played."
+    )
     acquire_ms = models.PositiveIntegerField(null=True, blank=True)
     bootstrap_ms = models.PositiveIntegerField(null=True, blank=True)
     restore_ms = models.PositiveIntegerField(null=True, blank=True)

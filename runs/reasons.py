@@ -22,9 +22,11 @@ class RunEndCode(TextChoices):
     POOL_GAVE_UP = "pool_gave_up", "The pool's sandbox did not come"
     SANDBOX_FAILED = "sandbox_failed", "The sandbox could not be created"
     DEPLOY_FAILED = "deploy_failed", "The deployment failed"
-    DEPLOY_INTERRUPTED = "deploy_interrupted", "The deployment was interrupted twice"
+    DEPLOY_INTERRUPTED = "deploy_interrupted", "The deployment was interrupted too often"
     START_TIMEOUT = "start_timeout", "Not started in time"
     INTERNAL_ERROR = "internal_error", "An error of the orchestrator"
+    # Failed while it was played.
+    GAME_STOPPED = "game_stopped", "The game stopped"
     # Failed at any time.
     SANDBOX_LOST = "sandbox_lost", "The sandbox is gone"
     # Of rows that are older than the codes.
@@ -38,6 +40,7 @@ class RunNoticeCode(TextChoices):
     NONE_READY = "none_ready", "None was ready"
     NONE_COMING = "none_coming", "None was on its way any more"
     NONE_ALIVE = "none_alive", "The one that was ready was dead"
+    TOO_SLOW = "too_slow", "The one on its way took too long"
     UNKNOWN = "unknown", "Unknown"
 
 
@@ -46,6 +49,7 @@ NOTICES = {
     RunNoticeCode.NONE_READY: "No warm sandbox was ready",
     RunNoticeCode.NONE_COMING: "No warm sandbox is on its way any more",
     RunNoticeCode.NONE_ALIVE: "No other warm sandbox was ready",
+    RunNoticeCode.TOO_SLOW: "The warm sandbox on its way took much longer than usual",
 }
 
 

@@ -7,51 +7,55 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from pools import claims
-from pools.capacity import NoCapacity
+from pools.database_time import database_now
 from pools.models import LIVE, ON_THE_WAY, Fleet, OnEmpty, Pool, Sandbox, State
 from pools.reasons import EndCode
 from runs import lifecycle
 from runs.launching import deployment, progress
-from runs.launching.acquire import fail_without_place, start_cold, take_place, take_ready
+from runs.launching.acquire import fall_back, go_on_cold, take_place, take_ready
+from runs.launching.outlook import patience_seconds
 from runs.lifecycle import Attempt
-from runs.models import OVER, STARTING, Run, RunState
+from runs.models import OVER, STARTING, Run, RunState, ServedBy
 from runs.reasons import RunEndCode, RunNoticeCode
 
 START_SECONDS = 900  # no launch takes longer
-DEPLOY_ATTEMPTS = 2
+PLACES_A_TURN = 20
+DEPLOY_ATTEMPTS = 5  # within START_SECONDS: a machine may go down more than once
 
 
 def put_right(now: datetime) -> None:
     """Put right what can be put right without asking the cloud. Free when there is nothing to do."""
-    for runtime in Run.objects.waiting_for_pool().by_runtime():
+    for runtime in Run.objects.waiting_for_warm().by_runtime():
         serve_waiting(runtime, now)
     place_waiting(now)
     tell_progress(now)
-    redeploy_cut_off(now)
+    redeploy_cut_off(database_now())
     end_parted(now)
     end_overdue(now)
 
 
 @transaction.atomic
 def serve_waiting(runtime: str, now: datetime) -> None:
-    """Ready sandboxes go to who waits longest; whoever waits for more than is on its way starts cold."""
+    """Ready sandboxes go to who waits longest, also when that one was to start cold. Of those in the pool's line, who
+    waits for more than is on its way starts cold, and who has waited for too long, where a place is free."""
     Fleet.lock()
     pool = Pool.objects.filter(runtime=runtime).first()
     # A run that is locked is just being ended.
     unlocked = Run.objects.select_for_update(skip_locked=True, of=("self",))
-    waiting = list(unlocked.waiting_for_pool(runtime).select_related("game"))
+    waiting = list(unlocked.waiting_for_warm(runtime).select_related("game"))
     while waiting and pool is not None and take_ready(waiting[0], pool, now):
         deployment.queue(waiting.pop(0))
     coming = Sandbox.objects.filter(pool=pool, state__in=ON_THE_WAY).count() if pool else 0
-    for run in waiting[coming:]:
+    line = [run for run in waiting if run.served_by == ServedBy.POOL]
+    for run in line[coming:]:
         if pool is not None and pool.on_empty == OnEmpty.FAIL:
             reason = "The sandbox it waited for did not come, and this pool starts none cold."
             lifecycle.fail(run.id, RunEndCode.POOL_GAVE_UP, reason, now)
             continue
-        try:
-            start_cold(run, now, RunNoticeCode.NONE_COMING)
-        except NoCapacity as error:
-            fail_without_place(run, error, now)
+        go_on_cold(run, now, RunNoticeCode.NONE_COMING)
+    for run in line[:coming]:
+        if pool is None or (now - run.created_at).total_seconds() <= patience_seconds(pool) or not fall_back(run, now):
+            break
 
 
 @transaction.atomic
@@ -61,13 +65,9 @@ def place_waiting(now: datetime) -> None:
     if not waiting.exists():
         return
     Fleet.lock()
-    for run in waiting.select_for_update(skip_locked=True, of=("self",)).select_related("game"):
-        try:
-            if not take_place(run, now):
-                return
-        except NoCapacity as error:
-            fail_without_place(run, error, now)
-            return
+    unlocked = waiting.select_for_update(skip_locked=True, of=("self",)).select_related("game")
+    for run in unlocked[:PLACES_A_TURN]:
+        take_place(run, now)  # each has its own place made; none takes that of one before it
 
 
 def tell_progress(now: datetime) -> None:
@@ -77,12 +77,13 @@ def tell_progress(now: datetime) -> None:
 
 
 def redeploy_cut_off(now: datetime) -> None:
-    """A deployment whose worker died is done again, once; one that nobody began is queued again."""
+    """A deployment whose worker died or froze is done again; one that nobody began is queued again. `now`: the
+    database's time, because the worker may be another machine's."""
     for run in Run.objects.active().filter(state=RunState.DEPLOYING):
         if not lifecycle.is_cut_off(run, now):
             continue
         if run.deploy_attempts >= DEPLOY_ATTEMPTS:
-            code, reason = RunEndCode.DEPLOY_INTERRUPTED, "The deployment was interrupted twice."
+            code, reason = RunEndCode.DEPLOY_INTERRUPTED, f"The deployment was interrupted {run.deploy_attempts} times."
             lifecycle.fail(run.id, code, reason, now, attempt=Attempt.of(run))
             continue
         with transaction.atomic():

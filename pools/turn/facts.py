@@ -59,6 +59,7 @@ class SandboxFacts:
     accepted_at: datetime | None = None
     healthy_at: datetime | None = None
     staging_started_at: datetime | None = None
+    is_being_staged: bool = False  # somebody living holds the lease for it
     ready_at: datetime | None = None
     expires_at: datetime | None = None
     delete_requested_at: datetime | None = None

@@ -12,19 +12,20 @@ from django.db import DataError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from pools import journal
+from pools import journal, leases
+from pools.claims import staging_lease
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.errors import CloudError, Unauthorized
 from pools.cloud.records import App
-from pools.demand import Demand
+from pools.demand import demand
 from pools.models import CloudApp, FailureKind, Fleet, Level, Mode, Origin, Pool, Sandbox, Stage, State
 from pools.reasons import EndCode, LogKind
-from pools.signals import demand_asked
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
 from pools.turn.plan_sandbox import is_expected
 
 logger = logging.getLogger("pools")
 UNWRITABLE = (DataError, ValueError, OverflowError)
+GATHERED = {"is_being_staged"}  # facts that are no column
 FAILURES_KEPT = 20  # more do not change the breaker
 
 
@@ -110,16 +111,12 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
     """All that the planner needs. Rows are read after the listing: a row is written before its app is asked for, so
     every listed app of ours has one by now."""
     fleet = Fleet.get()
-    sandboxes = _sandboxes()
+    sandboxes = _sandboxes(now)
     error = listing.error
     apps = listing.apps
     if apps is not None and not apps and any(is_expected(sandbox, now) for sandbox in sandboxes):
         # Nothing is deleted on the word of an empty listing; what is missing is asked for by its id, later.
         error = "the listing is empty, though sandboxes were expected"
-    answers = [answer for _, answer in demand_asked.send(sender=Fleet, now=now)]
-    demand = Demand()
-    for answer in answers:
-        demand += answer if isinstance(answer, Demand) else Demand()
     return FleetFacts(
         pools=tuple(pool_facts(pool, now) for pool in Pool.objects.all()),
         sandboxes=sandboxes,
@@ -127,7 +124,7 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
         listed_at=listing.begun_at,
         listing_error=error,
         token_refused=listing.token_refused,
-        demand=demand,
+        demand=demand(now),
         max_total=settings.MAX_TOTAL_SANDBOXES,
         orchestrator_id=settings.ORCHESTRATOR_ID,
         name_prefix=settings.SANDBOX_NAME_PREFIX,
@@ -139,12 +136,15 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
     )
 
 
-def _sandboxes() -> tuple[SandboxFacts, ...]:
-    columns = [field.name for field in fields(SandboxFacts)]
+def _sandboxes(now: datetime) -> tuple[SandboxFacts, ...]:
+    columns = [field.name for field in fields(SandboxFacts) if field.name not in GATHERED]
+    rows = list(Sandbox.objects.existing().order_by().values(*columns))
+    leases_of = {staging_lease(row["id"]): row["id"] for row in rows if row["state"] == State.STAGING}
+    staged_now = {leases_of[name] for name in leases.held(leases_of)}
     facts = []
-    for row in Sandbox.objects.existing().order_by().values(*columns).iterator():
+    for row in rows:
         row["state"], row["origin"] = State(row["state"]), Origin(row["origin"])
-        facts.append(SandboxFacts(**row))
+        facts.append(SandboxFacts(**row, is_being_staged=row["id"] in staged_now))
     return tuple(facts)
 
 

@@ -19,6 +19,7 @@ from pools.turn.waits import (
     MISSING_SECONDS,
     RESEND_SECONDS,
     SETTLE_SECONDS,
+    STAGE_AGAIN_SECONDS,
     STAGING_SECONDS,
     VERIFY_EMPTY_SECONDS,
 )
@@ -143,11 +144,11 @@ def classify(failure: str) -> FailureKind:
 def _plan_staging(sandbox: SandboxFacts, now: datetime, *, can_delete: bool) -> Iterator[Decision]:
     started = sandbox.staging_started_at or sandbox.healthy_at or sandbox.requested_at
     since_healthy = now - (sandbox.healthy_at or sandbox.requested_at)
-    if since_healthy > timedelta(seconds=3 * STAGING_SECONDS) and can_delete:
+    if since_healthy > timedelta(seconds=STAGING_SECONDS) and can_delete:
         reason = f"staging did not finish within {ago(sandbox.healthy_at or sandbox.requested_at, now)}"
         yield decide(Kind.FAIL, sandbox, EndCode.STAGING_FAILED, reason, FailureKind.AGENT)
-    elif now - started > timedelta(seconds=STAGING_SECONDS):
-        reason = f"staging was asked for {ago(started, now)} ago and did not finish"
+    elif not sandbox.is_being_staged and is_over(started, STAGE_AGAIN_SECONDS, now):
+        reason = f"staging was asked for {ago(started, now)} ago, and nobody is at it"
         yield decide(Kind.STAGE, sandbox, StepCode.STAGING_STUCK, reason)
 
 

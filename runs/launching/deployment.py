@@ -14,7 +14,9 @@ from games.deploy import deploy as deploy_game
 from games.models import Game
 from games.staging import staged_files
 from pools.cloud.errors import AgentError
+from pools.database_time import database_now
 from pools.models import Sandbox
+from pools.tenure import Tenure, TenureLost, kept
 from runs import events, lifecycle
 from runs.launching import progress
 from runs.launching.handover import hand_over, port_of_staged
@@ -42,21 +44,26 @@ def next_attempt(run_id: UUID) -> Attempt | None:
 def deploy(attempt: Attempt) -> None:
     """Bring the run's game up in its sandbox: played where it is staged, else deployed. Of several tasks for one
     attempt, one works."""
-    run = lifecycle.begin_attempt(attempt, timezone.now())
-    # What an attempt before this one has left of the staged game is not played.
-    if run is not None and attempt.number == 1 and port_of_staged(run) is not None:
-        run = hand_over(run)
-    if run is not None and run.sandbox is not None and run.state == RunState.DEPLOYING:
-        _deploy_into(run.sandbox, run)
+    run = lifecycle.begin_attempt(attempt, database_now())
+    if run is None:
+        return
+    with kept(lambda: lifecycle.renew(attempt.run_id, attempt.number, database_now())) as tenure:
+        # What an attempt before this one has left of the staged game is not played.
+        if attempt.number == 1 and port_of_staged(run) is not None:
+            run = hand_over(run)
+        if run is not None and run.sandbox is not None and run.state == RunState.DEPLOYING:
+            _deploy_into(run.sandbox, run, tenure)
 
 
-def _deploy_into(sandbox: Sandbox, run: Run) -> None:
+def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
     attempt = Attempt.of(run)
 
     def say(message: str, level: str = "info") -> None:
+        tenure.require()
         events.emit(run.id, EventKind.LOG, message, level=level)
 
     def entering(step: str) -> None:
+        tenure.require()
         _note_step(run, attempt, step, timezone.now())
 
     progress.tell(run, "bootstrap", timezone.now())
@@ -71,6 +78,9 @@ def _deploy_into(sandbox: Sandbox, run: Run) -> None:
             entering=entering,
         )
         _wait_for_page(sandbox, run.game, done.port)
+    except TenureLost:
+        lifecycle.drop(attempt, "it was held up, and stopped", timezone.now())
+        return
     except (DeployFailed, AgentError) as error:
         lifecycle.fail(run.id, RunEndCode.DEPLOY_FAILED, str(error), timezone.now(), attempt=attempt)
         return

@@ -10,12 +10,11 @@ from django_q.brokers.orm import ORM
 from django_q.tasks import async_task
 
 from games.staging import staged_port
-from pools.capacity import NoCapacity
 from pools.cloud.errors import AgentError
 from pools.models import Fleet, Sandbox
 from pools.nudge import nudge
 from runs import lifecycle
-from runs.launching.acquire import fail_without_place, open_pool, start_cold, take_ready
+from runs.launching.acquire import go_on_cold, open_pool, take_ready
 from runs.lifecycle import Attempt, milliseconds
 from runs.models import DeployedFrom, Run, RunState
 from runs.reasons import RunNoticeCode
@@ -80,9 +79,6 @@ def replace_dead(run: Run, trouble: str) -> Run | None:
         return None
     pool = open_pool(left)
     if pool is None or not take_ready(left, pool, now):
-        try:
-            start_cold(left, now, RunNoticeCode.NONE_ALIVE)
-        except NoCapacity as error:
-            fail_without_place(left, error, now)
+        go_on_cold(left, now, RunNoticeCode.NONE_ALIVE)
     nudge()
     return left

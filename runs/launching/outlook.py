@@ -17,6 +17,7 @@ from runs.models import DeployedFrom, LaunchMode, Run, RunState, ServedBy
 
 REMEMBERED = 50  # past launches that estimates look back on
 AT_ONCE_SECONDS = 1.5
+LEAST_PATIENCE_SECONDS = 10.0
 LEAST_LEFT_SECONDS = 1.0  # what is late already will not be there in no time
 
 
@@ -132,9 +133,11 @@ def is_started(sandbox: Sandbox, slug: str) -> bool:
 
 
 def arrivals(sandboxes: Iterable[Sandbox], warm_up: float, now: datetime) -> tuple[float, ...]:
-    """Return in how many seconds those on their way should be ready, the nearest first."""
+    """Return in how many seconds those on their way should be ready, the nearest first. What takes longer than anybody
+    would wait for it is not expected."""
     ages = [(now - s.requested_at).total_seconds() for s in sandboxes if s.state in ON_THE_WAY]
-    return tuple(sorted(max(LEAST_LEFT_SECONDS, warm_up - age) for age in ages))
+    expected = [age for age in ages if age < max(LEAST_PATIENCE_SECONDS, 2 * warm_up)]
+    return tuple(sorted(max(LEAST_LEFT_SECONDS, warm_up - age) for age in expected))
 
 
 def usual_create_seconds() -> float:
@@ -151,6 +154,11 @@ def warm_up_seconds(pool: Pool) -> float:
         if ready is not None
     ]
     return max(0.0, median(took)) if took else usual_create_seconds()  # clocks can be set back
+
+
+def patience_seconds(pool: Pool) -> float:
+    """Return how long a launch waits for this pool's next sandbox: twice what they usually take."""
+    return max(LEAST_PATIENCE_SECONDS, 2 * warm_up_seconds(pool))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from runs.models import EventKind, Run, RunEvent, RunQuerySet, ServedBy
 REMEMBERED = 50  # past launches that expectations rest on
 NEWS = 0.05  # of the whole; less is not worth a line
 LATE_SHARE = 0.1  # a step that takes longer than usual is taken to need so much of its usual time more
+LATE_FROM = 1.2  # times its usual time: beyond that a number would stand for minutes
 # While no launch like it is known.
 FIRST_MS = {"acquire": 0.0, "bootstrap": 200.0, "restore": 1_000.0, "start": 500.0}
 FIRST_FROM_SOURCE_MS = 10_000.0
@@ -26,11 +27,12 @@ StepTimes = Mapping[str, float]  # milliseconds by step, in the order of a launc
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`share` of the whole that is done, from 0 to 1."""
+    """`share` of the whole that is done, from 0 to 1. Of one that is late, nobody knows how much is left."""
 
     step: str
     share: float
     left_seconds: float
+    is_late: bool = False
 
 
 def progress_at(step: str, usual_ms: StepTimes, *, elapsed_ms: float, in_step_ms: float) -> Progress:
@@ -38,7 +40,8 @@ def progress_at(step: str, usual_ms: StepTimes, *, elapsed_ms: float, in_step_ms
     steps = list(usual_ms)
     here = max(usual_ms[step] - in_step_ms, LATE_SHARE * usual_ms[step])
     left = here + sum(usual_ms[each] for each in steps[steps.index(step) + 1 :])
-    return Progress(step, elapsed_ms / (elapsed_ms + left) if elapsed_ms else 0.0, left / 1000)
+    is_late = in_step_ms > LATE_FROM * usual_ms[step]
+    return Progress(step, elapsed_ms / (elapsed_ms + left) if elapsed_ms else 0.0, left / 1000, is_late)
 
 
 def tell(run: Run, step: str, now: datetime, *, in_step_ms: float = 0.0) -> None:
@@ -47,11 +50,18 @@ def tell(run: Run, step: str, now: datetime, *, in_step_ms: float = 0.0) -> None
     elapsed_ms = max(0.0, (now - run.created_at).total_seconds() * 1000)
     found = progress_at(step, usual_ms(run), elapsed_ms=elapsed_ms, in_step_ms=in_step_ms)
     share = max(round(found.share, 2), earlier.get("share", 0.0))  # what was said is not taken back
-    if earlier.get("phase") == step and share < earlier["share"] + NEWS:
+    is_news = found.is_late and earlier.get("left_seconds") is not None
+    if earlier.get("phase") == step and share < earlier["share"] + NEWS and not is_news:
         return
-    message = f"{share:.0%}: {doing(step, run).lower()}, {about(found.left_seconds)} left"
-    data = {"phase": step, "share": share, "left_seconds": round(found.left_seconds, 1)}
+    message = f"{share:.0%}: {doing(step, run).lower()}, {left(None if found.is_late else found.left_seconds)}"
+    left_seconds = None if found.is_late else round(found.left_seconds, 1)
+    data = {"phase": step, "share": share, "left_seconds": left_seconds}
     events.emit(run.id, EventKind.PROGRESS, message, data=data, now=now)
+
+
+def left(seconds: float | None) -> str:
+    """Say how long it should still take."""
+    return "longer than usual" if seconds is None else f"{about(seconds)} left"
 
 
 def tell_acquiring(run: Run, now: datetime) -> None:
@@ -60,7 +70,7 @@ def tell_acquiring(run: Run, now: datetime) -> None:
 
 
 def latest(run: Run) -> dict[str, Any]:
-    """Return what was told last: phase, share, left_seconds. Empty when nothing was."""
+    """Return what was told last: phase, share, left_seconds (None when it is late). Empty when nothing was."""
     told = RunEvent.objects.filter(run=run, kind=EventKind.PROGRESS).order_by("-seq")
     return told.values_list("data", flat=True).first() or {}
 

@@ -79,7 +79,7 @@ def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
         told = progress.latest(found)
         context |= {"ahead": ahead_of(found), "usual": about(usual_seconds(found))}
         if told:
-            context |= {"percent": round(100 * told["share"]), "left": about(told["left_seconds"])}
+            context |= {"percent": round(100 * told["share"]), "left": progress.left(told["left_seconds"])}
     if found.expires_at:
         context["left_seconds"] = max(0, round((found.expires_at - now).total_seconds()))
         context["refresh_seconds"] = context["left_seconds"] + 2

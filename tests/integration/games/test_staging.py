@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from django.test import Client
 
 from games import staging, tasks
 from games.models import Game
-from pools.models import Pool, Sandbox, State
+from pools import leases
+from pools.claims import staging_lease
+from pools.models import Lease, Pool, Sandbox, State
+from pools.tenure import LEASE_SECONDS
+from pools.turn.waits import STAGE_AGAIN_SECONDS
 from tests.fixtures.catalog import SERVER, Catalog
 from tests.fixtures.waiting import until
 from tests.integration.games.conftest import Site
@@ -119,6 +125,53 @@ def test_a_staged_game_that_died_is_not_handed_out(site: Site, games, pool):
     assert first.end_reason.startswith("dead at hand-over")
 
 
+# Workers that die or are held up.
+
+
+def being_staged(site: Site, pool: Pool) -> Sandbox:
+    """A sandbox whose staging was asked for; the task is lost."""
+    stage(pool, "started")
+    site.fleet.acquire(pool)
+    staging_ones = Sandbox.objects.filter(state=State.STAGING)
+    until(lambda: site.fleet.turn() and staging_ones.exists(), "it is to be staged")
+    site.worker.lose()
+    return staging_ones.get()
+
+
+def test_a_staging_whose_machine_died_is_done_again_within_seconds(site: Site, games, pool):
+    sandbox = being_staged(site, pool)
+    leases.take(staging_lease(sandbox.id), LEASE_SECONDS)
+    Lease.objects.filter(name=staging_lease(sandbox.id)).update(process="another-host|pid:[4026531836]|4711")
+    site.fleet.clock.advance(max(LEASE_SECONDS, STAGE_AGAIN_SECONDS) + 1)
+    site.turn()
+    sandbox.refresh_from_db()
+    assert (sandbox.state, set(sandbox.staged)) == (State.READY, {"chess", "go"})
+
+
+def test_a_staging_that_goes_on_is_not_begun_by_another(site: Site, games, pool):
+    sandbox = being_staged(site, pool)
+    leases.take(staging_lease(sandbox.id), 600)
+    site.fleet.clock.advance(STAGE_AGAIN_SECONDS + 1)
+    assert "games.tasks.stage" not in site.turn()
+
+
+def test_a_worker_that_was_overtaken_finishes_no_staging(site: Site, games, pool, monkeypatch):
+    """What it staged may have been ended by the one that took over."""
+    sandbox = being_staged(site, pool)
+    staged = staging._stage_games
+
+    def overtaken(*arguments, **options):
+        found = staged(*arguments, **options)
+        Lease.objects.filter(name=staging_lease(sandbox.id)).update(holder=uuid4())
+        return found
+
+    monkeypatch.setattr(staging, "_stage_games", overtaken)
+    staging.stage(sandbox.id)
+    sandbox.refresh_from_db()
+    assert (sandbox.state, sandbox.staged) == (State.STAGING, {})
+    assert any("came too late" in line for line in site.fleet.log("stage"))
+
+
 # Brought up to date.
 
 
@@ -133,12 +186,12 @@ def test_a_new_snapshot_comes_into_warm_sandboxes_one_at_a_time_and_the_pool_nev
     told = staging._tell
     seen = []
 
-    def tell(sandbox, staged, message):
+    def tell(sandbox, hold, staged, message):
         """At the moment of each change: both are there, and serve what their rows say."""
         ready = list(Sandbox.objects.filter(state=State.READY))
         seen.append([s.staged["chess"]["sha256"] == snapshot.sha256 for s in ready])
         assert [titles(s) for s in ready] == [{"chess": True, "go": True}] * 2
-        return told(sandbox, staged, message)
+        return told(sandbox, hold, staged, message)
 
     monkeypatch.setattr(staging, "_tell", tell)
     tasks.restage()

@@ -51,7 +51,8 @@ def sandbox_was_dead():
     handover.replace_dead(Run.objects.select_related("game", "sandbox").get(), "no answer")
 
 def idle_one_is_brought_up_to_date():
-    staging._tell(idle, {}, "brought up to date")
+    with staging._alone(idle.id) as hold:
+        staging._tell(idle, hold, {}, "brought up to date")
 
 def lock_fleet():
     Fleet.lock()

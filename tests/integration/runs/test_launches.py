@@ -379,11 +379,11 @@ def test_a_deployment_that_waits_for_a_busy_cluster_is_not_queued_with_each_turn
     assert run.events.filter(message__startswith="The deployment was interrupted").count() == 1
 
 
-def test_a_deployment_cut_off_twice_fails(paper_fleet, pool, game):
+def test_a_deployment_that_is_cut_off_again_and_again_fails(paper_fleet, pool, game):
     paper_fleet.acquire(pool)
     paper_fleet.settle()
     run = start()
-    Run.objects.update(deploy_attempts=2, deploy_lease_until=timezone.now())
+    Run.objects.update(deploy_attempts=upkeep.DEPLOY_ATTEMPTS, deploy_lease_until=timezone.now())
     paper_fleet.clock.advance(1)
     paper_fleet.turns(2)
     run.refresh_from_db()

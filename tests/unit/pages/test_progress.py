@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runs.launching.progress import Progress, progress_at
+from runs.launching.progress import Progress, left, progress_at
 
 USUAL = {"acquire": 6_000.0, "bootstrap": 1_000.0, "restore": 2_000.0, "start": 1_000.0}
 times = st.floats(0, 1e7)
@@ -34,3 +34,10 @@ def test_a_share_is_one_and_something_is_always_left(step: str, elapsed_ms: floa
     found = at(step, elapsed_ms, in_step_ms)
     assert 0 <= found.share < 1
     assert found.left_seconds > 0
+
+
+def test_a_launch_that_is_late_is_told_no_number_that_stands_for_minutes():
+    assert not at("acquire", 7_000, 7_000).is_late
+    assert at("acquire", 8_000, 8_000).is_late
+    assert left(None) == "longer than usual"
+    assert left(9.7) == "about 10 s left"

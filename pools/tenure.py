@@ -1,0 +1,77 @@
+"""A lease that is kept while its holder works, so that it can be short: a holder that died or froze is noticed soon.
+
+A thread renews it. The holder calls `require` before each thing that it does: one that was held up for longer than its
+lease finds out there whether somebody else has taken over, before it touches anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.db import DatabaseError, connections
+
+LEASE_SECONDS = 15.0
+RENEW_SECONDS = 4.0  # three tries within a lease
+
+logger = logging.getLogger(__name__)
+
+
+class TenureLost(Exception):
+    """Somebody else may work on it by now: do nothing more."""
+
+
+class Tenure:
+    """The right to go on. `renew` keeps the lease for another term and says whether it is still this holder's."""
+
+    def __init__(self, renew: Callable[[], bool]) -> None:
+        self._renew = renew
+        self._lock = threading.Lock()
+        self._renewed_at_seconds = time.monotonic()
+        self.is_lost = False
+
+    def renew(self) -> None:
+        """Keep it, if it is still ours. A database that does not answer settles nothing."""
+        with self._lock:
+            began = time.monotonic()
+            try:
+                if not self._renew():
+                    self.is_lost = True
+            except DatabaseError as error:
+                logger.warning("A lease could not be renewed: %s", error)
+            else:
+                self._renewed_at_seconds = began
+
+    def require(self) -> None:
+        """Return while the lease is this holder's; raises TenureLost when it is not, or when nobody can say."""
+        if not self.is_lost and self._has_run_out():
+            self.renew()  # this process was held up, and its thread with it
+        if self.is_lost or self._has_run_out():
+            raise TenureLost
+
+    def _has_run_out(self) -> bool:
+        return time.monotonic() - self._renewed_at_seconds >= LEASE_SECONDS
+
+
+@contextmanager
+def kept(renew: Callable[[], bool]) -> Iterator[Tenure]:
+    """`with kept(renew) as tenure:` renews the lease, which was just taken, until the block ends or it is lost."""
+    tenure, done = Tenure(renew), threading.Event()
+
+    def keep() -> None:
+        try:
+            while not tenure.is_lost and not done.wait(RENEW_SECONDS):
+                tenure.renew()
+        finally:
+            connections.close_all()  # this thread's own
+
+    thread = threading.Thread(target=keep, name="tenure", daemon=True)
+    thread.start()
+    try:
+        yield tenure
+    finally:
+        done.set()
+        thread.join(LEASE_SECONDS)
