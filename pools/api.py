@@ -11,10 +11,10 @@ from django.utils import timezone
 from ninja import P, QueryEx, Router
 
 from pools import fleet_log
+from pools.breaker import breaker_at
 from pools.models import Fleet, Pool, Sandbox, State
 from pools.problems import Problem
 from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, StatusOut
-from pools.turn.breaker import breaker_at
 from pools.turn.observe import pool_facts
 from pools.turn.preview import explain_plan
 
@@ -61,7 +61,7 @@ def _pool(pool: Pool, counts: Counter[str]) -> dict[str, Any]:
         "min_ready": pool.min_ready,
         "max_ready": pool.max_ready,
         "last_acquired_at": pool.last_acquired_at,
-        "breaker": breaker_at(pool_facts(pool, now).failures, now),
+        "breaker": breaker_at(pool_facts(pool, now).outcomes, now),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -10,29 +11,29 @@ from django.conf import settings
 from django.db import transaction
 
 from pools import claims, journal
+from pools.breaker import breaker_at, deletes_fail
 from pools.cloud.app_spec import app_name
 from pools.demand import demand
 from pools.models import BEING_CREATED, SUPPLY, Fleet, Mode, Origin, Pool, Sandbox, State
+from pools.outcomes import create_outcomes
 from pools.reasons import CreateCode, EndCode, Limit, LogKind
 
 BUDGET_WINDOW = timedelta(days=30)
 RETRY_SECONDS = 15  # about what a deletion takes to be confirmed
 DELETION_SECONDS = 60  # one that takes longer may never end
-LASTING = frozenset({Limit.MONTHLY_BUDGET_USD})
 
 
 class NoCapacity(Exception):
-    """No place for one more; `limit` names which limit, `str(error)` says it to people."""
+    """No place for one more; `limit` names which limit, `str(error)` says it to people. `is_lasting`: waiting a while
+    is of no use. A full fleet is not: places come free."""
 
-    def __init__(self, message: str, limit: Limit, retry_after_seconds: int = RETRY_SECONDS) -> None:
+    def __init__(
+        self, message: str, limit: Limit, retry_after_seconds: int = RETRY_SECONDS, *, is_lasting: bool = False
+    ) -> None:
         super().__init__(message)
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
-
-    @property
-    def is_lasting(self) -> bool:
-        """Whether waiting a while is of no use. A full fleet is not: places come free."""
-        return self.limit in LASTING
+        self.is_lasting = is_lasting
 
 
 @transaction.atomic
@@ -53,7 +54,7 @@ def reserve(
     With `make_room` (a player waits) an idle sandbox is retired when the fleet is full of them; then None comes back:
     the place is free once the deletion is confirmed, so ask again on a later turn.
     """
-    Fleet.lock()
+    fleet = Fleet.lock()
     if pool is not None and origin == Origin.POOL:
         pool.refresh_from_db()  # an operator may have changed it since the caller read it
         _check_pool(pool)
@@ -69,6 +70,10 @@ def reserve(
             Limit.MAX_TOTAL_SANDBOXES,
         )
     _check_budget(now)
+    if deletes_fail(fleet.deletes_failing_since, now):
+        message = f"Nothing is created while nothing can be deleted: {fleet.deletes_error}"
+        raise NoCapacity(message, Limit.DELETES, is_lasting=True)
+    _check_breaker(runtime, now)
     sandbox_id = uuid.uuid4()
     while Sandbox.objects.filter(name=app_name(settings.SANDBOX_NAME_PREFIX, sandbox_id)).exists():
         sandbox_id = uuid.uuid4()
@@ -116,6 +121,18 @@ def _make_room(runtime: str, lacking: int, now: datetime) -> bool:
     return claims.retire(victim.id, EndCode.MADE_ROOM, reason, now, frm=[State.READY])
 
 
+def _check_breaker(runtime: str, now: datetime) -> None:
+    """Every create of the runtime counts, and none goes around: those that are stopped learn why, and until when."""
+    breaker = breaker_at(create_outcomes(runtime, now), now)
+    if breaker.is_open and breaker.retry_at is not None:
+        seconds = math.ceil((breaker.retry_at - now).total_seconds())
+        message = f"Sandboxes for {runtime} can't be made right now: {breaker.explanation}."
+        raise NoCapacity(message, Limit.BREAKER, seconds, is_lasting=True)
+    if breaker.is_probing and Sandbox.objects.filter(runtime=runtime, state__in=BEING_CREATED).exists():
+        message = f"Sandboxes for {runtime} are made one at a time right now: {breaker.explanation}."
+        raise NoCapacity(message, Limit.BREAKER)
+
+
 def spent_usd(now: datetime) -> Decimal:
     """Return what sandboxes have cost within the budget's window."""
     since = now - BUDGET_WINDOW
@@ -130,4 +147,5 @@ def _check_budget(now: datetime) -> None:
             f"The budget of {settings.MONTHLY_BUDGET_USD:g} USD in 30 days is spent ({spent:.2f}).",
             Limit.MONTHLY_BUDGET_USD,
             3600,
+            is_lasting=True,
         )

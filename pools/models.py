@@ -386,8 +386,12 @@ class Fleet(models.Model):
     request_budget = models.JSONField(default=dict, blank=True)
     stopped_at = models.DateTimeField(null=True, blank=True, help_text="Deletions wait for an operator since.")
     stopped_reason = models.TextField(blank=True)
-    approved_deletes = models.PositiveIntegerField(default=0, help_text="Deletions an operator has let through.")
+    approved = models.JSONField(default=list, blank=True, help_text="What an operator has let go: sandboxes, apps.")
     approved_until = models.DateTimeField(null=True, blank=True)
+    deletes_failing_since = models.DateTimeField(
+        null=True, blank=True, help_text="No deletion was accepted since; while that lasts nothing is created."
+    )
+    deletes_error = models.TextField(blank=True, help_text="Why the last deletion was not accepted.")
 
     class Meta:
         verbose_name_plural = "fleet"

@@ -69,6 +69,8 @@ class HoldCode(models.TextChoices):
     PAUSED = "paused", "Paused"
     IN_DOUBT = "in_doubt", "A create is in doubt"
     BACKING_OFF = "backing_off", "Waits after failures"
+    SURPLUS = "surplus", "Too many creates failed within an hour"
+    DELETES_FAIL = "deletes_fail", "Nothing can be deleted"
     COOLING_DOWN = "cooling_down", "Cools down after a launch"
     NO_PLACE = "no_place", "No place left"
 
@@ -133,10 +135,12 @@ class LogKind(models.TextChoices):
 
 
 class Limit(StrEnum):
-    """The limit that leaves no place for one more sandbox: a setting, or a column of the pool, by its name."""
+    """The limit that leaves no place for one more sandbox: a setting, a column of the pool, or a stop, by its name."""
 
     MAX_TOTAL_SANDBOXES = "MAX_TOTAL_SANDBOXES"
     MONTHLY_BUDGET_USD = "MONTHLY_BUDGET_USD"
     POOL_MODE = "mode"
     MAX_READY = "max_ready"
     MAX_CONCURRENT_CREATES = "max_concurrent_creates"
+    BREAKER = "breaker"
+    DELETES = "deletes"

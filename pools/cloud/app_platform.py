@@ -141,7 +141,7 @@ class DigitalOcean:
         return self._the_app(answer, name=spec.name)
 
     def delete(self, app_id: str) -> bool:
-        answer = self._ask("delete", _path_segment(app_id), instead="get")
+        answer = self._ask("delete", _path_segment(app_id))
         if answer.says_not_found:
             return False
         if not answer.is_success:

@@ -10,11 +10,11 @@ from django.conf import settings
 from django.urls import reverse
 
 from pools.ages import ago
+from pools.breaker import breaker_at, deletes_fail
 from pools.console.fleet_page import FleetPicture
 from pools.console.fleet_table import Verdict
 from pools.fleet_log import turn_death
 from pools.models import Mode, State
-from pools.turn.breaker import breaker_at
 
 LISTING_OLD_SECONDS = 180  # a turn lists every minute, and may take its time
 
@@ -61,6 +61,9 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
         detail = f"{fleet.stopped_reason} Look at what would go, then let it go or put right what is wrong."
         title = f"Deletions are stopped for {ago(fleet.stopped_at, now)}"
         yield Alarm(Urgency.ERROR, title, detail, reverse("admin:pools_fleet_go"))
+    if fleet.deletes_failing_since is not None and deletes_fail(fleet.deletes_failing_since, now):
+        detail = f"For {ago(fleet.deletes_failing_since, now)}: {fleet.deletes_error} Nothing is created meanwhile."
+        yield Alarm(Urgency.ERROR, "Deletions fail", detail, page)
     if fleet.maintenance:
         message = f"No launches; players read: {fleet.maintenance_message}"
         yield Alarm(Urgency.WARNING, "Maintenance mode is on", message, page)
@@ -87,7 +90,7 @@ def _pool_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     pools = {pool.pk: pool for pool in picture.pools}
     for facts in picture.explanation.facts.pools:
         page = reverse("admin:pools_pool_change", args=[facts.id])
-        breaker = breaker_at(facts.failures, picture.now)
+        breaker = breaker_at(facts.outcomes, picture.now)
         if breaker.is_open or breaker.is_probing:
             title = f"The breaker of pool {facts.name} is {'open' if breaker.is_open else 'half-open'}"
             yield Alarm(Urgency.WARNING, title, f"{breaker.explanation}.", page)

@@ -175,17 +175,18 @@ class FleetAdmin(MachineOwned):
         may_act = request.user.has_perm(DESTROY)
         if not self.has_view_permission(request) or (request.method == "POST" and not may_act):
             raise PermissionDenied
-        held_back = explain(timezone.now()).held_back
-        form = GoForm(request.POST if request.method == "POST" else None, initial={"expected": len(held_back)})
+        explanation = explain(timezone.now())
+        held_back = explanation.held_back
+        form = GoForm(request.POST if request.method == "POST" else None, initial={"digest": explanation.digest})
         if request.method == "POST" and form.is_valid():
-            expected = form.cleaned_data["expected"]
+            digest = form.cleaned_data["digest"]
 
             def go(actor: str, reason: str) -> str:
-                return operations.let_go(expected, actor=actor, reason=reason)
+                return operations.let_go(digest, actor=actor, reason=reason)
 
             return self._act(request, go, form.cleaned_data["reason"])
         context = {"held_back": held_back, "fleet": Fleet.get(), "minutes": operations.LET_GO_MINUTES}
-        context["may_act"] = may_act and bool(held_back)
+        context |= {"count": len(explanation.held_back_ids), "may_act": may_act and bool(held_back)}
         return self._ask(request, "go", "Deletions that are held back", form, context)
 
     def _act(

@@ -49,9 +49,9 @@ class MaintenanceForm(ReasonForm):
 
 
 class GoForm(ReasonForm):
-    """Carries how many deletions the operator saw, so that no more than those are let go."""
+    """Carries which deletions the operator saw, so that none but those are let go."""
 
-    expected = forms.IntegerField(min_value=1, widget=forms.HiddenInput)
+    digest = forms.CharField(max_length=16, widget=forms.HiddenInput)
 
 
 class ForceDeleteForm(ReasonForm):

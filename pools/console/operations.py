@@ -187,19 +187,20 @@ def look(seconds: float, *, actor: str, reason: str) -> str:
 
 
 @transaction.atomic
-def let_go(expected: int, *, actor: str, reason: str) -> str:
-    """Let the deletions through that the blast-radius stop holds back: as many as the operator saw, for some minutes.
-    Refused when there are more by now, because nobody has looked at those."""
+def let_go(digest: str, *, actor: str, reason: str) -> str:
+    """Let exactly those deletions through that the blast-radius stop holds back and the operator saw, for some minutes.
+    Refused when others are held back by now, because nobody has looked at those."""
     now = timezone.now()
-    held_back = explain(now).held_back
-    if not held_back:
+    explanation = explain(now)
+    ids = explanation.held_back_ids
+    if not ids:
         raise Refused("Nothing is held back any more.")
-    if len(held_back) > expected:
-        raise Refused(f"By now {len(held_back)} deletions are held back, not {expected}: look at them again.")
+    if explanation.digest != digest:
+        raise Refused(f"By now other deletions are held back, {len(ids)} of them: look at them again.")
     until = now + timedelta(minutes=LET_GO_MINUTES)
-    Fleet.objects.filter(pk=1).update(approved_deletes=expected, approved_until=until)
+    Fleet.objects.filter(pk=1).update(approved=sorted(ids), approved_until=until)
     nudge()
-    done = f"go: up to {expected} deletions a turn until {until:%H:%M:%S}"
+    done = f"go: {len(ids)} deletion{'s' if len(ids) > 1 else ''} until {until:%H:%M:%S}"
     return _note(LogKind.GO, done, actor=actor, reason=reason, level=Level.WARNING)
 
 

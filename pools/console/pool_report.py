@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from pools.breaker import Breaker, breaker_at
 from pools.console.sizing import Recommendation, recommend
 from pools.models import ON_THE_WAY, Origin, Pool, Sandbox, State
 from pools.occupants import Arrival
 from pools.prices import usd_per_hour
-from pools.turn.breaker import Breaker, breaker_at
 from pools.turn.decisions import Decision, Kind
 from pools.turn.preview import Explanation
 
@@ -67,7 +67,7 @@ def report(
         deleting=mine[State.DELETING],
         launches=len(came),
         hits=sum(arrival.was_hit for arrival in came),
-        breaker=breaker_at(facts.failures, now),
+        breaker=breaker_at(facts.outcomes, now),
         next_steps=[each for each in explanation.of_pool(pool) if each.kind not in QUIET],
         recommendation=recommend(
             [arrival.at for arrival in came],

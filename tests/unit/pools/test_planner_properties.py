@@ -42,7 +42,7 @@ def pools(draw: st.DrawFn, pool_id: int = 1, runtime: str = "python") -> PoolFac
         mode=draw(st.sampled_from(Mode)),
         last_acquired_at=draw(maybe_moments),
         recycle_before=draw(maybe_moments),
-        failures=tuple(sorted((at, FailureKind.IMAGE) for at in draw(st.lists(moments, max_size=5)))),
+        outcomes=tuple(sorted((at, FailureKind.IMAGE) for at in draw(st.lists(moments, max_size=5)))),
         last_shrunk_at=draw(maybe_moments),
     )
 
@@ -100,7 +100,8 @@ def fleets(draw: st.DrawFn) -> FleetFacts:
             draw(st.dictionaries(st.sampled_from(["python", "node"]), st.integers(0, 3))), draw(st.integers(0, 2))
         ),
         max_total=draw(st.integers(1, 12)),
-        approved_deletes=draw(st.sampled_from([0, 0, 100])),
+        approved=frozenset(str(row.id) for row in rows if draw(st.integers(0, 5)) == 0),
+        deaths=draw(st.sampled_from([0, 0, 2, 9])),
     )
 
 
@@ -180,9 +181,9 @@ def test_invariant_7_nothing_is_deleted_on_a_listing_that_is_not_complete(facts)
 
 @given(fleets())
 def test_invariant_7_no_turn_deletes_more_than_the_allowed_share(facts):
-    guarded = [d for d in plan_fleet(facts, NOW) if d.kind in (Kind.RETIRE, Kind.VERIFY, Kind.DELETE_ORPHAN)]
-    most = max(3, facts.approved_deletes, (len(facts.sandboxes) + len(facts.apps or ())) // 2)
-    assert len(guarded) <= most
+    guarded = {d.target for d in plan_fleet(facts, NOW) if d.kind in (Kind.RETIRE, Kind.VERIFY, Kind.DELETE_ORPHAN)}
+    most = max(3, (len(facts.sandboxes) + len(facts.apps or ()) + facts.deaths) // 2)
+    assert len(guarded - facts.approved) <= most
 
 
 @given(fleets())
@@ -211,7 +212,7 @@ def test_the_next_turn_is_never_due_in_a_busy_loop(facts):
 )
 def test_invariant_4_over_hours_creates_never_outnumber_what_demand_and_age_explain(pool, launches, create_seconds):
     """A quiet pool is left alone: after the last launch and its idle timeout it shrinks to its floor and stays."""
-    pool = replace(pool, last_acquired_at=None, failures=(), recycle_before=None, last_shrunk_at=None)
+    pool = replace(pool, last_acquired_at=None, outcomes=(), recycle_before=None, last_shrunk_at=None)
     pool = replace(pool, max_warm_age_seconds=10**6)
     rows: list[SandboxFacts] = []
     creates = claims = 0
