@@ -66,6 +66,8 @@ class SandboxFacts:
     delete_sent_at: datetime | None = None
     health_checked_at: datetime | None = None
     health_failures: int = 0
+    unwell_since: datetime | None = None
+    is_played: bool = False  # in use, and something is to answer in it
     missing_since: datetime | None = None
 
     @property
@@ -120,6 +122,7 @@ class FleetFacts:
     blast_radius_floor: int = 3
     approved_deletes: int = 0
     stopped: bool = False
+    started_at: datetime | None = None  # the orchestrator's last start: what was seen before may be gone
 
     @property
     def is_trusted(self) -> bool:

@@ -19,13 +19,14 @@ from pools.cloud.errors import CloudError, Unauthorized
 from pools.cloud.records import App
 from pools.demand import demand
 from pools.models import CloudApp, FailureKind, Fleet, Level, Mode, Origin, Pool, Sandbox, Stage, State
+from pools.occupants import served
 from pools.reasons import EndCode, LogKind
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
 from pools.turn.plan_sandbox import is_expected
 
 logger = logging.getLogger("pools")
 UNWRITABLE = (DataError, ValueError, OverflowError)
-GATHERED = {"is_being_staged"}  # facts that are no column
+GATHERED = {"is_being_staged", "is_played"}  # facts that are no column
 FAILURES_KEPT = 20  # more do not change the breaker
 
 
@@ -133,6 +134,7 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
         blast_radius_floor=settings.BLAST_RADIUS_FLOOR,
         approved_deletes=fleet.approved_deletes if fleet.approved_until and fleet.approved_until > now else 0,
         stopped=fleet.stopped_at is not None,
+        started_at=fleet.started_at,
     )
 
 
@@ -141,10 +143,12 @@ def _sandboxes(now: datetime) -> tuple[SandboxFacts, ...]:
     rows = list(Sandbox.objects.existing().order_by().values(*columns))
     leases_of = {staging_lease(row["id"]): row["id"] for row in rows if row["state"] == State.STAGING}
     staged_now = {leases_of[name] for name in leases.held(leases_of)}
+    played = served([row["id"] for row in rows if row["state"] == State.IN_USE])
     facts = []
     for row in rows:
         row["state"], row["origin"] = State(row["state"]), Origin(row["origin"])
-        facts.append(SandboxFacts(**row, is_being_staged=row["id"] in staged_now))
+        row["is_being_staged"], row["is_played"] = row["id"] in staged_now, row["id"] in played
+        facts.append(SandboxFacts(**row))
     return tuple(facts)
 
 
