@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from pools.ages import ago, is_over
@@ -17,16 +17,17 @@ from pools.turn.waits import (
     LOOKS_A_TURN,
     LOOKS_TO_FAIL,
     LOSE_SECONDS,
+    SILENT_TOGETHER,
 )
 
 
 def plan_looks(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
     """What is given up after its looks, and the looks of this turn: those not seen for longest first."""
     due = []
-    for sandbox in facts.sandboxes:
-        if not is_looked_at(sandbox):
-            continue
-        if is_given_up(sandbox, now) and facts.is_trusted:
+    looked_at = [sandbox for sandbox in facts.sandboxes if is_looked_at(sandbox)]
+    can_lose = facts.is_trusted and not are_most_silent(looked_at)
+    for sandbox in looked_at:
+        if is_given_up(sandbox, now) and (facts.is_trusted if sandbox.state == State.READY else can_lose):
             reason = f"its agent did not answer {sandbox.health_failures} looks in a row"
             kind = Kind.RETIRE if sandbox.state == State.READY else Kind.LOSE
             yield decide(kind, sandbox, EndCode.UNWELL, reason)
@@ -41,6 +42,12 @@ def plan_looks(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
 def is_looked_at(sandbox: SandboxFacts) -> bool:
     """Idle, or with a game in it that is to answer. Whoever works in the others notices what dies."""
     return sandbox.state == State.READY or (sandbox.state == State.IN_USE and sandbox.is_played)
+
+
+def are_most_silent(sandboxes: Sequence[SandboxFacts]) -> bool:
+    """Whether so many failed their last look that it is our network that is broken, and not they."""
+    silent = sum(sandbox.health_failures > 0 for sandbox in sandboxes)
+    return silent >= SILENT_TOGETHER and 2 * silent > len(sandboxes)
 
 
 def is_given_up(sandbox: SandboxFacts, now: datetime) -> bool:

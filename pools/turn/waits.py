@@ -14,4 +14,5 @@ LOOK_IN_USE_SECONDS = 20  # and at one that is played: whoever dies is noticed, 
 LOOK_AGAIN_SECONDS = 3  # after a look that failed
 LOOKS_A_TURN = 400
 LOOKS_TO_FAIL = 3
+SILENT_TOGETHER = 3  # so many at least, and most of all: then games that are played are not given up
 LOSE_SECONDS = 25  # that long at least a played one is silent: a container that restarts is back by then
