@@ -260,6 +260,16 @@ def start(agent: SandboxAgent, game: Game, port: int, folder: str) -> int:
     return agent.start(game.run_command, cwd=f"{GAMES_DIR}/{folder}", env={"PORT": str(port)}).pid
 
 
+def start_again(agent: SandboxAgent, game: Game, port: int, folder: str) -> bool:
+    """Start a game whose process has ended from its files, and wait until it answers. False when these are gone, as
+    after a restart of the container. Raises DeployFailed, AgentError."""
+    _end_earlier(agent, game)
+    if folder not in agent.names(GAMES_DIR):
+        return False
+    wait_until_it_answers(agent, game, start(agent, game, port, folder), port)
+    return True
+
+
 def wait_until_it_answers(agent: SandboxAgent, game: Game, pid: int, port: int) -> None:
     """Until the game answers through the agent, as the player will reach it. Raises DeployFailed, AgentError."""
     deadline = time.monotonic() + START_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -25,13 +26,19 @@ After = QueryEx[
     int | None, P(ge=0, le=fleet_log.HIGHEST_CURSOR, description="Lines beyond this number; without it, the last ones")
 ]
 Wait = QueryEx[int, P(ge=0, description="Seconds to wait when there are none yet, 30 at the most")]
+UNSEEN = "unseen"
 COUNTED = (State.READY, State.REQUESTED, State.CREATING, State.STAGING, State.IN_USE, State.DELETING)
 
 
 @router.get("/pool/status", response=StatusOut, summary="Every sandbox, by pool and state")
 def status(request: HttpRequest) -> dict[str, Any]:
     fleet = Fleet.get()
-    existing = list(Sandbox.objects.existing().values_list("pool_id", "state"))
+    existing = [
+        (sandbox.pool_id, state_of(sandbox, fleet.started_at))
+        for sandbox in Sandbox.objects.existing().only(
+            "pool_id", "state", "health_failures", "health_checked_at", "healthy_at"
+        )
+    ]
     return {
         "pools": {
             pool.name: _pool(pool, Counter(s for p, s in existing if p == pool.pk)) for pool in Pool.objects.all()
@@ -46,8 +53,14 @@ def status(request: HttpRequest) -> dict[str, Any]:
     }
 
 
+def state_of(sandbox: Sandbox, started_at: datetime | None) -> str:
+    """Its state; a ready one that is not known to be well is unseen."""
+    is_unseen = sandbox.state == State.READY and not sandbox.is_known_well(started_at)
+    return UNSEEN if is_unseen else sandbox.state
+
+
 def _by_state(counts: Counter[str]) -> dict[str, int]:
-    return {state.value: counts[state.value] for state in COUNTED}
+    return {state: counts[state] for state in (*(state.value for state in COUNTED), UNSEEN)}
 
 
 def _pool(pool: Pool, counts: Counter[str]) -> dict[str, Any]:

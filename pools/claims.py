@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
 
 from pools import journal
 from pools.models import LIVE, Fleet, Level, Pool, Sandbox, State
+from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
 from pools.signals import sandbox_ending, sandbox_ready
 from pools.staged import StagedGame
 from pools.staged import write as write_staged
 
 STAGING_LEASE = "stage "
+SUSPECT_AGAIN_SECONDS = 5  # a game that answers badly by itself must not keep the fleet busy
 
 
 @transaction.atomic(savepoint=False)
 def claim(pool: Pool, *, by: str, expires_at: datetime, now: datetime) -> Sandbox | None:
-    """Take the oldest READY sandbox of the pool for one use, or None. Two claims never get the same one:
-    PostgreSQL locks the row and skips locked ones, SQLite runs one writing transaction at a time, and the move is
-    compare-and-set on both."""
+    """Take a READY sandbox of the pool for one use, or None: the oldest of those known to be well, else the oldest. Two
+    claims never get the same one: PostgreSQL locks the row and skips locked ones, SQLite runs one writing transaction
+    at a time, and the move is compare-and-set on both."""
     for sandbox in Sandbox.objects.claimable(pool).select_for_update(skip_locked=True)[:1]:
         if Sandbox.objects.move(sandbox.id, frm=[State.READY], to=State.IN_USE, acquired_at=now, expires_at=expires_at):
             sandbox.state, sandbox.acquired_at, sandbox.expires_at = State.IN_USE, now, expires_at
@@ -81,6 +83,18 @@ def _announce_ready(sandbox_id: UUID, now: datetime) -> None:
     took = (now - sandbox.requested_at).total_seconds()
     journal.record(LogKind.READY, f"ready after {took:.1f} s", sandbox=sandbox, now=now)
     sandbox_ready.send(sender=Sandbox, sandbox=sandbox, now=now)
+
+
+def suspect(sandbox_id: UUID, trouble: str, now: datetime) -> bool:
+    """A player met a dead end in this sandbox: that counts as a failed look, and it is looked at at once. False when
+    it is known already, or was looked at a moment ago."""
+    just_now = now - timedelta(seconds=SUSPECT_AGAIN_SECONDS)
+    well = Sandbox.objects.filter(pk=sandbox_id, state=State.IN_USE, health_failures=0)
+    if not well.exclude(health_checked_at__gt=just_now).update(health_failures=1, unwell_since=now, trouble=trouble):
+        return False
+    with transaction.atomic():  # of its own: the fleet's row is never locked after a sandbox's
+        nudge()
+    return True
 
 
 def extend(sandbox_id: UUID, expires_at: datetime, now: datetime) -> bool:

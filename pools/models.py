@@ -183,7 +183,12 @@ class SandboxQuerySet(models.QuerySet["Sandbox"]):
         return self.exclude(state=State.DELETED)
 
     def claimable(self, pool: Pool) -> SandboxQuerySet:
-        return self.filter(pool=pool, state=State.READY).order_by("ready_at", "id")
+        """The pool's ready ones in the order in which they are taken: those known to be well first, then the oldest."""
+        started_at = Fleet.objects.filter(pk=1).values("started_at")
+        has_started = models.Exists(started_at.exclude(started_at=None))
+        seen = Q(health_checked_at__gte=models.Subquery(started_at)) | ~Q(has_started)
+        is_well = models.Case(models.When(seen, health_failures=0, then=0), default=1)
+        return self.filter(pool=pool, state=State.READY).order_by(is_well, "ready_at", "id")
 
     def move(self, sandbox_id: uuid.UUID, *, frm: Collection[State], to: State, **fields: Any) -> bool:
         """Move one sandbox if it still is where the caller believes; False if somebody else was first."""
@@ -303,6 +308,12 @@ class Sandbox(models.Model):
     def has_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
 
+    def is_known_well(self, started_at: datetime | None) -> bool:
+        """Whether it was well when it was last looked at, since the orchestrator's start at `started_at`."""
+        checked_at = self.health_checked_at or self.healthy_at
+        is_seen = started_at is None or (checked_at is not None and checked_at >= started_at)
+        return is_seen and not self.health_failures
+
     def cost_usd(self, now: datetime) -> Decimal:
         """Return what App Platform bills until `now`: by the second since it was accepted, at least one minute."""
         if self.accepted_at is None:
@@ -403,6 +414,11 @@ class Fleet(models.Model):
     @classmethod
     def get(cls) -> Fleet:
         return cls.objects.get_or_create(pk=1)[0]
+
+    @classmethod
+    def note_start(cls, now: datetime) -> None:
+        """An orchestrator, or the embedded cloud, starts: every sandbox has to be seen once before it counts."""
+        cls.objects.filter(pk=1).update(started_at=now)
 
     @classmethod
     def lock(cls) -> Fleet:

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from pools.models import Sandbox
-from pools.signals import arrivals_asked, occupants_asked
+from pools.signals import arrivals_asked, occupants_asked, served_asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,22 @@ class Arrival:
     runtime: str
     at: datetime
     was_hit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is to answer in a sandbox in use: a game, on that port, at that path."""
+
+    port: int
+    path: str
+
+
+def served(sandbox_ids: Collection[UUID]) -> dict[UUID, Served]:
+    """Return what is to answer in these sandboxes; those where nothing is yet, or just now, are left out."""
+    found: dict[UUID, Served] = {}
+    for _, answer in served_asked.send(sender=Sandbox, sandbox_ids=sandbox_ids) if sandbox_ids else ():
+        found.update(answer if isinstance(answer, dict) else {})
+    return found
 
 
 def occupants(sandbox_ids: Collection[UUID]) -> dict[UUID, Occupant]:

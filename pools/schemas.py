@@ -22,7 +22,8 @@ class PoolOut(Schema):
     runtime: str
     mode: str = Field(description="active, paused or draining")
     is_wanted: bool = Field(description="Whether somebody acquired from it within its idle timeout")
-    ready: int
+    ready: int = Field(description="Known to be well since the orchestrator's start")
+    unseen: int = Field(description="Ready before, and to be looked at, or looked at in vain")
     requested: int
     creating: int
     staging: int

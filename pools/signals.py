@@ -19,6 +19,12 @@ demand_asked = Signal()
 # The admin asks who is in a sandbox. Receivers return a dict of sandbox id to `pools.occupants.Occupant`: for those of
 # `sandbox_ids`, or, where that is None, for the runs whose id begins with `run`. Arguments: sandbox_ids, run.
 occupants_asked = Signal()
+# A turn asks what is to answer in sandboxes that are in use. Receivers return a dict of sandbox id to
+# `pools.occupants.Served`, for those where something is. Arguments: sandbox_ids.
+served_asked = Signal()
+# What is to answer in a sandbox that is in use does not, though its agent does: seen more than once. Arguments:
+# sandbox, trouble (a sentence), now.
+service_stopped = Signal()
 # The admin asks for the launches that wanted a warm sandbox. Receivers return a list of `pools.occupants.Arrival`.
 # Arguments: since.
 arrivals_asked = Signal()

@@ -23,15 +23,17 @@ from django.utils import timezone
 
 from games.models import Game
 from pools import claims, journal
+from pools.database_time import database_now
 from pools.leases import is_dead, this_process
 from pools.models import LIVE, Fleet, Level, Sandbox, State
 from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
 from pools.tenure import LEASE_SECONDS
 from runs import events, limits
-from runs.models import ACTIVE, DeployedFrom, EventKind, LaunchMode, Run, RunState, ServedBy
+from runs.models import ACTIVE, DeployedFrom, EventKind, LaunchMode, Run, RunQuerySet, RunState, ServedBy
 from runs.reasons import NOTICES, RunEndCode, RunNoticeCode, StatusCode
 
+MAX_RESTARTS = 1  # of a game that stops while it is played
 QUEUED_SECONDS = 10  # a task that nobody has begun by then may be lost
 LONGEST_LEASE = timedelta(seconds=4 * LEASE_SECONDS)  # one that runs longer is from before a clock was set back
 NO_LEASE: dict[str, Any] = {"deploy_lease_until": None, "deploy_process": ""}
@@ -173,11 +175,21 @@ def begin_attempt(attempt: Attempt, now: datetime) -> Run | None:
     """Needs DEPLOYING in this sandbox after the attempt before this one, and in nobody's hands. Leaves it in this
     process's, for LEASE_SECONDS from `now`, the database's time. None when it comes too late, or when another one
     works."""
+    return _begin(attempt, Run.objects.filter(state=RunState.DEPLOYING), now)
+
+
+@transaction.atomic
+def begin_restart(attempt: Attempt, now: datetime) -> Run | None:
+    """The same for a run that is RUNNING, and whose game has stopped and is to be started again."""
+    return _begin(attempt, Run.objects.being_deployed().filter(state=RunState.RUNNING), now)
+
+
+def _begin(attempt: Attempt, runs: RunQuerySet, now: datetime) -> Run | None:
     # Without a process it is only on its way, by this task or another.
     is_over = Q(deploy_lease_until__lt=now) | Q(deploy_lease_until__gt=now + LONGEST_LEASE)
     free = Q(deploy_lease_until__isnull=True) | is_over | Q(deploy_process="")
-    before = Run.objects.filter(free, sandbox=attempt.sandbox_id, deploy_attempts=attempt.number - 1)
-    if not before.filter(pk=attempt.run_id, state=RunState.DEPLOYING).update(
+    before = runs.filter(free, pk=attempt.run_id, sandbox=attempt.sandbox_id, deploy_attempts=attempt.number - 1)
+    if not before.update(
         deploy_lease_until=now + timedelta(seconds=LEASE_SECONDS),
         deploy_process=this_process(),
         deploy_attempts=attempt.number,
@@ -194,8 +206,8 @@ def renew(run_id: UUID, number: int, now: datetime) -> bool:
 
 
 def is_cut_off(run: Run, now: datetime) -> bool:
-    """Whether a run that is DEPLOYING is in no living worker's hands, and on its way into none. `now`: the database's
-    time."""
+    """Whether a run whose game is to be brought up is in no living worker's hands, and on its way into none. `now`: the
+    database's time."""
     since = run.acquired_at or run.created_at
     until = run.deploy_lease_until or since + timedelta(seconds=QUEUED_SECONDS)
     return until <= now or until > now + LONGEST_LEASE or (_was_begun(run) and is_dead(run.deploy_process))
@@ -207,10 +219,10 @@ def _was_begun(run: Run) -> bool:
 
 @transaction.atomic
 def hand_back(run: Run, now: datetime) -> bool:
-    """Needs DEPLOYING, the attempt, sandbox and lease that were seen cut off. Leaves it in nobody's hands, with
+    """Needs the state, attempt, sandbox and lease that were seen cut off. Leaves it in nobody's hands, with
     QUEUED_SECONDS for the next attempt to begin. False when somebody was first."""
     fields = {"deploy_lease_until": now + timedelta(seconds=QUEUED_SECONDS), "deploy_process": ""}
-    seen = _same(run).filter(state=RunState.DEPLOYING, deploy_lease_until=run.deploy_lease_until)
+    seen = _same(run).filter(state=run.state, deploy_lease_until=run.deploy_lease_until)
     if not seen.update(acquired_at=run.acquired_at or now, **fields):
         return False
     if _was_begun(run):
@@ -263,6 +275,45 @@ def run_now(
     return run
 
 
+# A game that stops while it is played.
+
+
+@transaction.atomic
+def lose_game(run_id: UUID, sandbox_id: UUID, trouble: str, now: datetime) -> Run | None:
+    """Needs RUNNING in this sandbox, and nobody who starts its game again already. Leaves it RUNNING, on its way to be
+    started again by the next attempt; when that was done before, FAILED. None when there is nothing to start."""
+    Fleet.lock()
+    run = locked(run_id)
+    if run.state != RunState.RUNNING or run.sandbox_id != sandbox_id or run.deploy_lease_until is not None:
+        return None
+    if run.restarts >= MAX_RESTARTS:
+        reason = "The game stopped, and had been started again once already."
+        fail(run_id, RunEndCode.GAME_STOPPED, reason, now, frm=[RunState.RUNNING])
+        return None
+    lease = {"deploy_lease_until": database_now() + timedelta(seconds=QUEUED_SECONDS), "deploy_process": ""}
+    _step(run, frm=RunState.RUNNING, to=RunState.RUNNING, restarts=run.restarts + 1, **lease)
+    data = {"code": StatusCode.GAME_STOPPED}
+    message = "The game stopped; it is being started again."
+    events.emit(run_id, EventKind.STATUS, message, data=data, level=Level.WARNING, now=now)
+    message = f"run {run.short_id}: {run.game.slug} stopped and is being started again: {trouble}"
+    journal.record(LogKind.RUN, message, sandbox=run.sandbox, run_id=run_id, now=now, level=Level.WARNING)
+    return run
+
+
+@transaction.atomic
+def play_on(attempt: Attempt, *, port: int, now: datetime) -> bool:
+    """Needs RUNNING, this attempt in this sandbox, where the game answers again. Leaves it in nobody's hands: it is
+    played on. False when it comes too late."""
+    run = locked(attempt.run_id)
+    if run.state != RunState.RUNNING or Attempt.of(run) != attempt:
+        _drop(attempt, run, "the game was started again", now)
+        return False
+    _step(run, frm=RunState.RUNNING, to=RunState.RUNNING, port=port, **NO_LEASE)
+    message = "The game is back."
+    events.emit(run.pk, EventKind.STATUS, message, data={"code": StatusCode.GAME_BACK}, now=now)
+    return True
+
+
 # Go on and end.
 
 
@@ -298,9 +349,9 @@ def fail(
     frm: Collection[RunState] = ACTIVE,
     attempt: Attempt | None = None,
 ) -> bool:
-    """Needs one of the states `frm`, and where the failure is an attempt's, that it is DEPLOYING and this attempt in
-    this sandbox. Leaves it FAILED and its sandbox DELETING; `reason` is a sentence for the player. False otherwise."""
-    if attempt is not None:
+    """Needs one of the states `frm`; where the failure is an attempt's, DEPLOYING by default, and this attempt in this
+    sandbox. Leaves it FAILED and its sandbox DELETING; `reason` is a sentence for the player. False otherwise."""
+    if attempt is not None and frm is ACTIVE:
         frm = [RunState.DEPLOYING]
     return _finish(run_id, RunState.FAILED, code, reason, now, frm=frm, attempt=attempt)
 

@@ -85,6 +85,15 @@ class RunQuerySet(models.QuerySet["Run"]):
             return self.none()
         return self.filter(pk__gte=uuid.UUID(digits.ljust(32, "0")), pk__lte=uuid.UUID(digits.ljust(32, "f")))
 
+    def being_deployed(self) -> RunQuerySet:
+        """Those whose game a worker brings up, or is to: for the first time, or again after it had stopped."""
+        again = Q(state=RunState.RUNNING, deploy_lease_until__isnull=False)
+        return self.active().filter(Q(state=RunState.DEPLOYING) | again)
+
+    def played(self) -> RunQuerySet:
+        """Those whose game is to answer right now."""
+        return self.active().filter(state=RunState.RUNNING, deploy_lease_until=None)
+
     def hits(self) -> RunQuerySet:
         """Launches that found a warm sandbox ready when they came."""
         return self.filter(served_by=ServedBy.POOL, sandbox__ready_at__lte=F("created_at"))

@@ -74,3 +74,5 @@ class StatusCode(TextChoices):
     CREATING = "creating", "Its own sandbox is being created"
     SANDBOX_UP = "sandbox_up", "Its own sandbox is up"
     EXTENDED = "extended", "Has more time"
+    GAME_STOPPED = "game_stopped", "Its game stopped, and is being started again"
+    GAME_BACK = "game_back", "Its game is back"

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from pools.demand import Demand
 from pools.models import FleetEvent, Sandbox
-from pools.occupants import Arrival, Occupant
+from pools.occupants import Arrival, Occupant, Served
 from pools.signals import (
     arrivals_asked,
     cold_sandbox_healthy,
@@ -22,6 +22,8 @@ from pools.signals import (
     occupants_asked,
     sandbox_ending,
     sandbox_ready,
+    served_asked,
+    service_stopped,
     turn_begins,
 )
 from runs import lifecycle, upkeep
@@ -57,6 +59,22 @@ def end_the_run(sandbox: Sandbox, reason: str, now: datetime, **_: Any) -> None:
             lifecycle.fail(run.id, RunEndCode.SANDBOX_FAILED, reason, now)
         else:
             lifecycle.fail(run.id, RunEndCode.SANDBOX_LOST, f"The sandbox is gone: {reason.rstrip('.')}.", now)
+
+
+@receiver(served_asked)
+def what_is_served(sandbox_ids: Collection[UUID], **_: Any) -> dict[UUID, Served]:
+    """Return the games that are to answer in these sandboxes."""
+    found: dict[UUID, Served] = {}
+    for runs in _runs_in(sandbox_ids):
+        for run in runs.played().select_related("game"):
+            if run.sandbox_id is not None:
+                found[run.sandbox_id] = Served(run.port or run.game.port, run.game.health_path)
+    return found
+
+
+@receiver(service_stopped)
+def start_the_game_again(sandbox: Sandbox, trouble: str, now: datetime, **_: Any) -> None:
+    upkeep.start_again(sandbox, trouble, now)
 
 
 @receiver(turn_begins)

@@ -79,16 +79,24 @@ def tell_progress(now: datetime) -> None:
 def redeploy_cut_off(now: datetime) -> None:
     """A deployment whose worker died or froze is done again; one that nobody began is queued again. `now`: the
     database's time, because the worker may be another machine's."""
-    for run in Run.objects.active().filter(state=RunState.DEPLOYING):
+    for run in Run.objects.being_deployed():
         if not lifecycle.is_cut_off(run, now):
             continue
         if run.deploy_attempts >= DEPLOY_ATTEMPTS:
             code, reason = RunEndCode.DEPLOY_INTERRUPTED, f"The deployment was interrupted {run.deploy_attempts} times."
-            lifecycle.fail(run.id, code, reason, now, attempt=Attempt.of(run))
+            lifecycle.fail(run.id, code, reason, now, frm=[RunState(run.state)], attempt=Attempt.of(run))
             continue
         with transaction.atomic():
             if lifecycle.hand_back(run, now):
                 deployment.queue(run)
+
+
+@transaction.atomic
+def start_again(sandbox: Sandbox, trouble: str, now: datetime) -> None:
+    """The game that is played in this sandbox has stopped: it is started again, once; the second time its run ends."""
+    for played in Run.objects.played().filter(sandbox=sandbox):
+        if run := lifecycle.lose_game(played.pk, sandbox.pk, trouble, now):
+            deployment.queue(run)
 
 
 def end_parted(now: datetime) -> None:

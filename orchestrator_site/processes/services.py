@@ -16,6 +16,8 @@ from django.utils import timezone
 from orchestrator_site.models import FRESH_SECONDS, Beat
 from orchestrator_site.processes.supervisor import Service, Supervisor
 from pools.cloud.connection import local_endpoint, local_token
+from pools.database_time import database_now
+from pools.models import Fleet
 from pools.nudge import nudge
 
 logger = logging.getLogger(__name__)
@@ -69,6 +71,16 @@ def cluster() -> Service:
     return service
 
 
+def note_start() -> None:
+    """Before the orchestrator or the embedded cloud starts: what was seen of sandboxes before may be gone."""
+    try:
+        Fleet.note_start(database_now())
+    except DatabaseError as error:
+        logger.warning("That it starts could not be noted: %s", error)
+    finally:
+        connections.close_all()
+
+
 def local_cloud() -> Service:
     settings.LOCALCLOUD_DIR.mkdir(parents=True, exist_ok=True)
     return Service(
@@ -79,6 +91,7 @@ def local_cloud() -> Service:
             *("--deploy-seconds", str(settings.LOCALCLOUD_DEPLOY_SECONDS)),
         ],
         answers=local_cloud_answers,
+        before_start=note_start,
         stop_order=1,  # after those who talk to it
     )
 
@@ -106,6 +119,7 @@ def give_back_tasks_and_nudge() -> None:
         with transaction.atomic():
             if settings.DATABASE_IS_SQLITE:  # then no other cluster works on this database
                 OrmQ.objects.filter(lock__gt=timezone.now()).update(lock=timezone.now())
+            Fleet.note_start(database_now())
             nudge()
     except DatabaseError as error:
         logger.warning("The cluster starts with an unprepared queue: %s", error)

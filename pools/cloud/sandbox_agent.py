@@ -151,9 +151,9 @@ class SandboxAgent:
             raise AgentError("The sandbox started a process and did not say which.")
         return Started(data["pid"], _text(data.get("log_file")))
 
-    def processes(self) -> list[Process]:
+    def processes(self, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> list[Process]:
         """Return the processes that were started with `start`, running or not."""
-        listed = self._call("GET", "/api/processes").json
+        listed = self._wire.call("GET", "/api/processes", timeout_seconds=timeout_seconds).json
         return [
             Process(
                 pid=entry["pid"],
@@ -180,6 +180,20 @@ class SandboxAgent:
             may_miss=True,
         )
         return not answer.is_not_found
+
+    def names(self, folder: str, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> set[str]:
+        """Return the names in a folder; none when there is no such folder."""
+        answer = self._wire.call(
+            "GET", "/api/files", params={"path": folder}, timeout_seconds=timeout_seconds, may_miss=True
+        )
+        if answer.is_not_found:
+            return set()
+        listed = _object(answer).get("files")
+        return {
+            entry["name"]
+            for entry in (listed if isinstance(listed, list) else [])
+            if isinstance(entry, dict) and isinstance(entry.get("name"), str)
+        }
 
     def write_file(self, path: str, content: bytes | str) -> None:
         """Write a file, whole, under /workspace, /home/sandbox or /tmp."""

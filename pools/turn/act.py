@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from pools.cloud.errors import (
     Unauthorized,
 )
 from pools.cloud.records import App, Phase, Proposal
+from pools.database_time import database_now
 from pools.leases import Held
 from pools.models import (
     BEING_CREATED,
@@ -42,11 +44,13 @@ from pools.models import (
     Stage,
     State,
 )
+from pools.occupants import served
 from pools.reasons import CreateCode, EndCode, HoldCode, LogKind, StepCode
 from pools.shared_budget import exchange
-from pools.signals import cold_sandbox_healthy, staging_wanted
+from pools.signals import cold_sandbox_healthy, service_stopped, staging_wanted
 from pools.turn.decisions import Decision, Kind
 from pools.turn.facts import AppFacts, FleetFacts
+from pools.turn.look import GameStopped, look_at_all
 from pools.turn.plan_sandbox import classify, failure_of
 
 AT_ONCE = 8  # requests in flight; the client's pool holds 10 connections
@@ -83,6 +87,9 @@ ASKING = frozenset(
 )  # fmt: skip
 
 
+RETIRED_FROM = {Kind.FAIL: ON_THE_WAY, Kind.LOSE: (State.IN_USE,)}
+
+
 class Effects:
     """The acts of one turn. `lease` is renewed before each kind of act: a turn that lost it stops."""
 
@@ -105,6 +112,7 @@ class Effects:
             Kind.NOTE_ORPHAN: self.note_orphans,
             Kind.FAIL: self.retire,
             Kind.RETIRE: self.retire,
+            Kind.LOSE: self.retire,
             Kind.EXPIRE: self.retire,
             Kind.VERIFY: self.verify,
             Kind.CONFIRM_DELETED: self.confirm_deleted,
@@ -117,8 +125,8 @@ class Effects:
             Kind.DELETE_ORPHAN: self.delete_apps,
             Kind.DELETE_APP: self.delete_apps,
             Kind.STAGE: self.stage_again,
-            Kind.LOOK: self.look,
             Kind.CREATE: self.create,
+            Kind.LOOK: self.look,
             Kind.HOLD: self.explain,
         }
         if not any(s.state == State.DELETING for s in self.facts.sandboxes) and self.facts.is_trusted:
@@ -142,8 +150,9 @@ class Effects:
             if decision.kind == Kind.EXPIRE:
                 claims.expire(_sandbox_id(decision), decision.reason, now)
                 continue
-            # What has become a sandbox is no failed create any more; what policy retires must still be idle.
-            frm = ON_THE_WAY if decision.kind == Kind.FAIL else (State.READY, *BEING_CREATED)
+            # What has become a sandbox is no failed create any more; what policy retires must still be idle, and what
+            # is given up while it is played must not have been taken since.
+            frm = RETIRED_FROM.get(decision.kind, (State.READY, *BEING_CREATED))
             code = EndCode(decision.code)
             claims.retire(_sandbox_id(decision), code, decision.reason, now, frm=frm, failure_kind=kind, level=level)
 
@@ -452,15 +461,32 @@ class Effects:
                     staging_wanted.send(sender=Sandbox, sandbox=staging.get(), now=now)
 
     def look(self, decisions: list[Decision]) -> None:
-        sandboxes = Sandbox.objects.filter(pk__in=[_sandbox_id(d) for d in decisions], state=State.READY)
-        for sandbox, trouble in ask_all(is_well, list(sandboxes)):
-            failures = 0 if trouble is None else sandbox.health_failures + 1
-            fields = {
-                "health_checked_at": timezone.now(),
-                "health_failures": failures,
-                "trouble": str(trouble or ""),
-            }
-            Sandbox.objects.filter(pk=sandbox.pk, state=State.READY).update(**fields)
+        ids = [_sandbox_id(decision) for decision in decisions]
+        sandboxes = list(Sandbox.objects.filter(pk__in=ids, state__in=[State.READY, State.IN_USE]))
+        seen = look_at_all(sandboxes, served([each.pk for each in sandboxes if each.state == State.IN_USE]))
+        now = database_now()
+        well = [sandbox.pk for sandbox, trouble in seen if trouble is None]
+        same = Sandbox.objects.filter(state__in=[State.READY, State.IN_USE])
+        same.filter(pk__in=well).update(health_checked_at=now, health_failures=0, unwell_since=None, trouble="")
+        for sandbox, trouble in seen:
+            if trouble is not None:
+                self._unwell(sandbox, trouble, now)
+
+    def _unwell(self, sandbox: Sandbox, trouble: AgentError, now: datetime) -> None:
+        fields = {
+            "health_checked_at": now,
+            "health_failures": sandbox.health_failures + 1,
+            "unwell_since": sandbox.unwell_since or now,
+            "trouble": str(trouble),
+        }
+        same = Sandbox.objects.filter(pk=sandbox.pk, state=sandbox.state)
+        if not isinstance(trouble, GameStopped):
+            same.update(**fields)
+            return
+        with transaction.atomic():
+            Fleet.lock()  # first, because whoever hears of it may end a run
+            if same.update(**fields) and sandbox.health_failures:  # seen twice
+                service_stopped.send(sender=Sandbox, sandbox=sandbox, trouble=str(trouble), now=now)
 
     def explain(self, decisions: list[Decision]) -> None:
         """Write a reason for not acting to the log once, until something else happens to that pool."""
@@ -469,17 +495,6 @@ class Effects:
             if said is None or (said.kind, said.code) != (LogKind.HOLD, decision.code):
                 pool = Pool.objects.filter(name=decision.name).first()
                 journal.record(LogKind.HOLD, decision.reason, code=decision.code, pool=pool)
-
-
-def is_well(sandbox: Sandbox) -> None:
-    """A look at an idle sandbox: its agent answers, and what was started in it still runs. Raises AgentError."""
-    agent = sandbox.agent()
-    agent.health(PROBE_TIMEOUT_SECONDS)
-    started = {game.pid for game in sandbox.staged_games.values() if game.pid}
-    if started:
-        running = {process.pid for process in agent.processes() if process.is_running}
-        if not started <= running:
-            raise AgentError("A game that was started in it has ended; the sandbox may have been restarted.")
 
 
 def _sandbox_id(decision: Decision) -> UUID:

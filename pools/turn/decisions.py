@@ -20,7 +20,8 @@ class Kind(StrEnum):
     PROBE = "probe"  # ACTIVE: does its agent answer?
     ASK = "ask"  # being created, and no listing tells how it is: the app itself is asked for
     STAGE = "stage"  # staging did not come back: ask for it again
-    LOOK = "look"  # is an idle one still well?
+    LOOK = "look"  # is an idle one still well, or the game in one that is played?
+    LOSE = "lose"  # it is played, and did not answer for too long
     FAIL = "fail"  # its create came to nothing
     RETIRE = "retire"
     EXPIRE = "expire"
@@ -60,9 +61,10 @@ class Decision:
 
 # Deletions that a wrong observation could multiply. Failed creates, ended lifetimes and what an operator orders were
 # settled one by one, and are not among them.
-GUARDED = {Kind.RETIRE, Kind.VERIFY, Kind.DELETE_ORPHAN}
+GUARDED = {Kind.RETIRE, Kind.LOSE, Kind.VERIFY, Kind.DELETE_ORPHAN}
 # Deletions that somebody else's word asks for, and not our own policy.
 DEATHS = {EndCode.UNWELL, StepCode.NOT_LISTED, StepCode.GRACE_OVER}
+LEAVING = {Kind.FAIL, Kind.RETIRE, Kind.LOSE, Kind.EXPIRE}
 
 
 def decide(
@@ -74,4 +76,4 @@ def decide(
 
 def leaving(plans: Sequence[Decision]) -> set[UUID | None]:
     """Return the sandboxes that these decisions take out of use."""
-    return {decision.sandbox_id for decision in plans if decision.kind in (Kind.FAIL, Kind.RETIRE, Kind.EXPIRE)}
+    return {decision.sandbox_id for decision in plans if decision.kind in LEAVING}

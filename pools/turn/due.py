@@ -9,9 +9,8 @@ from pools.breaker import breaker_at
 from pools.models import ON_THE_WAY, State
 from pools.turn.decisions import Decision, Kind
 from pools.turn.facts import FleetFacts, PoolFacts, SandboxFacts
-from pools.turn.waits import (
-    LOOK_AGAIN_SECONDS,
-)
+from pools.turn.plan_looks import is_looked_at, last_seen, look_pause_seconds
+from pools.turn.waits import LOOK_AGAIN_SECONDS
 
 
 def due_in_seconds(facts: FleetFacts, decisions: Sequence[Decision], now: datetime) -> float | None:
@@ -22,21 +21,28 @@ def due_in_seconds(facts: FleetFacts, decisions: Sequence[Decision], now: dateti
     if any(decision.kind not in (Kind.HOLD, Kind.STOP, Kind.LOOK) for decision in decisions):
         moments.append(1.0)
     for sandbox in facts.sandboxes:
-        moments += _moments(sandbox, now)
+        moments += _moments(sandbox, facts.started_at, now)
     for pool in facts.pools:
         moments += _pool_moments(pool, facts, now)
     soon = [max(0.5, moment) for moment in moments if moment <= 60]
     return min(soon, default=None)
 
 
-def _moments(sandbox: SandboxFacts, now: datetime) -> Iterator[float]:
+def _looks(sandbox: SandboxFacts, started_at: datetime | None, now: datetime) -> Iterator[float]:
+    """The next look: soon after one that failed, and in time at what is played. The schedule's will do for the idle."""
+    if sandbox.health_failures or sandbox.state == State.IN_USE:
+        seen_seconds = (now - last_seen(sandbox)).total_seconds()
+        yield max(LOOK_AGAIN_SECONDS, look_pause_seconds(sandbox, started_at) - seen_seconds)
+
+
+def _moments(sandbox: SandboxFacts, started_at: datetime | None, now: datetime) -> Iterator[float]:
     if sandbox.state in (*ON_THE_WAY, State.DELETING):
         age = (now - (sandbox.delete_requested_at or sandbox.requested_at)).total_seconds()
         yield 1.0 if age < 60 else 3.0 if age < 300 else 10.0
     if sandbox.missing_since is not None:
         yield 2.0
-    if sandbox.state == State.READY and sandbox.health_failures:
-        yield float(LOOK_AGAIN_SECONDS)
+    if is_looked_at(sandbox):
+        yield from _looks(sandbox, started_at, now)
     if sandbox.state == State.IN_USE and sandbox.expires_at is not None:
         yield max(1.0, (sandbox.expires_at - now).total_seconds())
 

@@ -68,6 +68,8 @@ class SandboxFacts:
     delete_sent_at: datetime | None = None
     health_checked_at: datetime | None = None
     health_failures: int = 0
+    unwell_since: datetime | None = None
+    is_played: bool = False  # in use, and something is to answer in it
     missing_since: datetime | None = None
 
     @property
@@ -124,6 +126,7 @@ class FleetFacts:
     deaths: int = 0  # sandboxes that were given up within the guard's window, and orphans deleted
     deletes_failing_since: datetime | None = None
     stopped: bool = False
+    started_at: datetime | None = None  # the orchestrator's last start: what was seen before may be gone
 
     @property
     def is_trusted(self) -> bool:

@@ -18,6 +18,7 @@ from pools.cloud.errors import CloudError, Unauthorized
 from pools.cloud.records import App
 from pools.demand import demand
 from pools.models import CloudApp, Fleet, FleetEvent, Level, Mode, Origin, Pool, Sandbox, Stage, State
+from pools.occupants import served
 from pools.outcomes import create_outcomes, surplus_until
 from pools.reasons import EndCode, LogKind, StepCode
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
@@ -26,7 +27,7 @@ from pools.turn.plan_sandbox import is_expected
 
 logger = logging.getLogger("pools")
 UNWRITABLE = (DataError, ValueError, OverflowError)
-GATHERED = {"is_being_staged"}  # facts that are no column
+GATHERED = {"is_being_staged", "is_played"}  # facts that are no column
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
         deaths=count_deaths(fleet, now),
         deletes_failing_since=fleet.deletes_failing_since,
         stopped=fleet.stopped_at is not None,
+        started_at=fleet.started_at,
     )
 
 
@@ -143,10 +145,12 @@ def _sandboxes(now: datetime) -> tuple[SandboxFacts, ...]:
     rows = list(Sandbox.objects.existing().order_by().values(*columns))
     leases_of = {staging_lease(row["id"]): row["id"] for row in rows if row["state"] == State.STAGING}
     staged_now = {leases_of[name] for name in leases.held(leases_of)}
+    played = served([row["id"] for row in rows if row["state"] == State.IN_USE])
     facts = []
     for row in rows:
         row["state"], row["origin"] = State(row["state"]), Origin(row["origin"])
-        facts.append(SandboxFacts(**row, is_being_staged=row["id"] in staged_now))
+        row["is_being_staged"], row["is_played"] = row["id"] in staged_now, row["id"] in played
+        facts.append(SandboxFacts(**row))
     return tuple(facts)
 
 

@@ -1,38 +1,70 @@
-"""The idle sandboxes to look at this turn, and those that failed their looks too often."""
+"""The sandboxes to look at this turn, idle and played, and those that failed their looks too often."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
-from pools.ages import ago
+from pools.ages import ago, is_over
 from pools.models import State
 from pools.reasons import EndCode, StepCode
 from pools.turn.decisions import Decision, Kind, decide
-from pools.turn.facts import FleetFacts
+from pools.turn.facts import FleetFacts, SandboxFacts
 from pools.turn.waits import (
     LOOK_AGAIN_SECONDS,
+    LOOK_IN_USE_SECONDS,
     LOOK_SECONDS,
     LOOKS_A_TURN,
     LOOKS_TO_FAIL,
+    LOSE_SECONDS,
+    SILENT_TOGETHER,
 )
 
 
 def plan_looks(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
-    """The idle sandboxes whose health is looked at this turn, those not seen for longest first."""
+    """What is given up after its looks, and the looks of this turn: those not seen for longest first."""
     due = []
-    for sandbox in facts.sandboxes:
-        if sandbox.state != State.READY:
-            continue
-        if sandbox.health_failures >= LOOKS_TO_FAIL:
-            if facts.is_trusted:
-                reason = f"its agent did not answer {sandbox.health_failures} looks in a row"
-                yield decide(Kind.RETIRE, sandbox, EndCode.UNWELL, reason)
-            continue
-        seen = sandbox.health_checked_at or sandbox.age_from
-        pause = LOOK_AGAIN_SECONDS if sandbox.health_failures else LOOK_SECONDS
-        if now - seen >= timedelta(seconds=pause):
+    looked_at = [sandbox for sandbox in facts.sandboxes if is_looked_at(sandbox)]
+    can_lose = facts.is_trusted and not are_most_silent(looked_at)
+    for sandbox in looked_at:
+        if is_given_up(sandbox, now) and (facts.is_trusted if sandbox.state == State.READY else can_lose):
+            reason = f"its agent did not answer {sandbox.health_failures} looks in a row"
+            kind = Kind.RETIRE if sandbox.state == State.READY else Kind.LOSE
+            yield decide(kind, sandbox, EndCode.UNWELL, reason)
+        seen = last_seen(sandbox)  # also at what is given up, which may be held back, and well again
+        if is_over(seen, look_pause_seconds(sandbox, facts.started_at), now):
             due.append((seen, sandbox))
     due.sort(key=lambda pair: pair[0])
     for seen, sandbox in due[:LOOKS_A_TURN]:
         yield decide(Kind.LOOK, sandbox, StepCode.UNSEEN, f"not looked at for {ago(seen, now)}")
+
+
+def is_looked_at(sandbox: SandboxFacts) -> bool:
+    """Idle, or with a game in it that is to answer. Whoever works in the others notices what dies."""
+    return sandbox.state == State.READY or (sandbox.state == State.IN_USE and sandbox.is_played)
+
+
+def are_most_silent(sandboxes: Sequence[SandboxFacts]) -> bool:
+    """Whether so many failed their last look that it is our network that is broken, and not they."""
+    silent = sum(sandbox.health_failures > 0 for sandbox in sandboxes)
+    return silent >= SILENT_TOGETHER and 2 * silent > len(sandboxes)
+
+
+def is_given_up(sandbox: SandboxFacts, now: datetime) -> bool:
+    """Whether it failed its looks so often that nothing more is expected of it."""
+    if sandbox.health_failures < LOOKS_TO_FAIL:
+        return False
+    return sandbox.state == State.READY or is_over(sandbox.unwell_since or last_seen(sandbox), LOSE_SECONDS, now)
+
+
+def last_seen(sandbox: SandboxFacts) -> datetime:
+    return sandbox.health_checked_at or sandbox.age_from
+
+
+def look_pause_seconds(sandbox: SandboxFacts, started_at: datetime | None) -> float:
+    """Return how long after the last look the next is due. Since the orchestrator's start all have to be seen once."""
+    if started_at is not None and last_seen(sandbox) < started_at:
+        return 0.0
+    if sandbox.health_failures:
+        return LOOK_AGAIN_SECONDS
+    return LOOK_IN_USE_SECONDS if sandbox.state == State.IN_USE else LOOK_SECONDS

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from games.deploy import DeployFailed
+from games.deploy import DeployFailed, start_again
 from games.deploy import deploy as deploy_game
 from games.models import Game
 from games.staging import staged_files
@@ -45,14 +45,54 @@ def deploy(attempt: Attempt) -> None:
     """Bring the run's game up in its sandbox: played where it is staged, else deployed. Of several tasks for one
     attempt, one works."""
     run = lifecycle.begin_attempt(attempt, database_now())
-    if run is None:
+    again = None if run else lifecycle.begin_restart(attempt, database_now())
+    if run is None and again is None:
         return
     with kept(lambda: lifecycle.renew(attempt.run_id, attempt.number, database_now())) as tenure:
+        if again is not None and again.sandbox is not None:
+            _bring_back(again.sandbox, again, tenure)
+            return
         # What an attempt before this one has left of the staged game is not played.
-        if attempt.number == 1 and port_of_staged(run) is not None:
+        if run is not None and attempt.number == 1 and port_of_staged(run) is not None:
             run = hand_over(run)
         if run is not None and run.sandbox is not None and run.state == RunState.DEPLOYING:
             _deploy_into(run.sandbox, run, tenure)
+
+
+def _bring_back(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
+    """Start the run's game again where it stopped, on its port: from the files that are there, else by a deployment."""
+    attempt = Attempt.of(run)
+    agent, port = sandbox.agent(), run.port or run.game.port
+
+    def say(message: str, level: str = "info") -> None:
+        tenure.require()
+        events.emit(run.id, EventKind.LOG, message, level=level)
+
+    try:
+        folder = _folder_of(sandbox, run)
+        if folder is None or not start_again(agent, run.game, port, folder):
+            say("Its files are gone; deploying it once more.")
+            deploy_game(agent, run.game, use_snapshot=run.use_snapshot, say=say, port=port)
+        tenure.require()
+        _wait_for_page(sandbox, run.game, port)
+    except TenureLost:
+        lifecycle.drop(attempt, "it was held up, and stopped", timezone.now())
+    except (DeployFailed, AgentError) as error:
+        reason = f"The game stopped, and could not be started again: {error}"
+        now, running = timezone.now(), [RunState.RUNNING]
+        lifecycle.fail(run.id, RunEndCode.GAME_STOPPED, reason, now, frm=running, attempt=attempt)
+    else:
+        lifecycle.play_on(attempt, port=port, now=timezone.now())
+
+
+def _folder_of(sandbox: Sandbox, run: Run) -> str | None:
+    """Return where the files lie that the run's game was started from; None when that can't be told from the rows."""
+    staged = sandbox.staged_games.get(run.game.slug)
+    if staged is None:
+        return run.game.slug
+    if run.deployed_from == DeployedFrom.STAGED:
+        return (staged.dir or run.game.slug).removeprefix("games/")
+    return None
 
 
 def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:

@@ -102,12 +102,15 @@ def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
     waiting_for_places = Run.objects.waiting_for_place().count()
     idle = sum(sandbox.state in (State.READY, State.DELETING) for sandbox in sandboxes)
     past = past_launches()
+    started_at = Fleet.get().started_at
     warm_up = {runtime: warm_up_seconds(pool) for runtime, pool in pools.items()}
     result = {}
     for game in games:
         pool = pools.get(game.runtime)
         mine = [sandbox for sandbox in sandboxes if pool is not None and sandbox.pool_id == pool.id]
-        ready = [sandbox for sandbox in mine if sandbox.state == State.READY]
+        idle_ones = [sandbox for sandbox in mine if sandbox.state == State.READY]
+        ready = [sandbox for sandbox in idle_ones if sandbox.is_known_well(started_at)]
+        unseen = (LEAST_LEFT_SECONDS,) * (len(idle_ones) - len(ready))  # they are looked at any moment
         result[game.slug] = speed(
             Outlook(
                 closed=why_closed,
@@ -115,7 +118,7 @@ def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
                 cold_when_empty=pool is None or pool.on_empty == OnEmpty.COLD,
                 ready=len(ready),
                 is_staged=any(is_started(sandbox, game.slug) for sandbox in ready),
-                arriving_in_seconds=arrivals(mine, warm_up.get(game.runtime, 0), now),
+                arriving_in_seconds=(*unseen, *arrivals(mine, warm_up.get(game.runtime, 0), now)),
                 waiting=waiting[game.runtime],
                 places=max(0, settings.MAX_TOTAL_SANDBOXES - len(sandboxes)),
                 idle=idle,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from games.models import Game
 from pools import fleet_log
-from pools.models import Sandbox, State
+from pools.models import Fleet, Sandbox, State
 from runs.launching.outlook import Speed, speeds
 from runs.limits import launches_left
 from runs.models import OVER, Run
@@ -73,11 +73,18 @@ def lobby_now(request: HttpRequest) -> dict[str, Any]:
     }
 
 
+def _kind(sandbox: Sandbox, started_at: datetime | None) -> str:
+    """What it is to players. One that is not known to be well is not ready yet, or not any more."""
+    if sandbox.state == State.READY:
+        return "ready" if sandbox.is_known_well(started_at) else "creating"
+    return {State.IN_USE: "in_use", State.DELETING: "leaving"}.get(State(sandbox.state), "creating")
+
+
 def tiles() -> dict[str, Any]:
     """Every sandbox that exists as one tile: ready, on its way, in use; and the places that are free."""
-    kinds = {State.READY: "ready", State.IN_USE: "in_use", State.DELETING: "leaving"}
-    states = Sandbox.objects.existing().values_list("state", flat=True)
-    found = [kinds.get(State(state), "creating") for state in states]
+    started_at = Fleet.get().started_at
+    existing = Sandbox.objects.existing().only("state", "health_failures", "health_checked_at", "healthy_at")
+    found = [_kind(sandbox, started_at) for sandbox in existing]
     found.sort(key=["ready", "creating", "in_use", "leaving"].index)
     free = min(TILES_SHOWN, max(0, settings.MAX_TOTAL_SANDBOXES - len(found)))
     return {

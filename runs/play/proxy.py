@@ -11,6 +11,7 @@ router decodes, and it refuses a body before that is complete.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
@@ -21,14 +22,18 @@ from weakref import WeakKeyDictionary
 
 import httpx
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 
+from pools import claims
+from pools.database_time import database_now
 from pools.problems import Problem
 from runs.live.backpressure import Flow, TooSlow
 from runs.live.database import read
 from runs.models import OVER, Run, RunState
 from runs.origins import require_allowed_host
 from runs.play.notices import (
+    BACK_SOON,
     DEAD,
     LEADS_OUT,
     NOT_FOR_OUR_PAGES,
@@ -45,6 +50,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+logger = logging.getLogger(__name__)
+
 ADDRESS = re.compile(rb"/play/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/(.*))?", re.DOTALL)
 SEAT_KEPT_SECONDS = 1.0
 MOST_SEATS = 1_000
@@ -56,7 +63,7 @@ TIMEOUT = httpx.Timeout(65, connect=5, pool=5)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 # A game's own requests come from an opaque origin; from ours, such a request would make its code that of our page.
 RUN_BY_A_PAGE = frozenset({"script", "style", "worker", "sharedworker", "serviceworker"})
-BAD_GATEWAY, GATEWAY_TIMEOUT = 502, 504
+BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT = 502, 503, 504
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 ALWAYS: Headers = [
@@ -96,6 +103,7 @@ class Seat:
     state: str
     end_reason: str
     upstream: Upstream | None
+    is_back_soon: bool = False  # its game stopped, and is being started again
 
 
 def seat_of(run_id: UUID) -> Seat | None:
@@ -105,9 +113,25 @@ def seat_of(run_id: UUID) -> Seat | None:
         return None
     sandbox = run.sandbox
     upstream = None
-    if run.state == RunState.RUNNING and sandbox is not None:
+    is_back_soon = run.state == RunState.RUNNING and run.deploy_lease_until is not None
+    if run.state == RunState.RUNNING and sandbox is not None and not is_back_soon:
         upstream = Upstream(sandbox.url, sandbox.token, run.port or run.game.port)
-    return Seat(run.state, run.end_reason, upstream)
+    return Seat(run.state, run.end_reason, upstream, is_back_soon)
+
+
+def note_dead(run_id: UUID) -> None:
+    """A player met a dead end: have the sandbox looked at, at once."""
+    run = Run.objects.played().filter(pk=run_id).first()
+    if run is not None and run.sandbox_id is not None:
+        claims.suspect(run.sandbox_id, "a player's request found no game", database_now())
+
+
+async def _note_dead(visit: Visit) -> None:
+    _seats.pop(visit.run_id, None)
+    try:
+        await read(note_dead, visit.run_id)
+    except DatabaseError:
+        logger.warning("That a game does not answer could not be noted.", exc_info=True)
 
 
 _seats: dict[UUID, tuple[float, Seat]] = {}
@@ -211,7 +235,7 @@ def _upstream(seat: Seat | None) -> Upstream:
     if seat.state in OVER:
         raise Refused(Notice(410, "This game is over", seat.end_reason))
     if seat.upstream is None:
-        raise Refused(STARTING)
+        raise Refused(BACK_SOON if seat.is_back_soon else STARTING)
     return seat.upstream
 
 
@@ -238,11 +262,16 @@ async def _pass_on(visit: Visit, request: httpx.Request, send: Send) -> None:
     except httpx.ReadTimeout:
         raise Refused(SLOW) from None
     except httpx.HTTPError:
-        _seats.pop(visit.run_id, None)
+        await _note_dead(visit)
         raise Refused(DEAD) from None
     try:
-        if response.status_code in (BAD_GATEWAY, GATEWAY_TIMEOUT):
-            raise Refused(DEAD if response.status_code == BAD_GATEWAY else SLOW)
+        if response.status_code == BAD_GATEWAY:
+            await _note_dead(visit)
+            raise Refused(DEAD)
+        if response.status_code == GATEWAY_TIMEOUT:
+            raise Refused(SLOW)
+        if response.status_code == UNAVAILABLE:
+            await _note_dead(visit)  # the game's own word, or the edge's for a container that is gone
         headers = visit.headers(response)
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         with Flow(send) as flow:

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from threading import Event
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -22,7 +23,7 @@ from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 from websockets.exceptions import ConnectionClosed
 
-from pools.models import Origin, Sandbox, State
+from pools.models import Fleet, Origin, Sandbox, State
 from runs import lifecycle
 from runs.models import Run
 from runs.reasons import RunEndCode
@@ -541,6 +542,33 @@ def test_a_sandbox_that_is_gone_is_said_to_be_so(web: Web):
     run = new_run(state="running", sandbox=row(f"http://127.0.0.1:{free_port()}"), port=5000)
     answer = get(web, play(run))
     assert (answer.status, is_shut_in(answer)) == (502, True)
+
+
+@pytest.mark.parametrize("status", ["502 Bad Gateway", "503 Service Unavailable"])
+def test_a_dead_end_has_the_sandbox_looked_at_at_once(web, run, sandbox, status: str):
+    """It was "well 4 min ago" until it expired."""
+    long_ago = timezone.now() - timedelta(seconds=60)
+    Sandbox.objects.filter(pk=run.sandbox_id).update(health_failures=0, health_checked_at=long_ago)
+    Fleet.get()
+    Fleet.objects.update(nudged=False)
+    sandbox.answer = http(b'{"detail":"Port 5000: nothing listens there"}', status=status)
+    get(web, play(run))
+    assert Sandbox.objects.get(pk=run.sandbox_id).health_failures == 1
+    assert Fleet.get().nudged
+
+
+def test_a_game_that_is_well_makes_nobody_look(web, run, sandbox):
+    Sandbox.objects.filter(pk=run.sandbox_id).update(health_failures=0, health_checked_at=None)
+    assert get(web, play(run)).status == 200
+    assert Sandbox.objects.get(pk=run.sandbox_id).health_failures == 0
+
+
+def test_a_game_that_is_being_started_again_is_said_to_be_so(web: Web, sandbox: FakeSandbox):
+    until_then = timezone.now() + timedelta(seconds=10)
+    run = new_run(state="running", sandbox=row(sandbox.url), port=5000, deploy_lease_until=until_then)
+    answer = get(web, play(run))
+    assert (answer.status, answer.header("retry-after"), sandbox.asked) == (503, "2", [])
+    assert b"being started again" in answer.body
 
 
 def test_an_answer_that_breaks_off_does_not_pass_for_a_whole(web: Web, run: Run, sandbox: FakeSandbox):

@@ -1,0 +1,89 @@
+"""A look at a sandbox: idle, with what was staged in it; or in use, with the game that is played in it.
+
+One request tells that a game is well. Only when it does not answer is more asked, to know what is dead: the game, or
+the sandbox with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+from pools.cloud.errors import AgentError, AgentUnavailable
+from pools.models import Sandbox, State
+from pools.occupants import Served
+from pools.staged import StagedGame
+
+AT_ONCE = 32
+LOOKING_SECONDS = 6.0  # no look is begun after that; the next turn goes on with those that were left out
+TIMEOUT_SECONDS = 3.0
+UNANSWERED = frozenset({502, 503, 504})  # by the agent when nothing listens, or by the edge when there is no agent
+GAMES_DIR = "/workspace/games"
+
+Seen = tuple[Sandbox, AgentError | None]
+
+
+class GameStopped(AgentError):
+    """The agent answers, and says that nothing listens where the game was."""
+
+    code = "game_stopped"
+
+
+def look_at_all(sandboxes: Sequence[Sandbox], served: Mapping[UUID, Served]) -> list[Seen]:
+    """Look at them, many at once; what was wrong with each, or None. Those for which there was no time are left out."""
+    until = time.monotonic() + LOOKING_SECONDS
+
+    def look(sandbox: Sandbox) -> list[Seen]:
+        if time.monotonic() > until:
+            return []
+        try:
+            if sandbox.state == State.READY:
+                look_at_idle(sandbox)
+            elif sandbox.pk in served:
+                look_at_game(sandbox, served[sandbox.pk])
+            else:
+                return []
+        except AgentError as error:
+            return [(sandbox, error)]
+        return [(sandbox, None)]
+
+    if len(sandboxes) <= 1:
+        return [seen for sandbox in sandboxes for seen in look(sandbox)]
+    with ThreadPoolExecutor(min(AT_ONCE, len(sandboxes))) as threads:
+        return [seen for answer in threads.map(look, sandboxes) for seen in answer]
+
+
+def look_at_idle(sandbox: Sandbox) -> None:
+    """Its agent answers, what was started in it still runs, and what was only unpacked is still there: a container that
+    was restarted has lost both. Raises AgentError."""
+    agent = sandbox.agent()
+    agent.health(TIMEOUT_SECONDS)
+    games = sandbox.staged_games
+    started = {game.pid for game in games.values() if game.pid}
+    if started:
+        running = {process.pid for process in agent.processes(TIMEOUT_SECONDS) if process.is_running}
+        if not started <= running:
+            raise AgentError("A game that was started in it has ended; the sandbox may have been restarted.")
+    elif games and not folders(games.items()) <= agent.names(GAMES_DIR, TIMEOUT_SECONDS):
+        raise AgentError("The files that were put into it are gone; the sandbox was restarted.")
+
+
+def folders(games: Iterable[tuple[str, StagedGame]]) -> set[str]:
+    """Return the folders of staged games, below GAMES_DIR."""
+    return {(game.dir or slug).removeprefix("games/") for slug, game in games}
+
+
+def look_at_game(sandbox: Sandbox, served: Served) -> None:
+    """The game answers on its port, whatever it says: how well it plays is not judged here. Raises AgentError."""
+    agent = sandbox.agent()
+    try:
+        status = agent.fetch(served.port, served.path, TIMEOUT_SECONDS).status
+    except AgentUnavailable:
+        agent.health(TIMEOUT_SECONDS)  # a game that takes its time looks like a sandbox that does
+        return
+    if status in UNANSWERED:
+        agent.health(TIMEOUT_SECONDS)
+        if status == 502:  # the agent's own word for a port where nothing listens
+            raise GameStopped("Its agent answers, and nothing listens where the game was.")
