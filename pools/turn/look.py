@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
+from pools.cloud.agent_transport import json_of
 from pools.cloud.errors import AgentError, AgentUnavailable
 from pools.models import Sandbox, State
 from pools.occupants import Served
@@ -79,11 +80,12 @@ def look_at_game(sandbox: Sandbox, served: Served) -> None:
     """The game answers on its port, whatever it says: how well it plays is not judged here. Raises AgentError."""
     agent = sandbox.agent()
     try:
-        status = agent.fetch(served.port, served.path, TIMEOUT_SECONDS).status
+        answer = agent.fetch(served.port, served.path, TIMEOUT_SECONDS)
     except AgentUnavailable:
         agent.health(TIMEOUT_SECONDS)  # a game that takes its time looks like a sandbox that does
         return
-    if status in UNANSWERED:
+    if answer.status in UNANSWERED:
         agent.health(TIMEOUT_SECONDS)
-        if status == 502:  # the agent's own word for a port where nothing listens
+        # The agent's own word for a port where nothing listens; else the game's, or the edge's of a moment ago.
+        if answer.status == 502 and isinstance(json_of(answer.body), dict):
             raise GameStopped("Its agent answers, and nothing listens where the game was.")
