@@ -31,10 +31,10 @@ from pools import leases
 from pools.cloud.errors import AgentError
 from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Level
+from pools.tenure import LEASE_SECONDS, Tenure, TenureLost, kept
 
 PACK_SCRIPT = (Path(__file__).parent / "sandbox" / "pack.py").read_text()
 PACK_SECONDS = 60
-LEASE_SECONDS = 900  # longer than the longest build; a builder that died is noticed before
 RETRY_FIRST = timedelta(minutes=10)
 RETRY_MOST = timedelta(hours=1)
 
@@ -74,14 +74,14 @@ def _may_try(game: Game, now: datetime) -> bool:
 
 
 @contextmanager
-def _alone() -> Iterator[leases.Held]:
-    """One build at a time, wherever it was started; the lease is to be renewed for each. Raises Busy."""
+def _alone() -> Iterator[Tenure]:
+    """One build at a time, wherever it was started. Raises Busy."""
     try:
-        with leases.hold("snapshots", LEASE_SECONDS) as lease:
+        with leases.hold("snapshots", LEASE_SECONDS) as lease, kept(lease.is_renewed) as tenure:
             # Whoever was building when we got the lease has died over it.
             Snapshot.objects.filter(state=SnapshotState.BUILDING).delete()
-            yield lease
-    except (leases.LeaseHeld, leases.LeaseLost):
+            yield tenure
+    except (leases.LeaseHeld, TenureLost):
         raise Busy("Snapshots are being built already.") from None
 
 
@@ -92,25 +92,28 @@ def build(games: Iterable[Game], *, actor: str = "", first: int = 1, of: int | N
     """
     games = list(games)
     built = []
-    with _alone() as lease:
+    with _alone() as tenure:
         for number, game in enumerate(games, start=first):
-            lease.renew()
+            tenure.require()
             note(f"Snapshot of {game.slug}: building, {number} of {of or len(games)}", actor=actor)
             try:
-                built.append(_build_one(game))
+                built.append(_build_one(game, tenure))
             except BuildFailed as error:
                 note(f"Snapshot of {game.slug} could not be built: {error}", level=Level.WARNING, actor=actor)
             prune(game)
     return built
 
 
-def _build_one(game: Game) -> Snapshot:
+def _build_one(game: Game, tenure: Tenure) -> Snapshot:
     snapshot = Snapshot.objects.create(game=game, source_digest=game.source_digest, started_at=timezone.now())
     try:
         with tempfile.TemporaryFile() as archive:
             with workbench(game.runtime, reason=f"build the snapshot of {game.slug}") as agent:
                 _pack(agent, game, archive)
+            tenure.require()
             publish(snapshot, archive, timezone.now())
+    except TenureLost:
+        raise
     except Exception as error:  # the row says it, whatever it was
         why = str(error) or type(error).__name__
         Snapshot.objects.filter(pk=snapshot.pk).update(state=SnapshotState.FAILED, error=why)

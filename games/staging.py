@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from uuid import UUID
 
 from django.db import transaction
@@ -233,18 +232,10 @@ def _alone(sandbox_id: UUID) -> Iterator[Hold | None]:
         yield None
         return
     try:
-        with kept(partial(_renewed, held)) as tenure:
+        with kept(held.is_renewed) as tenure:
             yield Hold(held, tenure)
     finally:
         Lease.objects.filter(name=held.name, holder=held.holder).delete()
-
-
-def _renewed(held: leases.Held) -> bool:
-    try:
-        held.renew()
-    except leases.LeaseLost:
-        return False
-    return True
 
 
 def _end_all(agent: SandboxAgent, entries: Iterable[StagedGame]) -> None:

@@ -72,6 +72,14 @@ class Held:
         if not mine.update(expires_at=timezone.now() + timedelta(seconds=self.seconds)):
             raise LeaseLost(self.name)
 
+    def is_renewed(self) -> bool:
+        """The same, for `pools.tenure.kept`: False when it is somebody else's."""
+        try:
+            self.renew()
+        except LeaseLost:
+            return False
+        return True
+
 
 def take(name: str, seconds: float) -> Held:
     """Raises LeaseHeld when somebody living has it."""

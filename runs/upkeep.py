@@ -53,9 +53,12 @@ def serve_waiting(runtime: str, now: datetime) -> None:
             lifecycle.fail(run.id, RunEndCode.POOL_GAVE_UP, reason, now)
             continue
         go_on_cold(run, now, RunNoticeCode.NONE_COMING)
+    if pool is None or pool.on_empty == OnEmpty.FAIL:
+        return
+    patience = timedelta(seconds=patience_seconds(pool)) if line[:coming] else timedelta()
     for run in line[:coming]:
-        if pool is None or (now - run.created_at).total_seconds() <= patience_seconds(pool) or not fall_back(run, now):
-            break
+        if now - run.created_at <= patience or not fall_back(run, now):
+            return
 
 
 @transaction.atomic

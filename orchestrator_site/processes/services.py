@@ -72,9 +72,11 @@ def cluster() -> Service:
 
 
 def note_start() -> None:
-    """Before the orchestrator or the embedded cloud starts: what was seen of sandboxes before may be gone."""
+    """Before the embedded cloud starts: its sandboxes start anew, so what was seen of them before is gone."""
     try:
-        Fleet.note_start(database_now())
+        with transaction.atomic():
+            Fleet.note_start(database_now())
+            nudge()
     except DatabaseError as error:
         logger.warning("That it starts could not be noted: %s", error)
     finally:

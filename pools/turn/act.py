@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -47,10 +46,10 @@ from pools.models import (
 from pools.occupants import served
 from pools.reasons import CreateCode, EndCode, HoldCode, LogKind, StepCode
 from pools.shared_budget import exchange
-from pools.signals import cold_sandbox_healthy, service_stopped, staging_wanted
+from pools.signals import cold_sandbox_healthy, staging_wanted
 from pools.turn.decisions import Decision, Kind
 from pools.turn.facts import AppFacts, FleetFacts
-from pools.turn.look import GameStopped, look_at_all
+from pools.turn.look import look_at_all, note
 from pools.turn.plan_sandbox import classify, failure_of
 
 AT_ONCE = 8  # requests in flight; the client's pool holds 10 connections
@@ -464,29 +463,7 @@ class Effects:
         ids = [_sandbox_id(decision) for decision in decisions]
         sandboxes = list(Sandbox.objects.filter(pk__in=ids, state__in=[State.READY, State.IN_USE]))
         seen = look_at_all(sandboxes, served([each.pk for each in sandboxes if each.state == State.IN_USE]))
-        now = database_now()
-        well = [sandbox.pk for sandbox, trouble in seen if trouble is None]
-        same = Sandbox.objects.filter(state__in=[State.READY, State.IN_USE])
-        same.filter(pk__in=well).update(health_checked_at=now, health_failures=0, unwell_since=None, trouble="")
-        for sandbox, trouble in seen:
-            if trouble is not None:
-                self._unwell(sandbox, trouble, now)
-
-    def _unwell(self, sandbox: Sandbox, trouble: AgentError, now: datetime) -> None:
-        fields = {
-            "health_checked_at": now,
-            "health_failures": sandbox.health_failures + 1,
-            "unwell_since": sandbox.unwell_since or now,
-            "trouble": str(trouble),
-        }
-        same = Sandbox.objects.filter(pk=sandbox.pk, state=sandbox.state)
-        if not isinstance(trouble, GameStopped):
-            same.update(**fields)
-            return
-        with transaction.atomic():
-            Fleet.lock()  # first, because whoever hears of it may end a run
-            if same.update(**fields) and sandbox.health_failures:  # seen twice
-                service_stopped.send(sender=Sandbox, sandbox=sandbox, trouble=str(trouble), now=now)
+        note(seen, database_now())
 
     def explain(self, decisions: list[Decision]) -> None:
         """Write a reason for not acting to the log once, until something else happens to that pool."""

@@ -9,11 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from uuid import UUID
 
+from django.db import transaction
+
+from pools.cloud.agent_transport import json_of
 from pools.cloud.errors import AgentError, AgentUnavailable
-from pools.models import Sandbox, State
+from pools.models import Fleet, Sandbox, State
 from pools.occupants import Served
+from pools.signals import service_stopped
 from pools.staged import StagedGame
 
 AT_ONCE = 32
@@ -79,11 +84,40 @@ def look_at_game(sandbox: Sandbox, served: Served) -> None:
     """The game answers on its port, whatever it says: how well it plays is not judged here. Raises AgentError."""
     agent = sandbox.agent()
     try:
-        status = agent.fetch(served.port, served.path, TIMEOUT_SECONDS).status
+        answer = agent.fetch(served.port, served.path, TIMEOUT_SECONDS)
     except AgentUnavailable:
         agent.health(TIMEOUT_SECONDS)  # a game that takes its time looks like a sandbox that does
         return
-    if status in UNANSWERED:
+    if answer.status in UNANSWERED:
         agent.health(TIMEOUT_SECONDS)
-        if status == 502:  # the agent's own word for a port where nothing listens
+        # The agent's own word for a port where nothing listens; else the game's, or the edge's of a moment ago.
+        if answer.status == 502 and isinstance(json_of(answer.body), dict):
             raise GameStopped("Its agent answers, and nothing listens where the game was.")
+
+
+def note(seen: Sequence[Seen], now: datetime) -> None:
+    """Write what was seen into the rows, where they are still in the state in which they were looked at. A game that is
+    seen stopped for the second time is told to whom it is of use."""
+    well = [sandbox.pk for sandbox, trouble in seen if trouble is None]
+    in_sight = Sandbox.objects.filter(state__in=[State.READY, State.IN_USE])
+    in_sight.filter(pk__in=well).update(health_checked_at=now, health_failures=0, unwell_since=None, trouble="")
+    for sandbox, trouble in seen:
+        if trouble is not None:
+            _note_trouble(sandbox, trouble, now)
+
+
+def _note_trouble(sandbox: Sandbox, trouble: AgentError, now: datetime) -> None:
+    same = Sandbox.objects.filter(pk=sandbox.pk, state=sandbox.state)
+    fields = {
+        "health_checked_at": now,
+        "health_failures": sandbox.health_failures + 1,
+        "unwell_since": sandbox.unwell_since or now,
+        "trouble": str(trouble),
+    }
+    if not isinstance(trouble, GameStopped):
+        same.update(**fields)
+        return
+    with transaction.atomic():
+        Fleet.lock()  # first, because whoever hears of it may end a run
+        if same.update(**fields) and sandbox.health_failures:
+            service_stopped.send(sender=Sandbox, sandbox=sandbox, trouble=str(trouble), now=now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -134,6 +135,8 @@ def test_files_come_back_byte_for_byte(agent: SandboxAgent):
     agent.read_file("/workspace/notes/text", copy, most_bytes=100)
     assert copy.getvalue() == b"\x00\xff\n" + "é\n".encode()
     assert set(agent.run("ls -A", cwd="/workspace/notes").stdout.split()) == {"é.bin", "text"}
+    assert agent.names("/workspace/notes") == {"é.bin", "text"}
+    assert agent.names("/workspace/nowhere") == set()
     with pytest.raises(AgentError):
         agent.read_file("/etc/passwd", copy, most_bytes=100)
 
@@ -153,6 +156,7 @@ def test_a_process_is_seen_through_its_port_until_it_is_ended(agent: SandboxAgen
     assert [process.is_running for process in agent.processes() if process.pid == started.pid] == [True]
     assert agent.kill(started.pid) is True
     until(lambda: agent.fetch(5000).status == 502, "nothing listens any more", seconds=DEADLINE_SECONDS)
+    assert "detail" in json.loads(agent.fetch(5000).body), "by this it is known as the agent's own word"
     assert agent.kill(999_999) is False
 
 

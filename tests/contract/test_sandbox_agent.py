@@ -40,6 +40,7 @@ CALLS: dict[str, Call] = {
     "processes": lambda agent: agent.processes(),
     "process_logs": lambda agent: agent.process_logs(7),
     "kill": lambda agent: agent.kill(7),
+    "names": lambda agent: agent.names("/workspace"),
     "write_file": lambda agent: agent.write_file("/workspace/x", "y"),
     "read_file": lambda agent: agent.read_file("/workspace/x", io.BytesIO(), most_bytes=1024**2),
 }
@@ -260,6 +261,15 @@ def test_a_file_is_read_byte_for_byte(stub: StubServer, agent: SandboxAgent):
     assert agent.read_file("/workspace/a b&c", copy, most_bytes=4) == 4
     assert copy.getvalue() == b"\x00\xff\r\n"
     assert stub.requests[0].query == {"path": "/workspace/a b&c"}
+
+
+def test_the_names_in_a_folder_are_read_and_none_where_there_is_no_folder(stub: StubServer, agent: SandboxAgent):
+    files = [{"name": "a"}, {"name": "é", "is_dir": True}, {"name": 7}, "b", {}]
+    stub.on("GET", "/api/files", Reply(200, {"files": files}))
+    assert agent.names("/workspace/games") == {"a", "é"}
+    assert stub.requests[0].query == {"path": "/workspace/games"}
+    stub.on("GET", "/api/files", Reply(404, {"detail": "Directory not found"}))
+    assert agent.names("/workspace/games") == set()
 
 
 @pytest.mark.parametrize("call", ["read_file", "write_file"])

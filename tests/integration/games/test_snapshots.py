@@ -22,7 +22,8 @@ from games.build_sandbox import NoWorkbench
 from games.models import Game, Snapshot, SnapshotState
 from games.snapshots import OLD_KEPT
 from pools import leases
-from pools.models import FleetEvent, Sandbox, State
+from pools.models import FleetEvent, Lease, Sandbox, State
+from pools.tenure import LEASE_SECONDS
 from tests.fixtures.catalog import Catalog
 from tests.fixtures.waiting import until
 from tests.integration.games.conftest import BuildSnapshot
@@ -139,13 +140,15 @@ def test_only_one_builds_at_a_time(catalog: Catalog):
 
 def test_nobody_else_begins_while_a_long_row_of_games_is_built(catalog: Catalog, clock, monkeypatch):
     """The lease was for one game's build, and was taken once for all of them."""
+    monkeypatch.setattr("pools.tenure.RENEW_SECONDS", 0.05)
     games = [catalog.add("chess"), catalog.add("go")]
     others: list[bool] = []
 
-    def build_for_long(game: Game) -> Snapshot:
-        clock.advance(builds.LEASE_SECONDS - 60)
+    def build_for_long(game: Game, *_: object) -> Snapshot:
+        clock.advance(900)
+        until(lambda: Lease.objects.get().expires_at > timezone.now(), "the lease is renewed")
         try:
-            leases.take("snapshots", builds.LEASE_SECONDS)
+            leases.take("snapshots", LEASE_SECONDS)
         except leases.LeaseHeld:
             others.append(False)
         else:

@@ -19,6 +19,7 @@ from pools import claims, journal
 from pools.console import operations
 from pools.demand import note_demand
 from pools.models import Fleet, Pool, Sandbox
+from pools.turn import look
 from pools.turn.observe import Listing, keep
 from runs import lifecycle
 from runs.launching import handover
@@ -53,6 +54,15 @@ def sandbox_was_dead():
 def idle_one_is_brought_up_to_date():
     with staging._alone(idle.id) as hold:
         staging._tell(idle, hold, {}, "brought up to date")
+
+def game_has_stopped():
+    Run.objects.update(state="running")
+    Sandbox.objects.filter(pk=sandbox.pk).update(health_failures=1)
+    look.note([(Sandbox.objects.get(pk=sandbox.pk), look.GameStopped("nothing listens"))], now)
+    assert Run.objects.get().restarts == 1
+
+def player_meets_a_dead_end():
+    assert claims.suspect(sandbox.pk, "no game", now)
 
 def lock_fleet():
     Fleet.lock()
@@ -120,6 +130,9 @@ print("; ".join(errors) or "both went through")
         ("lock_fleet", "sandbox_is_lost", "want_sandbox"),
         ("lock_fleet", "pool_is_warmed_up", "want_pool"),
         ("lock_sandbox", "sandbox_was_dead", "want_run"),
+        ("lock_fleet", "game_has_stopped", "want_sandbox"),
+        ("lock_fleet", "player_meets_a_dead_end", "want_sandbox"),
+        ("lock_sandbox", "player_meets_a_dead_end", "lock_fleet"),
         ("lock_fleet_and_log", "idle_one_is_brought_up_to_date", "want_place_of_idle"),
     ],
 )

@@ -202,6 +202,13 @@ def test_a_warm_launch_goes_on_waiting_where_no_place_is_free_for_a_cold_one(pap
     assert (run.served_by, run.state, run.notice) == (ServedBy.POOL, RunState.ACQUIRING, "")
 
 
+def test_a_pool_that_starts_none_cold_starts_none_for_one_that_waits(paper_fleet, waiting):
+    Pool.objects.update(on_empty="fail")
+    paper_fleet.clock.advance(60)
+    paper_fleet.turn()
+    assert (again(waiting).served_by, again(waiting).sandbox) == (ServedBy.POOL, None)
+
+
 def test_whoever_comes_then_does_not_wait_for_the_one_that_is_stuck(paper_fleet, waiting):
     paper_fleet.clock.advance(41)
     run = start("bob")

@@ -61,3 +61,13 @@ def test_before_a_cluster_starts_its_predecessors_tasks_are_due_and_a_turn_is_qu
     services.give_back_tasks_and_nudge()
     assert OrmQ.objects.filter(lock__lte=timezone.now()).count() == 2
     assert {row.task["func"] for row in OrmQ.objects.all()} == {"math.sqrt", "pools.tasks.reconcile"}
+
+
+@pytest.mark.parametrize("starts", [services.note_start, services.give_back_tasks_and_nudge])
+def test_a_start_is_noted_and_looked_at_by_a_turn(starts):
+    """What was ready before it may be dead."""
+    Fleet.get()
+    starts()
+    fleet = Fleet.get()
+    assert fleet.started_at is not None
+    assert fleet.nudged

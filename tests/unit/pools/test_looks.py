@@ -108,17 +108,17 @@ def test_looks_for_which_there_is_no_time_are_left_to_the_next_turn(monkeypatch)
 @pytest.fixture
 def agent(monkeypatch):
     """An agent that says what a test wants: `answers["fetch"] = 200`, or an error to raise."""
-    answers: dict[str, object] = {"health": None, "fetch": 200, "names": set(), "processes": []}
+    answers: dict[str, object] = {"health": None, "fetch": 200, "body": b"", "names": set(), "processes": []}
 
     def says(name):
         def answer(*_, **__):
             if isinstance(answers[name], Exception):
                 raise answers[name]
-            return Fetched(answers["fetch"], {}, b"") if name == "fetch" else answers[name]
+            return Fetched(answers["fetch"], {}, answers["body"]) if name == "fetch" else answers[name]
 
         return answer
 
-    for name in answers:
+    for name in ("health", "fetch", "names", "processes"):
         monkeypatch.setattr(SandboxAgent, name, says(name))
     return answers
 
@@ -129,14 +129,14 @@ def seen(state: State = State.IN_USE, **fields) -> Exception | None:
     return trouble
 
 
-@pytest.mark.parametrize("status", [200, 404, 500, 503, 504])
+@pytest.mark.parametrize("status", [200, 404, 500, 502, 503, 504])
 def test_a_game_that_answers_anything_lives(agent, status):
     agent["fetch"] = status
     assert seen() is None
 
 
 def test_a_game_is_dead_when_its_agent_says_that_nothing_listens(agent):
-    agent["fetch"] = 502
+    agent |= {"fetch": 502, "body": b'{"detail":"Port 5000: nothing listens there"}'}
     assert isinstance(seen(), look.GameStopped)
 
 
