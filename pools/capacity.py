@@ -44,16 +44,19 @@ def reserve(
     With `make_room` (a player waits) an idle sandbox is retired when the fleet is full of them; then None comes back:
     the place is free once the deletion is confirmed, so ask again on a later turn.
     """
-    Fleet.lock()
+    fleet = Fleet.lock()
     if pool is not None and origin == Origin.POOL:
         pool.refresh_from_db()  # an operator may have changed it since the caller read it
         _check_pool(pool)
     existing = Sandbox.objects.existing()
-    if (total := existing.count()) >= settings.MAX_TOTAL_SANDBOXES:
+    # Another installation under our mark has the same account and the same limit: together they keep to it.
+    if (total := existing.count()) + fleet.others >= settings.MAX_TOTAL_SANDBOXES:
         if make_room and _make_room(runtime, now):
             return None
+        others = f", and {fleet.others} of another installation" if fleet.others else ""
         raise NoCapacity(
-            f"All {settings.MAX_TOTAL_SANDBOXES} sandboxes are taken ({total} exist).", Limit.MAX_TOTAL_SANDBOXES
+            f"All {settings.MAX_TOTAL_SANDBOXES} sandboxes are taken ({total} exist{others}).",
+            Limit.MAX_TOTAL_SANDBOXES,
         )
     _check_budget(now)
     sandbox_id = uuid.uuid4()

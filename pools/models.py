@@ -201,6 +201,9 @@ class Sandbox(models.Model):
     region = models.CharField(max_length=20)
     size = models.CharField(max_length=60)
     app_id = models.CharField(max_length=64, unique=True, null=True, blank=True)
+    unproven = models.BooleanField(
+        default=False, help_text="Its app's id is the word of its create alone: nothing has shown its name there yet."
+    )
     url = models.URLField(max_length=300, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.REQUESTED)
     origin = models.CharField(max_length=10, choices=Origin.choices)
@@ -297,6 +300,7 @@ class Sandbox(models.Model):
             region=self.region,
             size=self.size,
             token=self.token,
+            installation=Fleet.get().installation,
         )
 
     def has_expired(self, now: datetime) -> bool:
@@ -316,6 +320,9 @@ class CloudApp(models.Model):
     app_id = models.CharField(max_length=64, primary_key=True)
     name = models.CharField(max_length=64, db_index=True)
     owner = models.CharField(max_length=64, blank=True, help_text="Its ORCHESTRATOR_ID; empty when it has none.")
+    installation = models.CharField(
+        max_length=64, blank=True, help_text="The database that it belongs to; empty when its spec names none."
+    )
     phase = models.CharField(max_length=20)
     url = models.CharField(max_length=300, blank=True)
     region = models.CharField(max_length=20, blank=True)
@@ -325,6 +332,9 @@ class CloudApp(models.Model):
     first_seen_at = models.DateTimeField()
     orphan_since = models.DateTimeField(null=True, blank=True)
     orphan_listings = models.PositiveIntegerField(default=0)
+    adopted_at = models.DateTimeField(
+        null=True, blank=True, help_text="When an operator said that it is ours, whatever its mark says."
+    )
     delete_reason = models.TextField(blank=True, help_text="Set when an operator or the orphan rule wants it gone.")
     delete_sent_at = models.DateTimeField(null=True, blank=True)
 
@@ -342,6 +352,7 @@ class CloudApp(models.Model):
         return {
             "name": app.name,
             "owner": app.owner or "",
+            "installation": app.installation or "",
             "phase": app.phase.value,
             "url": app.url or "",
             "region": app.region or "",
@@ -362,12 +373,27 @@ class CloudApp(models.Model):
             size=self.size or None,
             created_at=self.app_created_at,
             failure=self.failure or None,
+            installation=self.installation or None,
         )
+
+
+def new_installation() -> str:
+    """An id for a new database."""
+    return uuid.uuid4().hex
 
 
 class Fleet(models.Model):
     """The one row that capacity is reserved under, and what holds for the whole fleet. Get it with `Fleet.get()`."""
 
+    installation = models.CharField(
+        max_length=32,
+        default=new_installation,
+        editable=False,
+        help_text="Made once in each database, and set in each app: databases with one ORCHESTRATOR_ID differ by it.",
+    )
+    others = models.PositiveIntegerField(
+        default=0, help_text="How many apps the last listing showed that carry our mark and are another installation's."
+    )
     maintenance = models.BooleanField(default=False)
     maintenance_message = models.CharField(max_length=200, blank=True)
     nudged = models.BooleanField(default=False, help_text="A turn is queued and has not begun.")

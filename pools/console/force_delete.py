@@ -75,7 +75,9 @@ def force_delete(
     transaction, so that it is carried out whatever happens to this process.
     """
     rows = picture(timezone.now()).by_key()
-    tracked = {f"app:{row.app_id}": row.name for row in rows.values() if row.sandbox is not None}
+    tracked = {
+        f"app:{row.app_id}": row.name for row in rows.values() if row.sandbox is not None and not row.is_mistaken
+    }
     outcomes: dict[str, Outcome] = {}
     sent: list[Outcome] = []
     for key in dict.fromkeys(keys):
@@ -111,7 +113,9 @@ def _order(row: Row, actor: str, code: EndCode, reason: str) -> Outcome:
             return _gone(row.key, row.name)
         if not retired:  # it was going already: the order is noted all the same
             journal.record(LogKind.DELETE, why, code=code, sandbox=sandbox, now=now, actor=actor, level=Level.WARNING)
-        return Outcome(row.key, row.name, Fate.ORDERED, later, sandbox.app_id or "")
+        # Before its app was seen under that id, only a turn may find out what the id leads to.
+        is_known = not sandbox.unproven and not row.is_mistaken
+        return Outcome(row.key, row.name, Fate.ORDERED, later, (sandbox.app_id or "") if is_known else "")
     if not CloudApp.objects.filter(pk=row.app_id).update(delete_reason=why):
         return _gone(row.key, row.name)
     name, app_id = row.name, row.app_id

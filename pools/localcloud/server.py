@@ -8,7 +8,7 @@ import re
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pools.localcloud.account import Account
 from pools.localcloud.apps import PHASES, App, Deployment, monthly_cost
 from pools.localcloud.containers import RESTART_SECONDS, Containers
-from pools.localcloud.specs import REGIONS, SIZES, BadSpec, check_spec, shown, with_secrets_kept
+from pools.localcloud.specs import REGIONS, SIZES, BadSpec, check_spec, encrypted, shown, with_secrets_kept
 from pools.localcloud.trouble import KINDS, Call, Faults, agent_operation, json_in
 
+KINDS_OF_PARTS = {"services", "workers"}
 MOST_PER_PAGE = 200
 DEFAULT_PER_PAGE = 20
 SECONDS_A_MONTH = 672 * 3600
@@ -89,7 +90,7 @@ class LocalCloud:
         app.newest.stuck_in, app.newest.error = effects.get("stuck", ""), effects.get("error", "")
         app.url_late_seconds = float(effects.get("url_late_seconds", 0))
         self.add(app, by="api")
-        return JSONResponse({"app": app.as_json(time.time(), self.base)})
+        return JSONResponse({"app": disguised(app.as_json(time.time(), self.base), effects)})
 
     def add(self, app: App, by: str) -> None:
         self.account.add([app], by)
@@ -135,16 +136,16 @@ class LocalCloud:
         self.account.settle(on_page, now)
         total = int(effects.get("total", len(apps)))
         pages = {} if effects.get("links") is False else links(f"{self.base}/v2/apps", page, per_page, total)
-        shown_apps = [app.as_json(now - stale_seconds, self.base) for app in on_page]
+        shown_apps = [disguised(app.as_json(now - stale_seconds, self.base), effects) for app in on_page]
         return JSONResponse({"apps": shown_apps, "links": {"pages": pages}, "meta": {"total": total}})
 
     async def get(self, request: Request) -> Response:
-        return self.shown(self.app_of(request))
+        return self.shown(self.app_of(request), request.state.effects)
 
-    def shown(self, app: App) -> Response:
+    def shown(self, app: App, effects: Mapping[str, Any]) -> Response:
         now = time.time()
         self.account.settle([app], now)
-        return JSONResponse({"app": app.as_json(now, self.base)})
+        return JSONResponse({"app": disguised(app.as_json(now, self.base), effects)})
 
     async def update(self, request: Request) -> Response:
         app = self.app_of(request)
@@ -153,7 +154,7 @@ class LocalCloud:
             raise Refusal(409, "App name already exists")
         self.account.rename(app, spec)
         self.redeploy(app, "app spec updated", request.state.effects)
-        return self.shown(app)
+        return self.shown(app, request.state.effects)
 
     async def delete(self, request: Request) -> Response:
         app = self.app_of(request)
@@ -428,6 +429,19 @@ async def spec_in(request: Request) -> dict[str, Any]:
         return check_spec(body.get("spec"))
     except BadSpec as error:
         raise Refusal(400, str(error)) from None
+
+
+def disguised(data: dict[str, Any], effects: Mapping[str, Any]) -> dict[str, Any]:
+    """An app's JSON with its mark hidden, or under another name, where a fault wants that."""
+    spec = data["spec"]
+    if "marks" in effects:
+        hide = (lambda variables: []) if effects["marks"] == "absent" else encrypted
+        for kind in KINDS_OF_PARTS & spec.keys():
+            spec = spec | {kind: [part | {"envs": hide(part.get("envs", []))} for part in spec[kind]]}
+        spec = spec | {"envs": hide(spec.get("envs", []))}
+    if "shown_name" in effects:
+        spec = spec | {"name": effects["shown_name"]}
+    return data | {"spec": spec}
 
 
 def links(address: str, page: int, per_page: int, total: int) -> dict[str, str]:

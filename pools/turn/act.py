@@ -42,6 +42,7 @@ from pools.models import (
     Stage,
     State,
 )
+from pools.ownership import Identity
 from pools.reasons import CreateCode, EndCode, HoldCode, LogKind, StepCode
 from pools.shared_budget import exchange
 from pools.signals import cold_sandbox_healthy, staging_wanted
@@ -77,8 +78,8 @@ def ask_all(ask: Callable[[Asked], Answer], items: Sequence[Asked]) -> list[tupl
 # Acts of as many requests as there are decisions.
 ASKING = frozenset(
     {
-        Kind.ASK, Kind.VERIFY, Kind.VERIFY_GONE, Kind.VERIFY_NAME, Kind.SEND_CREATE, Kind.CREATE, Kind.SEND_DELETE,
-        Kind.DELETE_ORPHAN, Kind.DELETE_APP,
+        Kind.IDENTIFY, Kind.ASK, Kind.VERIFY, Kind.VERIFY_GONE, Kind.VERIFY_NAME, Kind.SEND_CREATE, Kind.CREATE,
+        Kind.SEND_DELETE, Kind.DELETE_ORPHAN, Kind.DELETE_APP,
     }
 )  # fmt: skip
 
@@ -91,6 +92,7 @@ class Effects:
         self.lease = lease
         self.facts = facts
         self.apps = {app.id: app for app in facts.apps or ()}
+        self.mark = facts.mark
 
     def act(self, decisions: Iterable[Decision]) -> None:
         """Carry out every decision; what a player may wait for goes before deletions, which may take long."""
@@ -99,6 +101,7 @@ class Effects:
             by_kind.setdefault(decision.kind, []).append(decision)
         acts: dict[Kind, Callable[[list[Decision]], None]] = {
             Kind.STOP: self.stop,
+            Kind.IDENTIFY: self.identify,
             Kind.ADOPT: self.adopt,
             Kind.NOTE_MISSING: self.note_missing,
             Kind.NOTE_FOUND: self.note_found,
@@ -123,12 +126,62 @@ class Effects:
         }
         if Kind.STOP not in by_kind and self.facts.stopped and self.facts.is_trusted:
             self.go_on()
+        self.note_proven()
         for kind, act in acts.items():
             if kind in by_kind:
                 self.lease.renew()
                 if kind in ASKING:
                     exchange(self.cloud)
                 act(by_kind[kind])
+
+    # Whose an id is.
+
+    def note_proven(self) -> None:
+        """The listing shows these ids under their sandboxes' names and our mark."""
+        unproven = [(each, self.apps.get(each.app_id or "")) for each in self.facts.sandboxes if each.unproven]
+        proven = [each.id for each, app in unproven if app is not None and self._is_its_own(app, each.name)]
+        if proven:
+            Sandbox.objects.filter(pk__in=proven).update(unproven=False)
+
+    def identify(self, decisions: list[Decision]) -> None:
+        """The app's own record tells whose the id is. One that is another's, or nobody's, is forgotten."""
+        for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
+            if answer is None:
+                self.forget_id(decision, "no app has it")
+            elif isinstance(answer, App):
+                self._is_it(decision, answer)
+
+    def _is_its_own(self, app: App | AppFacts, name: str) -> bool:
+        return self.mark.identity(app, name) == Identity.ITS_OWN
+
+    def _is_it(self, decision: Decision, app: App) -> bool:
+        """Whether the app's own record says that it is the sandbox whose row has its id. If it says that it is not, the
+        id is forgotten."""
+        identity = self.mark.identity(app, decision.name)
+        if identity == Identity.ITS_OWN:
+            Sandbox.objects.filter(pk=_sandbox_id(decision), unproven=True).update(unproven=False)
+        elif identity == Identity.ANOTHERS:
+            self.forget_id(decision, f"it is that of {app.name or 'an app without a name'}, which is not ours")
+        return identity == Identity.ITS_OWN
+
+    @transaction.atomic
+    def forget_id(self, decision: Decision, why: str) -> None:
+        """The id in a row is not its app's: nothing may be sent there. Its own app is looked for by its name; where
+        somebody may use what answers at the address, that ends."""
+        Fleet.lock()
+        now = timezone.now()
+        holding = Sandbox.objects.filter(pk=_sandbox_id(decision), app_id=decision.app_id)
+        if not holding.update(
+            app_id=None, url="", unproven=False, missing_since=None, trouble=f"its id was wrong: {why}"
+        ):
+            return
+        reason = f"the id {decision.app_id} in our record is not its app's: {why}"
+        code, name = StepCode.ID_OF_ANOTHER, decision.name
+        journal.record(
+            LogKind.TROUBLE, reason, code=code, level=Level.ERROR, name=name, app_id=decision.app_id, now=now
+        )
+        in_use = (State.STAGING, State.READY, State.IN_USE)
+        claims.retire(_sandbox_id(decision), EndCode.NOT_OURS, reason, now, frm=in_use, level=Level.ERROR)
 
     # Deletions.
 
@@ -200,7 +253,7 @@ class Effects:
                 reason = f"lost: it vanished from DigitalOcean ({decision.reason})"
                 now = timezone.now()
                 claims.retire(_sandbox_id(decision), EndCode.LOST, reason, now, frm=LIVE, level=Level.WARNING)
-            elif isinstance(answer, App):
+            elif isinstance(answer, App) and self._is_it(decision, answer):
                 self.note_found([decision])
                 found.append((decision, answer))
         self._told(found)
@@ -210,7 +263,8 @@ class Effects:
         asked = decisions[:VERIFIED_A_TURN]
         self._note_asked(asked)
         answers = ask_all(lambda d: self.cloud.get(d.app_id), asked)
-        self._told([(decision, answer) for decision, answer in answers if isinstance(answer, App)])
+        told = [(decision, answer) for decision, answer in answers if isinstance(answer, App)]
+        self._told([(decision, answer) for decision, answer in told if self._is_it(decision, answer)])
 
     def _note_asked(self, decisions: list[Decision]) -> None:
         ids = [_sandbox_id(decision) for decision in decisions]
@@ -329,16 +383,23 @@ class Effects:
                 sending.append((Sandbox.objects.get(pk=_sandbox_id(decision)), first))
         for (sandbox, first), answer in ask_all(lambda pair: self.cloud.create(pair[0].spec()), sending):
             if isinstance(answer, App):
-                self._accepted(sandbox, answer.id, "accepted by the cloud")
+                self._accepted(sandbox, answer.id, "accepted by the cloud", unproven=True)
             elif isinstance(answer, Trouble):
                 self._not_created(sandbox, answer, first=first)
 
-    def _accepted(self, sandbox: Sandbox, app_id: str, how: str) -> None:
-        """Note the app's id whatever became of the row meanwhile: a sandbox that is to be deleted needs it, too."""
+    def _accepted(self, sandbox: Sandbox, app_id: str, how: str, *, unproven: bool) -> None:
+        """Note the app's id whatever became of the row meanwhile: a sandbox that is to be deleted needs it, too.
+        `unproven`: no listing has shown it yet."""
         with transaction.atomic():
             now = timezone.now()
+            if (holder := Sandbox.objects.filter(app_id=app_id).exclude(pk=sandbox.pk).first()) is not None:
+                message = f"not taken: the id {app_id} is that of {holder.name}"
+                code = StepCode.ID_OF_ANOTHER
+                journal.record(LogKind.TROUBLE, message, code=code, sandbox=sandbox, now=now, level=Level.ERROR)
+                return
             fields: dict[str, Any] = {
                 "app_id": app_id,
+                "unproven": unproven,
                 "accepted_at": sandbox.accepted_at or now,
                 "trouble": "",
             }
@@ -386,7 +447,7 @@ class Effects:
     def adopt(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             sandbox = Sandbox.objects.get(pk=_sandbox_id(decision))
-            self._accepted(sandbox, decision.app_id, f"adopted ({decision.reason})")
+            self._accepted(sandbox, decision.app_id, f"adopted ({decision.reason})", unproven=False)
 
     # From healthy to ready.
 

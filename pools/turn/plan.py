@@ -13,6 +13,7 @@ from pools.models import Origin, State
 from pools.turn.decisions import Decision, Kind, leaving
 from pools.turn.facts import FleetFacts, PoolFacts
 from pools.turn.guard import guard
+from pools.turn.listed import Listed
 from pools.turn.plan_looks import plan_looks
 from pools.turn.plan_orphans import plan_orphans
 from pools.turn.plan_pool import plan_pool, plan_surplus
@@ -22,23 +23,17 @@ from pools.turn.plan_sandbox import is_in_doubt, plan_sandbox
 def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
     """Every decision of one turn, guarded against deleting too much at once."""
     plans: list[Decision] = []
-    apps_by_id = {app.id: app for app in facts.apps or ()}
-    apps_by_name = {app.name: app for app in facts.apps or ()}
+    listed = Listed(facts)
     pools = {pool.id: pool for pool in facts.pools}
     for sandbox in facts.sandboxes:
-        app = (
-            (apps_by_id.get(sandbox.app_id) if sandbox.app_id else apps_by_name.get(sandbox.name))
-            if facts.apps
-            else None
-        )
-        plans += plan_sandbox(sandbox, app, pools.get(sandbox.pool_id or 0), facts, now)
+        plans += plan_sandbox(sandbox, listed.app_of(sandbox), pools.get(sandbox.pool_id or 0), facts, now)
     plans += plan_looks(facts, now)
     orphans = list(plan_orphans(facts, now))
     plans += orphans
     gone = leaving(plans)
     # What an orphan takes is not free either: the account holds no more than it may.
     strays = sum(decision.kind != Kind.DELETE_APP for decision in orphans)
-    places = facts.max_total - len(facts.sandboxes) - facts.demand.places - strays
+    places = facts.max_total - len(facts.sandboxes) - facts.demand.places - strays - listed.others
     for pool in (_with_failures(pool, facts, plans, now) for pool in facts.pools):
         mine = [s for s in facts.sandboxes if s.pool_id == pool.id and s.origin == Origin.POOL]
         staying = [sandbox for sandbox in mine if sandbox.id not in gone]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pools.ages import ago, is_over
 from pools.cloud.records import App, Phase
 from pools.models import BEING_CREATED, FailureKind, State
+from pools.ownership import Identity
 from pools.reasons import EndCode, StepCode
 from pools.turn.decisions import Decision, Kind, decide
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
@@ -28,11 +30,19 @@ def plan_sandbox(
     sandbox: SandboxFacts, app: AppFacts | None, pool: PoolFacts | None, facts: FleetFacts, now: datetime
 ) -> Iterator[Decision]:
     """Yield what one sandbox needs, given the app that the listing shows for it."""
+    identity = facts.mark.identity(app, sandbox.name) if app is not None else Identity.UNTOLD
+    if sandbox.app_id is not None and identity == Identity.ANOTHERS:
+        # Nothing is sent to it, and nothing concluded from it, until its own record has told whose it is.
+        reason = f"the app with the id in its record is listed as {app.name if app else ''}, not as ours of that name"
+        yield decide(Kind.IDENTIFY, sandbox, StepCode.ID_OF_ANOTHER, reason)
+        return
+    if app is not None and identity == Identity.UNTOLD:
+        app = replace(app, phase=Phase.UNKNOWN, url=None, failure=None)
     if sandbox.state == State.DELETING:
-        yield from _plan_deletion(sandbox, app, facts, now)
+        yield from _plan_deletion(sandbox, app, identity, facts, now)
         return
     if app is not None and sandbox.app_id is None:
-        yield from _plan_adoption(sandbox, app, facts)
+        yield from _plan_adoption(sandbox, app, identity)
         return
     if sandbox.state in BEING_CREATED:
         yield from _plan_creation(sandbox, app, pool, facts, now)
@@ -48,8 +58,8 @@ def plan_sandbox(
         yield from _plan_presence(sandbox, app, facts, now)
 
 
-def _plan_adoption(sandbox: SandboxFacts, app: AppFacts, facts: FleetFacts) -> Iterator[Decision]:
-    if app.owner == facts.orchestrator_id:
+def _plan_adoption(sandbox: SandboxFacts, app: AppFacts, identity: Identity) -> Iterator[Decision]:
+    if identity == Identity.ITS_OWN:
         reason = "the answer to its create was lost; found again by its name"
         yield Decision(Kind.ADOPT, StepCode.ANSWER_LOST, reason, sandbox.id, app.id, sandbox.name)
     else:
@@ -174,14 +184,16 @@ def _plan_presence(sandbox: SandboxFacts, app: AppFacts | None, facts: FleetFact
         yield decide(Kind.VERIFY, sandbox, StepCode.NOT_LISTED, reason)
 
 
-def _plan_deletion(sandbox: SandboxFacts, app: AppFacts | None, facts: FleetFacts, now: datetime) -> Iterator[Decision]:
+def _plan_deletion(
+    sandbox: SandboxFacts, app: AppFacts | None, identity: Identity, facts: FleetFacts, now: datetime
+) -> Iterator[Decision]:
     if sandbox.create_sent_at is None and sandbox.app_id is None:
         yield decide(Kind.CONFIRM_DELETED, sandbox, StepCode.NEVER_ASKED, "the cloud was never asked for it")
         return
     if not facts.is_trusted:
         return
     if app is not None and sandbox.app_id is None:
-        if app.owner == facts.orchestrator_id:
+        if identity == Identity.ITS_OWN:
             reason = "created after all; it will be deleted"
             yield Decision(Kind.ADOPT, StepCode.CREATED_AFTER_ALL, reason, sandbox.id, app.id, sandbox.name)
         else:
@@ -191,6 +203,10 @@ def _plan_deletion(sandbox: SandboxFacts, app: AppFacts | None, facts: FleetFact
         if sandbox.create_sent_at and is_over(sandbox.create_sent_at, SETTLE_SECONDS, facts.listed_at):
             reason = "asked for, and in no listing: its name tells whether it exists"
             yield decide(Kind.VERIFY_NAME, sandbox, StepCode.NAME_IN_DOUBT, reason)
+        return
+    if sandbox.unproven and identity != Identity.ITS_OWN:
+        reason = "only the answer to its create has named this id: is it ours?"
+        yield decide(Kind.IDENTIFY, sandbox, StepCode.UNPROVEN, reason)
         return
     sent = sandbox.delete_sent_at
     if sent is None or is_over(sent, RESEND_SECONDS, now):
