@@ -214,8 +214,6 @@ class FleetTable:
             app = by_id.get(sandbox.app_id) if sandbox.app_id else by_name.get(sandbox.name)
             is_mistaken = bool(sandbox.app_id and app and mark.identity(app, sandbox.name) == Identity.ANOTHERS)
             verdict, why = self._judge(sandbox, app)
-            if is_mistaken:
-                app = None  # it has a row of its own
             if app is not None:
                 tracked.add(app.app_id)
             pool = self.pools.get(sandbox.pool_id or 0)

@@ -75,9 +75,7 @@ def force_delete(
     transaction, so that it is carried out whatever happens to this process.
     """
     rows = picture(timezone.now()).by_key()
-    tracked = {
-        f"app:{row.app_id}": row.name for row in rows.values() if row.sandbox is not None and not row.is_mistaken
-    }
+    tracked = {f"app:{row.app_id}": row.name for row in rows.values() if row.sandbox is not None}
     outcomes: dict[str, Outcome] = {}
     sent: list[Outcome] = []
     for key in dict.fromkeys(keys):
