@@ -100,6 +100,12 @@ def ours(apps: Collection[App]) -> list[App]:
     return [app for app in apps if app.id in mine or app.id in adopted]
 
 
+def anothers() -> list[CloudApp]:
+    """The apps of the last complete listing that carry our mark and are another installation's."""
+    marked = CloudApp.objects.filter(owner=settings.ORCHESTRATOR_ID, adopted_at=None)
+    return sorted_out(list(marked), our_mark())[Standing.ANOTHERS]
+
+
 AnyApp = TypeVar("AnyApp", bound=Named)
 
 

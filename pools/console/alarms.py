@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import quote
 
 from django.conf import settings
 from django.urls import reverse
@@ -12,7 +13,7 @@ from django.urls import reverse
 from pools.ages import ago
 from pools.console.fleet_page import FleetPicture
 from pools.console.fleet_table import Verdict
-from pools.fleet_log import turn_death
+from pools.fleet_log import turn_death, wrong_id
 from pools.models import Mode, State
 from pools.turn.breaker import breaker_at
 
@@ -61,6 +62,19 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
         detail = f"{fleet.stopped_reason} Look at what would go, then let it go or put right what is wrong."
         title = f"Deletions are stopped for {ago(fleet.stopped_at, now)}"
         yield Alarm(Urgency.ERROR, title, detail, reverse("admin:pools_fleet_go"))
+    others = picture.count(Verdict.ANOTHERS)
+    if others:
+        detail = (
+            f"{others} of the account's apps carry our mark, {settings.ORCHESTRATOR_ID}, and are not of this database. "
+            "They are never touched, and take places of MAX_TOTAL_SANDBOXES. Give each orchestrator its own "
+            "ORCHESTRATOR_ID. If this database was emptied or restored: `manage.py adopt`."
+        )
+        yield Alarm(
+            Urgency.ERROR, "Another installation uses our mark", detail, f"{page}?verdict={quote(Verdict.ANOTHERS)}"
+        )
+    if (mistake := wrong_id(now)) is not None:
+        detail = f"{mistake.sandbox_name}: {mistake.message}. It was not touched; its own app is looked for by name."
+        yield Alarm(Urgency.ERROR, f"A wrong app id, {ago(mistake.at, now)} ago", detail, page)
     if fleet.maintenance:
         message = f"No launches; players read: {fleet.maintenance_message}"
         yield Alarm(Urgency.WARNING, "Maintenance mode is on", message, page)

@@ -18,7 +18,7 @@ from pools.cloud.errors import CloudError, Unauthorized
 from pools.cloud.records import App
 from pools.demand import Demand
 from pools.models import CloudApp, FailureKind, Fleet, Level, Mode, Origin, Pool, Sandbox, Stage, State
-from pools.ownership import Mark, Standing, names_with_rows, our_mark, sorted_out
+from pools.ownership import Mark, anothers, names_with_rows, our_mark
 from pools.reasons import EndCode, LogKind, StepCode
 from pools.signals import demand_asked
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
@@ -77,8 +77,7 @@ def keep(listing: Listing) -> None:
 def note_others(fleet: Fleet, now: datetime) -> None:
     """Count the apps that carry our mark and are another installation's: they take places, and are never touched. Said
     when there are more or fewer than before."""
-    marked = CloudApp.objects.filter(owner=settings.ORCHESTRATOR_ID, adopted_at=None)
-    others = sorted_out(list(marked), our_mark(fleet))[Standing.ANOTHERS]
+    others = anothers()
     if len(others) == fleet.others:
         return
     Fleet.objects.filter(pk=1).update(others=len(others))
