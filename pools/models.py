@@ -13,8 +13,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
-from django.utils.crypto import salted_hmac
 
+from pools import agent_keys
 from pools.cloud.app_spec import region_slug
 from pools.cloud.errors import InvalidSpec
 from pools.cloud.records import App, AppSpec, Phase
@@ -216,6 +216,15 @@ class Sandbox(models.Model):
     health_checked_at = models.DateTimeField(null=True, blank=True)
     health_failures = models.PositiveIntegerField(default=0)
     trouble = models.TextField(blank=True, help_text="What went wrong last, as a sentence.")
+    trouble_code = models.CharField(
+        max_length=20, blank=True, help_text="What went wrong when its agent was asked last, as the code of an error."
+    )
+    token_key = models.CharField(
+        max_length=agent_keys.FINGERPRINT_CHARACTERS,
+        default=agent_keys.current,
+        editable=False,
+        help_text="The fingerprint of the SECRET_KEY that it was made under.",
+    )
     missing_since = models.DateTimeField(null=True, blank=True, help_text="Absent from every complete listing since.")
     requested_at = models.DateTimeField()
     create_sent_at = models.DateTimeField(
@@ -278,7 +287,7 @@ class Sandbox(models.Model):
     @property
     def token(self) -> str:
         """The token of this sandbox's agent: derived, so that no secret lies in the database."""
-        return salted_hmac("pools.sandbox", str(self.id), algorithm="sha256").hexdigest()
+        return agent_keys.token(self.id, self.token_key)
 
     @property
     def staged_games(self) -> dict[str, StagedGame]:
@@ -390,6 +399,12 @@ class Fleet(models.Model):
         default=new_installation,
         editable=False,
         help_text="Made once in each database, and set in each app: databases with one ORCHESTRATOR_ID differ by it.",
+    )
+    key_fingerprint = models.CharField(
+        max_length=agent_keys.FINGERPRINT_CHARACTERS,
+        blank=True,
+        editable=False,
+        help_text="The fingerprint of the SECRET_KEY that this database was used with last.",
     )
     others = models.PositiveIntegerField(
         default=0, help_text="How many apps the last listing showed that carry our mark and are another installation's."

@@ -14,6 +14,7 @@ from pools.ages import ago
 from pools.console.fleet_page import FleetPicture
 from pools.console.fleet_table import Verdict
 from pools.fleet_log import turn_death, wrong_id
+from pools.key_change import key_trouble
 from pools.models import Mode, State
 from pools.turn.breaker import breaker_at
 
@@ -49,6 +50,8 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     elif fleet.listing_error:
         detail = f"{fleet.listing_error} Nothing is deleted or made for the pools until it works again."
         yield Alarm(Urgency.ERROR, "DigitalOcean can't be listed", detail, page)
+    if trouble := key_trouble():
+        yield Alarm(Urgency.ERROR, "SECRET_KEY was changed", trouble, page)
     if (death := turn_death(fleet)) is not None:
         detail = f"{death.data.get('why', death.message)}. Nothing is looked after until a turn ends well."
         yield Alarm(Urgency.ERROR, f"Turns die, the last {ago(death.at, now)} ago", detail, page)

@@ -12,6 +12,7 @@ from typing import Any
 
 from pools.ages import ago
 from pools.cloud.app_spec import OWNER_KEY
+from pools.cloud.errors import AgentRefused
 from pools.cloud.records import UNREADABLE, Phase, is_disowned
 from pools.models import BEING_CREATED, ON_THE_WAY, CloudApp, Origin, Pool, Sandbox, State
 from pools.occupants import Occupant
@@ -180,6 +181,8 @@ def state_since(sandbox: Sandbox) -> datetime:
 
 def health_of(sandbox: Sandbox, now: datetime) -> str:
     """Return what is known of its agent, for people."""
+    if sandbox.health_failures and sandbox.trouble_code == AgentRefused.code:
+        return "refuses our token"
     if sandbox.health_failures:
         return f"no answer, {sandbox.health_failures} look{'s' if sandbox.health_failures > 1 else ''}"
     if sandbox.healthy_at is None and sandbox.state in BEING_CREATED:
@@ -292,7 +295,9 @@ class FleetTable:
             yield f"we asked for region {sandbox.region}, it is in {app.region}"
         if app.size and app.size != sandbox.size:
             yield f"we asked for {sandbox.size}, it is {app.size}"
-        if sandbox.health_failures:
+        if sandbox.health_failures and sandbox.trouble_code == AgentRefused.code:
+            yield f"its agent refuses our token: {sandbox.trouble}"
+        elif sandbox.health_failures:
             count = sandbox.health_failures
             yield f"its agent did not answer {count} look{'s' if count > 1 else ''}: {sandbox.trouble}".rstrip(": ")
         yield from self._use_drifts(sandbox)

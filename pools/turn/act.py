@@ -18,6 +18,7 @@ from pools.capacity import NoCapacity, reserve
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.errors import (
     AgentError,
+    AgentRefused,
     CloudError,
     InvalidSpec,
     NameTaken,
@@ -463,14 +464,21 @@ class Effects:
                     sandbox.url = app.url or ""
                     sandbox.save(update_fields=["url"])
                 probed.append(sandbox)
-        for sandbox, trouble in ask_all(lambda s: s.agent().health(PROBE_TIMEOUT_SECONDS), probed):
-            if trouble is None:
-                self._healthy(sandbox)
+        for sandbox, trouble in ask_all(lambda s: s.agent().look(PROBE_TIMEOUT_SECONDS), probed):
+            if isinstance(trouble, Trouble):
+                is_refused = isinstance(trouble, AgentRefused)
+                Sandbox.objects.filter(pk=sandbox.pk).update(
+                    trouble=str(trouble),
+                    trouble_code=trouble.code,
+                    health_failures=sandbox.health_failures + 1 if is_refused else 0,
+                )
             else:
-                Sandbox.objects.filter(pk=sandbox.pk).update(trouble=str(trouble))
+                self._healthy(sandbox)
 
     def _healthy(self, sandbox: Sandbox) -> None:
         now = timezone.now()
+        if sandbox.trouble_code:
+            Sandbox.objects.filter(pk=sandbox.pk).update(trouble="", trouble_code="", health_failures=0)
         if sandbox.origin == Origin.COLD:
             with transaction.atomic():
                 Sandbox.objects.filter(pk=sandbox.pk, healthy_at=None).update(healthy_at=now, health_checked_at=now)
@@ -503,6 +511,7 @@ class Effects:
                 "health_checked_at": timezone.now(),
                 "health_failures": failures,
                 "trouble": str(trouble or ""),
+                "trouble_code": trouble.code if trouble is not None else "",
             }
             Sandbox.objects.filter(pk=sandbox.pk, state=State.READY).update(**fields)
 
@@ -516,14 +525,12 @@ class Effects:
 
 
 def is_well(sandbox: Sandbox) -> None:
-    """A look at an idle sandbox: its agent answers, and what was started in it still runs. Raises AgentError."""
-    agent = sandbox.agent()
-    agent.health(PROBE_TIMEOUT_SECONDS)
+    """A look at an idle sandbox: its agent answers and takes our token, and what was started in it still runs. Raises
+    AgentError."""
+    running = {process.pid for process in sandbox.agent().look(PROBE_TIMEOUT_SECONDS) if process.is_running}
     started = {game.pid for game in sandbox.staged_games.values() if game.pid}
-    if started:
-        running = {process.pid for process in agent.processes() if process.is_running}
-        if not started <= running:
-            raise AgentError("A game that was started in it has ended; the sandbox may have been restarted.")
+    if not started <= running:
+        raise AgentError("A game that was started in it has ended; the sandbox may have been restarted.")
 
 
 def _sandbox_id(decision: Decision) -> UUID:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from pools.cloud.errors import AgentRefused
 from pools.cloud.records import App, Phase
 from pools.demand import Demand
 from pools.models import CloudApp, FailureKind, Mode, Origin, Stage, State
@@ -55,6 +56,7 @@ class SandboxFacts:
     app_id: str | None = None
     url: str = ""
     trouble: str = ""
+    trouble_code: str = ""
     create_sent_at: datetime | None = None
     accepted_at: datetime | None = None
     healthy_at: datetime | None = None
@@ -67,6 +69,11 @@ class SandboxFacts:
     health_failures: int = 0
     missing_since: datetime | None = None
     unproven: bool = False
+
+    @property
+    def refuses_us(self) -> bool:
+        """Whether its agent did not take our token when it was asked last."""
+        return self.trouble_code == AgentRefused.code
 
     @property
     def age_from(self) -> datetime:

@@ -26,8 +26,10 @@ def plan_looks(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
             continue
         if sandbox.health_failures >= LOOKS_TO_FAIL:
             if facts.is_trusted:
-                reason = f"its agent did not answer {sandbox.health_failures} looks in a row"
-                yield decide(Kind.RETIRE, sandbox, EndCode.UNWELL, reason)
+                code, reason = EndCode.UNWELL, f"its agent did not answer {sandbox.health_failures} looks in a row"
+                if sandbox.refuses_us:
+                    code, reason = EndCode.AGENT_REFUSED, f"its agent refuses our token: {sandbox.trouble}"
+                yield decide(Kind.RETIRE, sandbox, code, reason)
             continue
         seen = sandbox.health_checked_at or sandbox.age_from
         pause = LOOK_AGAIN_SECONDS if sandbox.health_failures else LOOK_SECONDS

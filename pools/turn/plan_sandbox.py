@@ -18,6 +18,7 @@ from pools.turn.waits import (
     ACCEPT_SECONDS,
     ASK_SECONDS,
     CREATE_TIMEOUT_SECONDS,
+    LOOKS_TO_FAIL,
     MISSING_SECONDS,
     RESEND_SECONDS,
     SETTLE_SECONDS,
@@ -78,6 +79,10 @@ def _plan_creation(
     if app is not None:
         if app.phase in (Phase.ERROR, Phase.CANCELED):
             yield decide(Kind.FAIL, sandbox, EndCode.DEPLOYMENT_FAILED, *failure_of(app))
+            return
+        if sandbox.refuses_us and sandbox.health_failures >= LOOKS_TO_FAIL and facts.is_trusted:
+            reason = f"its agent refuses our token: {sandbox.trouble}"
+            yield decide(Kind.FAIL, sandbox, EndCode.AGENT_REFUSED, reason, FailureKind.AGENT)
             return
         if app.phase == Phase.ACTIVE and app.url:
             yield decide(Kind.PROBE, sandbox, StepCode.ACTIVE, "its deployment is active")

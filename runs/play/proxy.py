@@ -23,6 +23,7 @@ import httpx
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 
+from pools.cloud.sandbox_agent import may_be_the_agents_refusal
 from pools.problems import Problem
 from runs.live.backpressure import Flow, TooSlow
 from runs.live.database import read
@@ -31,6 +32,7 @@ from runs.origins import require_allowed_host
 from runs.play.notices import (
     DEAD,
     LEADS_OUT,
+    LOCKED,
     NOT_FOR_OUR_PAGES,
     NOT_PASSED_ON,
     NOT_THERE,
@@ -243,6 +245,8 @@ async def _pass_on(visit: Visit, request: httpx.Request, send: Send) -> None:
     try:
         if response.status_code in (BAD_GATEWAY, GATEWAY_TIMEOUT):
             raise Refused(DEAD if response.status_code == BAD_GATEWAY else SLOW)
+        if may_be_the_agents_refusal(response.status_code, response.headers.get("content-type", "")):
+            await _require_admission(visit.upstream)
         headers = visit.headers(response)
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         with Flow(send) as flow:
@@ -256,6 +260,19 @@ async def _pass_on(visit: Visit, request: httpx.Request, send: Send) -> None:
         await send({"type": "http.response.body"})
     finally:
         await response.aclose()
+
+
+async def _require_admission(upstream: Upstream) -> None:
+    """Raises Refused when it is the agent that does not take our token, and not the game that refuses its player."""
+    headers, timeout = upstream.request_headers([]), {"timeout": TIMEOUT.as_dict()}
+    request = httpx.Request("GET", upstream.admission_url, headers=headers, extensions=timeout)
+    try:
+        response = await _sent(request)
+    except httpx.HTTPError:
+        raise Refused(DEAD) from None
+    await response.aclose()
+    if may_be_the_agents_refusal(response.status_code, response.headers.get("content-type", "")):
+        raise Refused(LOCKED)
 
 
 async def _sent(request: httpx.Request) -> httpx.Response:
