@@ -201,8 +201,10 @@ class Sandbox(models.Model):
     region = models.CharField(max_length=20)
     size = models.CharField(max_length=60)
     app_id = models.CharField(max_length=64, unique=True, null=True, blank=True)
-    unproven = models.BooleanField(
-        default=False, help_text="Its app's id is the word of its create alone: nothing has shown its name there yet."
+    known_app_id = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="Its app's id once a listing, or the app, showed our name and mark under it.",
     )
     url = models.URLField(max_length=300, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.REQUESTED)
@@ -288,6 +290,11 @@ class Sandbox(models.Model):
     def token(self) -> str:
         """The token of this sandbox's agent: derived, so that no secret lies in the database."""
         return agent_keys.token(self.id, self.token_key)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether our name and mark were seen under its app's id."""
+        return bool(self.app_id) and self.known_app_id == self.app_id
 
     @property
     def staged_games(self) -> dict[str, StagedGame]:

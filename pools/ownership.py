@@ -71,11 +71,14 @@ class Mark:
         # never had one was made by another copy of this database, after it was copied.
         return Standing.ANOTHERS if app.installation else Standing.OURS
 
-    def identity(self, app: Named, name: str) -> Identity:
-        """Whether the app is the sandbox of that name."""
-        if is_disowned(app, self) or (app.name and app.name != name):
+    def identity(self, app: Named, name: str, *, is_known: bool = False) -> Identity:
+        """Whether the app is the sandbox of that name. `is_known`: our name and mark were seen under its id. Then
+        another name says only that somebody has renamed it; a mark that reads as another's still disowns it."""
+        if is_disowned(app, self):
             return Identity.ANOTHERS
-        return Identity.ITS_OWN if app.name else Identity.UNTOLD
+        if is_known or app.name == name:
+            return Identity.ITS_OWN
+        return Identity.ANOTHERS if app.name else Identity.UNTOLD
 
 
 def our_mark(fleet: Fleet | None = None) -> Mark:

@@ -100,7 +100,6 @@ class StepCode(models.TextChoices):
     GRACE_OVER = "grace_over", "Orphan beyond its grace"
     ORDERED = "ordered", "Ordered by an operator"
     ADOPTED = "adopted", "Adopted by an operator"
-    UNPROVEN = "unproven", "Nothing but its create has named its id"
     ID_OF_ANOTHER = "id_of_another", "The id in our record is another app's"
     ANOTHER_INSTALLATION = "another_installation", "Our mark, another installation's app"
     KEY_CHANGED = "key_changed", "SECRET_KEY was changed"

@@ -16,7 +16,7 @@ from pools.cloud.errors import AgentRefused
 from pools.cloud.records import UNREADABLE, Phase, is_disowned
 from pools.models import BEING_CREATED, ON_THE_WAY, CloudApp, Origin, Pool, Sandbox, State
 from pools.occupants import Occupant
-from pools.ownership import Identity, Standing
+from pools.ownership import Standing
 from pools.prices import usd_per_second
 from pools.turn.decisions import Decision, Kind
 from pools.turn.facts import FleetFacts
@@ -76,7 +76,6 @@ class Row:
     pool: str = ""
     occupant: Occupant | None = None
     next_step: str = ""
-    is_mistaken: bool = False  # the id in its record is another app's
 
     @property
     def key(self) -> str:
@@ -206,7 +205,6 @@ class FleetTable:
         """One row for each sandbox that is not deleted or was lost lately, and for each app that is none of them."""
         by_id = {app.app_id: app for app in apps}
         by_name = {app.name: app for app in by_id.values()}
-        mark = self.facts.mark
         planned = {
             decision.sandbox_id or decision.app_id: decision
             for decision in self.decisions
@@ -215,7 +213,6 @@ class FleetTable:
         rows, tracked = [], set()
         for sandbox in sandboxes:
             app = by_id.get(sandbox.app_id) if sandbox.app_id else by_name.get(sandbox.name)
-            is_mistaken = bool(sandbox.app_id and app and mark.identity(app, sandbox.name) == Identity.ANOTHERS)
             verdict, why = self._judge(sandbox, app)
             if app is not None:
                 tracked.add(app.app_id)
@@ -230,7 +227,6 @@ class FleetTable:
                     pool=pool.name if pool else "",
                     occupant=self.occupants.get(sandbox.pk),
                     next_step=_told(planned.get(sandbox.pk)),
-                    is_mistaken=is_mistaken,
                 )
             )
         standings = {app.id: self.facts.standing(app) for app in self.facts.apps or ()}

@@ -40,10 +40,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="sandbox",
-            name="unproven",
-            field=models.BooleanField(
-                default=False,
-                help_text="Its app's id is the word of its create alone: nothing has shown its name there yet.",
+            name="known_app_id",
+            field=models.CharField(
+                blank=True,
+                help_text="Its app's id once a listing, or the app, showed our name and mark under it.",
+                max_length=64,
             ),
         ),
     ]

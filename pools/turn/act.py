@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from pools import claims, journal
@@ -54,6 +55,7 @@ from pools.turn.plan_sandbox import classify, failure_of
 AT_ONCE = 8  # requests in flight; the client's pool holds 10 connections
 PROBE_TIMEOUT_SECONDS = 3.0
 VERIFIED_A_TURN = 20
+KNOWN_AT_ONCE = 5_000  # below SQLite's limit of variables
 CREATES_LEAVE_REQUESTS = 10  # creates stop this early, so that deletes and the next listing still go through
 
 Asked = TypeVar("Asked")
@@ -127,7 +129,7 @@ class Effects:
         }
         if Kind.STOP not in by_kind and self.facts.stopped and self.facts.is_trusted:
             self.go_on()
-        self.note_proven()
+        self.note_known()
         for kind, act in acts.items():
             if kind in by_kind:
                 self.lease.renew()
@@ -137,12 +139,13 @@ class Effects:
 
     # Whose an id is.
 
-    def note_proven(self) -> None:
+    def note_known(self) -> None:
         """The listing shows these ids under their sandboxes' names and our mark."""
-        unproven = [(each, self.apps.get(each.app_id or "")) for each in self.facts.sandboxes if each.unproven]
-        proven = [each.id for each, app in unproven if app is not None and self._is_its_own(app, each.name)]
-        if proven:
-            Sandbox.objects.filter(pk__in=proven).update(unproven=False)
+        new = [(each, self.apps.get(each.app_id or "")) for each in self.facts.sandboxes if not each.is_known]
+        known = [each.id for each, app in new if app and self.mark.identity(app, each.name) == Identity.ITS_OWN]
+        for start in range(0, len(known), KNOWN_AT_ONCE):
+            rows = Sandbox.objects.filter(pk__in=known[start : start + KNOWN_AT_ONCE])
+            rows.exclude(app_id=None).update(known_app_id=F("app_id"))
 
     def identify(self, decisions: list[Decision]) -> None:
         """The app's own record tells whose the id is. One that is another's, or nobody's, is forgotten."""
@@ -152,15 +155,15 @@ class Effects:
             elif isinstance(answer, App):
                 self._is_it(decision, answer)
 
-    def _is_its_own(self, app: App | AppFacts, name: str) -> bool:
-        return self.mark.identity(app, name) == Identity.ITS_OWN
-
     def _is_it(self, decision: Decision, app: App) -> bool:
         """Whether the app's own record says that it is the sandbox whose row has its id. If it says that it is not, the
         id is forgotten."""
-        identity = self.mark.identity(app, decision.name)
+        row = Sandbox.objects.filter(pk=_sandbox_id(decision), app_id=app.id).first()
+        if row is None:
+            return False
+        identity = self.mark.identity(app, row.name, is_known=row.is_known)
         if identity == Identity.ITS_OWN:
-            Sandbox.objects.filter(pk=_sandbox_id(decision), unproven=True).update(unproven=False)
+            Sandbox.objects.filter(pk=row.pk).exclude(known_app_id=app.id).update(known_app_id=app.id)
         elif identity == Identity.ANOTHERS:
             self.forget_id(decision, f"it is that of {app.name or 'an app without a name'}, which is not ours")
         return identity == Identity.ITS_OWN
@@ -173,7 +176,7 @@ class Effects:
         now = timezone.now()
         holding = Sandbox.objects.filter(pk=_sandbox_id(decision), app_id=decision.app_id)
         if not holding.update(
-            app_id=None, url="", unproven=False, missing_since=None, trouble=f"its id was wrong: {why}"
+            app_id=None, known_app_id="", url="", missing_since=None, trouble=f"its id was wrong: {why}"
         ):
             return
         reason = f"the id {decision.app_id} in our record is not its app's: {why}"
@@ -200,6 +203,7 @@ class Effects:
             claims.retire(_sandbox_id(decision), code, decision.reason, now, frm=frm, failure_kind=kind, level=level)
 
     def send_deletes(self, decisions: list[Decision]) -> None:
+        decisions = self._surely_ours(decisions)
         now = timezone.now()
         Sandbox.objects.filter(pk__in=[_sandbox_id(d) for d in decisions]).update(delete_sent_at=now)
         for decision, answer in ask_all(lambda d: self.cloud.delete(d.app_id), decisions):
@@ -208,6 +212,16 @@ class Effects:
                 self.not_deleted(decision, answer)
             elif not answer:
                 self.confirm_deleted([decision])
+
+    def _surely_ours(self, decisions: list[Decision]) -> list[Decision]:
+        """Those whose ids lead to apps of ours. Of an id that only a create has named, the app itself tells; one that
+        is another's, or nobody's, is forgotten."""
+        rows = Sandbox.objects.in_bulk([_sandbox_id(decision) for decision in decisions])
+        known = [decision for decision in decisions if rows[_sandbox_id(decision)].is_known]
+        asked = [decision for decision in decisions if not rows[_sandbox_id(decision)].is_known]
+        self.identify(asked)
+        rows = Sandbox.objects.in_bulk([_sandbox_id(decision) for decision in asked])
+        return known + [decision for decision in asked[:VERIFIED_A_TURN] if rows[_sandbox_id(decision)].is_known]
 
     def not_deleted(self, decision: Decision, error: Trouble) -> None:
         """Said once, until something else happens to that app: the delete itself is repeated until it works."""
@@ -384,13 +398,13 @@ class Effects:
                 sending.append((Sandbox.objects.get(pk=_sandbox_id(decision)), first))
         for (sandbox, first), answer in ask_all(lambda pair: self.cloud.create(pair[0].spec()), sending):
             if isinstance(answer, App):
-                self._accepted(sandbox, answer.id, "accepted by the cloud", unproven=True)
+                self._accepted(sandbox, answer.id, "accepted by the cloud")
             elif isinstance(answer, Trouble):
                 self._not_created(sandbox, answer, first=first)
 
-    def _accepted(self, sandbox: Sandbox, app_id: str, how: str, *, unproven: bool) -> None:
+    def _accepted(self, sandbox: Sandbox, app_id: str, how: str, *, is_known: bool = False) -> None:
         """Note the app's id whatever became of the row meanwhile: a sandbox that is to be deleted needs it, too.
-        `unproven`: no listing has shown it yet."""
+        `is_known`: a listing shows our name and mark under it."""
         with transaction.atomic():
             now = timezone.now()
             if (holder := Sandbox.objects.filter(app_id=app_id).exclude(pk=sandbox.pk).first()) is not None:
@@ -400,7 +414,7 @@ class Effects:
                 return
             fields: dict[str, Any] = {
                 "app_id": app_id,
-                "unproven": unproven,
+                "known_app_id": app_id if is_known else "",
                 "accepted_at": sandbox.accepted_at or now,
                 "trouble": "",
             }
@@ -448,7 +462,7 @@ class Effects:
     def adopt(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             sandbox = Sandbox.objects.get(pk=_sandbox_id(decision))
-            self._accepted(sandbox, decision.app_id, f"adopted ({decision.reason})", unproven=False)
+            self._accepted(sandbox, decision.app_id, f"adopted ({decision.reason})", is_known=True)
 
     # From healthy to ready.
 

@@ -68,7 +68,12 @@ class SandboxFacts:
     health_checked_at: datetime | None = None
     health_failures: int = 0
     missing_since: datetime | None = None
-    unproven: bool = False
+    known_app_id: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether our name and mark were seen under its app's id."""
+        return bool(self.app_id) and self.known_app_id == self.app_id
 
     @property
     def refuses_us(self) -> bool:

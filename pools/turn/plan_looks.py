@@ -15,6 +15,7 @@ from pools.turn.waits import (
     LOOK_SECONDS,
     LOOKS_A_TURN,
     LOOKS_TO_FAIL,
+    REFUSALS_TO_FAIL,
 )
 
 
@@ -24,7 +25,7 @@ def plan_looks(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
     for sandbox in facts.sandboxes:
         if sandbox.state != State.READY:
             continue
-        if sandbox.health_failures >= LOOKS_TO_FAIL:
+        if sandbox.health_failures >= (REFUSALS_TO_FAIL if sandbox.refuses_us else LOOKS_TO_FAIL):
             if facts.is_trusted:
                 code, reason = EndCode.UNWELL, f"its agent did not answer {sandbox.health_failures} looks in a row"
                 if sandbox.refuses_us:

@@ -18,8 +18,8 @@ from pools.turn.waits import (
     ACCEPT_SECONDS,
     ASK_SECONDS,
     CREATE_TIMEOUT_SECONDS,
-    LOOKS_TO_FAIL,
     MISSING_SECONDS,
+    REFUSALS_TO_FAIL,
     RESEND_SECONDS,
     SETTLE_SECONDS,
     STAGING_SECONDS,
@@ -31,7 +31,9 @@ def plan_sandbox(
     sandbox: SandboxFacts, app: AppFacts | None, pool: PoolFacts | None, facts: FleetFacts, now: datetime
 ) -> Iterator[Decision]:
     """Yield what one sandbox needs, given the app that the listing shows for it."""
-    identity = facts.mark.identity(app, sandbox.name) if app is not None else Identity.UNTOLD
+    identity = Identity.UNTOLD
+    if app is not None:
+        identity = facts.mark.identity(app, sandbox.name, is_known=sandbox.is_known)
     if sandbox.app_id is not None and identity == Identity.ANOTHERS:
         # Nothing is sent to it, and nothing concluded from it, until its own record has told whose it is.
         reason = f"the app with the id in its record is listed as {app.name if app else ''}, not as ours of that name"
@@ -80,7 +82,7 @@ def _plan_creation(
         if app.phase in (Phase.ERROR, Phase.CANCELED):
             yield decide(Kind.FAIL, sandbox, EndCode.DEPLOYMENT_FAILED, *failure_of(app))
             return
-        if sandbox.refuses_us and sandbox.health_failures >= LOOKS_TO_FAIL and facts.is_trusted:
+        if sandbox.refuses_us and sandbox.health_failures >= REFUSALS_TO_FAIL and facts.is_trusted:
             reason = f"its agent refuses our token: {sandbox.trouble}"
             yield decide(Kind.FAIL, sandbox, EndCode.AGENT_REFUSED, reason, FailureKind.AGENT)
             return
@@ -208,10 +210,6 @@ def _plan_deletion(
         if sandbox.create_sent_at and is_over(sandbox.create_sent_at, SETTLE_SECONDS, facts.listed_at):
             reason = "asked for, and in no listing: its name tells whether it exists"
             yield decide(Kind.VERIFY_NAME, sandbox, StepCode.NAME_IN_DOUBT, reason)
-        return
-    if sandbox.unproven and identity != Identity.ITS_OWN:
-        reason = "only the answer to its create has named this id: is it ours?"
-        yield decide(Kind.IDENTIFY, sandbox, StepCode.UNPROVEN, reason)
         return
     sent = sandbox.delete_sent_at
     if sent is None or is_over(sent, RESEND_SECONDS, now):

@@ -12,3 +12,4 @@ LOOK_SECONDS = 30  # between two health looks at an idle sandbox
 LOOK_AGAIN_SECONDS = 3  # after a look that failed
 LOOKS_A_TURN = 10
 LOOKS_TO_FAIL = 3
+REFUSALS_TO_FAIL = 5  # machines may get a new key one after the other

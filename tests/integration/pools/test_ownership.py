@@ -18,6 +18,10 @@ def one_ready(fleet, pool) -> Sandbox:
     return Sandbox.objects.get(state=State.READY)
 
 
+def bearer(fleet) -> dict[str, str]:
+    return {"Authorization": f"Bearer {fleet.cloud.token}"}
+
+
 def names(fleet) -> list[str]:
     return sorted(app["name"] for app in fleet.cloud.apps())
 
@@ -147,13 +151,16 @@ def test_somebody_elses_address_never_gets_our_token(paper_fleet, pool, foreign,
 
 
 @pytest.mark.parametrize("state", ["ready", "in_use"])
-def test_an_app_that_became_another_is_given_up_and_never_deleted(paper_fleet, pool, state):
+def test_an_app_that_became_anothers_is_given_up_and_never_deleted(paper_fleet, pool, state):
+    """Somebody has put another orchestrator's mark on it."""
     sandbox = one_ready(paper_fleet, pool)
     if state == "in_use":
         assert paper_fleet.acquire(pool) == sandbox
     app_id = sandbox.app_id
-    for operation in ("list", "get"):
-        paper_fleet.cloud.fault(operation=operation, shown_name="company-website")
+    spec = paper_fleet.cloud.control.client.get(f"/v2/apps/{app_id}", headers=bearer(paper_fleet)).json()["app"]["spec"]
+    spec["services"][0]["envs"] = [{"key": "ORCHESTRATOR_ID", "value": "production"}]
+    put = paper_fleet.cloud.control.client.put(f"/v2/apps/{app_id}", json={"spec": spec}, headers=bearer(paper_fleet))
+    assert put.status_code == 200
     paper_fleet.turn()
     sandbox.refresh_from_db()
     assert (sandbox.state, sandbox.end_code) == (State.DELETING, "not_ours")
@@ -162,8 +169,30 @@ def test_an_app_that_became_another_is_given_up_and_never_deleted(paper_fleet, p
     assert app_id in [app["id"] for app in paper_fleet.cloud.apps()]
 
 
+@pytest.mark.parametrize("state", ["ready", "in_use", "deleting"])
+def test_an_id_in_a_row_that_was_never_seen_as_its_own_is_given_up_and_its_app_deleted_in_the_end(
+    paper_fleet, pool, foreign, state
+):
+    """However it came there: it is checked against each listing."""
+    sandbox = one_ready(paper_fleet, pool)
+    if state == "in_use":
+        assert paper_fleet.acquire(pool) == sandbox
+    Pool.objects.update(mode="paused")
+    own, wrong = sandbox.app_id, foreign
+    Sandbox.objects.update(app_id=wrong)
+    if state == "deleting":
+        retire(sandbox)
+    paper_fleet.turns(20, seconds_apart=5)
+    assert FleetEvent.objects.filter(code="id_of_another", level="error").count() == 1
+    apps = [app["id"] for app in paper_fleet.cloud.apps()]
+    assert (wrong in apps, own in apps) == (True, False)
+    sandbox.refresh_from_db()
+    assert sandbox.state == State.DELETED
+
+
 def test_a_list_that_misnames_an_app_costs_nothing_when_its_own_record_is_right(paper_fleet, pool):
     sandbox = one_ready(paper_fleet, pool)
+    Sandbox.objects.update(known_app_id="")
     paper_fleet.cloud.fault(operation="list", shown_name="company-website")
     paper_fleet.turns(5)
     sandbox.refresh_from_db()
