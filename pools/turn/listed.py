@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
+from pools.models import State
 from pools.ownership import Identity, Standing
 from pools.turn.facts import AppFacts, FleetFacts, SandboxFacts
 
@@ -20,6 +23,15 @@ class Listed:
         tracked = {sandbox.app_id for sandbox in facts.sandboxes}
         untracked = [app for app in self.by_id.values() if app.id not in tracked]
         self.others = sum(facts.standing(app) == Standing.ANOTHERS for app in untracked)
+        self.crowded_out = self._crowded_out(facts) if self.others else set()
+
+    def _crowded_out(self, facts: FleetFacts) -> set[UUID]:
+        """The sandboxes not asked for yet that another installation's apps leave no place for: places were reserved
+        before a listing had shown those."""
+        unsent = [each for each in facts.sandboxes if each.state == State.REQUESTED and each.create_sent_at is None]
+        over = max(0, len(facts.sandboxes) + self.others - facts.max_total)
+        newest_first = sorted(unsent, key=lambda each: each.requested_at, reverse=True)
+        return {sandbox.id for sandbox in newest_first[:over]}
 
     def app_of(self, sandbox: SandboxFacts) -> AppFacts | None:
         """Return the app under the sandbox's id, before there is one the app of its name. It may be another's."""

@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from pools.models import Origin, State
-from pools.turn.decisions import Decision, Kind, leaving
+from pools.reasons import EndCode
+from pools.turn.decisions import Decision, Kind, decide, leaving
 from pools.turn.facts import FleetFacts, PoolFacts
 from pools.turn.guard import guard
 from pools.turn.listed import Listed
@@ -26,6 +27,10 @@ def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
     listed = Listed(facts)
     pools = {pool.id: pool for pool in facts.pools}
     for sandbox in facts.sandboxes:
+        if sandbox.id in listed.crowded_out:
+            reason = f"another installation under our mark has {listed.others} of {facts.max_total} places"
+            plans.append(decide(Kind.FAIL, sandbox, EndCode.FLEET_SURPLUS, reason))
+            continue
         plans += plan_sandbox(sandbox, listed.app_of(sandbox), pools.get(sandbox.pool_id or 0), facts, now)
     plans += plan_looks(facts, now)
     orphans = list(plan_orphans(facts, now))

@@ -77,6 +77,22 @@ def test_creates_go_no_further_than_what_both_installations_have(paper_fleet, po
         reserve(runtime="python", origin="cold", code="cold", reason="a launch", now=timezone.now())
 
 
+@LOSSES
+def test_a_place_that_was_reserved_before_the_others_were_seen_is_given_back(paper_fleet, pool, settings, lose):
+    """A launch comes first, and only then the first listing of a database that was emptied."""
+    settings.MAX_TOTAL_SANDBOXES = 1
+    one_ready(paper_fleet, pool)
+    lose()
+    Fleet.objects.update(others=0, listed_at=None)
+    now = timezone.now()
+    early = reserve(runtime="python", origin="cold", code="cold", reason="a launch", now=now)
+    paper_fleet.turns(10)
+    assert paper_fleet.cloud.state()["most_apps"] == 1
+    early.refresh_from_db()
+    assert (early.state, early.end_code) == (State.DELETED, "fleet_surplus")
+    assert "another installation under our mark has 1 of 1 places" in early.end_reason
+
+
 def test_two_living_installations_leave_each_other_alone(paper_fleet, pool):
     """The database of each is the other's stranger, also while it makes and deletes its own."""
     first = one_ready(paper_fleet, pool).name

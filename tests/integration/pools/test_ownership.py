@@ -6,6 +6,8 @@ import pytest
 from django.utils import timezone
 
 from pools import claims
+from pools.console.alarms import fleet_alarms
+from pools.console.fleet_page import picture
 from pools.console.force_delete import force_delete
 from pools.models import FleetEvent, Pool, Sandbox, State
 
@@ -104,6 +106,9 @@ def test_an_id_that_a_listing_shows_as_somebody_elses_is_forgotten_and_its_own_a
     assert mistaken.state == State.READY
     assert mistaken.app_id not in (None, foreign)
     assert FleetEvent.objects.filter(code="id_of_another", level="error", app_id=foreign).count() == 1
+    [alarm] = [each for each in fleet_alarms(picture(timezone.now())) if each.title.startswith("A wrong app id")]
+    assert alarm.urgency == "error"
+    assert mistaken.name in alarm.detail
 
 
 def test_an_id_that_nothing_but_a_create_has_named_is_asked_about_before_it_is_deleted(
