@@ -180,12 +180,17 @@ class Effects:
         ):
             return
         reason = f"the id {decision.app_id} in our record is not its app's: {why}"
-        code, name = StepCode.ID_OF_ANOTHER, decision.name
-        journal.record(
-            LogKind.TROUBLE, reason, code=code, level=Level.ERROR, name=name, app_id=decision.app_id, now=now
-        )
         in_use = (State.STAGING, State.READY, State.IN_USE)
         claims.retire(_sandbox_id(decision), EndCode.NOT_OURS, reason, now, frm=in_use, level=Level.ERROR)
+        journal.record(
+            LogKind.TROUBLE,
+            reason,
+            code=StepCode.ID_OF_ANOTHER,
+            level=Level.ERROR,
+            name=decision.name,
+            app_id=decision.app_id,
+            now=now,
+        )
 
     # Deletions.
 
@@ -252,7 +257,8 @@ class Effects:
         sandboxes = Sandbox.objects.in_bulk([_sandbox_id(decision) for decision in decisions[:VERIFIED_A_TURN]])
         asked = [decision for decision in decisions if _sandbox_id(decision) in sandboxes]
         self._note_asked(asked)
-        for decision, answer in ask_all(lambda d: self.cloud.propose(sandboxes[_sandbox_id(d)].spec()), asked):
+        specs = {decision: sandboxes[_sandbox_id(decision)].spec() for decision in asked}
+        for decision, answer in ask_all(lambda d: self.cloud.propose(specs[d]), asked):
             sandbox = sandboxes[_sandbox_id(decision)]
             if isinstance(answer, InvalidSpec) or (isinstance(answer, Proposal) and answer.name_is_available):
                 self.confirm_deleted([decision])
@@ -395,8 +401,9 @@ class Effects:
             if Sandbox.objects.filter(app_id=None).move(
                 _sandbox_id(decision), frm=BEING_CREATED, to=State.CREATING, create_sent_at=now
             ):
-                sending.append((Sandbox.objects.get(pk=_sandbox_id(decision)), first))
-        for (sandbox, first), answer in ask_all(lambda pair: self.cloud.create(pair[0].spec()), sending):
+                sandbox = Sandbox.objects.get(pk=_sandbox_id(decision))
+                sending.append((sandbox, sandbox.spec(), first))
+        for (sandbox, _, first), answer in ask_all(lambda sent: self.cloud.create(sent[1]), sending):
             if isinstance(answer, App):
                 self._accepted(sandbox, answer.id, "accepted by the cloud")
             elif isinstance(answer, Trouble):
