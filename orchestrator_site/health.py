@@ -18,6 +18,7 @@ from django.utils import timezone
 from orchestrator_site.models import Beat
 from pools.cloud.connection import local_endpoint, local_token
 from pools.fleet_log import turn_death
+from pools.key_change import key_trouble
 from pools.models import Fleet
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,11 @@ def cloud() -> str:
     return OK
 
 
+def secret_key() -> str:
+    """Whether this process opens the sandboxes that are there."""
+    return key_trouble() or OK
+
+
 class Check:
     """One question whose answer is kept a moment, and is not asked again while it still hangs."""
 
@@ -92,7 +98,7 @@ class Check:
             connections.close_all()
 
 
-CHECKS = [Check(database), Check(cluster), Check(cloud)]
+CHECKS = [Check(database), Check(cluster), Check(cloud), Check(secret_key)]
 _pool = ThreadPoolExecutor(max_workers=len(CHECKS), thread_name_prefix="health")
 
 

@@ -21,11 +21,15 @@ except OSError as _error:
     ) from None
 
 
-def _secret_key() -> str:
-    """SECRET_KEY, or one that is made once and kept, so that sessions and sandbox tokens outlive a restart."""
+def _secret_key() -> tuple[str, list[str]]:
+    """SECRET_KEY, or one that is made once and kept, so that sessions and sandbox tokens outlive a restart; and the
+    former ones, from SECRET_KEY_FALLBACKS and a file of that name, one on each line."""
+    former = env.words("SECRET_KEY_FALLBACKS", [])
+    if (fallbacks := VAR_DIR / "secret_key_fallbacks").exists():
+        former += fallbacks.read_text().split()
     given = env.text("SECRET_KEY")
     if given:
-        return given
+        return given, former
     path = VAR_DIR / "secret_key"
     try:
         with path.open("x") as file:
@@ -33,7 +37,9 @@ def _secret_key() -> str:
             file.write(secrets.token_urlsafe(50))
     except FileExistsError:
         pass
-    return path.read_text()
+    kept = path.read_text()
+    # An editor leaves a line break at the end. Versions before took it for a part of the key.
+    return kept.strip(), [*former, *([kept] if kept != kept.strip() else [])]
 
 
 # The cloud. Without a token the embedded local cloud is used, and nothing leaves this machine.
@@ -128,7 +134,7 @@ EVENTS_KEPT_DAYS = env.number("EVENTS_KEPT_DAYS", 30, least=1, most=3650)
 PORT = env.number("PORT", 8000, least=1, most=65535)
 BIND = env.text("BIND", "127.0.0.1", pattern=r"[0-9.]+|[0-9A-Fa-f:]+", allowed="an IP address")
 PUBLIC_URL = env.url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
-SECRET_KEY = _secret_key()
+SECRET_KEY, SECRET_KEY_FALLBACKS = _secret_key()
 DEBUG = env.switch("DEBUG", False)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]", urlsplit(PUBLIC_URL).hostname or ""])
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [PUBLIC_URL])

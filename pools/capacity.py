@@ -60,13 +60,15 @@ def reserve(
         _check_pool(pool)
     total = Sandbox.objects.existing().count()
     promised = demand(now).places if ahead is None else ahead
-    lacking = total + promised + 1 - settings.MAX_TOTAL_SANDBOXES
+    # Another installation under our mark has the same account and the same limit: together they keep to it.
+    lacking = total + fleet.others + promised + 1 - settings.MAX_TOTAL_SANDBOXES
     if lacking > 0:
         if make_room and _make_room(runtime, lacking, now):
             return None
+        others = f", and {fleet.others} of another installation" if fleet.others else ""
         waiting = f", {promised} launches wait" if promised else ""
         raise NoCapacity(
-            f"All {settings.MAX_TOTAL_SANDBOXES} sandboxes are taken ({total} exist{waiting}).",
+            f"All {settings.MAX_TOTAL_SANDBOXES} sandboxes are taken ({total} exist{others}{waiting}).",
             Limit.MAX_TOTAL_SANDBOXES,
         )
     _check_budget(now)

@@ -5,12 +5,14 @@ A run's full id opens that run, and an operator's name is nobody's business: nei
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from pools.models import EventCursor, Fleet, FleetEvent
 from pools.reasons import LogKind, StepCode
 
 PAGE = 500
+WRONG_ID_TOLD_FOR = timedelta(hours=1)
 HIGHEST_CURSOR = 2**53  # beyond it JavaScript can't count
 
 
@@ -48,6 +50,12 @@ def turn_death(fleet: Fleet) -> FleetEvent | None:
     if fleet.turned_at is not None:
         trouble = trouble.filter(at__gt=fleet.turned_at)
     return trouble.order_by("-seq").first()
+
+
+def wrong_id(now: datetime) -> FleetEvent | None:
+    """Return the line about the last id of ours that turned out to be another app's, while it is news."""
+    lately = FleetEvent.objects.filter(at__gt=now - WRONG_ID_TOLD_FOR, code=StepCode.ID_OF_ANOTHER)
+    return lately.order_by("-seq").first()
 
 
 def last_seq() -> int:

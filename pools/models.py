@@ -13,8 +13,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
-from django.utils.crypto import salted_hmac
 
+from pools import agent_keys
 from pools.cloud.app_spec import region_slug
 from pools.cloud.errors import InvalidSpec
 from pools.cloud.records import App, AppSpec, Phase
@@ -206,6 +206,11 @@ class Sandbox(models.Model):
     region = models.CharField(max_length=20)
     size = models.CharField(max_length=60)
     app_id = models.CharField(max_length=64, unique=True, null=True, blank=True)
+    known_app_id = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="Its app's id once a listing, or the app, showed our name and mark under it.",
+    )
     url = models.URLField(max_length=300, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.REQUESTED)
     origin = models.CharField(max_length=10, choices=Origin.choices)
@@ -219,6 +224,15 @@ class Sandbox(models.Model):
     health_failures = models.PositiveIntegerField(default=0, help_text="Looks that failed, one after the other.")
     unwell_since = models.DateTimeField(null=True, blank=True, help_text="When the first of these looks failed.")
     trouble = models.TextField(blank=True, help_text="What went wrong last, as a sentence.")
+    trouble_code = models.CharField(
+        max_length=20, blank=True, help_text="What went wrong when its agent was asked last, as the code of an error."
+    )
+    token_key = models.CharField(
+        max_length=agent_keys.FINGERPRINT_CHARACTERS,
+        default=agent_keys.current,
+        editable=False,
+        help_text="The fingerprint of the SECRET_KEY that it was made under.",
+    )
     missing_since = models.DateTimeField(null=True, blank=True, help_text="Absent from every complete listing since.")
     requested_at = models.DateTimeField()
     create_sent_at = models.DateTimeField(
@@ -281,7 +295,12 @@ class Sandbox(models.Model):
     @property
     def token(self) -> str:
         """The token of this sandbox's agent: derived, so that no secret lies in the database."""
-        return salted_hmac("pools.sandbox", str(self.id), algorithm="sha256").hexdigest()
+        return agent_keys.token(self.id, self.token_key)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether our name and mark were seen under its app's id."""
+        return bool(self.app_id) and self.known_app_id == self.app_id
 
     @property
     def staged_games(self) -> dict[str, StagedGame]:
@@ -303,6 +322,7 @@ class Sandbox(models.Model):
             region=self.region,
             size=self.size,
             token=self.token,
+            installation=Fleet.get().installation,
         )
 
     def has_expired(self, now: datetime) -> bool:
@@ -328,6 +348,9 @@ class CloudApp(models.Model):
     app_id = models.CharField(max_length=64, primary_key=True)
     name = models.CharField(max_length=64, db_index=True)
     owner = models.CharField(max_length=64, blank=True, help_text="Its ORCHESTRATOR_ID; empty when it has none.")
+    installation = models.CharField(
+        max_length=64, blank=True, help_text="The database that it belongs to; empty when its spec names none."
+    )
     phase = models.CharField(max_length=20)
     url = models.CharField(max_length=300, blank=True)
     region = models.CharField(max_length=20, blank=True)
@@ -337,6 +360,9 @@ class CloudApp(models.Model):
     first_seen_at = models.DateTimeField()
     orphan_since = models.DateTimeField(null=True, blank=True)
     orphan_listings = models.PositiveIntegerField(default=0)
+    adopted_at = models.DateTimeField(
+        null=True, blank=True, help_text="When an operator said that it is ours, whatever its mark says."
+    )
     delete_reason = models.TextField(blank=True, help_text="Set when an operator or the orphan rule wants it gone.")
     delete_sent_at = models.DateTimeField(null=True, blank=True)
 
@@ -354,6 +380,7 @@ class CloudApp(models.Model):
         return {
             "name": app.name,
             "owner": app.owner or "",
+            "installation": app.installation or "",
             "phase": app.phase.value,
             "url": app.url or "",
             "region": app.region or "",
@@ -374,12 +401,33 @@ class CloudApp(models.Model):
             size=self.size or None,
             created_at=self.app_created_at,
             failure=self.failure or None,
+            installation=self.installation or None,
         )
+
+
+def new_installation() -> str:
+    """An id for a new database."""
+    return uuid.uuid4().hex
 
 
 class Fleet(models.Model):
     """The one row that capacity is reserved under, and what holds for the whole fleet. Get it with `Fleet.get()`."""
 
+    installation = models.CharField(
+        max_length=32,
+        default=new_installation,
+        editable=False,
+        help_text="Made once in each database, and set in each app: databases with one ORCHESTRATOR_ID differ by it.",
+    )
+    key_fingerprint = models.CharField(
+        max_length=agent_keys.FINGERPRINT_CHARACTERS,
+        blank=True,
+        editable=False,
+        help_text="The fingerprint of the SECRET_KEY that this database was used with last.",
+    )
+    others = models.PositiveIntegerField(
+        default=0, help_text="How many apps the last listing showed that carry our mark and are another installation's."
+    )
     maintenance = models.BooleanField(default=False)
     maintenance_message = models.CharField(max_length=200, blank=True)
     nudged = models.BooleanField(default=False, help_text="A turn is queued and has not begun.")

@@ -42,6 +42,8 @@ class EndCode(models.TextChoices):
     # Its health.
     UNWELL = "unwell", "Failed its looks"
     LOST = "lost", "Vanished from DigitalOcean"
+    NOT_OURS = "not_ours", "Its app turned out to be another's"
+    AGENT_REFUSED = "agent_refused", "Its agent refuses our token"
     # Its create came to nothing.
     NAME_TAKEN = "name_taken", "A foreign app has its name"
     TOKEN_REFUSED = "token_refused", "DigitalOcean refuses the token"
@@ -99,6 +101,10 @@ class StepCode(models.TextChoices):
     ORPHAN = "orphan", "Our mark, no row"
     GRACE_OVER = "grace_over", "Orphan beyond its grace"
     ORDERED = "ordered", "Ordered by an operator"
+    ADOPTED = "adopted", "Adopted by an operator"
+    ID_OF_ANOTHER = "id_of_another", "The id in our record is another app's"
+    ANOTHER_INSTALLATION = "another_installation", "Our mark, another installation's app"
+    KEY_CHANGED = "key_changed", "SECRET_KEY was changed"
     TOO_MANY = "too_many", "Too many deletions at once"
     TURN_DIED = "turn_died", "A turn ended in an error"
 

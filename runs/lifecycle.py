@@ -149,7 +149,9 @@ def give_healthy(sandbox: Sandbox, now: datetime) -> Run | None:
 
 
 @transaction.atomic
-def lose_sandbox(attempt: Attempt, trouble: str, now: datetime) -> Run | None:
+def lose_sandbox(
+    attempt: Attempt, trouble: str, now: datetime, code: EndCode = EndCode.DEAD_AT_HAND_OVER
+) -> Run | None:
     """Needs DEPLOYING, this attempt in this sandbox, which was found dead. Leaves it ACQUIRING without a sandbox, still
     in the attempt's hands, and the dead one DELETING. None when it comes too late."""
     Fleet.lock()
@@ -162,7 +164,7 @@ def lose_sandbox(attempt: Attempt, trouble: str, now: datetime) -> Run | None:
     message = f"The sandbox did not answer ({trouble}); taking another."
     events.emit(run.pk, EventKind.LOG, message, level=Level.WARNING, now=now)
     if dead is not None:
-        code, reason = EndCode.DEAD_AT_HAND_OVER, f"dead at hand-over: {trouble}"
+        reason = f"dead at hand-over: {trouble}"
         claims.retire(dead.pk, code, reason, now, frm=[State.IN_USE], level=Level.WARNING)
     return run
 

@@ -21,7 +21,7 @@ from pools.cloud.errors import (
     RateLimited,
     Unauthorized,
 )
-from pools.cloud.records import App, AppSpec, Proposal
+from pools.cloud.records import App, AppSpec, Proposal, is_disowned
 
 CONFIRM_SECONDS = 2.0  # between the two refusals that make a verdict on the token
 REQUESTS_LOOKED_AGAIN = 2  # apps that come and go shift the pages: a list as short as that is read again at once
@@ -138,7 +138,7 @@ class DigitalOcean:
         if answer.status == 409:
             raise NameTaken(f"There is an app named {spec.name} already.")
         self._accept_spec(answer, spec)
-        return self._the_app(answer, name=spec.name)
+        return self._the_app(answer, spec=spec)
 
     def delete(self, app_id: str) -> bool:
         answer = self._ask("delete", _path_segment(app_id))
@@ -228,11 +228,15 @@ class DigitalOcean:
         except app_reader.Unreadable as error:
             raise self._wire.unusable(answer, f"The cloud answered {answer.status} with {error}.") from error
 
-    def _the_app(self, answer: Answer, data: Any = None, *, app_id: str = "", name: str = "") -> App:
-        """The app of an answer, if it is the one that was asked about: another one's id would be deleted one day."""
+    def _the_app(self, answer: Answer, data: Any = None, *, app_id: str = "", spec: AppSpec | None = None) -> App:
+        """The app of an answer, if it is the one that was asked about: another one's id would be deleted one day. One
+        that was asked for must have the name and the mark that it was asked for with."""
         app = self._read(self._app, self._body(answer).get("app") if data is None else data, answer)
-        if (app_id and app.id != app_id) or (name and app.name and app.name != name):
-            raise self._wire.unusable(answer, f"The cloud answered {answer.status} about another app, {app.name}.")
+        is_another = app.id != app_id if spec is None else app.name != spec.name or is_disowned(app, spec)
+        if is_another:
+            raise self._wire.unusable(
+                answer, f"The cloud answered {answer.status} about another app, {app.name or 'without a name'}."
+            )
         return app
 
     def _listed(self, data: Any) -> App | None:

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pools.cloud import records
-from pools.cloud.app_spec import OWNER_KEY
+from pools.cloud.app_spec import INSTALLATION_KEY, OWNER_KEY
 from pools.cloud.fitting import fitted
 from pools.cloud.records import App, Phase, Proposal
 
 COMPONENT_KINDS = ("services", "workers", "jobs", "static_sites", "functions")
 ID = re.compile(rf"[!-~]{{1,{records.ID_CHARACTERS}}}")
 URL = re.compile(r"https?://[!-~]+")
+ENCRYPTED = "EV["  # how App Platform shows the value of a SECRET
 DEEPEST_STEP = 10
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 FAILED = (Phase.ERROR, Phase.CANCELED)
@@ -49,7 +50,8 @@ def read_app(data: Any, now: datetime) -> App:
     return App(
         id=app_id,
         name=_fitted(_text(spec.get("name")) or _text(app.get("name")), records.NAME_CHARACTERS) or "",
-        owner=_fitted(_owner(spec), records.OWNER_CHARACTERS),
+        owner=_fitted(_variable(spec, OWNER_KEY), records.OWNER_CHARACTERS),
+        installation=_fitted(_variable(spec, INSTALLATION_KEY), records.INSTALLATION_CHARACTERS),
         phase=phase,
         url=_url(app.get("live_url")) or _url(app.get("default_ingress")),
         region=_fitted(
@@ -107,11 +109,12 @@ def read_proposal(data: Any) -> Proposal:
     return Proposal(name_is_available=available)
 
 
-def _owner(spec: dict[str, Any]) -> str | None:
+def _variable(spec: dict[str, Any], key: str) -> str | None:
+    """The value of the app's variable of that name, UNREADABLE when the cloud shows it encrypted."""
     for place in (*_components(spec), spec):
         for env in _items(place.get("envs")):
-            if env.get("key") == OWNER_KEY and (value := _text(env.get("value"))):
-                return value
+            if env.get("key") == key and (value := _text(env.get("value"))):
+                return records.UNREADABLE if value.startswith(ENCRYPTED) else value
     return None
 
 

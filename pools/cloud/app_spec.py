@@ -11,7 +11,8 @@ from pools.cloud.records import AppSpec
 
 AGENT_PORT = 8080
 COMPONENT = "sandbox"
-OWNER_KEY = "ORCHESTRATOR_ID"  # the mark: an app whose spec carries ours is ours
+OWNER_KEY = "ORCHESTRATOR_ID"  # the mark: whose app it is,
+INSTALLATION_KEY = "ORCHESTRATOR_INSTALLATION"  # and which database of theirs knows it
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]")
 IMAGE = re.compile(r"(?P<registry>[a-z0-9._-]+)/(?P<repository>[a-z0-9._/-]+):(?P<tag>[A-Za-z0-9._-]+)")
@@ -47,6 +48,7 @@ def app_spec(spec: AppSpec) -> dict[str, Any]:
         raise InvalidSpec(message, said="image")
     if not spec.owner or not spec.token or not spec.size:
         raise InvalidSpec("A sandbox needs an owner, a token for its agent and an instance size.")
+    mark = {OWNER_KEY: spec.owner} | ({INSTALLATION_KEY: spec.installation} if spec.installation else {})
     return {
         "name": spec.name,
         "region": region_slug(spec.region),
@@ -63,7 +65,10 @@ def app_spec(spec: AppSpec) -> dict[str, Any]:
                 "instance_size_slug": spec.size,
                 "http_port": AGENT_PORT,
                 "envs": [
-                    {"key": OWNER_KEY, "value": spec.owner, "scope": "RUN_TIME", "type": "GENERAL"},
+                    *(
+                        {"key": key, "value": value, "scope": "RUN_TIME", "type": "GENERAL"}
+                        for key, value in mark.items()
+                    ),
                     {"key": "SANDBOX_MODE", "value": "service", "scope": "RUN_TIME", "type": "GENERAL"},
                     {"key": "SANDBOX_API_TOKEN", "value": spec.token, "scope": "RUN_TIME", "type": "SECRET"},
                 ],

@@ -85,6 +85,12 @@ class SandboxAgent:
         if _object(answer).get("status") != "healthy":
             raise AgentUnavailable("The sandbox answers, but not as a healthy agent does.")
 
+    def look(self, timeout_seconds: float = 5.0) -> list[Process]:
+        """The processes that were started in it, of an agent that is healthy and takes our token; raises
+        AgentUnavailable, AgentRefused. Its health alone is told to anybody."""
+        self.health(timeout_seconds)
+        return self.processes(timeout_seconds)
+
     def is_healthy(self, timeout_seconds: float = 5.0) -> bool:
         """Whether `health` finds nothing to complain about."""
         try:
@@ -217,17 +223,27 @@ class SandboxAgent:
         """GET `path` of what listens on `port`. The agent answers 502 when nothing does, 504 when too slow. A body is
         left as it came, and cut after FETCHED_BYTES.
 
-        Raises AgentUnavailable when the agent does not answer in time, and ValueError for a path that could
-        climb out of the port: the token that goes along opens everything else in the sandbox, too.
+        Raises AgentRefused when it was the agent that refused, and not what listens there; AgentUnavailable when the
+        agent does not answer in time, and ValueError for a path that could climb out of the port: the token that goes
+        along opens everything else in the sandbox, too.
         """
         if UNSAFE_PATH.search(path.partition("?")[0]) or not path.startswith("/"):
             raise ValueError(f"{path!r} is not a plain path.")
         with self._wire.open("GET", f"/proxy/{port}{path}", timeout_seconds=timeout_seconds) as response:
             body = bounded.beginning(response, FETCHED_BYTES)
-            return Fetched(response.status_code, dict(response.headers), body)
+            fetched = Fetched(response.status_code, dict(response.headers), body)
+        if may_be_the_agents_refusal(fetched.status, fetched.headers.get("content-type", "")):
+            self.processes(timeout_seconds)
+        return fetched
 
     def _call(self, method: str, path: str, **request: Any) -> Answer:
         return self._wire.call(method, path, timeout_seconds=CALL_TIMEOUT_SECONDS, **request)
+
+
+def may_be_the_agents_refusal(status: int, content_type: str) -> bool:
+    """Whether what came through the agent's proxy may be its own refusal of our token. A game can answer the same: only
+    the agent's other paths tell."""
+    return status in (401, 403, 503) and content_type.startswith("application/json")
 
 
 def _command(command: str, cwd: str, env: Mapping[str, str] | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import quote
 
 from django.conf import settings
 from django.urls import reverse
@@ -13,7 +14,8 @@ from pools.ages import ago
 from pools.breaker import breaker_at, deletes_fail
 from pools.console.fleet_page import FleetPicture
 from pools.console.fleet_table import Verdict
-from pools.fleet_log import turn_death
+from pools.fleet_log import turn_death, wrong_id
+from pools.key_change import key_trouble
 from pools.models import Mode, State
 
 LISTING_OLD_SECONDS = 180  # a turn lists every minute, and may take its time
@@ -48,6 +50,8 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     elif fleet.listing_error:
         detail = f"{fleet.listing_error} Nothing is deleted or made for the pools until it works again."
         yield Alarm(Urgency.ERROR, "DigitalOcean can't be listed", detail, page)
+    if trouble := key_trouble():
+        yield Alarm(Urgency.ERROR, "SECRET_KEY was changed", trouble, page)
     if (death := turn_death(fleet)) is not None:
         detail = f"{death.data.get('why', death.message)}. Nothing is looked after until a turn ends well."
         yield Alarm(Urgency.ERROR, f"Turns die, the last {ago(death.at, now)} ago", detail, page)
@@ -64,10 +68,23 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     if fleet.deletes_failing_since is not None and deletes_fail(fleet.deletes_failing_since, now):
         detail = f"For {ago(fleet.deletes_failing_since, now)}: {fleet.deletes_error} Nothing is created meanwhile."
         yield Alarm(Urgency.ERROR, "Deletions fail", detail, page)
+    others = picture.count(Verdict.ANOTHERS)
+    if others:
+        detail = (
+            f"{others} of the account's apps carry our mark, {settings.ORCHESTRATOR_ID}, and are not of this database. "
+            "They are never touched, and take places of MAX_TOTAL_SANDBOXES. Give each orchestrator its own "
+            "ORCHESTRATOR_ID. If this database was emptied or restored: `manage.py adopt`."
+        )
+        yield Alarm(
+            Urgency.ERROR, "Another installation uses our mark", detail, f"{page}?verdict={quote(Verdict.ANOTHERS)}"
+        )
+    if (mistake := wrong_id(now)) is not None:
+        detail = f"{mistake.sandbox_name}: {mistake.message}. It was not touched; its own app is looked for by name."
+        yield Alarm(Urgency.ERROR, f"A wrong app id, {ago(mistake.at, now)} ago", detail, page)
     if fleet.maintenance:
         message = f"No launches; players read: {fleet.maintenance_message}"
         yield Alarm(Urgency.WARNING, "Maintenance mode is on", message, page)
-    existing = sum(row.sandbox is not None and row.sandbox.state != State.DELETED for row in picture.rows)
+    existing = others + sum(row.sandbox is not None and row.sandbox.state != State.DELETED for row in picture.rows)
     if existing >= settings.MAX_TOTAL_SANDBOXES:
         detail = f"{existing} of {settings.MAX_TOTAL_SANDBOXES} places are taken: launches may be refused."
         yield Alarm(Urgency.INFO, "The fleet is full", detail, page)

@@ -69,7 +69,7 @@ def picture(now: datetime) -> FleetPicture:
         now=now,
         occupants=occupants([sandbox.pk for sandbox in sandboxes]),
         pools={pool.pk: pool for pool in pools},
-        former=_former([app.name for app in apps if app.owner and app.name not in known]),
+        former=_former([app.name for app in apps if explanation.facts.mark.gives(app.name) and app.name not in known]),
         decisions=explanation.decisions,
     )
     return FleetPicture(Fleet.get(), now, table.rows(sandboxes, apps), pools, explanation)

@@ -12,12 +12,14 @@ from typing import Any
 
 from pools.ages import ago
 from pools.cloud.app_spec import OWNER_KEY
-from pools.cloud.records import Phase
+from pools.cloud.errors import AgentRefused
+from pools.cloud.records import UNREADABLE, Phase, is_disowned
 from pools.models import BEING_CREATED, ON_THE_WAY, CloudApp, Origin, Pool, Sandbox, State
 from pools.occupants import Occupant
+from pools.ownership import Standing
 from pools.prices import usd_per_second
 from pools.turn.decisions import Decision, Kind
-from pools.turn.facts import AppFacts, FleetFacts
+from pools.turn.facts import FleetFacts
 from pools.turn.waits import RESEND_SECONDS, SETTLE_SECONDS
 
 STUCK_DELETING_SECONDS = 300
@@ -30,6 +32,7 @@ class Verdict(StrEnum):
     """Whether a row's two sides agree, and how not; the most urgent first."""
 
     ORPHAN = "orphan"
+    ANOTHERS = "another installation"
     LOST = "lost"
     DRIFTING = "drifting"
     UNKNOWN = "unknown"
@@ -46,6 +49,9 @@ class Verdict(StrEnum):
 MEANINGS = {
     Verdict.ORPHAN: "It carries our mark and costs money, but we have no record of it. The machine deletes it after a "
     "grace; force delete is quicker.",
+    Verdict.ANOTHERS: "It carries our mark, and another database made it: a second orchestrator runs with our "
+    "ORCHESTRATOR_ID, or this database was emptied or restored. The machine never touches it; it takes a place. "
+    "`manage.py adopt` takes it over.",
     Verdict.LOST: "DigitalOcean does not have what we had. A run in it ends, the pool replaces it; nothing is to be "
     "done. It is shown for an hour.",
     Verdict.DRIFTING: "The two sides differ, as is said beside it. Turns put most of that right; if they don't, force "
@@ -144,7 +150,8 @@ class Row:
 
     @property
     def is_foreign(self) -> bool:
-        return self.verdict == Verdict.FOREIGN
+        """Whether it is not ours to delete: somebody else's, or another installation's."""
+        return self.verdict in (Verdict.FOREIGN, Verdict.ANOTHERS)
 
     def says(self, words: str) -> bool:
         """Whether a search for these words finds it."""
@@ -173,6 +180,8 @@ def state_since(sandbox: Sandbox) -> datetime:
 
 def health_of(sandbox: Sandbox, now: datetime) -> str:
     """Return what is known of its agent, for people."""
+    if sandbox.health_failures and sandbox.trouble_code == AgentRefused.code:
+        return "refuses our token"
     if sandbox.health_failures:
         return f"no answer, {sandbox.health_failures} look{'s' if sandbox.health_failures > 1 else ''}"
     if sandbox.healthy_at is None and sandbox.state in BEING_CREATED:
@@ -204,9 +213,9 @@ class FleetTable:
         rows, tracked = [], set()
         for sandbox in sandboxes:
             app = by_id.get(sandbox.app_id) if sandbox.app_id else by_name.get(sandbox.name)
+            verdict, why = self._judge(sandbox, app)
             if app is not None:
                 tracked.add(app.app_id)
-            verdict, why = self._judge(sandbox, app)
             pool = self.pools.get(sandbox.pool_id or 0)
             rows.append(
                 Row(
@@ -220,10 +229,10 @@ class FleetTable:
                     next_step=_told(planned.get(sandbox.pk)),
                 )
             )
-        marked = {app.id: app for app in self.facts.apps or () if self.facts.owns(app)}
+        standings = {app.id: self.facts.standing(app) for app in self.facts.apps or ()}
         for app_id, app in by_id.items():
             if app_id not in tracked:
-                verdict, why = self._judge_untracked(app, marked.get(app_id))
+                verdict, why = self._judge_untracked(app, standings.get(app_id, Standing.FOREIGN))
                 rows.append(Row(verdict, why, self.now, app=app, next_step=_told(planned.get(app_id))))
         return rows
 
@@ -269,6 +278,8 @@ class FleetTable:
         now = self.now
         if app.owner != self.facts.orchestrator_id:
             yield f"its {OWNER_KEY} is {app.owner or 'gone'}, not {self.facts.orchestrator_id}"
+        elif is_disowned(app, self.facts.mark):
+            yield "another installation's app has its name"
         elif sandbox.app_id is None:
             yield "the answer to its create was lost; the next turn takes the app up by its name"
         if app.name != sandbox.name:
@@ -280,7 +291,9 @@ class FleetTable:
             yield f"we asked for region {sandbox.region}, it is in {app.region}"
         if app.size and app.size != sandbox.size:
             yield f"we asked for {sandbox.size}, it is {app.size}"
-        if sandbox.health_failures:
+        if sandbox.health_failures and sandbox.trouble_code == AgentRefused.code:
+            yield f"its agent refuses our token: {sandbox.trouble}"
+        elif sandbox.health_failures:
             count = sandbox.health_failures
             yield f"its agent did not answer {count} look{'s' if count > 1 else ''}: {sandbox.trouble}".rstrip(": ")
         yield from self._use_drifts(sandbox)
@@ -313,12 +326,14 @@ class FleetTable:
 
     # Apps that no sandbox is.
 
-    def _judge_untracked(self, app: CloudApp, marked: AppFacts | None) -> tuple[Verdict, str]:
+    def _judge_untracked(self, app: CloudApp, standing: Standing) -> tuple[Verdict, str]:
         former = self.former.get(app.name)
         if app.delete_reason:
             sent = f", last sent {ago(app.delete_sent_at, self.now)} ago" if app.delete_sent_at else ""
             return Verdict.DELETING, f"{app.delete_reason}{sent}"
-        if marked is None:
+        if standing == Standing.ANOTHERS:
+            return Verdict.ANOTHERS, self._why_anothers(app)
+        if standing == Standing.FOREIGN:
             return Verdict.FOREIGN, self._why_foreign(app)
         if former and former.deleted_at and former.deleted_at >= self.facts.listed_at:
             return Verdict.DELETING, f"deleted since the last listing: {former.end_reason}"
@@ -327,13 +342,25 @@ class FleetTable:
     def _why_foreign(self, app: CloudApp) -> str:
         if not app.owner:
             return "no mark of ours: only an operator may delete it"
+        if self.facts.mark.gives(app.name) and app.owner == self.facts.orchestrator_id:
+            return "it carries our mark"
         if app.owner == self.facts.orchestrator_id:
             return "it carries our id, but no name that we give: it may be this orchestrator itself"
+        if app.owner == UNREADABLE:
+            return "its mark can't be read, and no sandbox of ours ever had its name"
         return f"it belongs to the orchestrator {app.owner}"
 
+    def _why_anothers(self, app: CloudApp) -> str:
+        if app.installation == self.facts.installation:
+            return "our mark and our installation, but no record was ever made here: by a copy of this database"
+        return f"our mark, but it belongs to the installation {app.installation[:8]}, not {self.facts.installation[:8]}"
+
     def _why_orphan(self, app: CloudApp, former: Sandbox | None) -> str:
-        why = "it carries our mark, but we have no record of it"
-        if former and former.deleted_at:
+        if app.adopted_at is not None:
+            why = "it was adopted by an operator"
+        else:
+            why = "it carries our mark, but we have no record of it"
+        if former and former.deleted_at and app.adopted_at is None:
             why = (
                 f"its sandbox was deleted {ago(former.deleted_at, self.now)} ago ({former.end_reason}), the app is back"
             )

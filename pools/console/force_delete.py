@@ -18,6 +18,7 @@ from pools.console.fleet_page import picture
 from pools.console.fleet_table import Row
 from pools.models import LIVE, CloudApp, Level, Sandbox, State
 from pools.nudge import nudge
+from pools.ownership import Identity, our_mark
 from pools.reasons import EndCode, LogKind
 from pools.shared_budget import counted
 from pools.turn.act import ask_all
@@ -111,7 +112,11 @@ def _order(row: Row, actor: str, code: EndCode, reason: str) -> Outcome:
             return _gone(row.key, row.name)
         if not retired:  # it was going already: the order is noted all the same
             journal.record(LogKind.DELETE, why, code=code, sandbox=sandbox, now=now, actor=actor, level=Level.WARNING)
-        return Outcome(row.key, row.name, Fate.ORDERED, later, sandbox.app_id or "")
+        # Before its app was seen under that id, only a turn may find out what the id leads to.
+        is_known = sandbox.is_known
+        if row.app is not None:
+            is_known = our_mark().identity(row.app, sandbox.name, is_known=is_known) == Identity.ITS_OWN
+        return Outcome(row.key, row.name, Fate.ORDERED, later, (sandbox.app_id or "") if is_known else "")
     if not CloudApp.objects.filter(pk=row.app_id).update(delete_reason=why):
         return _gone(row.key, row.name)
     name, app_id = row.name, row.app_id

@@ -7,17 +7,19 @@ The log's messages are read by everybody, so the operator's name goes into the e
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from pools import claims, journal, leases
 from pools.demand import note_demand
-from pools.models import LIVE, Fleet, Level, Mode, Pool, Sandbox, State
+from pools.models import LIVE, CloudApp, Fleet, Level, Mode, Pool, Sandbox, State
 from pools.nudge import nudge
-from pools.reasons import EndCode, LogKind
+from pools.ownership import anothers
+from pools.reasons import EndCode, LogKind, StepCode
 from pools.shared_budget import counted
 from pools.turn.observe import keep, list_apps
 from pools.turn.preview import explain
@@ -202,6 +204,31 @@ def let_go(digest: str, *, actor: str, reason: str) -> str:
     nudge()
     done = f"go: {len(ids)} deletion{'s' if len(ids) > 1 else ''} until {until:%H:%M:%S}"
     return _note(LogKind.GO, done, actor=actor, reason=reason, level=Level.WARNING)
+
+
+@transaction.atomic
+def adopt(app_ids: Sequence[str], *, actor: str, reason: str) -> str:
+    """Apps of another installation under our mark are ours from now on. They become orphans, for no row could be made
+    that may be used: one of them may have served a run already, and its token can't be known."""
+    fleet, now = Fleet.lock(), timezone.now()
+    taken = [app for app in anothers() if app.app_id in set(app_ids)]
+    if not taken:
+        raise Refused("They are gone, or ours, by now.")
+    CloudApp.objects.filter(pk__in=[app.app_id for app in taken]).update(adopted_at=now)
+    Fleet.objects.filter(pk=1).update(others=max(0, fleet.others - len(taken)))
+    nudge()
+    for app in taken:
+        journal.record(
+            LogKind.ORPHAN,
+            f"adopted by an operator: {reason}",
+            code=StepCode.ADOPTED,
+            name=app.name,
+            app_id=app.app_id,
+            actor=actor,
+            level=Level.WARNING,
+            now=now,
+        )
+    return f"{len(taken)} apps are adopted; they are deleted after {settings.ORPHAN_GRACE_SECONDS} s"
 
 
 @transaction.atomic

@@ -8,7 +8,7 @@ import re
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pools.localcloud.account import Account
 from pools.localcloud.apps import PHASES, App, Deployment, monthly_cost, timestamp
 from pools.localcloud.containers import RESTART_SECONDS, Containers
-from pools.localcloud.specs import REGIONS, SIZES, BadSpec, check_spec, shown, with_secrets_kept
+from pools.localcloud.specs import REGIONS, SIZES, BadSpec, check_spec, encrypted, shown, with_secrets_kept
 from pools.localcloud.trouble import KINDS, Call, Faults, agent_operation, json_in
 
+KINDS_OF_PARTS = {"services", "workers"}
 MOST_PER_PAGE = 200
 DEFAULT_PER_PAGE = 20
 SECONDS_A_MONTH = 672 * 3600
@@ -90,7 +91,11 @@ class LocalCloud:
         app.newest.stuck_in, app.newest.error = effects.get("stuck", ""), effects.get("error", "")
         app.url_late_seconds = float(effects.get("url_late_seconds", 0))
         self.add(app, by="api")
-        return self.answer({"app": app.as_json(time.time(), self.base)}, request)
+        return self.answer({"app": self.seen(app, request)}, request)
+
+    def seen(self, app: App, request: Request, seconds_ago: float = 0) -> dict[str, Any]:
+        """That app as it was that long ago, with its mark hidden or under another name where a fault wants that."""
+        return disguised(app.as_json(time.time() - seconds_ago, self.base), request.state.effects)
 
     def answer(self, data: dict[str, Any], request: Request) -> Response:
         """That answer, with its dates as far off as a fault wants them."""
@@ -141,16 +146,15 @@ class LocalCloud:
         self.account.settle(on_page, now)
         total = int(effects.get("total", len(apps)))
         pages = {} if effects.get("links") is False else links(f"{self.base}/v2/apps", page, per_page, total)
-        shown_apps = [app.as_json(now - stale_seconds, self.base) for app in on_page]
+        shown_apps = [self.seen(app, request, stale_seconds) for app in on_page]
         return self.answer({"apps": shown_apps, "links": {"pages": pages}, "meta": {"total": total}}, request)
 
     async def get(self, request: Request) -> Response:
         return self.shown(self.app_of(request), request)
 
     def shown(self, app: App, request: Request) -> Response:
-        now = time.time()
-        self.account.settle([app], now)
-        return self.answer({"app": app.as_json(now, self.base)}, request)
+        self.account.settle([app], time.time())
+        return self.answer({"app": self.seen(app, request)}, request)
 
     async def update(self, request: Request) -> Response:
         app = self.app_of(request)
@@ -452,6 +456,19 @@ def skewed(data: Any, seconds: float) -> Any:
         else skewed(value, seconds)
         for key, value in data.items()
     }
+
+
+def disguised(data: dict[str, Any], effects: Mapping[str, Any]) -> dict[str, Any]:
+    """An app's JSON with its mark hidden, or under another name, where a fault wants that."""
+    spec = data["spec"]
+    if "marks" in effects:
+        hide = (lambda variables: []) if effects["marks"] == "absent" else encrypted
+        for kind in KINDS_OF_PARTS & spec.keys():
+            spec = spec | {kind: [part | {"envs": hide(part.get("envs", []))} for part in spec[kind]]}
+        spec = spec | {"envs": hide(spec.get("envs", []))}
+    if "shown_name" in effects:
+        spec = spec | {"name": effects["shown_name"]}
+    return data | {"spec": spec}
 
 
 def links(address: str, page: int, per_page: int, total: int) -> dict[str, str]:

@@ -136,8 +136,18 @@ def shown(spec: dict[str, Any]) -> dict[str, Any]:
     spec = copy.deepcopy(spec)
     for variable in _all_variables(spec):
         if _is_open_secret(variable):
-            variable["value"] = f"EV[1:{base64.b64encode(secrets.token_bytes(24)).decode()}]"
+            variable["value"] = _encrypted()
     return spec
+
+
+def encrypted(variables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The variables as if all were secrets."""
+    return [variable | {"type": "SECRET", "value": _encrypted()} for variable in variables]
+
+
+def _encrypted() -> str:
+    nonce, text = (base64.b64encode(secrets.token_bytes(count)).decode() for count in (24, 48))
+    return f"EV[1:{nonce}:{text}]"
 
 
 def with_secrets_kept(spec: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,11 @@ To a listing:
                      before each page, and are seen twice
     total, links     another total; links: false, no link to the next page
 
+To what is shown of apps (list, get, create):
+
+    marks            encrypted, or absent: so is the environment of each app, as where it is secret
+    shown_name       each app is shown under that name
+
 To a new app, or to a new deployment of one:
 
     stuck, error     it stays in that phase; it ends in ERROR for that reason
@@ -70,7 +75,7 @@ To any answer about apps: skew_seconds (its dates are that far ahead; negative: 
 EFFECTS = {
     "latency_seconds", "after", "status", "retry_after", "message", "body", "json", "headers", "hang", "seconds",
     "reset", "close", "cut", "raw", "bomb", "trickle", "stale_seconds", "omit", "add", "empty", "page", "shift",
-    "total", "links", "stuck",
+    "total", "links", "stuck", "marks", "shown_name",
     "error", "deploy_seconds", "url_late_seconds", "quota", "quota_status", "agent", "linger_seconds",
     "name_taken_seconds", "skew_seconds",
 }  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from pools import claims, journal
@@ -18,6 +19,7 @@ from pools.capacity import NoCapacity, reserve
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.errors import (
     AgentError,
+    AgentRefused,
     CloudError,
     InvalidSpec,
     NameTaken,
@@ -44,6 +46,7 @@ from pools.models import (
     State,
 )
 from pools.occupants import served
+from pools.ownership import Identity
 from pools.reasons import CreateCode, EndCode, HoldCode, LogKind, StepCode
 from pools.shared_budget import exchange
 from pools.signals import cold_sandbox_healthy, staging_wanted
@@ -55,6 +58,7 @@ from pools.turn.plan_sandbox import classify, failure_of
 AT_ONCE = 8  # requests in flight; the client's pool holds 10 connections
 PROBE_TIMEOUT_SECONDS = 3.0
 VERIFIED_A_TURN = 20
+KNOWN_AT_ONCE = 5_000  # below SQLite's limit of variables
 CREATES_LEAVE_REQUESTS = 10  # creates stop this early, so that deletes and the next listing still go through
 
 Asked = TypeVar("Asked")
@@ -80,8 +84,8 @@ def ask_all(ask: Callable[[Asked], Answer], items: Sequence[Asked]) -> list[tupl
 # Acts of as many requests as there are decisions.
 ASKING = frozenset(
     {
-        Kind.ASK, Kind.VERIFY, Kind.VERIFY_GONE, Kind.VERIFY_NAME, Kind.SEND_CREATE, Kind.CREATE, Kind.SEND_DELETE,
-        Kind.DELETE_ORPHAN, Kind.DELETE_APP,
+        Kind.IDENTIFY, Kind.ASK, Kind.VERIFY, Kind.VERIFY_GONE, Kind.VERIFY_NAME, Kind.SEND_CREATE, Kind.CREATE,
+        Kind.SEND_DELETE, Kind.DELETE_ORPHAN, Kind.DELETE_APP,
     }
 )  # fmt: skip
 
@@ -97,6 +101,7 @@ class Effects:
         self.lease = lease
         self.facts = facts
         self.apps = {app.id: app for app in facts.apps or ()}
+        self.mark = facts.mark
 
     def act(self, decisions: Iterable[Decision]) -> None:
         """Carry out every decision; what a player may wait for goes before deletions, which may take long."""
@@ -105,6 +110,7 @@ class Effects:
             by_kind.setdefault(decision.kind, []).append(decision)
         acts: dict[Kind, Callable[[list[Decision]], None]] = {
             Kind.STOP: self.stop,
+            Kind.IDENTIFY: self.identify,
             Kind.ADOPT: self.adopt,
             Kind.NOTE_MISSING: self.note_missing,
             Kind.NOTE_FOUND: self.note_found,
@@ -132,12 +138,68 @@ class Effects:
             self._deletes_work()  # there is nothing left that could fail
         if Kind.STOP not in by_kind and self.facts.stopped and self.facts.is_trusted:
             self.go_on()
+        self.note_known()
         for kind, act in acts.items():
             if kind in by_kind:
                 self.lease.renew()
                 if kind in ASKING:
                     exchange(self.cloud)
                 act(by_kind[kind])
+
+    # Whose an id is.
+
+    def note_known(self) -> None:
+        """The listing shows these ids under their sandboxes' names and our mark."""
+        new = [(each, self.apps.get(each.app_id or "")) for each in self.facts.sandboxes if not each.is_known]
+        known = [each.id for each, app in new if app and self.mark.identity(app, each.name) == Identity.ITS_OWN]
+        for start in range(0, len(known), KNOWN_AT_ONCE):
+            rows = Sandbox.objects.filter(pk__in=known[start : start + KNOWN_AT_ONCE])
+            rows.exclude(app_id=None).update(known_app_id=F("app_id"))
+
+    def identify(self, decisions: list[Decision]) -> None:
+        """The app's own record tells whose the id is. One that is another's, or nobody's, is forgotten."""
+        for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
+            if answer is None:
+                self.forget_id(decision, "no app has it")
+            elif isinstance(answer, App):
+                self._is_it(decision, answer)
+
+    def _is_it(self, decision: Decision, app: App) -> bool:
+        """Whether the app's own record says that it is the sandbox whose row has its id. If it says that it is not, the
+        id is forgotten."""
+        row = Sandbox.objects.filter(pk=_sandbox_id(decision), app_id=app.id).first()
+        if row is None:
+            return False
+        identity = self.mark.identity(app, row.name, is_known=row.is_known)
+        if identity == Identity.ITS_OWN:
+            Sandbox.objects.filter(pk=row.pk).exclude(known_app_id=app.id).update(known_app_id=app.id)
+        elif identity == Identity.ANOTHERS:
+            self.forget_id(decision, f"it is that of {app.name or 'an app without a name'}, which is not ours")
+        return identity == Identity.ITS_OWN
+
+    @transaction.atomic
+    def forget_id(self, decision: Decision, why: str) -> None:
+        """The id in a row is not its app's: nothing may be sent there. Its own app is looked for by its name; where
+        somebody may use what answers at the address, that ends."""
+        Fleet.lock()
+        now = timezone.now()
+        holding = Sandbox.objects.filter(pk=_sandbox_id(decision), app_id=decision.app_id)
+        if not holding.update(
+            app_id=None, known_app_id="", url="", missing_since=None, trouble=f"its id was wrong: {why}"
+        ):
+            return
+        reason = f"the id {decision.app_id} in our record is not its app's: {why}"
+        in_use = (State.STAGING, State.READY, State.IN_USE)
+        claims.retire(_sandbox_id(decision), EndCode.NOT_OURS, reason, now, frm=in_use, level=Level.ERROR)
+        journal.record(
+            LogKind.TROUBLE,
+            reason,
+            code=StepCode.ID_OF_ANOTHER,
+            level=Level.ERROR,
+            name=decision.name,
+            app_id=decision.app_id,
+            now=now,
+        )
 
     # Deletions.
 
@@ -156,6 +218,7 @@ class Effects:
             claims.retire(_sandbox_id(decision), code, decision.reason, now, frm=frm, failure_kind=kind, level=level)
 
     def send_deletes(self, decisions: list[Decision]) -> None:
+        decisions = self._surely_ours(decisions)
         now = timezone.now()
         Sandbox.objects.filter(pk__in=[_sandbox_id(d) for d in decisions]).update(delete_sent_at=now)
         for decision, answer in self._delete(decisions):
@@ -179,6 +242,16 @@ class Effects:
     def _deletes_work(self) -> None:
         failing = Fleet.objects.filter(pk=1, deletes_failing_since__isnull=False)
         failing.update(deletes_failing_since=None, deletes_error="")
+
+    def _surely_ours(self, decisions: list[Decision]) -> list[Decision]:
+        """Those whose ids lead to apps of ours. Of an id that only a create has named, the app itself tells; one that
+        is another's, or nobody's, is forgotten."""
+        rows = Sandbox.objects.in_bulk([_sandbox_id(decision) for decision in decisions])
+        known = [decision for decision in decisions if rows[_sandbox_id(decision)].is_known]
+        asked = [decision for decision in decisions if not rows[_sandbox_id(decision)].is_known]
+        self.identify(asked)
+        rows = Sandbox.objects.in_bulk([_sandbox_id(decision) for decision in asked])
+        return known + [decision for decision in asked[:VERIFIED_A_TURN] if rows[_sandbox_id(decision)].is_known]
 
     def not_deleted(self, decision: Decision, error: Trouble) -> None:
         """Said once, until something else happens to that app: the delete itself is repeated until it works."""
@@ -209,7 +282,8 @@ class Effects:
         sandboxes = Sandbox.objects.in_bulk([_sandbox_id(decision) for decision in decisions[:VERIFIED_A_TURN]])
         asked = [decision for decision in decisions if _sandbox_id(decision) in sandboxes]
         self._note_asked(asked)
-        for decision, answer in ask_all(lambda d: self.cloud.propose(sandboxes[_sandbox_id(d)].spec()), asked):
+        specs = {decision: sandboxes[_sandbox_id(decision)].spec() for decision in asked}
+        for decision, answer in ask_all(lambda d: self.cloud.propose(specs[d]), asked):
             sandbox = sandboxes[_sandbox_id(decision)]
             if isinstance(answer, InvalidSpec) or (isinstance(answer, Proposal) and answer.name_is_available):
                 self.confirm_deleted([decision])
@@ -225,7 +299,7 @@ class Effects:
                 reason = f"lost: it vanished from DigitalOcean ({decision.reason})"
                 now = timezone.now()
                 claims.retire(_sandbox_id(decision), EndCode.LOST, reason, now, frm=LIVE, level=Level.WARNING)
-            elif isinstance(answer, App):
+            elif isinstance(answer, App) and self._is_it(decision, answer):
                 self.note_found([decision])
                 found.append((decision, answer))
         self._told(found)
@@ -235,7 +309,8 @@ class Effects:
         asked = decisions[:VERIFIED_A_TURN]
         self._note_asked(asked)
         answers = ask_all(lambda d: self.cloud.get(d.app_id), asked)
-        self._told([(decision, answer) for decision, answer in answers if isinstance(answer, App)])
+        told = [(decision, answer) for decision, answer in answers if isinstance(answer, App)]
+        self._told([(decision, answer) for decision, answer in told if self._is_it(decision, answer)])
 
     def _note_asked(self, decisions: list[Decision]) -> None:
         ids = [_sandbox_id(decision) for decision in decisions]
@@ -351,19 +426,27 @@ class Effects:
             if Sandbox.objects.filter(app_id=None).move(
                 _sandbox_id(decision), frm=BEING_CREATED, to=State.CREATING, create_sent_at=now
             ):
-                sending.append((Sandbox.objects.get(pk=_sandbox_id(decision)), first))
-        for (sandbox, first), answer in ask_all(lambda pair: self.cloud.create(pair[0].spec()), sending):
+                sandbox = Sandbox.objects.get(pk=_sandbox_id(decision))
+                sending.append((sandbox, sandbox.spec(), first))
+        for (sandbox, _, first), answer in ask_all(lambda sent: self.cloud.create(sent[1]), sending):
             if isinstance(answer, App):
                 self._accepted(sandbox, answer.id, "accepted by the cloud")
             elif isinstance(answer, Trouble):
                 self._not_created(sandbox, answer, first=first)
 
-    def _accepted(self, sandbox: Sandbox, app_id: str, how: str) -> None:
-        """Note the app's id whatever became of the row meanwhile: a sandbox that is to be deleted needs it, too."""
+    def _accepted(self, sandbox: Sandbox, app_id: str, how: str, *, is_known: bool = False) -> None:
+        """Note the app's id whatever became of the row meanwhile: a sandbox that is to be deleted needs it, too.
+        `is_known`: a listing shows our name and mark under it."""
         with transaction.atomic():
             now = timezone.now()
+            if (holder := Sandbox.objects.filter(app_id=app_id).exclude(pk=sandbox.pk).first()) is not None:
+                message = f"not taken: the id {app_id} is that of {holder.name}"
+                code = StepCode.ID_OF_ANOTHER
+                journal.record(LogKind.TROUBLE, message, code=code, sandbox=sandbox, now=now, level=Level.ERROR)
+                return
             fields: dict[str, Any] = {
                 "app_id": app_id,
+                "known_app_id": app_id if is_known else "",
                 "accepted_at": sandbox.accepted_at or now,
                 "trouble": "",
             }
@@ -411,7 +494,7 @@ class Effects:
     def adopt(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             sandbox = Sandbox.objects.get(pk=_sandbox_id(decision))
-            self._accepted(sandbox, decision.app_id, f"adopted ({decision.reason})")
+            self._accepted(sandbox, decision.app_id, f"adopted ({decision.reason})", is_known=True)
 
     # From healthy to ready.
 
@@ -427,14 +510,21 @@ class Effects:
                     sandbox.url = app.url or ""
                     sandbox.save(update_fields=["url"])
                 probed.append(sandbox)
-        for sandbox, trouble in ask_all(lambda s: s.agent().health(PROBE_TIMEOUT_SECONDS), probed):
-            if trouble is None:
-                self._healthy(sandbox)
+        for sandbox, trouble in ask_all(lambda s: s.agent().look(PROBE_TIMEOUT_SECONDS), probed):
+            if isinstance(trouble, Trouble):
+                is_refused = isinstance(trouble, AgentRefused)
+                Sandbox.objects.filter(pk=sandbox.pk).update(
+                    trouble=str(trouble),
+                    trouble_code=trouble.code,
+                    health_failures=sandbox.health_failures + 1 if is_refused else 0,
+                )
             else:
-                Sandbox.objects.filter(pk=sandbox.pk).update(trouble=str(trouble))
+                self._healthy(sandbox)
 
     def _healthy(self, sandbox: Sandbox) -> None:
         now = timezone.now()
+        if sandbox.trouble_code:
+            Sandbox.objects.filter(pk=sandbox.pk).update(trouble="", trouble_code="", health_failures=0)
         if sandbox.origin == Origin.COLD:
             with transaction.atomic():
                 Sandbox.objects.filter(pk=sandbox.pk, healthy_at=None).update(healthy_at=now, health_checked_at=now)

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     VERIFY = "verify"  # missing from listings: ask for the app itself; when it is gone, it is lost
     SEND_DELETE = "send_delete"
     VERIFY_GONE = "verify_gone"  # not listed any more: the app itself is asked for, because listings lag
+    IDENTIFY = "identify"  # the id in its row may be another app's: ask for that app, and forget the id if so
     VERIFY_NAME = "verify_name"  # never listed: only whether its name is free tells if it exists
     CONFIRM_DELETED = "confirm_deleted"
     NOTE_ORPHAN = "note_orphan"

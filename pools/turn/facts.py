@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from pools.breaker import Outcome
+from pools.cloud.errors import AgentRefused
 from pools.cloud.records import App, Phase
 from pools.demand import Demand
 from pools.models import CloudApp, Mode, Origin, Stage, State
-from pools.ownership import carries_mark
+from pools.ownership import Mark, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class SandboxFacts:
     app_id: str | None = None
     url: str = ""
     trouble: str = ""
+    trouble_code: str = ""
     create_sent_at: datetime | None = None
     accepted_at: datetime | None = None
     healthy_at: datetime | None = None
@@ -71,13 +73,24 @@ class SandboxFacts:
     unwell_since: datetime | None = None
     is_played: bool = False  # in use, and something is to answer in it
     missing_since: datetime | None = None
+    known_app_id: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether our name and mark were seen under its app's id."""
+        return bool(self.app_id) and self.known_app_id == self.app_id
+
+    @property
+    def refuses_us(self) -> bool:
+        """Whether its agent did not take our token when it was asked last."""
+        return self.trouble_code == AgentRefused.code
 
     @property
     def age_from(self) -> datetime:
         return self.ready_at or self.requested_at
 
 
-NOTES = ("orphan_since", "orphan_listings", "delete_reason", "delete_sent_at")
+NOTES = ("orphan_since", "orphan_listings", "adopted_at", "delete_reason", "delete_sent_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +108,27 @@ class AppFacts:
     delete_reason: str = ""
     delete_sent_at: datetime | None = None
     is_listed: bool = True  # else: ordered to be deleted, and not known to be gone
+    installation: str | None = None
+    had_row: bool = False  # a sandbox of ours has its name, or had it
+    adopted_at: datetime | None = None
 
     @classmethod
-    def of(cls, app: App, noted: CloudApp | None = None, *, is_listed: bool = True) -> AppFacts:
+    def of(cls, app: App, noted: CloudApp | None = None, *, is_listed: bool = True, had_row: bool = False) -> AppFacts:
         """Return the facts of an app, with what its row noted about it."""
         notes = {} if noted is None else {name: getattr(noted, name) for name in NOTES}
         phase = app.phase if is_listed else Phase.UNKNOWN
-        return cls(app.id, app.name, app.owner, phase, app.url, app.failure, is_listed=is_listed, **notes)
+        return cls(
+            app.id,
+            app.name,
+            app.owner,
+            phase,
+            app.url,
+            app.failure,
+            is_listed=is_listed,
+            installation=app.installation,
+            had_row=had_row,
+            **notes,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +145,7 @@ class FleetFacts:
     demand: Demand = field(default_factory=Demand)
     max_total: int = 3
     orchestrator_id: str = "local"
+    installation: str = ""
     name_prefix: str = "sandbox-"
     orphan_grace_seconds: int = 120
     blast_radius_share: float = 0.5
@@ -133,6 +161,14 @@ class FleetFacts:
         """Whether deletions may follow from this listing."""
         return self.apps is not None and not self.listing_error
 
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.orchestrator_id, self.installation, self.name_prefix)
+
+    def standing(self, app: AppFacts) -> Standing:
+        """Whose the app is, if no sandbox of ours is it."""
+        return Standing.OURS if app.adopted_at else self.mark.standing(app, had_row=app.had_row)
+
     def owns(self, app: AppFacts) -> bool:
-        """Whether the app carries our mark."""
-        return carries_mark(app, orchestrator_id=self.orchestrator_id, name_prefix=self.name_prefix)
+        """Whether the app is ours, though no sandbox of ours may be it any more."""
+        return self.standing(app) == Standing.OURS

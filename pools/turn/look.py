@@ -27,6 +27,8 @@ TIMEOUT_SECONDS = 3.0
 UNANSWERED = frozenset({502, 503, 504})  # by the agent when nothing listens, or by the edge when there is no agent
 GAMES_DIR = "/workspace/games"
 
+WELL = {"health_failures": 0, "unwell_since": None, "trouble": "", "trouble_code": ""}
+
 Seen = tuple[Sandbox, AgentError | None]
 
 
@@ -61,14 +63,13 @@ def look_at_all(sandboxes: Sequence[Sandbox], served: Mapping[UUID, Served]) -> 
 
 
 def look_at_idle(sandbox: Sandbox) -> None:
-    """Its agent answers, what was started in it still runs, and what was only unpacked is still there: a container that
-    was restarted has lost both. Raises AgentError."""
+    """Its agent answers and takes our token, what was started in it still runs, and what was only unpacked is still
+    there: a container that was restarted has lost both. Raises AgentError."""
     agent = sandbox.agent()
-    agent.health(TIMEOUT_SECONDS)
+    running = {process.pid for process in agent.look(TIMEOUT_SECONDS) if process.is_running}
     games = sandbox.staged_games
     started = {game.pid for game in games.values() if game.pid}
     if started:
-        running = {process.pid for process in agent.processes(TIMEOUT_SECONDS) if process.is_running}
         if not started <= running:
             raise AgentError("A game that was started in it has ended; the sandbox may have been restarted.")
     elif games and not folders(games.items()) <= agent.names(GAMES_DIR, TIMEOUT_SECONDS):
@@ -100,7 +101,7 @@ def note(seen: Sequence[Seen], now: datetime) -> None:
     seen stopped for the second time is told to whom it is of use."""
     well = [sandbox.pk for sandbox, trouble in seen if trouble is None]
     in_sight = Sandbox.objects.filter(state__in=[State.READY, State.IN_USE])
-    in_sight.filter(pk__in=well).update(health_checked_at=now, health_failures=0, unwell_since=None, trouble="")
+    in_sight.filter(pk__in=well).update(health_checked_at=now, **WELL)
     for sandbox, trouble in seen:
         if trouble is not None:
             _note_trouble(sandbox, trouble, now)
@@ -113,6 +114,7 @@ def _note_trouble(sandbox: Sandbox, trouble: AgentError, now: datetime) -> None:
         "health_failures": sandbox.health_failures + 1,
         "unwell_since": sandbox.unwell_since or now,
         "trouble": str(trouble),
+        "trouble_code": trouble.code,
     }
     if not isinstance(trouble, GameStopped):
         same.update(**fields)

@@ -20,6 +20,7 @@ from pools.demand import demand
 from pools.models import CloudApp, Fleet, FleetEvent, Level, Mode, Origin, Pool, Sandbox, Stage, State
 from pools.occupants import served
 from pools.outcomes import create_outcomes, surplus_until
+from pools.ownership import Mark, anothers, names_with_rows, our_mark
 from pools.reasons import EndCode, LogKind, StepCode
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
 from pools.turn.guard import WINDOW
@@ -28,6 +29,7 @@ from pools.turn.plan_sandbox import is_expected
 logger = logging.getLogger("pools")
 UNWRITABLE = (DataError, ValueError, OverflowError)
 GATHERED = {"is_being_staged", "is_played"}  # facts that are no column
+OTHERS_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,26 @@ def keep(listing: Listing) -> None:
         Fleet.objects.filter(pk=1).update(
             listing_code="", listing_error="", token_refused_at=None, listed_at=listing.begun_at
         )
+        note_others(fleet, listing.begun_at)
     if listing.code != fleet.listing_code:
         message = f"the listing failed: {listing.error}" if listing.code else "the listing is complete again"
         level = Level.WARNING if listing.code else Level.INFO
         journal.record(LogKind.LISTING, message, code=listing.code, level=level, now=listing.begun_at)
+
+
+def note_others(fleet: Fleet, now: datetime) -> None:
+    """Count the apps that carry our mark and are another installation's: they take places, and are never touched. Said
+    when there are more or fewer than before."""
+    others = anothers()
+    if len(others) == fleet.others:
+        return
+    Fleet.objects.filter(pk=1).update(others=len(others))
+    message, level = f"no app under the mark {settings.ORCHESTRATOR_ID} is another installation's any more", Level.INFO
+    if others:
+        names = ", ".join(app.name for app in others[:OTHERS_NAMED])
+        message = f"{len(others)} apps carry our mark and are another installation's, none of which is touched: {names}"
+        level = Level.ERROR
+    journal.record(LogKind.ORPHAN, message, code=StepCode.ANOTHER_INSTALLATION, level=level, now=now)
 
 
 def _keep_apps(apps: Sequence[App], now: datetime) -> None:
@@ -121,13 +139,14 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
     return FleetFacts(
         pools=tuple(pool_facts(pool, now) for pool in Pool.objects.all()),
         sandboxes=sandboxes,
-        apps=None if apps is None else tuple(_apps(apps)),
+        apps=None if apps is None else tuple(_apps(apps, our_mark(fleet), {sandbox.name for sandbox in sandboxes})),
         listed_at=listing.begun_at,
         listing_error=error,
         token_refused=listing.token_refused,
         demand=demand(now),
         max_total=settings.MAX_TOTAL_SANDBOXES,
         orchestrator_id=settings.ORCHESTRATOR_ID,
+        installation=fleet.installation,
         name_prefix=settings.SANDBOX_NAME_PREFIX,
         orphan_grace_seconds=settings.ORPHAN_GRACE_SECONDS,
         blast_radius_share=settings.BLAST_RADIUS_SHARE,
@@ -154,11 +173,12 @@ def _sandboxes(now: datetime) -> tuple[SandboxFacts, ...]:
     return tuple(facts)
 
 
-def _apps(apps: Sequence[App]) -> list[AppFacts]:
-    noted = CloudApp.objects.exclude(orphan_since=None, delete_reason="").in_bulk()
+def _apps(apps: Sequence[App], mark: Mark, tracked: set[str]) -> list[AppFacts]:
+    noted = CloudApp.objects.exclude(orphan_since=None, delete_reason="", adopted_at=None).in_bulk()
+    known = tracked | names_with_rows(app.name for app in apps if app.name not in tracked and mark.gives(app.name))
     listed = {app.id for app in apps}
     ordered = [row for row in noted.values() if row.delete_reason and row.app_id not in listed]
-    facts = [AppFacts.of(app, noted.get(app.id)) for app in apps]
+    facts = [AppFacts.of(app, noted.get(app.id), had_row=app.name in known) for app in apps]
     return facts + [AppFacts.of(row.app(), row, is_listed=False) for row in ordered]
 
 

@@ -10,9 +10,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from pools.models import Origin, State
-from pools.turn.decisions import Decision, Kind, leaving
+from pools.reasons import EndCode
+from pools.turn.decisions import Decision, Kind, decide, leaving
 from pools.turn.facts import FleetFacts, PoolFacts
 from pools.turn.guard import guard
+from pools.turn.listed import Listed
 from pools.turn.plan_looks import plan_looks
 from pools.turn.plan_orphans import plan_orphans
 from pools.turn.plan_pool import plan_pool, plan_surplus
@@ -27,23 +29,21 @@ def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
 def plan_unguarded(facts: FleetFacts, now: datetime) -> list[Decision]:
     """Every decision of one turn, those too that its guard may hold back."""
     plans: list[Decision] = []
-    apps_by_id = {app.id: app for app in facts.apps or ()}
-    apps_by_name = {app.name: app for app in facts.apps or ()}
+    listed = Listed(facts)
     pools = {pool.id: pool for pool in facts.pools}
     for sandbox in facts.sandboxes:
-        app = (
-            (apps_by_id.get(sandbox.app_id) if sandbox.app_id else apps_by_name.get(sandbox.name))
-            if facts.apps
-            else None
-        )
-        plans += plan_sandbox(sandbox, app, pools.get(sandbox.pool_id or 0), facts, now)
+        if sandbox.id in listed.crowded_out:
+            reason = f"another installation under our mark has {listed.others} of {facts.max_total} places"
+            plans.append(decide(Kind.FAIL, sandbox, EndCode.FLEET_SURPLUS, reason))
+            continue
+        plans += plan_sandbox(sandbox, listed.app_of(sandbox), pools.get(sandbox.pool_id or 0), facts, now)
     plans += plan_looks(facts, now)
     orphans = list(plan_orphans(facts, now))
     plans += orphans
     gone = leaving(plans)
     # What an orphan takes is not free either: the account holds no more than it may.
     strays = sum(decision.kind != Kind.DELETE_APP for decision in orphans)
-    places = facts.max_total - len(facts.sandboxes) - facts.demand.places - strays
+    places = facts.max_total - len(facts.sandboxes) - facts.demand.places - strays - listed.others
     for pool in (_with_failures(pool, facts, plans, now) for pool in facts.pools):
         mine = [s for s in facts.sandboxes if s.pool_id == pool.id and s.origin == Origin.POOL]
         staying = [sandbox for sandbox in mine if sandbox.id not in gone]

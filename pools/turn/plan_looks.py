@@ -17,6 +17,7 @@ from pools.turn.waits import (
     LOOKS_A_TURN,
     LOOKS_TO_FAIL,
     LOSE_SECONDS,
+    REFUSALS_TO_FAIL,
     SILENT_TOGETHER,
 )
 
@@ -28,9 +29,10 @@ def plan_looks(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
     can_lose = facts.is_trusted and not are_most_silent(looked_at)
     for sandbox in looked_at:
         if is_given_up(sandbox, now) and (facts.is_trusted if sandbox.state == State.READY else can_lose):
-            reason = f"its agent did not answer {sandbox.health_failures} looks in a row"
-            kind = Kind.RETIRE if sandbox.state == State.READY else Kind.LOSE
-            yield decide(kind, sandbox, EndCode.UNWELL, reason)
+            code, reason = EndCode.UNWELL, f"its agent did not answer {sandbox.health_failures} looks in a row"
+            if sandbox.refuses_us:
+                code, reason = EndCode.AGENT_REFUSED, f"its agent refuses our token: {sandbox.trouble}"
+            yield decide(Kind.RETIRE if sandbox.state == State.READY else Kind.LOSE, sandbox, code, reason)
         seen = last_seen(sandbox)  # also at what is given up, which may be held back, and well again
         if is_over(seen, look_pause_seconds(sandbox, facts.started_at), now):
             due.append((seen, sandbox))
@@ -52,7 +54,7 @@ def are_most_silent(sandboxes: Sequence[SandboxFacts]) -> bool:
 
 def is_given_up(sandbox: SandboxFacts, now: datetime) -> bool:
     """Whether it failed its looks so often that nothing more is expected of it."""
-    if sandbox.health_failures < LOOKS_TO_FAIL:
+    if sandbox.health_failures < (REFUSALS_TO_FAIL if sandbox.refuses_us else LOOKS_TO_FAIL):
         return False
     return sandbox.state == State.READY or is_over(sandbox.unwell_since or last_seen(sandbox), LOSE_SECONDS, now)
 

@@ -1,4 +1,4 @@
-"""The apps of the account without a row of ours: orphans are noted, then deleted; foreign ones stay."""
+"""The apps of the account without a row of ours: orphans are noted, then deleted; all others stay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pools.turn.waits import (
 
 def plan_orphans(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
     """Apps with our mark and no row: noted first, deleted after two complete listings and the grace. Apps that an
-    operator has marked for deletion go at once; all others without our mark are foreign and stay."""
+    operator has marked for deletion go at once; another installation's and foreign ones stay."""
     if facts.apps is None:
         return
     tracked_ids = {sandbox.app_id for sandbox in facts.sandboxes if sandbox.app_id}
@@ -32,8 +32,11 @@ def plan_orphans(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
         if app.id in tracked_ids or app.name in tracked_names or not facts.owns(app):
             continue
         if app.orphan_since is None or app.orphan_listings < 2 or now - app.orphan_since < grace:
-            reason = "it carries our mark, but we have no record of it"
+            reason = "it was adopted" if app.adopted_at else "it carries our mark, but we have no record of it"
             yield Decision(Kind.NOTE_ORPHAN, StepCode.ORPHAN, reason, app_id=app.id, name=app.name)
+        elif app.adopted_at:  # an operator has seen it and said so
+            reason = f"adopted by an operator {ago(app.adopted_at, now)} ago"
+            yield Decision(Kind.DELETE_APP, StepCode.ADOPTED, reason, app_id=app.id, name=app.name)
         else:
             reason = (
                 f"orphan for {ago(app.orphan_since, now)}: our mark, no sandbox of ours, {app.orphan_listings} listings"

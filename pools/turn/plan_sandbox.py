@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pools.ages import ago, is_over
 from pools.cloud.records import App, Phase
 from pools.models import BEING_CREATED, FailureKind, State
+from pools.ownership import Identity
 from pools.reasons import EndCode, StepCode
 from pools.turn.decisions import Decision, Kind, decide
 from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
@@ -17,6 +19,7 @@ from pools.turn.waits import (
     ASK_SECONDS,
     CREATE_TIMEOUT_SECONDS,
     MISSING_SECONDS,
+    REFUSALS_TO_FAIL,
     RESEND_SECONDS,
     SETTLE_SECONDS,
     STAGE_AGAIN_SECONDS,
@@ -29,11 +32,21 @@ def plan_sandbox(
     sandbox: SandboxFacts, app: AppFacts | None, pool: PoolFacts | None, facts: FleetFacts, now: datetime
 ) -> Iterator[Decision]:
     """Yield what one sandbox needs, given the app that the listing shows for it."""
+    identity = Identity.UNTOLD
+    if app is not None:
+        identity = facts.mark.identity(app, sandbox.name, is_known=sandbox.is_known)
+    if sandbox.app_id is not None and identity == Identity.ANOTHERS:
+        # Nothing is sent to it, and nothing concluded from it, until its own record has told whose it is.
+        reason = f"the app with the id in its record is listed as {app.name if app else ''}, not as ours of that name"
+        yield decide(Kind.IDENTIFY, sandbox, StepCode.ID_OF_ANOTHER, reason)
+        return
+    if app is not None and identity == Identity.UNTOLD:
+        app = replace(app, phase=Phase.UNKNOWN, url=None, failure=None)
     if sandbox.state == State.DELETING:
-        yield from _plan_deletion(sandbox, app, facts, now)
+        yield from _plan_deletion(sandbox, app, identity, facts, now)
         return
     if app is not None and sandbox.app_id is None:
-        yield from _plan_adoption(sandbox, app, facts)
+        yield from _plan_adoption(sandbox, app, identity)
         return
     if sandbox.state in BEING_CREATED:
         yield from _plan_creation(sandbox, app, pool, facts, now)
@@ -49,8 +62,8 @@ def plan_sandbox(
         yield from _plan_presence(sandbox, app, facts, now)
 
 
-def _plan_adoption(sandbox: SandboxFacts, app: AppFacts, facts: FleetFacts) -> Iterator[Decision]:
-    if app.owner == facts.orchestrator_id:
+def _plan_adoption(sandbox: SandboxFacts, app: AppFacts, identity: Identity) -> Iterator[Decision]:
+    if identity == Identity.ITS_OWN:
         reason = "the answer to its create was lost; found again by its name"
         yield Decision(Kind.ADOPT, StepCode.ANSWER_LOST, reason, sandbox.id, app.id, sandbox.name)
     else:
@@ -69,6 +82,10 @@ def _plan_creation(
     if app is not None:
         if app.phase in (Phase.ERROR, Phase.CANCELED):
             yield decide(Kind.FAIL, sandbox, EndCode.DEPLOYMENT_FAILED, *failure_of(app))
+            return
+        if sandbox.refuses_us and sandbox.health_failures >= REFUSALS_TO_FAIL and facts.is_trusted:
+            reason = f"its agent refuses our token: {sandbox.trouble}"
+            yield decide(Kind.FAIL, sandbox, EndCode.AGENT_REFUSED, reason, FailureKind.AGENT)
             return
         if app.phase == Phase.ACTIVE and app.url:
             yield decide(Kind.PROBE, sandbox, StepCode.ACTIVE, "its deployment is active")
@@ -175,14 +192,16 @@ def _plan_presence(sandbox: SandboxFacts, app: AppFacts | None, facts: FleetFact
         yield decide(Kind.VERIFY, sandbox, StepCode.NOT_LISTED, reason)
 
 
-def _plan_deletion(sandbox: SandboxFacts, app: AppFacts | None, facts: FleetFacts, now: datetime) -> Iterator[Decision]:
+def _plan_deletion(
+    sandbox: SandboxFacts, app: AppFacts | None, identity: Identity, facts: FleetFacts, now: datetime
+) -> Iterator[Decision]:
     if sandbox.create_sent_at is None and sandbox.app_id is None:
         yield decide(Kind.CONFIRM_DELETED, sandbox, StepCode.NEVER_ASKED, "the cloud was never asked for it")
         return
     if not facts.is_trusted:
         return
     if app is not None and sandbox.app_id is None:
-        if app.owner == facts.orchestrator_id:
+        if identity == Identity.ITS_OWN:
             reason = "created after all; it will be deleted"
             yield Decision(Kind.ADOPT, StepCode.CREATED_AFTER_ALL, reason, sandbox.id, app.id, sandbox.name)
         else:

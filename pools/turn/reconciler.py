@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from pools import fleet_log, journal, leases
 from pools.cloud.fitting import fitted
+from pools.key_change import settle as settle_key
 from pools.models import Fleet, Level
 from pools.reasons import LogKind, StepCode
 from pools.shared_budget import counted
@@ -47,6 +48,7 @@ def turn() -> Turn:
         # Robust: a run that can't be put right must not keep the fleet from being looked after. Django logs it.
         turn_begins.send_robust(sender=Fleet, now=timezone.now())
         try:
+            settle_key(timezone.now())
             with counted() as cloud:
                 facts, now = observe(cloud)
                 decisions = plan_fleet(facts, now)

@@ -16,3 +16,4 @@ LOOKS_A_TURN = 400
 LOOKS_TO_FAIL = 3
 SILENT_TOGETHER = 3  # so many at least, and most of all: then games that are played are not given up
 LOSE_SECONDS = 25  # that long at least a played one is silent: a container that restarts is back by then
+REFUSALS_TO_FAIL = 5  # machines may get a new key one after the other

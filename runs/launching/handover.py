@@ -10,9 +10,10 @@ from django_q.brokers.orm import ORM
 from django_q.tasks import async_task
 
 from games.staging import staged_port
-from pools.cloud.errors import AgentError
+from pools.cloud.errors import AgentError, AgentRefused
 from pools.models import Fleet, Sandbox
 from pools.nudge import nudge
+from pools.reasons import EndCode
 from runs import lifecycle
 from runs.launching.acquire import go_on_cold, open_pool, take_ready
 from runs.lifecycle import Attempt, milliseconds
@@ -37,17 +38,20 @@ def hand_over(run: Run) -> Run | None:
     while current is not None and current.sandbox is not None and current.state == RunState.DEPLOYING:
         port = port_of_staged(current)
         began = timezone.now()
+        code = EndCode.DEAD_AT_HAND_OVER
         try:
             agent = current.sandbox.agent()
             if port is None:
-                agent.health(PROBE_TIMEOUT_SECONDS)
+                agent.look(PROBE_TIMEOUT_SECONDS)
                 return current
             if agent.fetch(port, "/", PROBE_TIMEOUT_SECONDS).status < 400:
                 return _play_staged(current, current.sandbox, port, began)
             trouble = "the game in it does not answer"
         except AgentError as error:
             trouble = str(error)
-        current = replace_dead(current, trouble)
+            if isinstance(error, AgentRefused):
+                code = EndCode.AGENT_REFUSED
+        current = replace_dead(current, trouble, code)
     return current
 
 
@@ -69,12 +73,12 @@ def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> 
 
 
 @transaction.atomic
-def replace_dead(run: Run, trouble: str) -> Run | None:
+def replace_dead(run: Run, trouble: str, code: EndCode = EndCode.DEAD_AT_HAND_OVER) -> Run | None:
     """The sandbox at hand was dead: retire it and claim the next, or go on as if none had been ready. None when
     somebody else was first."""
     Fleet.lock()
     now = timezone.now()
-    left = lifecycle.lose_sandbox(Attempt.of(run), trouble, now)
+    left = lifecycle.lose_sandbox(Attempt.of(run), trouble, now, code)
     if left is None:
         return None
     pool = open_pool(left)

@@ -26,6 +26,7 @@ from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 
 from pools import claims
+from pools.cloud.sandbox_agent import may_be_the_agents_refusal
 from pools.database_time import database_now
 from pools.problems import Problem
 from runs.live.backpressure import Flow, TooSlow
@@ -36,6 +37,7 @@ from runs.play.notices import (
     BACK_SOON,
     DEAD,
     LEADS_OUT,
+    LOCKED,
     NOT_FOR_OUR_PAGES,
     NOT_PASSED_ON,
     NOT_THERE,
@@ -265,6 +267,8 @@ async def _pass_on(visit: Visit, request: httpx.Request, send: Send) -> None:
         await _note_dead(visit)
         raise Refused(DEAD) from None
     try:
+        if may_be_the_agents_refusal(response.status_code, response.headers.get("content-type", "")):
+            await _require_admission(visit.upstream)
         if response.status_code == BAD_GATEWAY:
             await _note_dead(visit)
             raise Refused(DEAD)
@@ -285,6 +289,19 @@ async def _pass_on(visit: Visit, request: httpx.Request, send: Send) -> None:
         await send({"type": "http.response.body"})
     finally:
         await response.aclose()
+
+
+async def _require_admission(upstream: Upstream) -> None:
+    """Raises Refused when it is the agent that does not take our token, and not the game that refuses its player."""
+    headers, timeout = upstream.request_headers([]), {"timeout": TIMEOUT.as_dict()}
+    request = httpx.Request("GET", upstream.admission_url, headers=headers, extensions=timeout)
+    try:
+        response = await _sent(request)
+    except httpx.HTTPError:
+        raise Refused(DEAD) from None
+    await response.aclose()
+    if may_be_the_agents_refusal(response.status_code, response.headers.get("content-type", "")):
+        raise Refused(LOCKED)
 
 
 async def _sent(request: httpx.Request) -> httpx.Response:

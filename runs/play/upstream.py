@@ -24,6 +24,7 @@ LEADING_OUT = frozenset("./\\%")
 QUERY = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@/?%|{}\[\]^`-]*")
 HEADER_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 LONGEST_TARGET_BYTES = 8_000
+ADMISSION_PATH = "/api/processes"
 
 REQUEST_HEADERS = frozenset(
     {
@@ -102,6 +103,11 @@ class Upstream:
         if url.raw_path != raw:  # a library that reads it otherwise than we do
             raise ForbiddenPath("The address can be read in more than one way.")
         return url
+
+    @property
+    def admission_url(self) -> str:
+        """An address that the agent itself answers, to be asked whether it takes the token."""
+        return self.url + ADMISSION_PATH
 
     def request_headers(self, given: Iterable[tuple[bytes, bytes]]) -> Headers:
         """Of a client's headers those that pass, and the token."""

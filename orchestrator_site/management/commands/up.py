@@ -20,6 +20,7 @@ from django_q.tasks import async_task
 from orchestrator_site.processes import process_sessions, services
 from orchestrator_site.processes.supervisor import GivenUp, Supervisor
 from pools.first_pool import first_pool
+from pools.key_change import key_trouble
 
 LEFTOVER_GRACE_SECONDS = 5.0
 
@@ -49,6 +50,9 @@ class Command(BaseCommand):
             supervisor.stop()
             raise
         threading.Thread(target=services.watch_clusters, args=(supervisor,), daemon=True).start()
+
+        if trouble := key_trouble():
+            supervisor.terminal.say(trouble)
 
         def say_ready() -> None:
             if password:

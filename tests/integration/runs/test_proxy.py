@@ -633,3 +633,43 @@ def test_a_run_that_nobody_launched_is_not_found(web: Web, path: str):
     answer = get(web, f"/play/{uuid4()}/{path}".encode())
     assert answer.status == 404
     assert is_shut_in(answer)
+
+
+# An agent that does not take our token any more.
+
+REFUSAL = b'{"detail": "Invalid API token"}'
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "503 Service Unavailable"])
+def test_an_agent_that_refuses_our_token_is_never_shown_as_the_games_page(web, run, sandbox, status):
+    """The player read {"detail": "Invalid API token"} in the place of the game."""
+    sandbox.answer = http(REFUSAL, "Content-Type: application/json", status=status)
+    answer = get(web, play(run))
+    assert answer.status == 502
+    assert b"can't be reached any more" in answer.body.replace(b"&#x27;", b"'")
+    assert REFUSAL not in answer.body
+    assert is_shut_in(answer)
+
+
+def test_a_game_that_refuses_its_player_is_passed_on(web, run, sandbox):
+    """Only its agent's own paths tell whether the agent takes our token."""
+
+    def answer_as_a_game(sock: socket.socket) -> None:
+        is_agent = sandbox.asked[-1].target == "/api/processes"
+        said = http(b"[]", "Content-Type: application/json")
+        refused = http(b'{"detail": "no cheating"}', "Content-Type: application/json", status="403 Forbidden")
+        sock.sendall(said if is_agent else refused)
+
+    sandbox.answer = answer_as_a_game
+    answer = get(web, play(run, b"scores"))
+    assert (answer.status, answer.body) == (403, b'{"detail": "no cheating"}')
+    assert [each.target for each in sandbox.asked] == ["/proxy/5000/scores", "/api/processes"]
+
+
+def test_a_game_behind_an_agent_that_is_gone_by_then_is_dead(web, run, sandbox):
+    def answer_once(sock: socket.socket) -> None:
+        if len(sandbox.asked) == 1:
+            sock.sendall(http(REFUSAL, "Content-Type: application/json", status="403 Forbidden"))
+
+    sandbox.answer = answer_once
+    assert get(web, play(run)).status == 502

@@ -122,6 +122,21 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         print(stack.log)
 
 
+def test_a_changed_secret_key_is_said_at_the_start(make_stack: MakeStack):
+    """It broke every running sandbox without a word."""
+    stack = make_stack(SECRET_KEY="the key of yesterday", **NO_GAMES).start()
+    assert stack.manage("reconcile").returncode == 0
+    stack.stop()
+    stack.env(SECRET_KEY="the key of today").start()
+    assert "SECRET_KEY is not the one that this database was used with" in stack.log
+    assert "SECRET_KEY_FALLBACKS" in stack.log
+    assert stack.manage("reconcile").returncode == 0
+    stack.wait_until_ready()  # no sandbox was made under the former one
+    stack.stop()
+    stack.env(SECRET_KEY="the key of tomorrow", SECRET_KEY_FALLBACKS="the key of today").start()
+    assert "SECRET_KEY is not" not in stack.log
+
+
 def test_a_second_one_on_the_same_folder_is_refused_in_one_line(running: Stack):
     second = running.manage("up")
     assert second.returncode == 1

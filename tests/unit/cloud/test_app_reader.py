@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pools.cloud.app_reader import Unreadable, read_app, read_phase, read_proposal
-from pools.cloud.records import App, Phase, Proposal
+from pools.cloud.records import UNREADABLE, App, Phase, Proposal
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -198,3 +198,19 @@ def test_a_proposal_says_whether_the_name_is_free():
     assert read_proposal({"app_name_available": False}) == Proposal(name_is_available=False)
     with pytest.raises(Unreadable):
         read_proposal({"app_cost": 12})
+
+
+@pytest.mark.parametrize("value", ["EV[1:c2VjcmV0]", "EV[1:" + "x" * 200 + "]"])
+def test_a_mark_that_the_cloud_encrypts_says_nothing(value):
+    """Cut to what is kept, it read as somebody else's."""
+    seen = owned_by(
+        {"envs": [{"key": key, "value": value} for key in ("ORCHESTRATOR_ID", "ORCHESTRATOR_INSTALLATION")]}
+    )
+    assert (seen.owner, seen.installation) == (UNREADABLE, UNREADABLE)
+
+
+def test_an_installation_is_read_where_the_mark_is():
+    assert (
+        owned_by({"services": [{"envs": [{"key": "ORCHESTRATOR_INSTALLATION", "value": "f00"}]}]}).installation == "f00"
+    )
+    assert owned_by(MARK).installation is None

@@ -101,3 +101,10 @@ def test_what_is_no_image_is_refused(image):
 def test_a_sandbox_without_a_mark_a_token_or_a_size_is_never_asked_for(missing):
     with pytest.raises(InvalidSpec):
         app_spec(replace(SPEC, **{missing: ""}))
+
+
+def test_the_mark_names_the_installation_beside_its_owner():
+    envs = app_spec(replace(SPEC, installation="a" * 32))["services"][0]["envs"]
+    marks = {env["key"]: env["value"] for env in envs if env["type"] == "GENERAL"}
+    assert marks["ORCHESTRATOR_INSTALLATION"] == "a" * 32
+    assert marks["ORCHESTRATOR_ID"] == SPEC.owner

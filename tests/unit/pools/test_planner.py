@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pools.cloud.records import Phase
+from pools.cloud.records import UNREADABLE, Phase
 from pools.demand import Demand
 from pools.models import FailureKind, Mode, Origin, State
 from pools.turn.decisions import Decision, Kind
@@ -164,8 +164,16 @@ def test_a_lost_create_is_adopted_by_its_name():
 
 def test_an_app_of_somebody_else_is_not_adopted_for_its_name():
     lost = make_sandbox(State.CREATING, app_id=None, accepted_at=None, create_sent_at=NOW, requested_at=NOW)
-    facts = make_fleet(lost, apps=(app_of(lost, owner=None),))
+    facts = make_fleet(lost, apps=(app_of(lost, owner="production"),))
     assert kinds(facts) == [Kind.FAIL]
+
+
+@pytest.mark.parametrize("owner", [None, UNREADABLE])
+def test_a_lost_create_whose_mark_cannot_be_read_is_adopted_by_its_name(owner):
+    """The name is random and our own: only a mark that can be read says otherwise."""
+    lost = make_sandbox(State.CREATING, app_id=None, accepted_at=None, create_sent_at=NOW, requested_at=NOW)
+    facts = make_fleet(lost, apps=(app_of(lost, owner=owner),))
+    assert kinds(facts) == [Kind.ADOPT]
 
 
 def test_a_create_without_an_answer_is_sent_again_and_then_given_up():

@@ -1,5 +1,6 @@
 """A wrong variable is one line that names it, and tells no secrets."""
 
+import json
 import os
 import subprocess
 import sys
@@ -89,3 +90,36 @@ def test_a_first_start_answers_to_its_public_name_and_keeps_its_folder_to_itself
     told = subprocess.run(ask, env=os.environ | given, capture_output=True, text=True, check=True).stdout
     assert told.split() == ["127.0.0.1", "localhost", "[::1]", "arcade.example.com"]
     assert (tmp_path / "var").stat().st_mode & 0o077 == 0, "nobody else reads its tokens"
+
+
+def keys_of(var: Path, **given: str) -> tuple[str, list[str]]:
+    """SECRET_KEY and the former ones, as settings read them."""
+    ask = [
+        sys.executable,
+        "-c",
+        "import json; from orchestrator_site import settings as s; "
+        "print(json.dumps([s.SECRET_KEY, s.SECRET_KEY_FALLBACKS]))",
+    ]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SECRET_KEY")}
+    told = subprocess.run(
+        ask, env=env | {"ORCHESTRATOR_VAR": str(var)} | given, capture_output=True, text=True, check=True
+    ).stdout
+    key, former = json.loads(told)
+    return key, former
+
+
+def test_a_line_break_at_the_end_of_the_kept_key_is_no_part_of_it(tmp_path: Path):
+    """An editor adds one; every running sandbox refused us then, without a word."""
+    (tmp_path / "secret_key").write_text("the kept key")
+    assert keys_of(tmp_path) == ("the kept key", [])
+    (tmp_path / "secret_key").write_text("the kept key\n")
+    key, former = keys_of(tmp_path)
+    assert key == "the kept key"
+    assert former == ["the kept key\n"]  # sandboxes of older versions were made under that
+
+
+def test_former_keys_come_from_the_environment_and_from_a_file(tmp_path: Path):
+    (tmp_path / "secret_key_fallbacks").write_text("before\n\nlong-before\n")
+    key, former = keys_of(tmp_path, SECRET_KEY=" the new key \n", SECRET_KEY_FALLBACKS="yesterday, last-year")
+    assert key == "the new key"
+    assert former == ["yesterday", "last-year", "before", "long-before"]

@@ -1,0 +1,93 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("pools", "0010_installation")]
+    operations = [
+        migrations.RemoveConstraint(
+            model_name="sandbox",
+            name="sandbox_end_code_valid",
+        ),
+        migrations.AlterField(
+            model_name="sandbox",
+            name="end_code",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("idle", "Idle"),
+                    ("outdated", "Outdated"),
+                    ("recycled", "Recycled"),
+                    ("pool_surplus", "More than its pool may hold"),
+                    ("fleet_surplus", "More than the fleet may hold"),
+                    ("draining", "Its pool drains"),
+                    ("pool_deleted", "Its pool was deleted"),
+                    ("made_room", "Made room for a launch"),
+                    ("expired", "Its lifetime ended"),
+                    ("run_over", "Its run is over"),
+                    ("dead_at_hand_over", "Dead at hand-over"),
+                    ("build_done", "Its snapshot is built"),
+                    ("unwell", "Failed its looks"),
+                    ("lost", "Vanished from DigitalOcean"),
+                    ("not_ours", "Its app turned out to be another's"),
+                    ("agent_refused", "Its agent refuses our token"),
+                    ("name_taken", "A foreign app has its name"),
+                    ("token_refused", "DigitalOcean refuses the token"),
+                    ("refused", "DigitalOcean refused it"),
+                    ("not_accepted", "DigitalOcean did not accept it in time"),
+                    ("never_listed", "Its name is taken, no listing shows it"),
+                    ("deployment_failed", "Its deployment failed"),
+                    ("timed_out", "Its deployment took too long"),
+                    ("agent_silent", "Its agent never answered"),
+                    ("staging_failed", "Staging did not finish"),
+                    ("retired", "Retired by an operator"),
+                    ("force_deleted", "Force-deleted by an operator"),
+                    ("swept", "Swept by an operator"),
+                    ("unknown", "From before codes were kept"),
+                ],
+                max_length=20,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="sandbox",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "end_code__in",
+                        [
+                            "",
+                            "idle",
+                            "outdated",
+                            "recycled",
+                            "pool_surplus",
+                            "fleet_surplus",
+                            "draining",
+                            "pool_deleted",
+                            "made_room",
+                            "expired",
+                            "run_over",
+                            "dead_at_hand_over",
+                            "build_done",
+                            "unwell",
+                            "lost",
+                            "not_ours",
+                            "agent_refused",
+                            "name_taken",
+                            "token_refused",
+                            "refused",
+                            "not_accepted",
+                            "never_listed",
+                            "deployment_failed",
+                            "timed_out",
+                            "agent_silent",
+                            "staging_failed",
+                            "retired",
+                            "force_deleted",
+                            "swept",
+                            "unknown",
+                        ],
+                    )
+                ),
+                name="sandbox_end_code_valid",
+            ),
+        ),
+    ]
