@@ -11,13 +11,15 @@ from datetime import timedelta
 
 import httpx
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connections
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
 from orchestrator_site.models import Beat
+from orchestrator_site.postgresql.clock import clock as database_clock
 from pools.cloud.connection import local_endpoint, local_token
 from pools.fleet_log import turn_death
+from pools.leases import prove_writable
 from pools.models import Fleet
 
 logger = logging.getLogger(__name__)
@@ -29,10 +31,23 @@ LISTING_FRESH_SECONDS = 180  # a turn is due every minute, and may take its time
 OK = "ok"
 
 
+CLOCK_OFF_SECONDS = 5.0
+
+
 def database() -> str:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+    """It is written to: one that is read-only, locked or on a full disk still answers."""
+    prove_writable()
     return OK
+
+
+def clock() -> str:
+    """A clock that is off is named and no reason to stop: the database's time counts. But certificates and signed
+    addresses are made by this one."""
+    ahead_seconds = database_clock.machine_ahead_seconds()
+    if abs(ahead_seconds) < CLOCK_OFF_SECONDS:
+        return OK
+    side = "ahead of" if ahead_seconds > 0 else "behind"
+    return f"{OK}, but this machine's clock is {abs(ahead_seconds):.0f} s {side} the database's"
 
 
 def cluster() -> str:
@@ -92,7 +107,7 @@ class Check:
             connections.close_all()
 
 
-CHECKS = [Check(database), Check(cluster), Check(cloud)]
+CHECKS = [Check(database), Check(cluster), Check(cloud), Check(clock)]
 _pool = ThreadPoolExecutor(max_workers=len(CHECKS), thread_name_prefix="health")
 
 
@@ -106,7 +121,7 @@ def ready(_request: HttpRequest) -> JsonResponse:
     wait(asked.values(), timeout=PATIENCE_SECONDS)
     late = f"no answer within {PATIENCE_SECONDS:g} s"
     verdicts = {name: answer.result() if answer.done() else late for name, answer in asked.items()}
-    is_ready = all(verdict == OK for verdict in verdicts.values())
+    is_ready = all(verdict.startswith(OK) for verdict in verdicts.values())
     answer = {"status": "ready" if is_ready else "not ready", "checks": verdicts}
     return JsonResponse(answer, status=200 if is_ready else 503)
 
