@@ -15,7 +15,7 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
-from orchestrator_site.models import Beat
+from orchestrator_site.models import CLOCK_OFF_SECONDS, Beat, clock_sentence
 from orchestrator_site.postgresql.clock import clock as database_clock
 from pools.cloud.connection import local_endpoint, local_token
 from pools.fleet_log import turn_death
@@ -31,9 +31,6 @@ LISTING_FRESH_SECONDS = 180  # a turn is due every minute, and may take its time
 OK = "ok"
 
 
-CLOCK_OFF_SECONDS = 5.0
-
-
 def database() -> str:
     """It is written to: one that is read-only, locked or on a full disk still answers."""
     prove_writable()
@@ -46,8 +43,7 @@ def clock() -> str:
     ahead_seconds = database_clock.machine_ahead_seconds()
     if abs(ahead_seconds) < CLOCK_OFF_SECONDS:
         return OK
-    side = "ahead of" if ahead_seconds > 0 else "behind"
-    return f"{OK}, but this machine's clock is {abs(ahead_seconds):.0f} s {side} the database's"
+    return f"{OK}, but this machine's clock is {clock_sentence(ahead_seconds)}"
 
 
 def cluster() -> str:

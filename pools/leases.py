@@ -1,16 +1,22 @@
-"""Only one at a time, across processes and machines: a row that says who, until when."""
+"""Only one at a time, across processes and machines: a row that says who, until when.
+
+`with hold("turn", 45) as lease, lease.fencing():` also fences what is written: a holder that stood still for longer
+than its lease writes nothing over what its successor did.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import IntegrityError
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -18,6 +24,10 @@ from pools.models import Lease
 
 CLOCKS_DIFFER_SECONDS = 900  # at most, between machines; a lease that runs longer is from before a clock was set back
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # free also when the clock is set back
+
+WRITES = ("INSERT", "UPDATE", "DELETE")
+
+Execute = Callable[[str, Any, bool, dict[str, Any]], Any]
 
 
 class LeaseHeld(Exception):
@@ -55,6 +65,12 @@ def this_machine() -> str:
     return f"{socket.gethostname()}|{_boot_id()}"
 
 
+def this_host() -> str:
+    """A short name of this machine, or of this container of it; of those with one host name each has another."""
+    digest = hashlib.sha256(f"{_boot_id()}{_pid_namespace()}".encode()).hexdigest()
+    return f"{socket.gethostname()} {digest[:6]}"
+
+
 def this_process() -> str:
     return f"{this_machine()}|{_pid_namespace()}|{os.getpid()}"
 
@@ -84,6 +100,27 @@ class Held:
         LeaseLost."""
         mine = Lease.objects.filter(name=self.name, holder=self.holder)
         if not mine.update(expires_at=timezone.now() + timedelta(seconds=self.seconds)):
+            raise LeaseLost(self.name)
+
+    def fencing(self) -> AbstractContextManager[None]:
+        """What this thread writes in the block is written only while the lease is ours, whatever has happened to this
+        process since it last looked. Raises LeaseLost in the middle of it when it is not."""
+        return connection.execute_wrapper(self._fenced)
+
+    def _fenced(self, execute: Execute, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if not sql.lstrip().upper().startswith(WRITES):
+            return execute(sql, params, many, context)
+        if context["connection"].in_atomic_block:
+            self._require()
+            return execute(sql, params, many, context)
+        with transaction.atomic():
+            self._require()
+            return execute(sql, params, many, context)
+
+    def _require(self) -> None:
+        """Raises LeaseLost. Until the transaction ends nobody else can take it."""
+        mine = Lease.objects.select_for_update(no_key=True).filter(name=self.name, holder=self.holder)
+        if mine.values_list("name").first() is None:
             raise LeaseLost(self.name)
 
 

@@ -13,7 +13,6 @@ import mmap
 import multiprocessing
 import os
 import signal
-import socket
 import time
 from ctypes import c_uint64
 from dataclasses import dataclass
@@ -22,7 +21,10 @@ from typing import Any, NoReturn
 from django.utils import timezone
 from django_q.conf import Conf
 
+from orchestrator_site.cluster import schedules
 from orchestrator_site.models import BEAT_SECONDS, Beat
+from orchestrator_site.postgresql.clock import clock
+from pools.leases import this_host
 
 logger = logging.getLogger(__name__)
 
@@ -90,17 +92,18 @@ class Guard:
         now_seconds = time.monotonic()
         if stat.status not in (Conf.IDLE, Conf.WORKING):
             if stat.status == Conf.STOPPED:
-                Beat.objects.filter(host=socket.gethostname(), pid=os.getppid()).delete()
+                Beat.objects.filter(host=this_host(), pid=os.getppid()).delete()
             return
         is_time_to_beat = now_seconds - self.beat_at_seconds >= BEAT_SECONDS
         if is_time_to_beat:
             self.beat_at_seconds = now_seconds  # first, so that a database that is away is asked once in a while
+            schedules.mend(timezone.now())
             self.due = count_due()
         sample = self._sample(stat)
         stuck = self.watchdog.verdict(sample, now_seconds)
         if is_time_to_beat or stuck:
             Beat.record(
-                socket.gethostname(),
+                this_host(),
                 os.getppid(),
                 at=timezone.now(),
                 workers=sample.workers,
@@ -108,6 +111,7 @@ class Guard:
                 waiting=sample.waiting,
                 due=sample.due,
                 stuck=stuck,
+                clock_ahead_seconds=clock.machine_ahead_seconds(),
             )
         if stuck:
             self._end_the_cluster(stuck)
