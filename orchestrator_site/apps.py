@@ -53,12 +53,12 @@ class SiteConfig(AppConfig):
     verbose_name = "Site"
 
     def ready(self) -> None:
-        from django_q.signals import post_execute, post_execute_in_worker, pre_execute
+        from django_q.signals import post_execute, pre_execute
 
-        from orchestrator_site.cluster.watchdog import note_movement
+        from orchestrator_site.cluster.watchdog import note_recorded, note_taken
 
-        for moved in (pre_execute, post_execute_in_worker, post_execute):
-            moved.connect(note_movement)
+        pre_execute.connect(note_taken)
+        post_execute.connect(note_recorded)
         pre_migrate.connect(limit_for_migrations, sender=self)
         post_migrate.connect(limit_as_usual, sender=self)
         post_migrate.connect(ensure_schedules, sender=self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from logging import LogRecord
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from orchestrator_site import environment as env
+from orchestrator_site.kept_key import kept_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("ORCHESTRATOR_VAR", str(BASE_DIR / "var"))).resolve()
@@ -23,17 +23,7 @@ except OSError as _error:
 
 def _secret_key() -> str:
     """SECRET_KEY, or one that is made once and kept, so that sessions and sandbox tokens outlive a restart."""
-    given = env.text("SECRET_KEY")
-    if given:
-        return given
-    path = VAR_DIR / "secret_key"
-    try:
-        with path.open("x") as file:
-            path.chmod(0o600)
-            file.write(secrets.token_urlsafe(50))
-    except FileExistsError:
-        pass
-    return path.read_text()
+    return env.text("SECRET_KEY") or kept_key(VAR_DIR / "secret_key")
 
 
 # The cloud. Without a token the embedded local cloud is used, and nothing leaves this machine.
