@@ -69,9 +69,12 @@ class Terminal:
         self.is_coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def say(self, line: str) -> None:
-        with self.lock, suppress(OSError, ValueError):
+        with self.lock:
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()  # what commands have printed comes first
             # Not by print: what it could not write it would keep, and fail again with each line.
-            os.write(sys.stdout.fileno(), f"{line}\n".encode())
+            with suppress(OSError, ValueError):
+                os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
     def relay(self, name: str, colour: str, output: IO[bytes]) -> None:
         prefix = f"{name:<{self.width}} |"

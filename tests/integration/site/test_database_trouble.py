@@ -1,5 +1,6 @@
 """A database that stands still, is read-only, locked or away: 503 for as long as that lasts, and no longer."""
 
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -153,6 +154,22 @@ def test_a_locked_sqlite_database_is_503_and_readiness_names_it(migrated_databas
             launch = httpx.post(f"{web.address}/api/launch/warm", json={"game": "snake"}, timeout=60, trust_env=False)
             assert (launch.status_code, launch.headers["content-type"]) == (503, PROBLEM)
         until(lambda: web.verdict() == "ok", "readiness is well again")
+    finally:
+        web.close()
+
+
+def test_a_full_disk_is_503_and_readiness_names_it(migrated_database: Database) -> None:
+    migrated_database.answer("from django.core.management import call_command\ncall_command('catalog', verbosity=0)")
+    web = Web(migrated_database)
+    try:
+        assert web.status("/") == 200
+        usual = resource.prlimit(web.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        until(lambda: web.verdict() != "ok", "readiness names the database")
+        launch = httpx.post(f"{web.address}/api/launch/warm", json={"game": "snake"}, timeout=60, trust_env=False)
+        assert (launch.status_code, launch.headers["content-type"]) == (503, PROBLEM)
+        resource.prlimit(web.process.pid, resource.RLIMIT_FSIZE, usual)
+        until(lambda: web.verdict() == "ok", "all is well again")
+        assert web.status("/") == 200
     finally:
         web.close()
 
