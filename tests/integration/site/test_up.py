@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.fixtures.servers import Postgres, end_postgres, run_postgres
 from tests.fixtures.stack import MakeStack, Stack
 from tests.fixtures.waiting import until
 
@@ -261,3 +262,16 @@ def test_it_runs_on_postgresql_too(make_stack: MakeStack, postgres_url: str):
     assert stack.stop() == 0
     until_nothing_runs(stack)
     assert not (stack.var / "orchestrator.sqlite3").exists()
+
+
+def test_a_restarted_postgresql_is_found_again_by_every_part(make_stack: MakeStack, own_postgres: Postgres):
+    stack = make_stack(DATABASE_URL=own_postgres.url(own_postgres.create()), **NO_GAMES).start()
+    stack.wait_until_ready()
+    end_postgres(own_postgres.folder)
+    until(lambda: stack.checks().get("database") != "ok", "the database is missed")
+    assert stack.get("/").status_code == 503
+    run_postgres(own_postgres.folder)
+    stack.wait_until_ready()
+    done = stack.var / "done"
+    stack.python(f"from django_q.tasks import async_task; async_task('os.mkdir', {str(done)!r})")
+    until(done.exists, "a task is done", seconds=60)
