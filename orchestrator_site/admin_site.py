@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import Failure, Schedule
 
-from orchestrator_site.models import Beat
+from orchestrator_site.models import CLOCK_OFF_SECONDS, Beat, clock_sentence
 from pools.ages import ago
 from pools.console.alarms import Alarm, Urgency, fleet_alarms
 from pools.console.fleet_page import picture
@@ -64,6 +64,9 @@ def _cluster_alarms(now: datetime) -> Iterator[Alarm]:
         yield Alarm(Urgency.ERROR, "No Django-Q cluster gives a sign of life", detail, page)
         return
     for beat in beats:
+        if beat.at > silent_since and abs(beat.clock_ahead_seconds) > CLOCK_OFF_SECONDS:
+            detail = f"It is {clock_sentence(beat.clock_ahead_seconds)}, whose time is used. Put it right."
+            yield Alarm(Urgency.WARNING, f"The clock of {beat.host} is off", detail, page)
         if silent_since >= beat.at > now - SILENCE_TOLD_FOR:
             detail = f"For {ago(beat.at, now)}; others are alive. If it was replaced on purpose, all is well."
             yield Alarm(Urgency.WARNING, f"{beat} has not beaten", detail, page)

@@ -5,7 +5,9 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.contrib.admin import apps as admin_apps
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
+
+from orchestrator_site.postgresql.base import DatabaseWrapper
 
 
 def ensure_schedules(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
@@ -25,6 +27,19 @@ def ensure_groups(**_: Any) -> None:
     ensure()
 
 
+def limit_for_migrations(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
+    """Migrations of large tables take longer than any request may."""
+    connection = connections[using]
+    if isinstance(connection, DatabaseWrapper):
+        connection.limit_for_migrations()
+
+
+def limit_as_usual(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
+    connection = connections[using]
+    if isinstance(connection, DatabaseWrapper):
+        connection.limit_as_usual()
+
+
 class OperatorsConfig(admin_apps.AdminConfig):
     """Django's admin, whose index begins with what needs attention."""
 
@@ -38,12 +53,14 @@ class SiteConfig(AppConfig):
     verbose_name = "Site"
 
     def ready(self) -> None:
-        from django_q.signals import post_execute, post_execute_in_worker, pre_execute
+        from django_q.signals import post_execute, pre_execute
 
-        from orchestrator_site.cluster.watchdog import note_movement
+        from orchestrator_site.cluster.watchdog import note_recorded, note_taken
 
-        for moved in (pre_execute, post_execute_in_worker, post_execute):
-            moved.connect(note_movement)
+        pre_execute.connect(note_taken)
+        post_execute.connect(note_recorded)
+        pre_migrate.connect(limit_for_migrations, sender=self)
+        post_migrate.connect(limit_as_usual, sender=self)
         post_migrate.connect(ensure_schedules, sender=self)
         # After the last app: only then all the permissions exist.
         post_migrate.connect(ensure_groups, sender=apps.get_app_config("runs"))

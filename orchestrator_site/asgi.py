@@ -14,6 +14,7 @@ django.setup(set_prefix=False)
 
 from orchestrator_site.request_threads import InOneThread  # noqa: E402  the apps must be loaded
 from orchestrator_site.root_path import AtTheRoot  # noqa: E402
+from orchestrator_site.unavailable import OrUnavailable  # noqa: E402
 from runs.live.origin_validator import OwnPagesOriginValidator  # noqa: E402
 from runs.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
 
@@ -22,10 +23,12 @@ http_routes: list[Any] = [*http_urlpatterns, re_path(r"", django_application)]
 
 # No session is loaded here: who knows a run's id may read along, and everybody may read the fleet's log.
 application = AtTheRoot(
-    ProtocolTypeRouter(
-        {
-            "http": URLRouter(http_routes),
-            "websocket": OwnPagesOriginValidator(URLRouter(websocket_urlpatterns)),
-        }
+    OrUnavailable(
+        ProtocolTypeRouter(
+            {
+                "http": URLRouter(http_routes),
+                "websocket": OwnPagesOriginValidator(URLRouter(websocket_urlpatterns)),
+            }
+        )
     )
 )

@@ -92,12 +92,33 @@ def url(name: str, default: str = "", schemes: Collection[str] = ("http", "https
     return _read(name, default, parse, "a URL that starts with " + " or ".join(f"{s}://" for s in schemes))
 
 
-# A database that does not answer is an error soon, and not a thread that waits for minutes (libpq's own words).
-PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
+# A server that does not answer is an error soon, and not a thread that waits for minutes; one that can't be written to
+# is none of ours (libpq's own words).
+CONNECTING = {
+    "connect_timeout": "10",
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "target_session_attrs": "read-write",
+}
+# A process that stops in the middle of a transaction loses it before those that wait for its locks give up
+# (PostgreSQL's own words).
+LIMITS = {
+    "idle_in_transaction_session_timeout": "6s",
+    "lock_timeout": "9s",
+    "statement_timeout": "30s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 
 
 def database(name: str, default: dict[str, object]) -> dict[str, object]:
-    """A Django database setting from `postgres://user:password@host:port/name`; `default` when it is empty."""
+    """A Django database setting from `postgres://user:password@host:port/name`; `default` when it is empty.
+
+    What is in CONNECTING and LIMITS may be set in the address: `?lock_timeout=20s&connect_timeout=3`.
+    """
     raw = os.environ.get(name, "").strip()
     if not raw:
         return default
@@ -112,7 +133,14 @@ def database(name: str, default: dict[str, object]) -> dict[str, object]:
             f"{name} is set but is not of the form postgres://user:password@host:5432/name (in the password, write "
             "%2F for a slash, %40 for an @, and so on)."
         )
-    options = PATIENCE | found.get("OPTIONS", {})
+    options = CONNECTING | found.get("OPTIONS", {})
+    in_options = str(options.get("options", ""))  # `-c lock_timeout=20s`, libpq's way to say it
+    limits = {
+        limit: str(options.pop(limit, usual))
+        for limit, usual in LIMITS.items()
+        if not re.search(rf"\b{limit}\s*=", in_options)
+    }
     # `?host=/run/postgresql` is libpq's way to name a folder of sockets; it wins over what stands before the name.
     place = {key: str(options.pop(key.lower(), found.get(key))) for key in ("HOST", "PORT")}
-    return {**found, **place, "NAME": database_name, "OPTIONS": options}
+    engine = "orchestrator_site.postgresql"
+    return {**found, **place, "ENGINE": engine, "NAME": database_name, "OPTIONS": options, "LIMITS": limits}

@@ -11,14 +11,16 @@ from datetime import timedelta
 
 import httpx
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connections
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
-from orchestrator_site.models import Beat
+from orchestrator_site.models import CLOCK_OFF_SECONDS, Beat, clock_sentence
+from orchestrator_site.postgresql.clock import clock as database_clock
 from pools.cloud.connection import local_endpoint, local_token
 from pools.fleet_log import turn_death
 from pools.key_change import key_trouble
+from pools.leases import prove_writable
 from pools.models import Fleet
 
 logger = logging.getLogger(__name__)
@@ -31,9 +33,18 @@ OK = "ok"
 
 
 def database() -> str:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+    """It is written to: one that is read-only, locked or on a full disk still answers."""
+    prove_writable()
     return OK
+
+
+def clock() -> str:
+    """A clock that is off is named and no reason to stop: the database's time counts. But certificates and signed
+    addresses are made by this one."""
+    ahead_seconds = database_clock.machine_ahead_seconds()
+    if abs(ahead_seconds) < CLOCK_OFF_SECONDS:
+        return OK
+    return f"{OK}, but this machine's clock is {clock_sentence(ahead_seconds)}"
 
 
 def cluster() -> str:
@@ -98,7 +109,7 @@ class Check:
             connections.close_all()
 
 
-CHECKS = [Check(database), Check(cluster), Check(cloud), Check(secret_key)]
+CHECKS = [Check(database), Check(cluster), Check(cloud), Check(clock), Check(secret_key)]
 _pool = ThreadPoolExecutor(max_workers=len(CHECKS), thread_name_prefix="health")
 
 
@@ -112,7 +123,7 @@ def ready(_request: HttpRequest) -> JsonResponse:
     wait(asked.values(), timeout=PATIENCE_SECONDS)
     late = f"no answer within {PATIENCE_SECONDS:g} s"
     verdicts = {name: answer.result() if answer.done() else late for name, answer in asked.items()}
-    is_ready = all(verdict == OK for verdict in verdicts.values())
+    is_ready = all(verdict.startswith(OK) for verdict in verdicts.values())
     answer = {"status": "ready" if is_ready else "not ready", "checks": verdicts}
     return JsonResponse(answer, status=200 if is_ready else 503)
 

@@ -8,12 +8,20 @@ from typing import Any
 from django.db import models
 
 BEAT_SECONDS = 5.0
+CLOCK_OFF_SECONDS = 5.0  # a machine's clock that differs more from the database's is named
 FRESH_SECONDS = 20.0  # three beats missed, and a moment
+
+
+def clock_sentence(ahead_seconds: float) -> str:
+    side = "ahead of" if ahead_seconds > 0 else "behind"
+    return f"{abs(ahead_seconds):.0f} s {side} the database's"
 
 
 class BeatQuerySet(models.QuerySet["Beat"]):
     def fresh(self, now: datetime) -> BeatQuerySet:
-        return self.filter(at__gt=now - timedelta(seconds=FRESH_SECONDS))
+        """Not from before the clock was set back, either."""
+        near = timedelta(seconds=FRESH_SECONDS)
+        return self.filter(at__gt=now - near, at__lt=now + near)
 
 
 class Beat(models.Model):
@@ -27,6 +35,9 @@ class Beat(models.Model):
     waiting = models.PositiveIntegerField(help_text="Tasks fetched that no worker has taken.")
     due = models.PositiveIntegerField(help_text="Tasks in the queue that no cluster has fetched.")
     stuck = models.TextField(blank=True, help_text="Why the cluster ended itself.")
+    clock_ahead_seconds = models.FloatField(
+        default=0, help_text="By how much its machine's clock is ahead of the database's."
+    )
 
     objects = BeatQuerySet.as_manager()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from logging import LogRecord
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from orchestrator_site import environment as env
+from orchestrator_site.kept_key import kept_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("ORCHESTRATOR_VAR", str(BASE_DIR / "var"))).resolve()
@@ -31,15 +31,10 @@ def _secret_key() -> tuple[str, list[str]]:
     if given:
         return given, former
     path = VAR_DIR / "secret_key"
-    try:
-        with path.open("x") as file:
-            path.chmod(0o600)
-            file.write(secrets.token_urlsafe(50))
-    except FileExistsError:
-        pass
-    kept = path.read_text()
+    kept = kept_key(path)
     # An editor leaves a line break at the end. Versions before took it for a part of the key.
-    return kept.strip(), [*former, *([kept] if kept != kept.strip() else [])]
+    as_written = path.read_text()
+    return kept, [*former, *([as_written] if as_written != kept else [])]
 
 
 # The cloud. Without a token the embedded local cloud is used, and nothing leaves this machine.
@@ -165,6 +160,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "orchestrator_site.security_headers.SecurityHeadersMiddleware",
     "orchestrator_site.api.ProblemMiddleware",
+    "orchestrator_site.unavailable.UnavailableMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -196,7 +192,7 @@ SQLITE = {
     "NAME": VAR_DIR / "orchestrator.sqlite3",
     "OPTIONS": {
         "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
+        "timeout": 10,  # seconds that a statement waits for another process's transaction
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     },
 }

@@ -11,3 +11,4 @@ urlpatterns = [
 ]
 
 handler403 = "orchestrator_site.error_pages.forbidden"
+handler500 = "orchestrator_site.unavailable.error_500"

@@ -1,16 +1,22 @@
-"""Only one at a time, across processes and machines: a row that says who, until when."""
+"""Only one at a time, across processes and machines: a row that says who, until when.
+
+`with hold("turn", 45) as lease, lease.fencing():` also fences what is written: a holder that stood still for longer
+than its lease writes nothing over what its successor did.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import IntegrityError
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -18,6 +24,10 @@ from pools.models import Lease
 
 CLOCKS_DIFFER_SECONDS = 900  # at most, between machines; a lease that runs longer is from before a clock was set back
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # free also when the clock is set back
+
+WRITES = ("INSERT", "UPDATE", "DELETE")
+
+Execute = Callable[[str, Any, bool, dict[str, Any]], Any]
 
 
 class LeaseHeld(Exception):
@@ -28,6 +38,22 @@ class LeaseLost(Exception):
     """It ran out, and somebody else may have it now: stop acting."""
 
 
+def prove_writable() -> None:
+    """Write one row, for good: a write that is taken back would meet no full disk. Raises a DatabaseError."""
+    name, at = f"written-{this_machine()[-30:]}", timezone.now()
+    if not Lease.objects.filter(name=name).update(expires_at=at):
+        with suppress(IntegrityError):  # another process of this machine was first
+            Lease.objects.create(name=name, holder=uuid4(), expires_at=at)
+
+
+def _boot_id() -> str:
+    """What tells machines of the same name apart."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 def _pid_namespace() -> str:
     try:
         return str(Path("/proc/self/ns/pid").readlink())
@@ -35,8 +61,18 @@ def _pid_namespace() -> str:
         return ""
 
 
+def this_machine() -> str:
+    return f"{socket.gethostname()}|{_boot_id()}"
+
+
+def this_host() -> str:
+    """A short name of this machine, or of this container of it; of those with one host name each has another."""
+    digest = hashlib.sha256(f"{_boot_id()}{_pid_namespace()}".encode()).hexdigest()
+    return f"{socket.gethostname()} {digest[:6]}"
+
+
 def this_process() -> str:
-    return f"{socket.gethostname()}|{_pid_namespace()}|{os.getpid()}"
+    return f"{this_machine()}|{_pid_namespace()}|{os.getpid()}"
 
 
 def is_dead(process: str) -> bool:
@@ -79,6 +115,27 @@ class Held:
         except LeaseLost:
             return False
         return True
+
+    def fencing(self) -> AbstractContextManager[None]:
+        """What this thread writes in the block is written only while the lease is ours, whatever has happened to this
+        process since it last looked. Raises LeaseLost in the middle of it when it is not."""
+        return connection.execute_wrapper(self._fenced)
+
+    def _fenced(self, execute: Execute, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if not sql.lstrip().upper().startswith(WRITES):
+            return execute(sql, params, many, context)
+        if context["connection"].in_atomic_block:
+            self._require()
+            return execute(sql, params, many, context)
+        with transaction.atomic():
+            self._require()
+            return execute(sql, params, many, context)
+
+    def _require(self) -> None:
+        """Raises LeaseLost. Until the transaction ends nobody else can take it."""
+        mine = Lease.objects.select_for_update(no_key=True).filter(name=self.name, holder=self.holder)
+        if mine.values_list("name").first() is None:
+            raise LeaseLost(self.name)
 
 
 def take(name: str, seconds: float) -> Held:

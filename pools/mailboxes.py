@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 LONGEST_ADDRESS_BYTES = 100  # a unix socket's path: 104 on macOS, 108 on Linux
 SOCKET_NAME_BYTES = 25
 POLL_SECONDS = 0.2
+PROVEN_SECONDS = 5.0  # how long a quiet connection is believed to be one to the server that is written to
 TASKS = "tasks"  # the channel of those who run tasks
 
 
@@ -112,6 +113,7 @@ class ListeningMailbox:
 
         self.connection = psycopg.connect(**self.parameters, autocommit=True)
         self.connection.execute(f"LISTEN {self.channel}")
+        self.proven_at_seconds = time.monotonic()
 
     def wait(self, seconds: float) -> None:
         import psycopg
@@ -119,11 +121,21 @@ class ListeningMailbox:
         try:
             if self.connection.closed:
                 self._connect()
+            elif time.monotonic() - self.proven_at_seconds > PROVEN_SECONDS:
+                self._prove()
             for _ in self.connection.notifies(timeout=seconds, stop_after=1):
                 pass
-        except psycopg.OperationalError:
+        except psycopg.Error:
             self.connection.close()
             time.sleep(seconds)
+
+    def _prove(self) -> None:
+        """Leave a server that has become read-only: nobody writes there, so nobody would wake us."""
+        self.proven_at_seconds = time.monotonic()
+        row = self.connection.execute("SELECT current_setting('transaction_read_only')").fetchone()
+        if row != ("off",):
+            self.connection.close()
+            self._connect()
 
 
 class PollingMailbox:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from django_q.brokers.orm import ORM
 from django_q.tasks import async_task
 
 from pools.mailboxes import TASKS, wake_on_commit
 from pools.models import Fleet
+from pools.task_rows import TaskRows
 
 
 def nudge(*, is_urgent: bool = True) -> None:
@@ -16,7 +16,7 @@ def nudge(*, is_urgent: bool = True) -> None:
     """
     if Fleet.objects.filter(pk=1, nudged=False).update(nudged=True):
         async_task(
-            "pools.tasks.reconcile", task_name="reconcile", group="reconcile", broker=None if is_urgent else ORM()
+            "pools.tasks.reconcile", task_name="reconcile", group="reconcile", broker=None if is_urgent else TaskRows()
         )
     elif is_urgent:
         wake_on_commit(TASKS)  # the one that is queued may not have been urgent

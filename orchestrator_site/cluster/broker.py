@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.signing import SignedPackage
 
 from orchestrator_site.cluster.watchdog import Guard
 from pools.mailboxes import TASKS, Mailbox, open_mailbox, wake_on_commit
+from pools.task_rows import TaskRows
 
 LONGEST_SLEEP_SECONDS = 1.0  # a lost wake-up costs no more than this
 
 
-class WakingBroker(ORM):  # type: ignore[misc]  # django-q has no types
+class WakingBroker(TaskRows):
     """Rows as in Django-Q's ORM broker; who enqueues wakes the readers, and a reader sleeps until then."""
 
     _guard: Guard | None = None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from django_q.models import Schedule
+from datetime import datetime, timedelta
+
+from django_q.conf import Conf
+from django_q.models import OrmQ, Schedule
+
+CLOCK_SLACK = timedelta(seconds=60)
 
 SCHEDULES: dict[str, dict[str, object]] = {
     # The level-triggered floor: what no nudge announced is still seen within a minute.
@@ -21,3 +26,13 @@ def ensure() -> None:
             Schedule.objects.create(name=name, repeats=-1, **wanted)
         elif rows.exclude(**wanted).exists():
             rows.update(**wanted)
+
+
+def mend(now: datetime) -> None:
+    """Put right what was written before the clock was set back: it would wait for as long as that was far."""
+    for row in Schedule.objects.exclude(repeats=0).exclude(schedule_type=Schedule.ONCE).filter(next_run__gt=now):
+        if row.next_run is not None and row.next_run > row.calculate_next_run(now) + CLOCK_SLACK:
+            Schedule.objects.filter(pk=row.pk, next_run=row.next_run).update(next_run=now)
+    # Somebody may be at work on a task that was fetched: it gets a term by the clock as it is now.
+    term = timedelta(seconds=Conf.RETRY)
+    OrmQ.objects.filter(lock__gt=now + term + CLOCK_SLACK).update(lock=now + term)

@@ -2,8 +2,9 @@
 
 `kill -9` of an idle worker can take the lock of the task queue along: the other workers then wait for it for good
 while the cluster looks well. The same goes for its monitor and the queue of results. The guard sees all the parts:
-when work waits, somebody is free to do it, and nothing has moved for a while, the cluster is stuck. A worker that is
-busy for minutes is not: its task's timeout is Django-Q's business.
+when work waits, somebody is free to do it, and none of it has moved for a while, the cluster is stuck. Results that are
+not recorded are stuck however many tasks flow: they would all be done again. A worker that is busy for minutes is not:
+its task's timeout is Django-Q's business.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import mmap
 import multiprocessing
 import os
 import signal
-import socket
 import time
 from ctypes import c_uint64
 from dataclasses import dataclass
@@ -22,19 +22,29 @@ from typing import Any, NoReturn
 from django.utils import timezone
 from django_q.conf import Conf
 
+from orchestrator_site.cluster import schedules
 from orchestrator_site.models import BEAT_SECONDS, Beat
+from orchestrator_site.postgresql.clock import clock
+from pools.leases import this_host
 
 logger = logging.getLogger(__name__)
 
 STUCK_SECONDS = 10.0
 
-# Shared with the processes that are forked from this one. Written without a lock: that it changes is all that counts.
-_moves = c_uint64.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))
+# Shared with the processes that are forked from this one. Written without a lock: that they change is all that counts.
+_shared = mmap.mmap(-1, mmap.PAGESIZE)
+_taken = c_uint64.from_buffer(_shared, 0)
+_recorded = c_uint64.from_buffer(_shared, 8)
 
 
-def note_movement(**_: Any) -> None:
-    """A task was taken, finished or recorded, in any process of this cluster."""
-    _moves.value += 1
+def note_taken(**_: Any) -> None:
+    """A worker of this cluster has taken a task."""
+    _taken.value += 1
+
+
+def note_recorded(**_: Any) -> None:
+    """The result of a task was recorded: its row is gone, or kept for its next time."""
+    _recorded.value += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +56,49 @@ class Sample:
     waiting: int  # tasks fetched from the database that no worker has taken
     due: int  # tasks in the database that nobody has fetched
     results: int  # results that are not recorded
-    moves: int
+    taken: int  # tasks ever taken by workers
+    recorded: int  # results ever recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """What waits, and the count that would grow if somebody saw to it: other work goes on beside a dead process."""
+
+    what: str
+    count: int
 
 
 class Watchdog:
-    """Tells from samples over time whether a cluster is stuck. Reads no clock."""
+    """Tells from samples over time whether a part of a cluster is stuck. Reads no clock."""
 
     def __init__(self) -> None:
-        self._since_seconds: float | None = None
-        self._moves = -1
+        self._since: dict[str, tuple[int, float]] = {}
 
     def verdict(self, sample: Sample, now_seconds: float) -> str:
         """Return why the cluster is stuck; empty when it is not."""
-        wrong = self._what_waits(sample)
-        if not wrong or sample.moves != self._moves:
-            self._since_seconds, self._moves = (now_seconds if wrong else None), sample.moves
-            return ""
-        if self._since_seconds is None:
-            self._since_seconds = now_seconds
-        waited = now_seconds - self._since_seconds
-        return f"{wrong}, and nothing has moved for {waited:.0f} s" if waited >= STUCK_SECONDS else ""
+        waiting = self._what_waits(sample)
+        self._since = {
+            kind: known if (known := self._since.get(kind)) and known[0] == it.count else (it.count, now_seconds)
+            for kind, it in waiting.items()
+        }
+        for kind, it in waiting.items():
+            waited = now_seconds - self._since[kind][1]
+            if waited >= STUCK_SECONDS:
+                return f"{it.what}, and nothing has moved for {waited:.0f} s"
+        return ""
 
     @staticmethod
-    def _what_waits(sample: Sample) -> str:
+    def _what_waits(sample: Sample) -> dict[str, Standstill]:
+        found = {}
         if sample.results:
-            return f"{sample.results} results wait to be recorded"
+            found["results"] = Standstill(f"{sample.results} results wait to be recorded", sample.recorded)
         if sample.idle_workers and sample.waiting:
-            return f"{sample.waiting} fetched tasks wait although {sample.idle_workers} workers are idle"
-        if sample.idle_workers and sample.due:
-            return f"{sample.due} tasks are due and not fetched although {sample.idle_workers} workers are idle"
-        return ""
+            what = f"{sample.waiting} fetched tasks wait although {sample.idle_workers} workers are idle"
+            found["tasks"] = Standstill(what, sample.taken)
+        elif sample.idle_workers and sample.due:
+            what = f"{sample.due} tasks are due and not fetched although {sample.idle_workers} workers are idle"
+            found["tasks"] = Standstill(what, sample.taken)
+        return found
 
 
 class Guard:
@@ -90,17 +113,18 @@ class Guard:
         now_seconds = time.monotonic()
         if stat.status not in (Conf.IDLE, Conf.WORKING):
             if stat.status == Conf.STOPPED:
-                Beat.objects.filter(host=socket.gethostname(), pid=os.getppid()).delete()
+                Beat.objects.filter(host=this_host(), pid=os.getppid()).delete()
             return
         is_time_to_beat = now_seconds - self.beat_at_seconds >= BEAT_SECONDS
         if is_time_to_beat:
             self.beat_at_seconds = now_seconds  # first, so that a database that is away is asked once in a while
+            schedules.mend(timezone.now())
             self.due = count_due()
         sample = self._sample(stat)
         stuck = self.watchdog.verdict(sample, now_seconds)
         if is_time_to_beat or stuck:
             Beat.record(
-                socket.gethostname(),
+                this_host(),
                 os.getppid(),
                 at=timezone.now(),
                 workers=sample.workers,
@@ -108,6 +132,7 @@ class Guard:
                 waiting=sample.waiting,
                 due=sample.due,
                 stuck=stuck,
+                clock_ahead_seconds=clock.machine_ahead_seconds(),
             )
         if stuck:
             self._end_the_cluster(stuck)
@@ -121,7 +146,8 @@ class Guard:
             waiting=max(0, stat.task_q_size),
             due=self.due,
             results=max(0, stat.done_q_size),
-            moves=_moves.value,
+            taken=_taken.value,
+            recorded=_recorded.value,
         )
 
     @staticmethod

@@ -61,9 +61,10 @@ class Register:
         self._write()
 
     def look_after_reaper(self) -> None:
-        """Start another one when it was killed."""
+        """Start another one when it was killed; later when there is no room for it now."""
         if self.reaper and self.reaper.poll() is not None:
-            self.start_reaper(self.grace_seconds)
+            with suppress(OSError):
+                self.start_reaper(self.grace_seconds)
 
     def close(self) -> None:
         """Let the reaper go."""
@@ -85,8 +86,12 @@ class Register:
             with suppress(BrokenPipeError):  # it was killed just now; the file is there
                 print(text, file=self.reaper.stdin, flush=True)
         temporary = self.path.with_suffix(".new")
-        temporary.write_text(text)
-        temporary.replace(self.path)
+        try:
+            temporary.write_text(text)
+            temporary.replace(self.path)
+        except OSError:  # a full disk, say: the reaper knows, and the next change is written again
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def left_over(self) -> list[int]:
         """The sessions in the file that still have processes."""

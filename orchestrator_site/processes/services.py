@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import http.client
 import logging
-import socket
 import sys
 import time
-from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connections, transaction
@@ -17,6 +15,7 @@ from orchestrator_site.models import FRESH_SECONDS, Beat
 from orchestrator_site.processes.supervisor import Service, Supervisor
 from pools.cloud.connection import local_endpoint, local_token
 from pools.database_time import database_now
+from pools.leases import this_host
 from pools.models import Fleet
 from pools.nudge import nudge
 
@@ -106,7 +105,7 @@ def local_cloud_answers() -> bool:
 def beats(pid: int) -> bool:
     """Whether the cluster that this process leads gave a sign of life lately."""
     try:
-        return Beat.objects.fresh(timezone.now()).filter(host=socket.gethostname(), pid=pid, stuck="").exists()
+        return Beat.objects.fresh(timezone.now()).filter(host=this_host(), pid=pid, stuck="").exists()
     except DatabaseError:
         return False
     finally:
@@ -144,8 +143,7 @@ def is_silent(pid: int) -> bool:
     """Whether the database answers and holds no recent beat of that cluster."""
     close_old_connections()
     try:
-        long_ago = timezone.now() - timedelta(seconds=FRESH_SECONDS)
-        return not Beat.objects.filter(host=socket.gethostname(), pid=pid, at__gt=long_ago).exists()
+        return not Beat.objects.fresh(timezone.now()).filter(host=this_host(), pid=pid).exists()
     except DatabaseError:
         return False
     finally:

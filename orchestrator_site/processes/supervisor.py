@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -59,20 +60,21 @@ class Service:
 
 
 class Terminal:
-    """Whole lines from several sources, each with its prefix."""
+    """Whole lines from several sources, each with its prefix. A line that can't be shown is lost, and nothing else:
+    a disk may be full, or whoever read us gone. A terminal that is closed sends SIGHUP."""
 
-    def __init__(self, width: int, when_gone: Callable[[], None]) -> None:
+    def __init__(self, width: int) -> None:
         self.width = width
-        self.when_gone = when_gone
         self.lock = threading.Lock()
         self.is_coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def say(self, line: str) -> None:
         with self.lock:
-            try:
-                print(line, flush=True)  # noqa: T201  the one place that owns the terminal
-            except (OSError, ValueError):
-                self.when_gone()  # and go on reading, so that no service blocks on its output
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()  # what commands have printed comes first
+            # Not by print: what it could not write it would keep, and fail again with each line.
+            with suppress(OSError, ValueError):
+                os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
     def relay(self, name: str, colour: str, output: IO[bytes]) -> None:
         prefix = f"{name:<{self.width}} |"
@@ -87,7 +89,7 @@ class Supervisor:
         self.services = services
         self.register = register
         self.stopping = threading.Event()
-        self.terminal = Terminal(max(len(service.name) for service in services), when_gone=self.stopping.set)
+        self.terminal = Terminal(max(len(service.name) for service in services))
 
     def stop_on_signals(self) -> None:
         """One signal stops everything politely, a second one kills."""
@@ -139,7 +141,11 @@ class Supervisor:
     def _look_after(self, service: Service, is_ready: bool) -> None:
         if service.process is None:
             if time.monotonic() >= service.restart_at_seconds:
-                self.start(service)
+                try:
+                    self.start(service)
+                except OSError as error:  # no memory, no processes left, a full disk
+                    service.restart_at_seconds = time.monotonic() + LONGEST_BACKOFF_SECONDS
+                    self.terminal.say(f"{service.name} can't be started ({error}); again in a while.")
             return
         if service.must_restart:
             self.terminal.say(f"{service.name} is restarted: {service.must_restart}.")

@@ -173,7 +173,7 @@ def look(seconds: float, *, actor: str, reason: str) -> str:
     began, give_up_at = timezone.now(), time.monotonic() + seconds
     while True:
         try:
-            with leases.hold("turn", LOOK_LEASE_SECONDS), counted() as cloud:
+            with leases.hold("turn", LOOK_LEASE_SECONDS) as lease, lease.fencing(), counted() as cloud:
                 keep(list_apps(cloud, timezone.now()))
             break
         except leases.LeaseHeld:

@@ -42,7 +42,7 @@ class Turn:
 def turn() -> Turn:
     """Take one turn. Raises LeaseHeld when another is being taken, LeaseLost when this one took too long; whatever else
     it raises is in the orchestrator log."""
-    with leases.hold("turn", LEASE_SECONDS) as lease:
+    with leases.hold("turn", LEASE_SECONDS) as lease, lease.fencing():
         Fleet.get()
         Fleet.objects.filter(pk=1).update(nudged=False, due_at=None)
         # Robust: a run that can't be put right must not keep the fleet from being looked after. Django logs it.

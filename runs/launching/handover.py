@@ -6,7 +6,6 @@ from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
-from django_q.brokers.orm import ORM
 from django_q.tasks import async_task
 
 from games.staging import staged_port
@@ -14,6 +13,7 @@ from pools.cloud.errors import AgentError, AgentRefused
 from pools.models import Fleet, Sandbox
 from pools.nudge import nudge
 from pools.reasons import EndCode
+from pools.task_rows import TaskRows
 from runs import lifecycle
 from runs.launching.acquire import go_on_cold, open_pool, take_ready
 from runs.lifecycle import Attempt, milliseconds
@@ -68,7 +68,7 @@ def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> 
         Attempt.of(run), port=port, deployed_from=origin, restore_ms=0, start_ms=start_ms, now=now
     )
     if running and len(sandbox.staged) > 1:
-        async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=ORM())
+        async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=TaskRows())
     return running
 
 

@@ -7,6 +7,8 @@ of an hour.
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,6 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 THREADS = 4
+PROVEN_SECONDS = 2.0  # how long a kept connection is believed to be one to the server that is written to
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reader")
 
 
@@ -27,7 +30,19 @@ async def read(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R
     return await asyncio.get_running_loop().run_in_executor(_threads, call)
 
 
+_proven = threading.local()
+
+
+def _prove_sometimes() -> None:
+    """Have the next query prove its connection: a server that lost its part goes on answering, from the past."""
+    now_seconds = time.monotonic()
+    if now_seconds - getattr(_proven, "at_seconds", 0.0) > PROVEN_SECONDS:
+        _proven.at_seconds = now_seconds
+        connection.close_if_unusable_or_obsolete()
+
+
 def _call(function: Callable[[], R]) -> R:
+    _prove_sometimes()
     try:
         return function()
     except (OperationalError, InterfaceError):

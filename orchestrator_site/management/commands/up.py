@@ -43,7 +43,7 @@ class Command(BaseCommand):
             supervisor.start(service)  # it needs no database: while it starts, that is made ready
         try:
             password = prepare_database()
-        except DatabaseError as error:
+        except (DatabaseError, OSError) as error:
             supervisor.stop()
             sys.exit(f"The database cannot be used: {str(error).strip()}")
         except BaseException:

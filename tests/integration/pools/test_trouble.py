@@ -225,6 +225,37 @@ def test_a_turn_that_another_process_took_over_does_nothing_more(paper_fleet, po
     assert paper_fleet.cloud.state()["creates"] == 0
 
 
+def test_what_a_turn_writes_after_it_lost_its_lease_takes_no_effect(paper_fleet, pool, clock):
+    """A process that was frozen in the middle of an act went on writing beside its successor."""
+    sandbox = one_ready(paper_fleet, pool)
+    with leases.hold("turn", 60) as lease:
+        with lease.fencing():
+            Sandbox.objects.filter(pk=sandbox.pk).update(trouble="while it was held")
+        clock.advance(70)
+        leases.take("turn", 60)
+        with lease.fencing(), pytest.raises(leases.LeaseLost):
+            claims.retire(sandbox.id, EndCode.RETIRED, "by one who stood still", clock.now())
+        with lease.fencing(), pytest.raises(leases.LeaseLost):
+            Sandbox.objects.filter(pk=sandbox.pk).update(trouble="when it was lost")
+    sandbox.refresh_from_db()
+    assert (sandbox.state, sandbox.trouble) == (State.READY, "while it was held")
+
+
+def test_machines_of_one_name_do_not_take_each_others_leases(paper_fleet, monkeypatch):
+    """By its name and number the other machine's process seemed to be a dead one of ours."""
+    gone = str(2**22 + 1)  # no process has such a number
+    leases.take("turn", 60)
+    ours = leases.this_process().rpartition("|")[0]
+    Lease.objects.update(process=f"{ours}|{gone}")
+    leases.take("turn", 60)
+    monkeypatch.setattr(leases, "_boot_id", lambda: "another machine's")
+    theirs = leases.this_process().rpartition("|")[0]
+    monkeypatch.undo()
+    Lease.objects.update(process=f"{theirs}|{gone}")
+    with pytest.raises(leases.LeaseHeld):
+        leases.take("turn", 60)
+
+
 @pytest.mark.parametrize(
     ("fault", "seconds", "said"),
     [({"trickle": 0.2}, 2.0, "longer than 2 s"), ({"bomb": 512}, 60.0, "too long")],

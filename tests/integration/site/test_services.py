@@ -1,6 +1,5 @@
 """What the supervisor asks and does beside starting processes."""
 
-import socket
 import threading
 from datetime import timedelta
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ from django_q.tasks import async_task
 from orchestrator_site.models import Beat
 from orchestrator_site.processes import services
 from orchestrator_site.processes.supervisor import Service
+from pools.leases import this_host
 from pools.models import Fleet
 from tests.fixtures.waiting import until
 
@@ -23,7 +23,7 @@ PID = 4242
 
 def beat(seconds_ago: float) -> None:
     at = timezone.now() - timedelta(seconds=seconds_ago)
-    Beat.record(socket.gethostname(), PID, at=at, workers=4, idle_workers=4, waiting=0, due=0)
+    Beat.record(this_host(), PID, at=at, workers=4, idle_workers=4, waiting=0, due=0)
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ from uuid import uuid4
 import pytest
 from django.test import override_settings
 from django.utils import timezone
-from django_q.models import Failure, Schedule
+from django_q.conf import Conf
+from django_q.models import Failure, OrmQ, Schedule
+from django_q.tasks import async_task
 
 from orchestrator_site.cluster import schedules
 from orchestrator_site.models import Beat
@@ -28,6 +30,23 @@ def test_a_schedule_is_corrected_and_keeps_its_time():
     Schedule.objects.filter(name="reconcile").update(func="pools.tasks.renamed_since", next_run=later)
     schedules.ensure()
     assert Schedule.objects.filter(name="reconcile", func="pools.tasks.reconcile", next_run=later).count() == 1
+
+
+def test_what_was_written_before_the_clock_was_set_back_does_not_wait_for_it():
+    """Schedules, tasks that wait and tasks that were fetched: all stood still for the hour."""
+    before = timezone.now()
+    now = before - timedelta(hours=1)
+    in_time = now + timedelta(seconds=40)
+    async_task("math.sqrt", 4)
+    Schedule.objects.filter(name="reconcile").update(next_run=before)
+    Schedule.objects.filter(name="snapshots").update(next_run=in_time)
+    assert OrmQ.objects.filter(lock__lt=now).count() == 1, "it waits for no clock"
+    fetched = OrmQ.objects.create(key="orchestrator", payload="", lock=before + timedelta(seconds=Conf.RETRY))
+    schedules.mend(now)
+    fetched.refresh_from_db()
+    assert fetched.lock == now + timedelta(seconds=Conf.RETRY)
+    assert Schedule.objects.get(name="reconcile").next_run == now
+    assert Schedule.objects.get(name="snapshots").next_run == in_time
 
 
 @override_settings(EVENTS_KEPT_DAYS=7)

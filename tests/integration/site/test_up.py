@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.fixtures.servers import Postgres, end_postgres, run_postgres
 from tests.fixtures.stack import MakeStack, Stack
 from tests.fixtures.waiting import until
 
@@ -255,6 +256,19 @@ def test_a_cluster_whose_workers_were_killed_while_idle_is_replaced(running: Sta
     assert "is stuck and ends itself" in running.log
 
 
+def test_a_cluster_whose_results_are_not_recorded_is_replaced_while_tasks_flow(running: Stack):
+    """Its tasks were done, and due again, one after the other, for as long as others kept moving."""
+    leader = until(lambda: running.pid("cluster"), "the cluster runs")
+    guard = until(lambda: psutil.Process(leader).children(), "it has its guard")[0]
+    until(lambda: len(guard.children()) >= 6, "it has its workers, its monitor and its pusher")
+    monitor = sorted(guard.children(), key=lambda process: process.pid)[-2]
+    monitor.suspend()
+    flow = "import time\nfrom django_q.tasks import async_task\n"
+    running.python(flow + "for _ in range(50): async_task('math.sqrt', 4); time.sleep(0.4)")
+    until(lambda: running.pid("cluster") not in (0, leader), "the cluster was replaced", seconds=60)
+    assert "results wait to be recorded" in running.log
+
+
 def test_it_runs_on_postgresql_too(make_stack: MakeStack, postgres_url: str):
     stack = make_stack(DATABASE_URL=postgres_url, **NO_GAMES).start()
     stack.wait_until_ready()
@@ -263,3 +277,16 @@ def test_it_runs_on_postgresql_too(make_stack: MakeStack, postgres_url: str):
     assert stack.stop() == 0
     until_nothing_runs(stack)
     assert not (stack.var / "orchestrator.sqlite3").exists()
+
+
+def test_a_restarted_postgresql_is_found_again_by_every_part(make_stack: MakeStack, own_postgres: Postgres):
+    stack = make_stack(DATABASE_URL=own_postgres.url(own_postgres.create()), **NO_GAMES).start()
+    stack.wait_until_ready()
+    end_postgres(own_postgres.folder)
+    until(lambda: stack.checks().get("database") != "ok", "the database is missed")
+    assert stack.get("/").status_code == 503
+    run_postgres(own_postgres.folder)
+    stack.wait_until_ready()
+    done = stack.var / "done"
+    stack.python(f"from django_q.tasks import async_task; async_task('os.mkdir', {str(done)!r})")
+    until(done.exists, "a task is done", seconds=60)

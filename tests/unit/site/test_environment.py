@@ -52,7 +52,8 @@ def test_a_database_is_what_its_address_says(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DATABASE_URL", "postgres://u:p%40ss@host:5433/name?sslmode=require")
     found = env.database("DATABASE_URL", {})
     assert (found["USER"], found["PASSWORD"], found["HOST"], found["PORT"]) == ("u", "p@ss", "host", "5433")
-    assert found["OPTIONS"] == {"connect_timeout": "10", "tcp_user_timeout": "10000", "sslmode": "require"}
+    assert found["OPTIONS"] == env.CONNECTING | {"sslmode": "require"}
+    assert found["LIMITS"] == env.LIMITS
 
 
 @pytest.mark.parametrize(
@@ -71,13 +72,20 @@ def test_a_database_is_reached_by_network_or_by_socket(
     monkeypatch.setenv("DATABASE_URL", address)
     found = env.database("DATABASE_URL", {})
     assert (found["NAME"], found["HOST"], found["PORT"]) == ("name", host, port)
-    assert found["OPTIONS"].keys() == {"connect_timeout", "tcp_user_timeout"}
+    assert found["OPTIONS"] == env.CONNECTING
 
 
 def test_a_database_may_be_asked_to_wait_longer(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("DATABASE_URL", "postgres://u@host/name?connect_timeout=30&options=-c%20search_path%3Dgames")
-    options = env.database("DATABASE_URL", {})["OPTIONS"]
-    assert options == {"connect_timeout": 30, "tcp_user_timeout": "10000", "options": "-c search_path=games"}
+    """By libpq's and PostgreSQL's own names in the address, or in libpq's `options`, which are the last word."""
+    monkeypatch.setenv(
+        "DATABASE_URL",
+        "postgres://u@host/name?connect_timeout=30&lock_timeout=1min&options=-c%20statement_timeout%3D5s",
+    )
+    found = env.database("DATABASE_URL", {})
+    assert found["OPTIONS"] == env.CONNECTING | {"connect_timeout": 30, "options": "-c statement_timeout=5s"}
+    expected = env.LIMITS | {"lock_timeout": "1min"}
+    del expected["statement_timeout"]
+    assert found["LIMITS"] == expected
 
 
 def test_a_first_start_answers_to_its_public_name_and_keeps_its_folder_to_itself(tmp_path: Path):

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator_site.cluster.watchdog import STUCK_SECONDS, Sample, Watchdog
 
-QUIET = Sample(workers=4, idle_workers=4, waiting=0, due=0, results=0, moves=7)
+QUIET = Sample(workers=4, idle_workers=4, waiting=0, due=0, results=0, taken=7, recorded=7)
 
 
 def verdicts(*samples: Sample, every_seconds: float = STUCK_SECONDS / 2) -> list[str]:
@@ -31,10 +31,20 @@ def test_fetched_tasks_may_wait_for_as_long_as_all_workers_are_busy():
 
 
 def test_work_that_moves_is_not_stuck_however_much_waits():
-    samples = [replace(QUIET, waiting=4, due=50, moves=number) for number in range(10)]
+    samples = [replace(QUIET, waiting=4, due=50, taken=number) for number in range(10)]
     assert verdicts(*samples) == [""] * 10
 
 
 def test_the_clock_starts_anew_when_the_work_was_taken_for_a_moment():
     waits = replace(QUIET, waiting=1)
     assert verdicts(waits, waits, QUIET, waits, waits, every_seconds=STUCK_SECONDS / 2) == [""] * 5
+
+
+def test_results_that_nobody_records_are_stuck_however_many_tasks_flow():
+    """The process that records them was dead for minutes while workers went on: all was due to be done again."""
+    samples = [replace(QUIET, results=number + 1, taken=number) for number in range(3)]
+    assert "3 results wait" in verdicts(*samples)[2]
+
+
+def test_results_that_are_recorded_are_not_stuck_however_many_wait():
+    assert verdicts(*[replace(QUIET, results=9, recorded=number) for number in range(10)]) == [""] * 10

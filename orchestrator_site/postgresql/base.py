@@ -1,0 +1,70 @@
+"""Django's PostgreSQL backend, for more than one machine: its connections have limits, never stay with a server that
+can't be written to, and tell this process the database's time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.backends.postgresql import base
+from django.utils import timezone
+
+from orchestrator_site.postgresql.clock import clock, machine_now
+
+# Limits that no statement of a migration meets, and that still end what hangs for good.
+MIGRATION_LIMITS = {
+    "lock_timeout": "60s",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "10min",
+}
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """`LIMITS` in its settings are the session's settings, by PostgreSQL's own names. They are set by a statement, not
+    by the connection's `options`: poolers refuse those."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        connection = super().get_new_connection(conn_params)
+        try:
+            connection.autocommit = True  # what is set in a transaction goes with it
+            self._limit(connection, self.settings_dict.get("LIMITS", {}))
+            asked_at = time.monotonic()
+            row = connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
+            clock.note(float(row[0]), asked_at)
+            if timezone.now is machine_now:
+                timezone.now = clock.now
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def is_usable(self) -> bool:
+        """False as well when the server has become read-only: the next connection finds the one to write to."""
+        if self.connection is None:
+            return False
+        asked_at = time.monotonic()
+        try:
+            with self.connection.cursor() as cursor:
+                row = cursor.execute(
+                    "SELECT current_setting('transaction_read_only'), extract(epoch FROM clock_timestamp())"
+                ).fetchone()
+        except self.Database.Error:
+            return False
+        clock.note(float(row[1]), asked_at)
+        return bool(row[0] == "off")
+
+    @staticmethod
+    def _limit(connection: Any, limits: Mapping[str, str]) -> None:
+        if limits:
+            calls = ", ".join(["set_config(%s, %s, false)"] * len(limits))
+            connection.execute(f"SELECT {calls}", [part for limit in limits.items() for part in limit])
+
+    def limit_for_migrations(self) -> None:
+        """Until `limit_as_usual`: this session's statements may take as long as migrations do."""
+        self.ensure_connection()
+        self._limit(self.connection, MIGRATION_LIMITS)
+
+    def limit_as_usual(self) -> None:
+        if self.connection is not None:
+            self._limit(self.connection, self.settings_dict.get("LIMITS", {}))

@@ -1,0 +1,46 @@
+"""The database's time, which several machines share although their clocks differ.
+
+Each new connection and each health check of a kept one brings the database's time along; in between this process counts
+on from there, by a clock that nobody sets. `timezone.now` is this time, so that all that is written and compared (runs'
+ends, leases, signs of life, Django-Q's queue and schedules, sessions) is of one clock.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from django.utils import timezone
+
+LONGEST_ASKING_SECONDS = 1.0  # an answer that took longer says little about now
+
+machine_now = timezone.now
+
+
+def _steady_seconds() -> float:
+    """It also counts while the machine sleeps, where there is such a clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class DatabaseClock:
+    def __init__(self) -> None:
+        self._at_zero: float | None = None  # the database's epoch seconds when our steady clock was at zero
+
+    def note(self, epoch_seconds: float, asked_at_seconds: float) -> None:
+        """The database said it is `epoch_seconds`; it was asked at `asked_at_seconds` of `time.monotonic`."""
+        took_seconds = time.monotonic() - asked_at_seconds
+        if self._at_zero is None or took_seconds <= LONGEST_ASKING_SECONDS:
+            self._at_zero = epoch_seconds + took_seconds / 2 - _steady_seconds()
+
+    def now(self) -> datetime:
+        """Return the database's time; this machine's until the database has been asked."""
+        if self._at_zero is None:
+            return machine_now()
+        return datetime.fromtimestamp(self._at_zero + _steady_seconds(), tz=UTC)
+
+    def machine_ahead_seconds(self) -> float:
+        """Return by how much this machine's clock is ahead of the database's; negative when it is behind."""
+        return 0.0 if self._at_zero is None else time.time() - (self._at_zero + _steady_seconds())
+
+
+clock = DatabaseClock()
