@@ -13,8 +13,8 @@ from pools import claims, journal
 from pools.cloud.app_spec import app_name
 from pools.models import BEING_CREATED, SUPPLY, Fleet, Mode, Origin, Pool, Sandbox, State
 from pools.reasons import CreateCode, EndCode, Limit, LogKind
+from pools.spending import spent_usd
 
-BUDGET_WINDOW = timedelta(days=30)
 RETRY_SECONDS = 15  # about what a deletion takes to be confirmed
 DELETION_SECONDS = 60  # one that takes longer may never end
 
@@ -101,14 +101,6 @@ def _make_room(runtime: str, now: datetime) -> bool:
         return going.exists()
     reason = f"makes room for a launch that needs {runtime}: the fleet is full and a player goes before the pool"
     return claims.retire(victim.id, EndCode.MADE_ROOM, reason, now, frm=[State.READY])
-
-
-def spent_usd(now: datetime) -> Decimal:
-    """Return what sandboxes have cost within the budget's window."""
-    since = now - BUDGET_WINDOW
-    billed = Sandbox.objects.filter(accepted_at__isnull=False).only("accepted_at", "deleted_at", "size")
-    recent = billed.exclude(deleted_at__lt=since)
-    return sum((sandbox.cost_usd(now) for sandbox in recent.iterator()), Decimal(0))
 
 
 def _check_budget(now: datetime) -> None:
