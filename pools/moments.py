@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,6 +64,3 @@ def is_past(hour: datetime, now: datetime) -> bool:
 def within(name: str, hour: datetime) -> Q:
     """Select the rows whose moment of that name is in the hour."""
     return Q(**{f"{name}__gte": hour, f"{name}__lt": hour + HOUR})
-
-
-Portions = Iterator[int]  # rows that were written or deleted, each portion in a transaction of its own

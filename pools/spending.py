@@ -14,7 +14,8 @@ from django.db.models import F, FloatField, Max, Min, Q, Sum, Value
 from django.db.models.functions import Greatest
 
 from pools.models import Sandbox, SpentHour
-from pools.moments import HOUR, Portions, Seconds, Window, hour_of, is_past, within
+from pools.moments import HOUR, Seconds, Window, hour_of, is_past, within
+from pools.portions import Portions
 from pools.prices import usd_per_second
 
 BUDGET_WINDOW = timedelta(days=30)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from django.db.models import Count, F, Max, Min, Q, Sum
 
-from pools.moments import HOUR, Portions, Window, hour_of, is_past, within
+from pools.moments import HOUR, Window, hour_of, is_past, within
+from pools.portions import Portions
 from runs.models import LaunchHour, LaunchMode, Run, ServedBy
 
 SETTLED = timedelta(days=8)  # the hours before are looked at by nobody

@@ -9,7 +9,8 @@ SCHEDULES: dict[str, dict[str, object]] = {
     "reconcile": {"func": "pools.tasks.reconcile", "schedule_type": Schedule.MINUTES, "minutes": 1},
     # What could not be built at the start (no network then, say) is tried again.
     "snapshots": {"func": "games.tasks.build_missing_snapshots", "schedule_type": Schedule.MINUTES, "minutes": 10},
-    "prune": {"func": "orchestrator_site.tasks.prune", "schedule_type": Schedule.DAILY, "minutes": None},
+    # Often and little: what is too old goes in portions, and what was not done is resumed.
+    "prune": {"func": "orchestrator_site.tasks.prune", "schedule_type": Schedule.MINUTES, "minutes": 10},
 }
 
 
