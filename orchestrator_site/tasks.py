@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from orchestrator_site import retention
 
-CLEAN_UP_SECONDS = 10.0
+CLEAN_UP_SECONDS = 5.0  # turns may wait for it
 
 
 def prune() -> None:
