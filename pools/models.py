@@ -249,6 +249,7 @@ class Sandbox(models.Model):
             models.Index(fields=["state", "-requested_at"], name="sandbox_state"),
             models.Index(fields=["-requested_at"], name="sandbox_newest"),
             models.Index(fields=["pool", "-delete_requested_at"], name="sandbox_pool_ends"),
+            models.Index(fields=["pool", "-requested_at"], name="sandbox_of_pool"),
             models.Index(fields=["-delete_requested_at"], name="sandbox_ends"),
             models.Index(fields=["deleted_at"], name="sandbox_gone"),
         ]

@@ -138,6 +138,7 @@ class Run(models.Model):
             models.Index(fields=["state", "-created_at"], name="run_state"),
             models.Index(fields=["-created_at"], name="run_newest"),
             models.Index(fields=["visitor", "-created_at"], name="run_of_visitor"),
+            models.Index(fields=["game", "-created_at"], name="run_of_game"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_state_valid"),

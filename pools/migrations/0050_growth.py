@@ -31,6 +31,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="sandbox",
+            index=models.Index(fields=["pool", "-requested_at"], name="sandbox_of_pool"),
+        ),
+        migrations.AddIndex(
+            model_name="sandbox",
             index=models.Index(fields=["-delete_requested_at"], name="sandbox_ends"),
         ),
         migrations.AddIndex(

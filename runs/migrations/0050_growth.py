@@ -28,6 +28,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="run",
+            index=models.Index(fields=["game", "-created_at"], name="run_of_game"),
+        ),
+        migrations.AddIndex(
+            model_name="run",
             index=models.Index(fields=["state", "-created_at"], name="run_state"),
         ),
     ]
