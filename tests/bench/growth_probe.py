@@ -81,6 +81,7 @@ PATHS: dict[str, Callable[[], object]] = {
 
 def measured() -> dict[str, float]:
     now = timezone.now()
+    Fleet.objects.update(turned_at=now)
     for totals in (SpentHour, LaunchHour):
         totals.objects.all().delete()
     for settle in (spending.settle, launch_hours.settle):
