@@ -39,7 +39,7 @@ format: $(VENV)/.installed-test  ## Rewrite code and templates in the project's 
 chaos: $(VENV)/.installed-test  ## Long random runs against the invariants
 	@$(PYTEST) -n 0 -m chaos $(TESTS)
 
-bench: $(VENV)/.installed-test  ## Measure: launches, streams, turns
+bench: $(VENV)/.installed-test  ## Measure: launches, streams, turns, growth
 	@$(PYTEST) -n 0 -m bench -s $(TESTS)
 
 clean:  ## Remove the virtual environment (never var/, which holds the database)

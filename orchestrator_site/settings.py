@@ -122,8 +122,10 @@ if any(SPACES.values()) and not all(SPACES.values()):
     )
 SNAPSHOT_URL_SECONDS = env.number("SNAPSHOT_URL_SECONDS", 600, least=10)
 
-# What is kept.
+# What is kept. The statistics look back a week, the budget a month.
 EVENTS_KEPT_DAYS = env.number("EVENTS_KEPT_DAYS", 30, least=1, most=3650)
+RUNS_KEPT_DAYS = env.number("RUNS_KEPT_DAYS", 90, least=8, most=3650)
+SANDBOXES_KEPT_DAYS = env.number("SANDBOXES_KEPT_DAYS", 90, least=32, most=3650)
 
 # The site.
 PORT = env.number("PORT", 8000, least=1, most=65535)
@@ -163,6 +165,7 @@ MIDDLEWARE = [
     "orchestrator_site.unavailable.UnavailableMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "runs.visitors.VisitorMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

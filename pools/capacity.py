@@ -17,8 +17,8 @@ from pools.demand import demand
 from pools.models import BEING_CREATED, SUPPLY, Fleet, Mode, Origin, Pool, Sandbox, State
 from pools.outcomes import create_outcomes
 from pools.reasons import CreateCode, EndCode, Limit, LogKind
+from pools.spending import spent_usd
 
-BUDGET_WINDOW = timedelta(days=30)
 RETRY_SECONDS = 15  # about what a deletion takes to be confirmed
 DELETION_SECONDS = 60  # one that takes longer may never end
 
@@ -133,14 +133,6 @@ def _check_breaker(runtime: str, now: datetime) -> None:
     if breaker.is_probing and Sandbox.objects.filter(runtime=runtime, state__in=BEING_CREATED).exists():
         message = f"Sandboxes for {runtime} are made one at a time right now: {breaker.explanation}."
         raise NoCapacity(message, Limit.BREAKER)
-
-
-def spent_usd(now: datetime) -> Decimal:
-    """Return what sandboxes have cost within the budget's window."""
-    since = now - BUDGET_WINDOW
-    billed = Sandbox.objects.filter(accepted_at__isnull=False).only("accepted_at", "deleted_at", "size")
-    recent = billed.exclude(deleted_at__lt=since)
-    return sum((sandbox.cost_usd(now) for sandbox in recent.iterator()), Decimal(0))
 
 
 def _check_budget(now: datetime) -> None:

@@ -49,7 +49,7 @@ def turn_death(fleet: Fleet) -> FleetEvent | None:
     trouble = FleetEvent.objects.filter(kind=LogKind.TROUBLE, code=StepCode.TURN_DIED)
     if fleet.turned_at is not None:
         trouble = trouble.filter(at__gt=fleet.turned_at)
-    return trouble.order_by("-seq").first()
+    return trouble.order_by("-at", "-seq").first()  # by time first: by number, the whole log would be looked through
 
 
 def wrong_id(now: datetime) -> FleetEvent | None:

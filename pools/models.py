@@ -46,6 +46,7 @@ SUPPLY = (State.REQUESTED, State.CREATING, State.STAGING, State.READY)
 ON_THE_WAY = (State.REQUESTED, State.CREATING, State.STAGING)
 BEING_CREATED = (State.REQUESTED, State.CREATING)
 LIVE = (*SUPPLY, State.IN_USE)
+EXISTING = (*LIVE, State.DELETING)
 
 
 class Origin(models.TextChoices):
@@ -179,8 +180,15 @@ class SandboxQuerySet(models.QuerySet["Sandbox"]):
         return self.filter(state__in=LIVE)
 
     def existing(self) -> SandboxQuerySet:
-        """Everything that may exist in the cloud: all but the deleted."""
-        return self.exclude(state=State.DELETED)
+        """Everything that may exist in the cloud: all but the deleted. In no order: by date, every row there ever was
+        would be looked at."""
+        return self.filter(state__in=EXISTING).order_by()
+
+    def lately(self, count: int) -> SandboxQuerySet:
+        """About the newest `count` of all there are, to look for a few among them."""
+        begin = Sandbox.objects.order_by("-requested_at").values_list("requested_at", flat=True)
+        at = begin[count : count + 1].first()
+        return self.filter(requested_at__gt=at) if at is not None else self
 
     def claimable(self, pool: Pool) -> SandboxQuerySet:
         """The pool's ready ones in the order in which they are taken: those known to be well first, then the oldest."""
@@ -257,9 +265,13 @@ class Sandbox(models.Model):
         ordering = ["-requested_at"]
         indexes = [
             models.Index(fields=["pool", "state", "ready_at"], name="sandbox_claim"),
-            models.Index(fields=["state"], name="sandbox_existing", condition=~Q(state="deleted")),
+            # Whole, not of those that exist alone: SQLite takes a partial index for no query with parameters.
+            models.Index(fields=["state", "-requested_at"], name="sandbox_state"),
             models.Index(fields=["-requested_at"], name="sandbox_newest"),
             models.Index(fields=["pool", "-delete_requested_at"], name="sandbox_pool_ends"),
+            models.Index(fields=["pool", "-requested_at"], name="sandbox_of_pool"),
+            models.Index(fields=["-delete_requested_at"], name="sandbox_ends"),
+            models.Index(fields=["deleted_at"], name="sandbox_gone"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=State.values), name="sandbox_state_valid"),
@@ -340,6 +352,21 @@ class Sandbox(models.Model):
             return Decimal(0)
         seconds = max(60.0, ((self.deleted_at or now) - self.accepted_at).total_seconds())
         return usd_per_second(self.size) * Decimal(seconds)
+
+
+class SpentHour(models.Model):
+    """What the sandboxes of one size cost that were deleted within one hour. Written only by `pools.spending`."""
+
+    hour = models.DateTimeField(help_text="Its beginning.")
+    size = models.CharField(max_length=60)
+    billed_seconds = models.FloatField()
+
+    class Meta:
+        ordering = ["-hour"]
+        constraints = [models.UniqueConstraint(fields=["hour", "size"], name="spent_hour_once")]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}:00 {self.size}"
 
 
 class CloudApp(models.Model):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django_q.tasks import async_task
 
 from pools.mailboxes import TASKS, wake_on_commit
 from pools.models import Fleet
 from pools.task_rows import TaskRows
+
+TURNS = "turns"  # the queue of tasks that no install keeps waiting: one worker of each cluster is for it alone
 
 
 def nudge(*, is_urgent: bool = True) -> None:
@@ -15,8 +19,7 @@ def nudge(*, is_urgent: bool = True) -> None:
     One that is not urgent wakes nobody and begins within a second.
     """
     if Fleet.objects.filter(pk=1, nudged=False).update(nudged=True):
-        async_task(
-            "pools.tasks.reconcile", task_name="reconcile", group="reconcile", broker=None if is_urgent else TaskRows()
-        )
+        how: dict[str, Any] = {"cluster": TURNS} if is_urgent else {"broker": TaskRows(TURNS)}
+        async_task("pools.tasks.reconcile", task_name="reconcile", group="reconcile", **how)
     elif is_urgent:
         wake_on_commit(TASKS)  # the one that is queued may not have been urgent

@@ -13,6 +13,7 @@ from pools.turn.reconciler import turn
 LOOP_SECONDS = 55.0  # up to the next scheduled one
 LOOP_LEASE_SECONDS = 90.0  # longer than any turn
 LOOK_SECONDS = 0.5
+NUDGE_WAITS_SECONDS = 2.0  # for a worker of its own
 PATIENCE_SECONDS = 20.0
 
 
@@ -36,9 +37,12 @@ def reconcile() -> None:
 
 def _go_on(loop: leases.Held, until: float) -> None:
     """Turns as they become due. The row says when, not our own last turn: one that was nudged may have found something
-    to do sooner."""
+    to do sooner. A nudge that nobody takes for a while, because all others are at work, is taken here."""
+    heeded_at_seconds = time.monotonic()
     while (due_in_seconds := _due_in_seconds(until)) is not None:
-        if due_in_seconds > 0:
+        if not Fleet.get().nudged:
+            heeded_at_seconds = time.monotonic()
+        if due_in_seconds > 0 and time.monotonic() - heeded_at_seconds < NUDGE_WAITS_SECONDS:
             time.sleep(min(due_in_seconds, LOOK_SECONDS))
         elif _turn_when_free():
             loop.renew()

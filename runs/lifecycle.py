@@ -23,7 +23,6 @@ from django.utils import timezone
 
 from games.models import Game
 from pools import claims, journal
-from pools.database_time import database_now
 from pools.leases import is_dead, this_process
 from pools.models import LIVE, Fleet, Level, Sandbox, State
 from pools.nudge import nudge
@@ -292,7 +291,7 @@ def lose_game(run_id: UUID, sandbox_id: UUID, trouble: str, now: datetime) -> Ru
         reason = "The game stopped, and had been started again once already."
         fail(run_id, RunEndCode.GAME_STOPPED, reason, now, frm=[RunState.RUNNING])
         return None
-    lease = {"deploy_lease_until": database_now() + timedelta(seconds=QUEUED_SECONDS), "deploy_process": ""}
+    lease = {"deploy_lease_until": timezone.now() + timedelta(seconds=QUEUED_SECONDS), "deploy_process": ""}
     _step(run, frm=RunState.RUNNING, to=RunState.RUNNING, restarts=run.restarts + 1, **lease)
     data = {"code": StatusCode.GAME_STOPPED}
     message = "The game stopped; it is being started again."

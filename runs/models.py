@@ -49,7 +49,7 @@ class DeployedFrom(models.TextChoices):
 class RunQuerySet(models.QuerySet["Run"]):
     def active(self) -> RunQuerySet:
         """Those that are not over. In no order: by date, every run there ever was would be looked at."""
-        return self.exclude(state__in=OVER).order_by()
+        return self.filter(state__in=ACTIVE).order_by()
 
     def waiting_for_pool(self, runtime: str | None = None) -> RunQuerySet:
         """Warm launches that wait for a sandbox of the runtime's pool (of any, by default), first come first."""
@@ -93,6 +93,12 @@ class RunQuerySet(models.QuerySet["Run"]):
     def played(self) -> RunQuerySet:
         """Those whose game is to answer right now."""
         return self.active().filter(state=RunState.RUNNING, deploy_lease_until=None)
+
+    def lately(self, count: int) -> RunQuerySet:
+        """About the newest `count` of all there are, to look for a few among them: what is rare, or is not there at
+        all, would else be looked for among all there ever were."""
+        begin = Run.objects.order_by("-created_at").values_list("created_at", flat=True)[count : count + 1].first()
+        return self.filter(created_at__gt=begin) if begin is not None else self
 
     def hits(self) -> RunQuerySet:
         """Launches that found a warm sandbox ready when they came."""
@@ -150,11 +156,11 @@ class Run(models.Model):
     class Meta:
         ordering = ["-created_at"]
         indexes = [
-            models.Index(
-                fields=["state", "created_at"], name="run_active", condition=~Q(state__in=["ended", "failed"])
-            ),
+            # Whole, not of the active alone: SQLite takes a partial index for no query with parameters.
+            models.Index(fields=["state", "-created_at"], name="run_state"),
             models.Index(fields=["-created_at"], name="run_newest"),
             models.Index(fields=["visitor", "-created_at"], name="run_of_visitor"),
+            models.Index(fields=["game", "-created_at"], name="run_of_game"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_state_valid"),
@@ -189,6 +195,21 @@ class Run(models.Model):
 
     def has_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
+
+
+class LaunchHour(models.Model):
+    """How the launches of one hour were served that asked for a warm sandbox. Written only by `runs.launch_hours`."""
+
+    hour = models.DateTimeField(unique=True, help_text="Its beginning.")
+    at_once = models.PositiveIntegerField()
+    waited = models.PositiveIntegerField()
+    fell_back = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["-hour"]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}:00"
 
 
 class EventKind(models.TextChoices):

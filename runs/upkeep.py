@@ -7,15 +7,14 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from pools import claims
-from pools.database_time import database_now
-from pools.models import LIVE, ON_THE_WAY, Fleet, OnEmpty, Pool, Sandbox, State
+from pools.models import LIVE, ON_THE_WAY, Fleet, OnEmpty, Pool, Sandbox
 from pools.reasons import EndCode
 from runs import lifecycle
 from runs.launching import deployment, progress
 from runs.launching.acquire import fall_back, go_on_cold, take_place, take_ready
 from runs.launching.outlook import patience_seconds
 from runs.lifecycle import Attempt
-from runs.models import OVER, STARTING, Run, RunState, ServedBy
+from runs.models import ACTIVE, STARTING, Run, RunState, ServedBy
 from runs.reasons import RunEndCode, RunNoticeCode
 
 START_SECONDS = 900  # no launch takes longer
@@ -29,7 +28,7 @@ def put_right(now: datetime) -> None:
         serve_waiting(runtime, now)
     place_waiting(now)
     tell_progress(now)
-    redeploy_cut_off(database_now())
+    redeploy_cut_off(now)
     end_parted(now)
     end_overdue(now)
 
@@ -104,10 +103,11 @@ def start_again(sandbox: Sandbox, trouble: str, now: datetime) -> None:
 
 def end_parted(now: datetime) -> None:
     """A run without its sandbox, a sandbox without its run."""
-    for run in Run.objects.active().filter(sandbox__state__in=[State.DELETING, State.DELETED]):
+    # By what is excluded: SQLite would begin with all that are deleted, or over, of which there are millions.
+    for run in Run.objects.active().exclude(sandbox=None).exclude(sandbox__state__in=LIVE):
         lifecycle.fail(run.id, RunEndCode.SANDBOX_LOST, "The sandbox is gone.", now)
-    left = Sandbox.objects.existing().filter(state__in=LIVE, run__state__in=OVER)
-    for sandbox in left.select_related("run").order_by():
+    left = Sandbox.objects.live().order_by().exclude(run=None).exclude(run__state__in=ACTIVE)
+    for sandbox in left.select_related("run"):
         reason = f"run {sandbox.run.short_id} is over: {sandbox.run.end_reason}"
         claims.retire(sandbox.id, EndCode.RUN_OVER, reason, now)
 

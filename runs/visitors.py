@@ -1,35 +1,71 @@
-"""Visitors: a name for each that tells them apart and says nothing about them."""
+"""Visitors: a name for each that tells them apart and says nothing about them.
+
+What tells a visitor apart is a random number in a signed cookie. It costs no row: who keeps no cookies, as bots and
+probes do, leaves nothing behind however often they come.
+"""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
-from django.http import HttpRequest
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import salted_hmac
 
-SESSION_KEY = "visitor"
+COOKIE = "visitor"
+COOKIE_SECONDS = 365 * 24 * 3600
+SESSION_KEY = "visitor"  # in sessions from before there was the cookie
+BEGUN = "visitor_begun"  # the number that the answer to this request brings along
 
 
 def visitor_of(request: HttpRequest) -> str:
-    """The visitor's name: a salted hash of a random number in their session, which begins here if it must.
+    """The visitor's name: a salted hash of their number, which they get with this answer if they have none.
 
-    Not of the session's own key, which changes when somebody logs in: their runs stay theirs.
+    Not of a session's key, which changes when somebody logs in: their runs stay theirs.
     """
-    number = request.session.get(SESSION_KEY)
-    if not isinstance(number, str):
-        number = request.session[SESSION_KEY] = secrets.token_hex(16)
+    number = _number(request)
+    if number is None:
+        number = secrets.token_hex(16)
+        setattr(request, BEGUN, number)
     return _name(number)
 
 
 def known_visitor(request: HttpRequest) -> str | None:
-    """As `visitor_of`, but begins no session: for pages that only look."""
-    number = request.session.get(SESSION_KEY)
-    return _name(number) if isinstance(number, str) else None
+    """As `visitor_of`, but gives nobody a number: for pages that only look."""
+    number = _number(request)
+    return None if number is None else _name(number)
 
 
 def caller_of(request: HttpRequest) -> str:
-    """The visitor's name where there is a session, else one for the address that a program calls from."""
+    """The visitor's name where they have one, else one for the address that a program calls from."""
     return known_visitor(request) or _name(f"address {request.META.get('REMOTE_ADDR', '')}")
+
+
+class VisitorMiddleware:
+    """Sends a visitor's new number along."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if number := getattr(request, BEGUN, None):
+            response.set_signed_cookie(
+                COOKIE,
+                number,
+                max_age=COOKIE_SECONDS,
+                secure=settings.SESSION_COOKIE_SECURE,
+                httponly=True,
+                samesite="Lax",
+            )
+        return response
+
+
+def _number(request: HttpRequest) -> str | None:
+    begun: str | None = getattr(request, BEGUN, None)
+    number = begun or request.session.get(SESSION_KEY) or request.get_signed_cookie(COOKIE, None)
+    return number if isinstance(number, str) else None
 
 
 def _name(number: str) -> str:

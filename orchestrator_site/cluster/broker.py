@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from typing import Any
 
+from django.utils import timezone
 from django_q.conf import Conf
 from django_q.signing import SignedPackage
 
+from orchestrator_site.cluster import reserve
+from orchestrator_site.cluster.reserve import Reserve
 from orchestrator_site.cluster.watchdog import Guard
 from pools.mailboxes import TASKS, Mailbox, open_mailbox, wake_on_commit
+from pools.nudge import TURNS
 from pools.task_rows import TaskRows
 
 LONGEST_SLEEP_SECONDS = 1.0  # a lost wake-up costs no more than this
@@ -19,6 +24,7 @@ class WakingBroker(TaskRows):
     """Rows as in Django-Q's ORM broker; who enqueues wakes the readers, and a reader sleeps until then."""
 
     _guard: Guard | None = None
+    _reserve = Reserve(Conf.WORKERS)  # of the one process in the cluster that fetches
     _mailbox: Mailbox | None = None
     _mailbox_pid = 0
 
@@ -28,20 +34,50 @@ class WakingBroker(TaskRows):
         return key
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
+        """The next tasks: of turns first, then others, while a worker besides the reserved one is free."""
         mailbox = self.mailbox()  # opened before looking: what is committed after the look still wakes
-        tasks: list[tuple[Any, str]] | None = super().dequeue()
+        tasks: list[tuple[Any, str]] | None = TaskRows(TURNS).dequeue() or self._dequeue_others()
         if not tasks:
             mailbox.wait(LONGEST_SLEEP_SECONDS)
         return tasks
 
+    def _dequeue_others(self) -> list[tuple[Any, str]] | None:
+        rows = self.get_connection().filter(pk__in=self._reserve.ids, lock__gt=timezone.now())
+        unfinished = set(rows.values_list("pk", flat=True)) if self._reserve.ids else set()
+        sample = reserve.last_sample()
+        has_room = self._reserve.has_room(unfinished, sample)
+        reserve.note_full(is_full=not has_room)
+        if not has_room:
+            return None
+        tasks: list[tuple[Any, str]] | None = super().dequeue()
+        self._reserve.add([pk for pk, _ in tasks or ()], sample)
+        return tasks
+
+    def acknowledge(self, task_id: Any) -> None:
+        super().acknowledge(task_id)
+        wake_on_commit(TASKS, using=Conf.ORM)  # there may be room for one that was left in the queue
+
+    def queue_size(self) -> int:
+        """What is due and not left in the queue on purpose."""
+        size: int = TaskRows(TURNS).queue_size()
+        return size if reserve.is_full() else size + super().queue_size()
+
     def set_stat(self, _key: str, value: str, _timeout: int) -> None:
         """Called by the guard twice a second; the cache it is meant for is one that no other process sees."""
+        stat = SignedPackage.loads(value)
         if self._guard is None:
             self._guard = Guard()
-        self._guard.look(SignedPackage.loads(value), self.queue_size)
+        reserve.note_busy(_busy_workers() + max(0, stat.task_q_size))
+        self._guard.look(stat, self.queue_size)
 
     def mailbox(self) -> Mailbox:
         """This process's own: the cluster makes the broker and then forks those who read with it."""
         if self._mailbox is None or self._mailbox_pid != os.getpid():
             self._mailbox, self._mailbox_pid = open_mailbox(TASKS, using=Conf.ORM), os.getpid()
         return self._mailbox
+
+
+def _busy_workers() -> int:
+    """Seen by the guard, whose children the workers are. Without the timer's lock, as the watchdog does it."""
+    timers = [child.timer for child in multiprocessing.active_children() if hasattr(child, "timer")]
+    return sum(timer.get_obj().value > 0 for timer in timers)

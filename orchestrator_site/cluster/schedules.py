@@ -7,14 +7,28 @@ from datetime import datetime, timedelta
 from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
 
+from pools.nudge import TURNS
+
 CLOCK_SLACK = timedelta(seconds=60)
+IN_TURNS = repr({"q_options": {"cluster": TURNS}})
 
 SCHEDULES: dict[str, dict[str, object]] = {
     # The level-triggered floor: what no nudge announced is still seen within a minute.
-    "reconcile": {"func": "pools.tasks.reconcile", "schedule_type": Schedule.MINUTES, "minutes": 1},
+    "reconcile": {
+        "func": "pools.tasks.reconcile",
+        "schedule_type": Schedule.MINUTES,
+        "minutes": 1,
+        "kwargs": IN_TURNS,
+    },
     # What could not be built at the start (no network then, say) is tried again.
     "snapshots": {"func": "games.tasks.build_missing_snapshots", "schedule_type": Schedule.MINUTES, "minutes": 10},
-    "prune": {"func": "orchestrator_site.tasks.prune", "schedule_type": Schedule.DAILY, "minutes": None},
+    # Often and little: what is too old goes in portions, and what was not done is resumed.
+    "prune": {
+        "func": "orchestrator_site.tasks.prune",
+        "schedule_type": Schedule.MINUTES,
+        "minutes": 10,
+        "kwargs": IN_TURNS,
+    },
 }
 
 

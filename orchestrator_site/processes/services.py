@@ -14,7 +14,6 @@ from django.utils import timezone
 from orchestrator_site.models import FRESH_SECONDS, Beat
 from orchestrator_site.processes.supervisor import Service, Supervisor
 from pools.cloud.connection import local_endpoint, local_token
-from pools.database_time import database_now
 from pools.leases import this_host
 from pools.models import Fleet
 from pools.nudge import nudge
@@ -74,7 +73,7 @@ def note_start() -> None:
     """Before the embedded cloud starts: its sandboxes start anew, so what was seen of them before is gone."""
     try:
         with transaction.atomic():
-            Fleet.note_start(database_now())
+            Fleet.note_start(timezone.now())
             nudge()
     except DatabaseError as error:
         logger.warning("That it starts could not be noted: %s", error)
@@ -120,7 +119,7 @@ def give_back_tasks_and_nudge() -> None:
         with transaction.atomic():
             if settings.DATABASE_IS_SQLITE:  # then no other cluster works on this database
                 OrmQ.objects.filter(lock__gt=timezone.now()).update(lock=timezone.now())
-            Fleet.note_start(database_now())
+            Fleet.note_start(timezone.now())
             nudge()
     except DatabaseError as error:
         logger.warning("The cluster starts with an unprepared queue: %s", error)

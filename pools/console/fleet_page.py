@@ -58,7 +58,7 @@ class FleetPicture:
 def picture(now: datetime) -> FleetPicture:
     """Read both sides. Apps first: a row is written before its app is asked for, so every app of ours has one."""
     apps = list(CloudApp.objects.all())
-    lost = Q(state=State.DELETED, deleted_at__gte=now - LOST_SHOWN_FOR, end_code=EndCode.LOST)
+    lost = Q(deleted_at__gte=now - LOST_SHOWN_FOR, end_code=EndCode.LOST)
     sandboxes = list(Sandbox.objects.existing())
     sandboxes += Sandbox.objects.filter(lost).order_by("-deleted_at")[:LOST_SHOWN_MOST]
     pools = list(Pool.objects.all())

@@ -28,7 +28,6 @@ from pools.cloud.errors import (
     Unauthorized,
 )
 from pools.cloud.records import App, Phase, Proposal
-from pools.database_time import database_now
 from pools.leases import Held
 from pools.models import (
     BEING_CREATED,
@@ -553,7 +552,7 @@ class Effects:
         ids = [_sandbox_id(decision) for decision in decisions]
         sandboxes = list(Sandbox.objects.filter(pk__in=ids, state__in=[State.READY, State.IN_USE]))
         seen = look_at_all(sandboxes, served([each.pk for each in sandboxes if each.state == State.IN_USE]))
-        note(seen, database_now())
+        note(seen, timezone.now())
 
     def explain(self, decisions: list[Decision]) -> None:
         """Write a reason for not acting to the log once, until something else happens to that pool."""

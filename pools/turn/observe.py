@@ -215,7 +215,8 @@ def count_deaths(fleet: Fleet, now: datetime) -> int:
     """Return how many sandboxes were given up for dead or lost within the guard's window, and orphans deleted, without
     an operator's word."""
     given_up = Sandbox.objects.filter(end_code__in=[EndCode.UNWELL, EndCode.LOST], delete_requested_at__gt=now - WINDOW)
-    orphans = FleetEvent.objects.filter(kind=LogKind.DELETE, code=StepCode.GRACE_OVER, at__gt=now - WINDOW)
+    given_up = given_up.order_by()
+    orphans = FleetEvent.objects.filter(kind=LogKind.DELETE, code=StepCode.GRACE_OVER, at__gt=now - WINDOW).order_by()
     dead = {str(pk) for pk in given_up.values_list("pk", flat=True)}
     dead |= set(orphans.values_list("app_id", flat=True))
     return len(dead - set(fleet.approved))

@@ -14,7 +14,6 @@ from games.deploy import deploy as deploy_game
 from games.models import Game
 from games.staging import staged_files
 from pools.cloud.errors import AgentError
-from pools.database_time import database_now
 from pools.models import Sandbox
 from pools.tenure import Tenure, TenureLost, kept
 from runs import events, lifecycle
@@ -44,11 +43,11 @@ def next_attempt(run_id: UUID) -> Attempt | None:
 def deploy(attempt: Attempt) -> None:
     """Bring the run's game up in its sandbox: played where it is staged, else deployed. Of several tasks for one
     attempt, one works."""
-    run = lifecycle.begin_attempt(attempt, database_now())
-    again = None if run else lifecycle.begin_restart(attempt, database_now())
+    run = lifecycle.begin_attempt(attempt, timezone.now())
+    again = None if run else lifecycle.begin_restart(attempt, timezone.now())
     if run is None and again is None:
         return
-    with kept(lambda: lifecycle.renew(attempt.run_id, attempt.number, database_now())) as tenure:
+    with kept(lambda: lifecycle.renew(attempt.run_id, attempt.number, timezone.now())) as tenure:
         if again is not None and again.sandbox is not None:
             _bring_back(again.sandbox, again, tenure)
             return

@@ -16,6 +16,7 @@ from runs import limits
 from runs.models import DeployedFrom, LaunchMode, Run, RunState, ServedBy
 
 REMEMBERED = 50  # past launches that estimates look back on
+LOOKED_AT = 2_000  # of the newest ones, of any kind, to find them
 AT_ONCE_SECONDS = 1.5
 LEAST_PATIENCE_SECONDS = 10.0
 LEAST_LEFT_SECONDS = 1.0  # what is late already will not be there in no time
@@ -150,7 +151,7 @@ def usual_create_seconds() -> float:
 
 def warm_up_seconds(pool: Pool) -> float:
     """Return how long this pool's sandboxes took lately, from request to ready."""
-    done = Sandbox.objects.filter(pool=pool, ready_at__isnull=False).order_by("-requested_at")
+    done = Sandbox.objects.lately(LOOKED_AT).filter(pool=pool, ready_at__isnull=False).order_by("-requested_at")
     took = [
         (ready - requested).total_seconds()
         for ready, requested in done.values_list("ready_at", "requested_at")[:REMEMBERED]
@@ -180,7 +181,8 @@ class PastLaunches:
 
 def past_launches() -> PastLaunches:
     took: dict[tuple[str, str], list[int]] = {}
-    done = Run.objects.filter(ready_at__isnull=False, total_ms__isnull=False).order_by("-created_at")
+    lately = Run.objects.lately(LOOKED_AT)
+    done = lately.filter(ready_at__isnull=False, total_ms__isnull=False).order_by("-created_at")
     for slug, served_by, deployed_from, total_ms, acquire_ms in done.annotate(slug=F("game__slug")).values_list(
         "slug", "served_by", "deployed_from", "total_ms", "acquire_ms"
     )[: 4 * REMEMBERED]:

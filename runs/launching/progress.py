@@ -10,7 +10,7 @@ from typing import Any
 
 from pools.models import Pool
 from runs import events
-from runs.launching.outlook import about, usual_create_seconds, warm_up_seconds
+from runs.launching.outlook import LOOKED_AT, about, usual_create_seconds, warm_up_seconds
 from runs.launching.steps import doing
 from runs.models import EventKind, Run, RunEvent, RunQuerySet, ServedBy
 
@@ -77,7 +77,8 @@ def latest(run: Run) -> dict[str, Any]:
 
 def usual_ms(run: Run) -> dict[str, float]:
     """Return how long each step usually takes: medians of this game's last launches like it, else of any game's."""
-    like = Run.objects.filter(ready_at__isnull=False, use_snapshot=run.use_snapshot).order_by("-created_at")
+    lately = Run.objects.lately(LOOKED_AT)
+    like = lately.filter(ready_at__isnull=False, use_snapshot=run.use_snapshot).order_by("-created_at")
     like = (
         like.filter(served_by=ServedBy.POOL)
         if run.served_by == ServedBy.POOL

@@ -59,9 +59,15 @@ def game_page(request: HttpRequest, found: Game, form: LaunchForm, status: int =
         "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
         "lifetime": lifetime(),
         "has_pool": Pool.objects.filter(runtime=found.runtime).exists(),
-        "mine": Run.objects.active().filter(game=found, visitor=known_visitor(request)).order_by("-created_at").first(),
+        "mine": newest_of(known_visitor(request), found),
     }
     return render(request, "game/page.html", context, status=status)
+
+
+def newest_of(visitor: str | None, found: Game) -> Run | None:
+    """The visitor's newest run of the game that is not over. Found by the visitor alone, who has few."""
+    theirs = Run.objects.active().filter(visitor=visitor).order_by("-created_at") if visitor else ()
+    return next((run for run in theirs if run.game_id == found.pk), None)
 
 
 def lifetime() -> str:

@@ -60,13 +60,12 @@ def lobby_now(request: HttpRequest) -> dict[str, Any]:
     games = list(Game.objects.playable())
     left = launches_left(now)
     soon = speeds(games, now)
-    runs = Run.objects.select_related("game")
     return {
         "cards": [Card(game, soon[game.slug], new_key()) for game in games],
         "launches_left": left,
         "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
-        "active": list(runs.active().order_by("-created_at")[:RUNS_SHOWN]),
-        "over": list(runs.filter(state__in=OVER).order_by("-created_at")[:RUNS_SHOWN]),
+        "active": list(Run.objects.active().select_related("game").order_by("-created_at")[:RUNS_SHOWN]),
+        "over": newest_over(),
         "visitor": known_visitor(request),
         "race": race(statistics.launch_times(now - STATS_WINDOW)),
         **tiles(),
@@ -78,6 +77,13 @@ def _kind(sandbox: Sandbox, started_at: datetime | None) -> str:
     if sandbox.state == State.READY:
         return "ready" if sandbox.is_known_well(started_at) else "creating"
     return {State.IN_USE: "in_use", State.DELETING: "leaving"}.get(State(sandbox.state), "creating")
+
+
+def newest_over() -> list[Run]:
+    """The last ones that are over. Each state by itself, in the order of its index: together, all would be sorted."""
+    runs = Run.objects.select_related("game").order_by("-created_at")
+    found = [run for state in OVER for run in runs.filter(state=state)[:RUNS_SHOWN]]
+    return sorted(found, key=lambda run: run.created_at, reverse=True)[:RUNS_SHOWN]
 
 
 def tiles() -> dict[str, Any]:

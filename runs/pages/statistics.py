@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Q
+from django.db.models import F, FloatField, Q, Sum, Value
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce, Greatest, Least
 
 from pools.models import Pool, Sandbox, SandboxQuerySet
+from pools.moments import Seconds
 from pools.prices import usd_per_second
 from pools.timeline import Life, Steps, Timeline, target, timeline
+from runs.launch_hours import served_since
 from runs.models import DeployedFrom, LaunchMode, Run, ServedBy
 
 LAUNCHES_LOOKED_AT = 2000
@@ -120,13 +124,7 @@ class HitRate:
 
 
 def hit_rate(since: datetime) -> HitRate:
-    asked = Run.objects.filter(created_at__gte=since, mode=LaunchMode.WARM)
-    at_once = asked.hits().count()
-    return HitRate(
-        at_once=at_once,
-        waited=asked.filter(served_by=ServedBy.POOL).count() - at_once,
-        fell_back=asked.filter(served_by=ServedBy.COLD_FALLBACK).count(),
-    )
+    return HitRate(*served_since(since))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +143,9 @@ def pool_histories(since: datetime, until: datetime) -> list[PoolHistory]:
     """Each pool's sandboxes over time."""
     histories = []
     for pool in Pool.objects.all():
-        rows = _alive_within(Sandbox.objects.filter(pool=pool), since).order_by("requested_at")
-        lives = [
-            Life(s.requested_at, s.ready_at, s.acquired_at, s.delete_requested_at)
-            for s in rows.only("requested_at", "ready_at", "acquired_at", "delete_requested_at")
-        ]
+        rows = _alive_within(Sandbox.objects.filter(pool=pool), since).order_by()  # by date, all would be looked at
+        moments = rows.values_list("requested_at", "ready_at", "acquired_at", "delete_requested_at")
+        lives = sorted((Life(*each) for each in moments), key=lambda life: life.requested_at)
         earliest = since - timedelta(seconds=pool.idle_timeout_seconds)
         launches = Run.objects.filter(
             mode=LaunchMode.WARM, game__runtime=pool.runtime, created_at__gte=earliest, created_at__lte=until
@@ -182,15 +178,16 @@ class Cost:
 
 def idle_cost(since: datetime, until: datetime) -> Cost:
     """Return what warm sandboxes cost while they waited and while somebody played, at App Platform's prices."""
+    idle = _overlap_seconds("ready_at", Coalesce(F("acquired_at"), F("delete_requested_at")), since, until)
+    used = _overlap_seconds("acquired_at", F("delete_requested_at"), since, until)
+    rows = _alive_within(Sandbox.objects.filter(ready_at__isnull=False), since).order_by()
+    by_size = rows.values("size").annotate(idle=Sum(idle), used=Sum(used, filter=Q(acquired_at__isnull=False)))
     idle_seconds = used_seconds = 0.0
     idle_usd = used_usd = Decimal(0)
-    for sandbox in _alive_within(Sandbox.objects.filter(ready_at__isnull=False), since).iterator():
-        price = usd_per_second(sandbox.size)
-        end = sandbox.delete_requested_at
-        idle = _overlap_seconds(sandbox.ready_at, sandbox.acquired_at or end, since, until)
-        used = _overlap_seconds(sandbox.acquired_at, end, since, until)
-        idle_seconds, used_seconds = idle_seconds + idle, used_seconds + used
-        idle_usd, used_usd = idle_usd + price * Decimal(idle), used_usd + price * Decimal(used)
+    for size, idle_part, used_part in by_size.values_list("size", "idle", "used"):
+        price = usd_per_second(size)
+        idle_seconds, used_seconds = idle_seconds + idle_part, used_seconds + (used_part or 0)
+        idle_usd, used_usd = idle_usd + price * Decimal(idle_part), used_usd + price * Decimal(used_part or 0)
     launches = Run.objects.filter(created_at__gte=since, served_by=ServedBy.POOL).count()
     return Cost(idle_seconds, idle_usd, used_seconds, used_usd, launches)
 
@@ -199,8 +196,8 @@ def _alive_within(sandboxes: SandboxQuerySet, since: datetime) -> SandboxQuerySe
     return sandboxes.filter(Q(delete_requested_at__isnull=True) | Q(delete_requested_at__gt=since))
 
 
-def _overlap_seconds(start: datetime | None, end: datetime | None, since: datetime, until: datetime) -> float:
-    """Return how much of [start, end) lies in [since, until); an open end is `until`."""
-    if start is None:
-        return 0.0
-    return max(0.0, (min(end or until, until) - max(start, since)).total_seconds())
+def _overlap_seconds(start: str, end: Combinable, since: datetime, until: datetime) -> Combinable:
+    """Return how much of [start, end) lies in [since, until), for the database to sum; an open end is `until`."""
+    last = Least(Coalesce(Seconds(end), Value(until.timestamp())), Value(until.timestamp()))
+    first = Greatest(Seconds(F(start)), Value(since.timestamp()))
+    return Greatest(last - first, Value(0.0), output_field=FloatField())

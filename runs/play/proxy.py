@@ -24,10 +24,10 @@ import httpx
 from django.conf import settings
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 
 from pools import claims
 from pools.cloud.sandbox_agent import may_be_the_agents_refusal
-from pools.database_time import database_now
 from pools.problems import Problem
 from runs.live.backpressure import Flow, TooSlow
 from runs.live.database import read
@@ -125,7 +125,7 @@ def note_dead(run_id: UUID) -> None:
     """A player met a dead end: have the sandbox looked at, at once."""
     run = Run.objects.played().filter(pk=run_id).first()
     if run is not None and run.sandbox_id is not None:
-        claims.suspect(run.sandbox_id, "a player's request found no game", database_now())
+        claims.suspect(run.sandbox_id, "a player's request found no game", timezone.now())
 
 
 async def _note_dead(visit: Visit) -> None:

@@ -64,7 +64,8 @@ def holds(found: dict[str, str], visitor: Player) -> None:
     assert "/stats/" not in visitor.page.url
     cookies = {cookie["name"]: cookie["value"] for cookie in visitor.page.context.cookies()}
     assert "stolen" not in cookies
-    assert cookies["sessionid"] != "planted"
+    assert cookies["visitor"] != "planted"
+    assert "sessionid" not in cookies
 
 
 def test_in_its_frame_it_reaches_nothing_of_ours(visitor: Player) -> None:

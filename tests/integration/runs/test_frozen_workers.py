@@ -14,7 +14,6 @@ from datetime import timedelta
 from django.utils import timezone
 from games.models import Game
 from pools import tenure
-from pools.database_time import database_now
 from pools.models import Sandbox
 from runs import lifecycle, upkeep
 from runs.launching import deployment
@@ -25,7 +24,7 @@ tenure.LEASE_SECONDS = lifecycle.LEASE_SECONDS = 3.0
 tenure.RENEW_SECONDS = 1.0
 """
 ROWS = """
-now = database_now()
+now = timezone.now()
 game = Game.objects.create(slug="snake", title="Snake", runtime="python", run_command="x", snapshot_name="snake")
 sandbox = Sandbox.objects.create(name="sandbox-00000001", runtime="python", state="in_use", origin="cold",
     create_code="cold", create_reason="a test", requested_at=now, acquired_at=now, url="http://127.0.0.1:9")
@@ -45,9 +44,9 @@ print("stopped", flush=True)
 """
 TAKES_OVER = """
 for _ in range(600):
-    upkeep.redeploy_cut_off(database_now())
+    upkeep.redeploy_cut_off(timezone.now())
     run = Run.objects.get()
-    if not run.deploy_process and lifecycle.begin_attempt(Attempt.after(run), database_now()):
+    if not run.deploy_process and lifecycle.begin_attempt(Attempt.after(run), timezone.now()):
         break
     time.sleep(0.1)
 lines = Run.objects.get().events.filter(message="still at it").count()
@@ -80,9 +79,9 @@ def test_a_frozen_worker_is_replaced_within_its_lease_and_stops_when_it_thaws(da
 def test_a_lease_runs_by_the_databases_clock_whatever_the_workers_says(database: Database, hours: int):
     """With a clock an hour ahead a dead worker's deployment was redone an hour later, with one behind at once."""
     wrong = f"now = timezone.now; timezone.now = lambda: now() + timedelta(hours={hours})\n"
-    begins = "assert lifecycle.begin_attempt(Attempt.after(Run.objects.get()), database_now())\n"
+    begins = "assert lifecycle.begin_attempt(Attempt.after(Run.objects.get()), timezone.now())\n"
     elsewhere = "Run.objects.update(deploy_process='another-host|pid:[1]|1')\n"
     database.answer(PRELUDE + ROWS + wrong + begins + elsewhere)
-    looks = "run, now = Run.objects.get(), database_now()\n"
+    looks = "run, now = Run.objects.get(), timezone.now()\n"
     looks += "left = (run.deploy_lease_until - now).total_seconds(); print(left <= 3.0, left > -60)"
     assert database.answer(PRELUDE + looks) == "True True"

@@ -40,6 +40,7 @@ class Game(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Set-Cookie", "sessionid=planted; Path=/")
+        self.send_header("Set-Cookie", "visitor=planted; Path=/")
         self.send_header("Content-Security-Policy", "sandbox allow-same-origin allow-scripts allow-top-navigation")
         self.send_header("Access-Control-Allow-Origin", "*")
         self.end_headers()

@@ -1,0 +1,87 @@
+"""Visitors are told apart without a row for each."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
+from django.test import Client
+
+from runs.models import Run
+from runs.visitors import COOKIE
+
+pytestmark = pytest.mark.django_db
+PAGES = ["/", "/live/", "/games/snake/", "/games/snake/live/", "/stats/"]
+
+
+@pytest.fixture(autouse=True)
+def no_task_is_run(monkeypatch: pytest.MonkeyPatch, settings) -> None:
+    settings.MAX_RUNS_PER_HOUR = settings.MAX_CONCURRENT_WARM = settings.MAX_TOTAL_ACTIVE = 100
+
+
+def launch(client: Client, key: str = "0123456789abcdef") -> str:
+    response = client.post("/games/snake/", {"key": key, "mode": "warm", "start_from": "snapshot"})
+    assert response.status_code == 303
+    return response["Location"]
+
+
+def test_a_hundred_looks_without_cookies_leave_no_session(snake, pool, make_run):
+    pages = [*PAGES, make_run(visitor="somebody").get_absolute_url()]
+    Session.objects.all().delete()  # the one of the fixtures' player
+    for number in range(100):
+        assert Client().get(pages[number % len(pages)]).status_code == 200
+    assert not Session.objects.exists()
+
+
+def test_a_launch_leaves_none_either(client, snake, pool):
+    client.get("/games/snake/")
+    launch(client)
+    assert not Session.objects.exists()
+
+
+def test_what_is_launched_from_a_page_is_the_visitors(client, snake, pool):
+    client.get("/")
+    run = launch(client)
+    assert "yours" in client.get("/").content.decode()
+    assert client.post(f"{run}end/").status_code == 303
+    assert Client().post(f"{run}end/").status_code == 403
+
+
+def test_two_clicks_on_a_page_are_one_launch(client, snake, pool):
+    client.get("/games/snake/")
+    assert launch(client) == launch(client)
+    assert Run.objects.count() == 1
+
+
+def test_visitors_have_different_numbers_and_keep_them(snake):
+    first, second = Client(), Client()
+    numbers = [visitor.get("/").cookies[COOKIE].value for visitor in (first, second)]
+    assert numbers[0] != numbers[1]
+    assert COOKIE not in first.get("/").cookies
+
+
+def test_the_number_is_for_the_server_alone(client, snake, settings):
+    settings.SESSION_COOKIE_SECURE = True
+    cookie = client.get("/").cookies[COOKIE]
+    assert (cookie["httponly"], cookie["samesite"], cookie["secure"]) == (True, "Lax", True)
+
+
+def test_a_number_that_was_made_up_is_nobodys(client, snake):
+    client.cookies[COOKIE] = "0" * 32
+    answer = client.get("/")
+    assert answer.status_code == 200
+    assert answer.cookies[COOKIE].value != "0" * 32
+
+
+def test_their_runs_stay_theirs_when_somebody_logs_in(client, snake, pool):
+    client.get("/")
+    run = launch(client)
+    client.force_login(get_user_model().objects.create_user("ada"))
+    assert client.post(f"{run}end/").status_code == 303
+
+
+def test_who_has_a_number_in_a_session_of_old_keeps_their_runs(player, make_run):
+    run = make_run()
+    answer = player.get("/")
+    assert str(run.id) in answer.content.decode()
+    assert COOKIE not in answer.cookies
