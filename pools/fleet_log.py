@@ -58,6 +58,11 @@ def wrong_id(now: datetime) -> FleetEvent | None:
     return lately.order_by("-seq").first()
 
 
+def last_trouble(sandbox_name: str) -> FleetEvent | None:
+    """Return the last line about trouble with the sandbox, or app, of that name."""
+    return FleetEvent.objects.filter(sandbox_name=sandbox_name, kind=LogKind.TROUBLE).order_by("-seq").first()
+
+
 def last_seq() -> int:
     """The number of the last event; 0 before the first."""
     return EventCursor.objects.filter(name="fleet").values_list("last_seq", flat=True).first() or 0

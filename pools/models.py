@@ -46,6 +46,7 @@ SUPPLY = (State.REQUESTED, State.CREATING, State.STAGING, State.READY)
 ON_THE_WAY = (State.REQUESTED, State.CREATING, State.STAGING)
 BEING_CREATED = (State.REQUESTED, State.CREATING)
 LIVE = (*SUPPLY, State.IN_USE)
+LOOKS_TO_FAIL = 3  # one after the other
 EXISTING = (*LIVE, State.DELETING)
 
 
@@ -190,13 +191,17 @@ class SandboxQuerySet(models.QuerySet["Sandbox"]):
         at = begin[count : count + 1].first()
         return self.filter(requested_at__gt=at) if at is not None else self
 
+    def answering(self) -> SandboxQuerySet:
+        """Those that did not fail their looks so often that nothing more is expected of them."""
+        return self.filter(health_failures__lt=LOOKS_TO_FAIL)
+
     def claimable(self, pool: Pool) -> SandboxQuerySet:
         """The pool's ready ones in the order in which they are taken: those known to be well first, then the oldest."""
         started_at = Fleet.objects.filter(pk=1).values("started_at")
         has_started = models.Exists(started_at.exclude(started_at=None))
         seen = Q(health_checked_at__gte=models.Subquery(started_at)) | ~Q(has_started)
         is_well = models.Case(models.When(seen, health_failures=0, then=0), default=1)
-        return self.filter(pool=pool, state=State.READY).order_by(is_well, "ready_at", "id")
+        return self.answering().filter(pool=pool, state=State.READY).order_by(is_well, "ready_at", "id")
 
     def move(self, sandbox_id: uuid.UUID, *, frm: Collection[State], to: State, **fields: Any) -> bool:
         """Move one sandbox if it still is where the caller believes; False if somebody else was first."""

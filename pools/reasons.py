@@ -41,6 +41,7 @@ class EndCode(models.TextChoices):
     BUILD_DONE = "build_done", "Its snapshot is built"
     # Its health.
     UNWELL = "unwell", "Failed its looks"
+    EMPTIED = "emptied", "Its container was restarted"
     LOST = "lost", "Vanished from DigitalOcean"
     NOT_OURS = "not_ours", "Its app turned out to be another's"
     AGENT_REFUSED = "agent_refused", "Its agent refuses our token"

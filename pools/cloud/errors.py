@@ -77,6 +77,12 @@ class AgentRefused(AgentError):
     code = "agent_refused"
 
 
+class SandboxEmptied(AgentError):
+    """The agent answers, and what was put into its sandbox is gone: its container was restarted."""
+
+    code = "sandbox_emptied"
+
+
 class CommandTimedOut(AgentError):
     """The command ran longer than it was given (408, or an `error` event with code TIMEOUT)."""
 

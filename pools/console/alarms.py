@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from urllib.parse import quote
 
 from django.conf import settings
 from django.urls import reverse
 
-from pools.ages import ago
+from pools.ages import ago, is_over
 from pools.breaker import breaker_at, deletes_fail
 from pools.console.fleet_page import FleetPicture
-from pools.console.fleet_table import Verdict
-from pools.fleet_log import turn_death, wrong_id
+from pools.console.fleet_table import Row, Verdict
+from pools.fleet_log import last_trouble, turn_death, wrong_id
 from pools.key_change import key_trouble
 from pools.models import Mode, State
+from pools.turn.plan_looks import are_most_silent, is_looked_at, is_silent
 
 LISTING_OLD_SECONDS = 180  # a turn lists every minute, and may take its time
+OVERDUE_SECONDS = 600  # a deletion takes about a minute
 
 
 class Urgency(StrEnum):
@@ -37,7 +40,8 @@ class Alarm:
 
 def fleet_alarms(picture: FleetPicture) -> list[Alarm]:
     """Return what is wrong with the fleet, the worst first."""
-    alarms = [*_cloud_alarms(picture), *_row_alarms(picture), *_pool_alarms(picture)]
+    kinds = (_cloud_alarms, _deletion_alarms, _account_alarms, _row_alarms, _pool_alarms)
+    alarms = [alarm for kind in kinds for alarm in kind(picture)]
     return sorted(alarms, key=lambda alarm: list(Urgency).index(alarm.urgency))
 
 
@@ -61,6 +65,18 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     elif (picture.listing_age_seconds or 0) > LISTING_OLD_SECONDS and not fleet.listing_error:
         detail = f"The last one is {ago(fleet.listed_at, now)} old. Turns come every minute: is a cluster running?"
         yield Alarm(Urgency.ERROR, "No listing for a while", detail, page)
+    looked_at = [sandbox for sandbox in picture.explanation.facts.sandboxes if is_looked_at(sandbox)]
+    if are_most_silent(looked_at):
+        silent = sum(is_silent(sandbox) for sandbox in looked_at)
+        detail = (
+            "So many at once are taken for our own network: none of them is given up. Can they be reached from here?"
+        )
+        yield Alarm(Urgency.ERROR, f"{silent} of {len(looked_at)} sandboxes do not answer", detail, page)
+
+
+def _deletion_alarms(picture: FleetPicture) -> Iterator[Alarm]:
+    fleet, now = picture.fleet, picture.now
+    page = reverse("admin:pools_fleet_changelist")
     if fleet.stopped_at is not None:
         detail = f"{fleet.stopped_reason} Look at what would go, then let it go or put right what is wrong."
         title = f"Deletions are stopped for {ago(fleet.stopped_at, now)}"
@@ -68,6 +84,29 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     if fleet.deletes_failing_since is not None and deletes_fail(fleet.deletes_failing_since, now):
         detail = f"For {ago(fleet.deletes_failing_since, now)}: {fleet.deletes_error} Nothing is created meanwhile."
         yield Alarm(Urgency.ERROR, "Deletions fail", detail, page)
+    due = [(at, row.name) for row in picture.rows if (at := _due_at(row, picture)) is not None]
+    overdue = sorted((at, name) for at, name in due if is_over(at, OVERDUE_SECONDS, now))
+    if overdue:
+        at, name = overdue[0]
+        trouble = last_trouble(name)
+        said = f" {trouble.message}." if trouble is not None else ""
+        title = "1 app is not deleted" if len(overdue) == 1 else f"{len(overdue)} apps are not deleted"
+        detail = f"{name} has been due for {ago(at, now)}, and still costs money.{said}"
+        yield Alarm(Urgency.ERROR, title, detail, page)
+
+
+def _due_at(row: Row, picture: FleetPicture) -> datetime | None:
+    """Return since when it is to be deleted, or None when it is not."""
+    if row.sandbox is not None:
+        return row.sandbox.delete_requested_at if row.sandbox.state == State.DELETING else None
+    if row.app is None or row.app.orphan_since is None:
+        return None
+    return row.app.orphan_since + timedelta(seconds=picture.explanation.facts.orphan_grace_seconds)
+
+
+def _account_alarms(picture: FleetPicture) -> Iterator[Alarm]:
+    fleet, now = picture.fleet, picture.now
+    page = reverse("admin:pools_fleet_changelist")
     others = picture.count(Verdict.ANOTHERS)
     if others:
         detail = (

@@ -55,16 +55,21 @@ class Decision:
     failure_kind: FailureKind | None = None
 
     @property
+    def is_guarded(self) -> bool:
+        """Whether it is among the deletions that only so many of may happen at once."""
+        return self.kind in GUARDED and self.code != EndCode.EMPTIED
+
+    @property
     def target(self) -> str:
         """Return the id of what it is about: the sandbox's, or that of an app without one."""
         return str(self.sandbox_id or self.app_id)
 
 
 # Deletions that a wrong observation could multiply. Failed creates, ended lifetimes and what an operator orders were
-# settled one by one, and are not among them.
+# settled one by one, and are not among them; nor is what says by itself that it was restarted.
 GUARDED = {Kind.RETIRE, Kind.LOSE, Kind.VERIFY, Kind.DELETE_ORPHAN}
 # Deletions that somebody else's word asks for, and not our own policy.
-DEATHS = {EndCode.UNWELL, StepCode.NOT_LISTED, StepCode.GRACE_OVER}
+DEATHS = {EndCode.UNWELL, EndCode.AGENT_REFUSED, StepCode.NOT_LISTED, StepCode.GRACE_OVER}
 LEAVING = {Kind.FAIL, Kind.RETIRE, Kind.LOSE, Kind.EXPIRE}
 
 

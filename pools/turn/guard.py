@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from pools.reasons import StepCode
-from pools.turn.decisions import DEATHS, GUARDED, Decision, Kind
+from pools.turn.decisions import DEATHS, Decision, Kind
 from pools.turn.facts import FleetFacts
 
 WINDOW = timedelta(minutes=30)  # in which deaths count together: a slow trickle empties a fleet, too
@@ -20,7 +20,7 @@ WINDOW = timedelta(minutes=30)  # in which deaths count together: a slow trickle
 def guard(decisions: Sequence[Decision], facts: FleetFacts) -> list[Decision]:
     """The decisions, less the guarded deletions that nobody has let go when they are more than the set share of the
     fleet; then a STOP says so."""
-    waiting = {d.target: d for d in decisions if d.kind in GUARDED and d.target not in facts.approved}
+    waiting = {d.target: d for d in decisions if d.is_guarded and d.target not in facts.approved}
     dying = sum(d.code in DEATHS for d in waiting.values())
     orphans = sum(d.kind == Kind.DELETE_ORPHAN for d in waiting.values())
     fleet = len(facts.sandboxes) + orphans + facts.deaths
@@ -32,5 +32,5 @@ def guard(decisions: Sequence[Decision], facts: FleetFacts) -> list[Decision]:
     if len(waiting) <= allowed:
         count = f"{deaths} of {fleet} would be deleted within {WINDOW.seconds // 60} minutes"
     reason = f"{count}, {allowed} at most: an operator must let them go"
-    kept = [d for d in decisions if d.kind not in GUARDED or d.target in facts.approved]
+    kept = [d for d in decisions if not d.is_guarded or d.target in facts.approved]
     return [Decision(Kind.STOP, StepCode.TOO_MANY, reason), *kept]

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import transaction
 
 from pools.cloud.agent_transport import json_of
-from pools.cloud.errors import AgentError, AgentUnavailable
+from pools.cloud.errors import AgentError, AgentUnavailable, SandboxEmptied
 from pools.models import Fleet, Sandbox, State
 from pools.occupants import Served
 from pools.signals import service_stopped
@@ -64,16 +64,16 @@ def look_at_all(sandboxes: Sequence[Sandbox], served: Mapping[UUID, Served]) -> 
 
 def look_at_idle(sandbox: Sandbox) -> None:
     """Its agent answers and takes our token, what was started in it still runs, and what was only unpacked is still
-    there: a container that was restarted has lost both. Raises AgentError."""
+    there: a container that was restarted has lost both (SandboxEmptied). Raises AgentError."""
     agent = sandbox.agent()
     running = {process.pid for process in agent.look(TIMEOUT_SECONDS) if process.is_running}
     games = sandbox.staged_games
     started = {game.pid for game in games.values() if game.pid}
     if started:
         if not started <= running:
-            raise AgentError("A game that was started in it has ended; the sandbox may have been restarted.")
+            raise SandboxEmptied("A game that was started in it has ended; the sandbox may have been restarted.")
     elif games and not folders(games.items()) <= agent.names(GAMES_DIR, TIMEOUT_SECONDS):
-        raise AgentError("The files that were put into it are gone; the sandbox was restarted.")
+        raise SandboxEmptied("The files that were put into it are gone; the sandbox was restarted.")
 
 
 def folders(games: Iterable[tuple[str, StagedGame]]) -> set[str]:

@@ -29,6 +29,7 @@ from pools.turn.plan_sandbox import is_expected
 logger = logging.getLogger("pools")
 UNWRITABLE = (DataError, ValueError, OverflowError)
 GATHERED = {"is_being_staged", "is_played"}  # facts that are no column
+GIVEN_UP = (EndCode.UNWELL, EndCode.AGENT_REFUSED, EndCode.DEAD_AT_HAND_OVER, EndCode.LOST)
 OTHERS_NAMED = 10
 
 
@@ -214,8 +215,7 @@ def pool_facts(pool: Pool, now: datetime) -> PoolFacts:
 def count_deaths(fleet: Fleet, now: datetime) -> int:
     """Return how many sandboxes were given up for dead or lost within the guard's window, and orphans deleted, without
     an operator's word."""
-    given_up = Sandbox.objects.filter(end_code__in=[EndCode.UNWELL, EndCode.LOST], delete_requested_at__gt=now - WINDOW)
-    given_up = given_up.order_by()
+    given_up = Sandbox.objects.filter(end_code__in=GIVEN_UP, delete_requested_at__gt=now - WINDOW).order_by()
     orphans = FleetEvent.objects.filter(kind=LogKind.DELETE, code=StepCode.GRACE_OVER, at__gt=now - WINDOW).order_by()
     dead = {str(pk) for pk in given_up.values_list("pk", flat=True)}
     dead |= set(orphans.values_list("app_id", flat=True))

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from pools.ages import ago, is_over
-from pools.models import State
+from pools.cloud.errors import AgentUnavailable, SandboxEmptied
+from pools.models import LOOKS_TO_FAIL, State
 from pools.reasons import EndCode, StepCode
 from pools.turn.decisions import Decision, Kind, decide
 from pools.turn.facts import FleetFacts, SandboxFacts
@@ -15,7 +16,6 @@ from pools.turn.waits import (
     LOOK_IN_USE_SECONDS,
     LOOK_SECONDS,
     LOOKS_A_TURN,
-    LOOKS_TO_FAIL,
     LOSE_SECONDS,
     REFUSALS_TO_FAIL,
     SILENT_TOGETHER,
@@ -26,12 +26,10 @@ def plan_looks(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
     """What is given up after its looks, and the looks of this turn: those not seen for longest first."""
     due = []
     looked_at = [sandbox for sandbox in facts.sandboxes if is_looked_at(sandbox)]
-    can_lose = facts.is_trusted and not are_most_silent(looked_at)
+    is_our_network = are_most_silent(looked_at)
     for sandbox in looked_at:
-        if is_given_up(sandbox, now) and (facts.is_trusted if sandbox.state == State.READY else can_lose):
-            code, reason = EndCode.UNWELL, f"its agent did not answer {sandbox.health_failures} looks in a row"
-            if sandbox.refuses_us:
-                code, reason = EndCode.AGENT_REFUSED, f"its agent refuses our token: {sandbox.trouble}"
+        if is_given_up(sandbox, now) and facts.is_trusted and not (is_our_network and is_silent(sandbox)):
+            code, reason = why_given_up(sandbox)
             yield decide(Kind.RETIRE if sandbox.state == State.READY else Kind.LOSE, sandbox, code, reason)
         seen = last_seen(sandbox)  # also at what is given up, which may be held back, and well again
         if is_over(seen, look_pause_seconds(sandbox, facts.started_at), now):
@@ -46,10 +44,24 @@ def is_looked_at(sandbox: SandboxFacts) -> bool:
     return sandbox.state == State.READY or (sandbox.state == State.IN_USE and sandbox.is_played)
 
 
+def is_silent(sandbox: SandboxFacts) -> bool:
+    """Whether nothing answered the last look; an agent that answers tells by itself what is wrong."""
+    return sandbox.health_failures > 0 and sandbox.trouble_code == AgentUnavailable.code
+
+
 def are_most_silent(sandboxes: Sequence[SandboxFacts]) -> bool:
-    """Whether so many failed their last look that it is our network that is broken, and not they."""
-    silent = sum(sandbox.health_failures > 0 for sandbox in sandboxes)
+    """Whether so many are silent at once that it is our network that is broken, and not they."""
+    silent = sum(is_silent(sandbox) for sandbox in sandboxes)
     return silent >= SILENT_TOGETHER and 2 * silent > len(sandboxes)
+
+
+def why_given_up(sandbox: SandboxFacts) -> tuple[EndCode, str]:
+    """Return the code and the sentence for one that failed its looks too often."""
+    if sandbox.refuses_us:
+        return EndCode.AGENT_REFUSED, f"its agent refuses our token: {sandbox.trouble}"
+    if sandbox.trouble_code == SandboxEmptied.code:
+        return EndCode.EMPTIED, f"its container was restarted: {sandbox.trouble}"
+    return EndCode.UNWELL, f"its agent did not answer {sandbox.health_failures} looks in a row"
 
 
 def is_given_up(sandbox: SandboxFacts, now: datetime) -> bool:

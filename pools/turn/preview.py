@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from pools.models import CloudApp, Fleet, Pool
-from pools.turn.decisions import GUARDED, Decision, Kind
+from pools.turn.decisions import Decision, Kind
 from pools.turn.facts import FleetFacts
 from pools.turn.observe import Listing, gather
 from pools.turn.plan import plan_fleet, plan_unguarded
@@ -52,7 +52,7 @@ def explain(now: datetime, apps: Sequence[CloudApp] | None = None) -> Explanatio
     decisions = plan_fleet(facts, now)
     held_back: list[Decision] = []
     if any(decision.kind == Kind.STOP for decision in decisions):
-        guarded = [decision for decision in plan_unguarded(facts, now) if decision.kind in GUARDED]
+        guarded = [decision for decision in plan_unguarded(facts, now) if decision.is_guarded]
         held_back = [decision for decision in guarded if decision.target not in facts.approved]
     return Explanation(facts, decisions, held_back)
 

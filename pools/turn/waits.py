@@ -13,7 +13,6 @@ LOOK_SECONDS = 30  # between two health looks at an idle sandbox
 LOOK_IN_USE_SECONDS = 20  # and at one that is played: whoever dies is noticed, and gone, within a minute
 LOOK_AGAIN_SECONDS = 3  # after a look that failed
 LOOKS_A_TURN = 400
-LOOKS_TO_FAIL = 3
 SILENT_TOGETHER = 3  # so many at least, and most of all: then games that are played are not given up
 LOSE_SECONDS = 25  # that long at least a played one is silent: a container that restarts is back by then
 REFUSALS_TO_FAIL = 5  # machines may get a new key one after the other

@@ -56,7 +56,7 @@ def acquire_warm(run: Run, now: datetime) -> None:
 
 def count_coming(pool: Pool, now: datetime) -> int:
     """Return how many warm sandboxes there will be soon; what takes too long already is not waited for."""
-    supply = Sandbox.objects.filter(pool=pool, state__in=[*ON_THE_WAY, State.READY])
+    supply = Sandbox.objects.answering().filter(pool=pool, state__in=[*ON_THE_WAY, State.READY])
     lately = Q(requested_at__gt=now - timedelta(seconds=patience_seconds(pool)))
     return supply.filter(lately | Q(state=State.READY)).count()
 

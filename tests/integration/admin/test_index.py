@@ -10,7 +10,9 @@ from django.utils import timezone
 from django_q.models import Failure, Schedule
 
 from orchestrator_site.models import Beat
+from pools import claims
 from pools.models import CloudApp, Fleet, Pool, Sandbox
+from pools.reasons import EndCode
 from tests.integration.admin.conftest import Person, queries
 
 BEAT = {"pid": 7, "workers": 4, "idle_workers": 4, "waiting": 0, "due": 0}
@@ -90,6 +92,36 @@ def test_orphans_and_lost_sandboxes_are_warnings_and_a_stranger_is_none(viewer, 
     assert alarms(viewer) == [
         ("warning", "2 orphans"), ("warning", "1 lost sandbox"), ("info", "Pool python is paused"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ["an orphan", "a sandbox"])
+def test_what_stays_though_it_is_due_is_an_error_in_the_clouds_words(viewer, well, pool, what):
+    """Orphans that stayed, and deletes that were refused, never alarmed."""
+    well.cloud.fault(operation="delete", status=403, message="deletes need the scope app:delete")
+    if what == "an orphan":
+        well.cloud.control.make_app("sandbox-dead0001", owner="local")
+    else:
+        well.acquire(pool)
+        well.settle()
+        claims.retire(Sandbox.objects.get().id, EndCode.RETIRED, "an operator wants it gone", well.clock.now())
+    well.turns(14, seconds_apart=60)
+    Beat.objects.update(at=timezone.now())
+    told = {alarm.title: alarm for alarm in viewer.get("/admin/").context["alarms"]}
+    assert told["1 app is not deleted"].urgency == "error"
+    assert "deletes need the scope app:delete" in told["1 app is not deleted"].detail
+
+
+def test_sandboxes_that_are_silent_together_are_one_error(viewer, well, pool):
+    Pool.objects.update(min_ready=3, max_ready=3)
+    well.acquire(pool)
+    well.settle()
+    for sandbox in Sandbox.objects.all():
+        well.cloud.control.kill_agent(sandbox.app_id)
+    well.clock.advance(35)
+    well.turns(90, seconds_apart=4)
+    Beat.objects.update(at=timezone.now())
+    assert set(well.states()) == {"ready"}, "nobody was given up"
+    assert ("error", "3 of 3 sandboxes do not answer") in alarms(viewer)
 
 
 def test_drift_is_a_warning(viewer, well, pool):

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from threading import Barrier
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from pools.cloud.errors import AgentUnavailable
+from pools.cloud.errors import AgentUnavailable, SandboxEmptied
 from pools.cloud.sandbox_agent import Fetched, SandboxAgent
 from pools.models import Sandbox, State
 from pools.occupants import Served
+from pools.reasons import EndCode
 from pools.staged import StagedGame, write
 from pools.turn import look
 from pools.turn.decisions import Kind
 from pools.turn.due import due_in_seconds
 from pools.turn.facts import SandboxFacts
+from pools.turn.plan import plan_fleet
 from pools.turn.plan_looks import plan_looks
 
 from .builders import NOW, make_fleet, make_sandbox, seconds
@@ -71,11 +74,35 @@ def test_no_played_one_is_given_up_on_the_word_of_a_listing_that_is_not_complete
     assert kinds(silent, apps=None) == []
 
 
-def test_no_played_one_is_given_up_while_most_are_silent_because_that_is_our_network():
-    silent = [played(health_failures=9, unwell_since=NOW - seconds(60), health_checked_at=NOW) for _ in range(3)]
-    well = [played() for _ in range(3)]
+SILENT: dict[str, Any] = {
+    "health_failures": 9,
+    "trouble_code": AgentUnavailable.code,
+    "unwell_since": NOW - seconds(60),
+    "health_checked_at": NOW,
+}
+
+
+@pytest.mark.parametrize(("make", "leaves"), [(make_sandbox, Kind.RETIRE), (played, Kind.LOSE)], ids=["idle", "played"])
+def test_nothing_is_given_up_while_most_are_silent_because_that_is_our_network(make, leaves):
+    """40 healthy sandboxes that could not be reached were retired."""
+    silent, well = [make(**SILENT) for _ in range(3)], [played() for _ in range(3)]
     assert kinds(*silent, *well[:2]) == []
-    assert kinds(*silent, *well) == [Kind.LOSE] * 3
+    assert kinds(*silent, *well) == [leaves] * 3
+
+
+def test_what_says_by_itself_that_it_was_restarted_goes_though_most_are_silent():
+    emptied = make_sandbox(health_failures=3, trouble_code=SandboxEmptied.code, health_checked_at=NOW)
+    silent = [make_sandbox(**SILENT) for _ in range(3)]
+    [decision] = plan_looks(make_fleet(emptied, *silent), NOW)
+    assert (decision.code, decision.sandbox_id) == (EndCode.EMPTIED, emptied.id)
+
+
+def test_many_that_were_restarted_at_once_do_not_trip_the_guard():
+    """A plain stop and start of the embedded cloud did."""
+    emptied = [
+        make_sandbox(health_failures=3, trouble_code=SandboxEmptied.code, health_checked_at=NOW) for _ in range(40)
+    ]
+    assert [each.kind for each in plan_fleet(make_fleet(*emptied, max_total=50), NOW)] == [Kind.RETIRE] * 40
 
 
 def test_what_was_given_up_and_held_back_is_looked_at_all_the_same():
