@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -14,7 +16,9 @@ def kept_key(path: Path) -> str:
     """Return what the file holds; when there is none, or nothing in it, a new key that is in it from now on."""
     try:
         if not _read(path):
-            _make(path)
+            with _alone_in(path.parent):
+                if not _read(path):
+                    _make(path)
         return _read(path)
     except OSError as error:
         raise ImproperlyConfigured(f"The secret key can't be kept in {str(path)!r} ({error.strerror}).") from None
@@ -27,19 +31,25 @@ def _read(path: Path) -> str:
         return ""
 
 
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Of several that make one at once, the first's is kept."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _make(path: Path) -> None:
-    """Of several that make one at once, the first's is kept. A full disk leaves nothing behind, least of all half a
-    key."""
+    """A full disk leaves nothing behind, least of all half a key."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(50))
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():  # and empty
-            fresh.replace(path)
-        else:
-            with suppress(FileExistsError):
-                os.link(fresh, path)
+        fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from functools import wraps
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError
@@ -106,6 +107,7 @@ class OrUnavailable:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         has_begun = False
 
+        @wraps(send)  # what lies behind it stays in sight
         async def sent(message: Message) -> None:
             nonlocal has_begun
             has_begun = True

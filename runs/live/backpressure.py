@@ -7,6 +7,7 @@ buffer is full (64 KiB) and when it has room again; this listens there. Other se
 from __future__ import annotations
 
 import asyncio
+import inspect
 from contextlib import suppress
 from typing import Any
 
@@ -22,9 +23,8 @@ class Flow:
     """What the connection behind an ASGI `send` can take. Use it as a context manager around all that is sent."""
 
     def __init__(self, send: Any) -> None:
-        protocol: Any = next(
-            iter(getattr(send, "args", ())), None
-        )  # Daphne's `send` is partial(handle_reply, protocol)
+        # Daphne's `send` is partial(handle_reply, protocol); there may be wrappers around it.
+        protocol: Any = next(iter(getattr(inspect.unwrap(send), "args", ())), None)
         is_socket = hasattr(protocol, "sendMessage")
         if is_socket:
             protocol.closeHandshakeTimeout = CLOSE_SECONDS

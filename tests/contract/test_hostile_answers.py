@@ -154,6 +154,8 @@ def test_every_other_call_of_an_agent_has_a_deadline(
     monkeypatch.setattr("pools.cloud.sandbox_agent.CALL_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr("pools.cloud.sandbox_agent.COMMAND_GRACE_SECONDS", -119.8)
     monkeypatch.setattr("pools.cloud.sandbox_agent.DOWNLOAD_TIMEOUT_SECONDS", 0.2)
+    for method in (SandboxAgent.processes, SandboxAgent.names):
+        monkeypatch.setattr(method, "__defaults__", (0.2,))
     answer_everything(stub, trickles(stub)["body"])
     began = time.monotonic()
     with pytest.raises(AgentUnavailable):

@@ -28,10 +28,13 @@ def test_an_empty_key_is_made_again(tmp_path: Path):
     assert kept_key(path) == kept_key(path)
 
 
-def test_of_several_that_make_one_at_once_all_have_the_same(tmp_path: Path):
+@pytest.mark.parametrize("is_there", [False, True], ids=["none is there", "an empty one is there"])
+def test_of_several_that_make_one_at_once_all_have_the_same(tmp_path: Path, is_there: bool):
     make = "import sys\nfrom pathlib import Path\nfrom orchestrator_site.kept_key import kept_key\n"
     make += "print(kept_key(Path(sys.argv[1])))"
     command = [sys.executable, "-c", make, tmp_path / "secret_key"]
+    if is_there:
+        (tmp_path / "secret_key").touch()
     several = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert len({process.communicate(timeout=60)[0] for process in several}) == 1
 
