@@ -58,6 +58,12 @@ def reserve(
     if pool is not None and origin == Origin.POOL:
         pool.refresh_from_db()  # an operator may have changed it since the caller read it
         _check_pool(pool)
+    # What lasts comes first: no idle sandbox makes room for one that is not made.
+    _check_budget(now)
+    if deletes_fail(fleet.deletes_failing_since, now):
+        message = f"Nothing is created while nothing can be deleted: {fleet.deletes_error}"
+        raise NoCapacity(message, Limit.DELETES, is_lasting=True)
+    _check_breaker(runtime, now)
     total = Sandbox.objects.existing().count()
     promised = demand(now).places if ahead is None else ahead
     # Another installation under our mark has the same account and the same limit: together they keep to it.
@@ -71,11 +77,6 @@ def reserve(
             f"All {settings.MAX_TOTAL_SANDBOXES} sandboxes are taken ({total} exist{others}{waiting}).",
             Limit.MAX_TOTAL_SANDBOXES,
         )
-    _check_budget(now)
-    if deletes_fail(fleet.deletes_failing_since, now):
-        message = f"Nothing is created while nothing can be deleted: {fleet.deletes_error}"
-        raise NoCapacity(message, Limit.DELETES, is_lasting=True)
-    _check_breaker(runtime, now)
     sandbox_id = uuid.uuid4()
     while Sandbox.objects.filter(name=app_name(settings.SANDBOX_NAME_PREFIX, sandbox_id)).exists():
         sandbox_id = uuid.uuid4()

@@ -95,8 +95,9 @@ def test_orphans_and_lost_sandboxes_are_warnings_and_a_stranger_is_none(viewer, 
 
 
 @pytest.mark.parametrize("what", ["an orphan", "a sandbox"])
-def test_what_stays_though_it_is_due_is_an_error_in_the_clouds_words(viewer, well, pool, what):
+def test_what_stays_though_it_is_due_is_an_error_in_the_clouds_words(viewer, well, pool, what, monkeypatch):
     """Orphans that stayed, and deletes that were refused, never alarmed."""
+    monkeypatch.setattr("pools.cloud.app_platform.CONFIRM_SECONDS", 0.0)
     well.cloud.fault(operation="delete", status=403, message="deletes need the scope app:delete")
     if what == "an orphan":
         well.cloud.control.make_app("sandbox-dead0001", owner="local")

@@ -7,6 +7,8 @@ from threading import Barrier, Thread
 
 import pytest
 from django.db import connection, transaction
+from django.http import HttpResponse
+from django.test import Client
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -450,3 +452,88 @@ def test_a_full_fleet_refuses_a_cold_launch_and_keeps_no_row(paper_fleet, game, 
         start(mode="cold")
     assert refused.value.limit == "MAX_TOTAL_SANDBOXES"
     assert Run.objects.count() == 1
+
+
+# Creates that fail, and deletes that do.
+
+
+def api_launch(mode: str) -> HttpResponse:
+    return Client().post(f"/api/launch/{mode}", data={"game": "snake"}, content_type="application/json")
+
+
+def with_an_open_breaker(paper_fleet) -> None:
+    paper_fleet.cloud.fault(operation="create", error="image pull failed")
+    for _ in range(3):
+        start(mode="cold")
+        paper_fleet.turns(6, seconds_apart=1)
+    with pytest.raises(LimitReached, match="breaker open"):
+        start(mode="cold")
+
+
+@pytest.mark.parametrize("mode", ["warm", "cold"])
+def test_with_the_breaker_open_a_launch_is_told_at_once_why_and_when(paper_fleet, pool, game, mode):
+    """11 launches made 11 apps, each player waiting for a failure of an own."""
+    with_an_open_breaker(paper_fleet)
+    answer = api_launch(mode)
+    assert (answer.status_code, answer.json()["code"], answer.json()["limit"]) == (429, "limit_reached", "breaker")
+    assert "image failures" in answer.json()["detail"]
+    assert 1 <= int(answer["Retry-After"]) <= 60
+    paper_fleet.turns(5)
+    assert paper_fleet.cloud.state()["creates"] == 3
+    assert not Run.objects.active().exists()
+
+
+def test_what_is_warm_is_launched_though_the_breaker_is_open(paper_fleet, staged):
+    with_an_open_breaker(paper_fleet)
+    assert start().state == RunState.RUNNING
+
+
+def test_of_launches_that_come_when_the_breaker_half_opens_one_is_tried(paper_fleet, game):
+    with_an_open_breaker(paper_fleet)
+    paper_fleet.clock.advance(61)
+    answers = [api_launch("cold") for _ in range(4)]
+    paper_fleet.turns(1)
+    assert [answer.status_code for answer in answers] == [201, 429, 429, 429]
+    assert paper_fleet.cloud.state()["creates"] == 4
+
+
+def test_a_launch_that_waits_for_its_place_ends_with_the_reason_when_the_breaker_opens(paper_fleet, staged, settings):
+    settings.MAX_TOTAL_SANDBOXES = settings.MAX_CONCURRENT_COLD = 4
+    paper_fleet.cloud.fault(operation="create", error="image pull failed")
+    paper_fleet.cloud.fault(operation="delete", linger_seconds=3600)
+    creates = paper_fleet.cloud.state()["creates"]
+    for _ in range(3):
+        start(mode="cold")
+    waiting = start(mode="cold")
+    assert waiting.sandbox is None, "the idle one makes room first"
+    paper_fleet.turns(10, seconds_apart=2)
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.end_code) == (RunState.FAILED, RunEndCode.NO_PLACE)
+    assert "breaker open" in waiting.end_reason
+    assert paper_fleet.cloud.state()["creates"] == creates + 3
+
+
+def test_no_idle_sandbox_makes_room_for_one_that_is_not_made(paper_fleet, staged, settings):
+    with_an_open_breaker(paper_fleet)
+    settings.MAX_TOTAL_SANDBOXES = 1
+    with pytest.raises(LimitReached, match="breaker open"):
+        start(mode="cold")
+    staged.refresh_from_db()
+    assert staged.state == State.READY
+
+
+def test_while_deletes_are_refused_nothing_is_created_and_launches_are_told(paper_fleet, pool, staged, monkeypatch):
+    """Creates went on to the cap, and the only alarm was "the fleet is full"."""
+    monkeypatch.setattr("pools.cloud.app_platform.CONFIRM_SECONDS", 0.0)
+    creates = paper_fleet.cloud.state()["creates"]
+    paper_fleet.cloud.fault(operation="delete", status=403, message="deletes need the scope app:delete")
+    lifecycle.end(start().id, RunEndCode.ENDED_BY_PLAYER, "enough", timezone.now())
+    paper_fleet.turns(15, seconds_apart=15)
+    made_meanwhile = paper_fleet.cloud.state()["creates"] - creates
+    refused = api_launch("cold")
+    assert (refused.status_code, refused.json()["limit"]) == (429, "deletes")
+    paper_fleet.turns(15, seconds_apart=60)
+    assert paper_fleet.cloud.state()["creates"] - creates == made_meanwhile <= 2
+    paper_fleet.cloud.faults.clear()
+    paper_fleet.turns(10, seconds_apart=20)
+    assert api_launch("cold").status_code == 201
