@@ -81,6 +81,9 @@ class Subscription:
         self._news = asyncio.Event()
 
     def push(self, lines: Sequence[Line]) -> None:
+        """What is held already is found again when another reader began with less."""
+        if self._lines:
+            lines = [line for line in lines if line.seq > self._lines[-1].seq]
         if self._has_lagged or len(self._lines) + len(lines) > MOST_UNREAD:
             self._lines, self._has_lagged = [], True
         else:

@@ -179,3 +179,18 @@ async def test_a_reader_who_asks_for_more_than_there_is_ends_with_the_run(run: R
         await sync_to_async(finish)(run)
         async with asyncio.timeout(PATIENCE_SECONDS / 2):
             assert await end == "the end"
+
+
+async def test_what_is_found_again_for_one_who_began_late_is_told_to_nobody_twice(run: Run):
+    """Lines 18 to 20 came twice to a reader that had not taken them yet."""
+    mine = hub.hub()
+    slow = mine.subscribe(run.id)
+    mine.begin(run.id, 0)
+    await emit(run, "one")
+    await emit(run, "two")
+    await condition(lambda: len(slow._lines) == 2, "both are found")
+    mine.begin(run.id, 0)
+    await emit(run, "three")
+    await condition(lambda: slow._lines and slow._lines[-1].seq == 3, "and all three again")
+    assert [line.seq for line in await slow.news(PATIENCE_SECONDS) or ()] == [1, 2, 3]
+    mine.unsubscribe(run.id, slow)
