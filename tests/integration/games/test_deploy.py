@@ -11,8 +11,8 @@ import pytest
 from django.conf import settings as configured
 from django.core.files.storage import storages
 
-from games import builds, deploy
-from games.deploy import DeployFailed
+from games import builds, deploy, processes
+from games.failures import DeployFailed
 from games.loading import load_catalog
 from games.models import Game, SnapshotState
 from games.tasks import check_snapshot
@@ -127,7 +127,7 @@ def test_a_game_that_is_slow_to_answer_is_waited_for(catalog: Catalog, make_sand
 def test_a_sandbox_that_dies_under_a_deployment_fails_it(
     catalog: Catalog, make_sandbox: MakeSandbox, log: Log, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(deploy, "REACH_SECONDS", 0)
+    monkeypatch.setattr(processes, "REACH_SECONDS", 0)
     with pytest.raises(DeployFailed, match="The sandbox stopped answering while Chess was deployed"):
         deploy.deploy(make_sandbox(), catalog.add("chess", install="kill -9 $PPID"), use_snapshot=False, say=log)
 

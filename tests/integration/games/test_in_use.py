@@ -94,7 +94,7 @@ def test_a_game_that_stops_again_ends_its_run_and_gives_back_its_place(site: Sit
 
 
 def test_a_game_that_can_not_be_started_again_ends_its_run(site: Site, staged: Run, monkeypatch):
-    monkeypatch.setattr("games.deploy.START_SECONDS", 0)
+    monkeypatch.setattr("games.processes.START_SECONDS", 0)
     kill_game(staged)
     look(site, staged, until_state="failed")
     assert (staged.state, staged.end_code) == ("failed", "game_stopped")

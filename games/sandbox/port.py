@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Look at a port of the sandbox: who listens on it, and how it answers; or end whoever does.
+
+    PORT=5000 SANDBOX_DEPLOYMENT=MARK python3 port.py clear
+    PORT=5000 python3 port.py look [PATH...]
+
+This file is written into a sandbox and runs there alone, on Python 3.8 or later, without any package.
+`clear` ends what listens there and all that carries the same mark in its environment, unless the mark is ours.
+`look` prints JSON: the marks of the listeners, and the paths that are answered packed though we asked not to.
+
+Exit codes: 0 done, 2 wrong arguments, 3 the port can't be cleared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+
+MARK = "SANDBOX_DEPLOYMENT"
+USAGE, TAKEN = 2, 3
+CLEAR_SECONDS = 5.0
+LOOK_SECONDS = 3.0
+POLL_SECONDS = 0.02
+LISTENING = "0A"  # as /proc/net/tcp has it
+HEAD_BYTES = 65536
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def inodes(port: int) -> set[str]:
+    """The sockets that listen on that port."""
+    found: set[str] = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table) as lines:
+                for fields in map(str.split, list(lines)[1:]):
+                    if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                        found.add(fields[9])
+        except OSError:
+            continue
+    return found
+
+
+def processes() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []
+
+
+def mark_of(pid: int) -> str | None:
+    """The mark in that process's environment: empty when it has none, None when that can't be read."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environment:
+            found = re.search(b"(?:^|\0)" + MARK.encode() + b"=([^\0]*)", environment.read())
+    except OSError:
+        return None
+    return found.group(1).decode(errors="replace") if found else ""
+
+
+def holders(port: int) -> tuple[set[int], bool]:
+    """The processes that listen there, and whether there are sockets whose process can't be told."""
+    wanted = inodes(port)
+    found: set[int] = set()
+    seen: set[str] = set()
+    for pid in processes() if wanted else []:
+        folder = f"/proc/{pid}/fd"
+        try:
+            for name in os.listdir(folder):
+                link = os.readlink(os.path.join(folder, name))
+                if link.startswith("socket:[") and link[8:-1] in wanted:
+                    found.add(pid)
+                    seen.add(link[8:-1])
+        except OSError:
+            continue
+    return found, seen != wanted
+
+
+def ancestors() -> set[int]:
+    """This process, and those that it hangs below: the agent is one of them."""
+    found: set[int] = set()
+    pid = os.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                pid = int(stat.read().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+    return found
+
+
+def clear(port: int, own_mark: str) -> int:
+    ours = ancestors()
+    deadline = time.monotonic() + CLEAR_SECONDS
+    ended = False
+    while True:
+        pids, is_hidden = holders(port)
+        if not pids and not is_hidden:
+            break
+        if pids & ours:
+            say(f"Port {port} is the sandbox's own.")
+            return TAKEN
+        if time.monotonic() > deadline:
+            say(f"Port {port} is taken by {named(pids)}, which can't be ended.")
+            return TAKEN
+        for pid in family(pids, own_mark) - ours:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                ended = True
+        time.sleep(POLL_SECONDS)
+    if ended:
+        say(f"Ended what was still on port {port}.")
+    return 0
+
+
+def family(pids: set[int], own_mark: str) -> set[int]:
+    """Those, and who belongs to them by mark or by group: whoever has started them would only start them again."""
+    marks = {mark for mark in map(mark_of, pids) if mark} - {own_mark}
+    groups = set(map(group_of, pids)) - set(map(group_of, ancestors()))
+    return pids | {pid for pid in processes() if mark_of(pid) in marks or group_of(pid) in groups}
+
+
+def group_of(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return 0
+
+
+def named(pids: set[int]) -> str:
+    return "process " + ", ".join(map(str, sorted(pids))) if pids else "another process"
+
+
+def packing(port: int, path: str) -> str:
+    """How the answer for that path is packed; empty when it is not, or there is none."""
+    for host in ("127.0.0.1", "::1"):
+        try:
+            with socket.create_connection((host, port), LOOK_SECONDS) as connection:
+                connection.settimeout(LOOK_SECONDS)
+                lines = [f"GET {path} HTTP/1.1", f"Host: localhost:{port}", "Accept-Encoding: identity"]
+                connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+                head = b""
+                while b"\r\n\r\n" not in head and len(head) < HEAD_BYTES:
+                    piece = connection.recv(HEAD_BYTES)
+                    if not piece:
+                        break
+                    head += piece
+        except OSError:
+            continue
+        found = re.search(rb"\r\ncontent-encoding:[ \t]*([^\r\n]*)", head.partition(b"\r\n\r\n")[0], re.IGNORECASE)
+        said = found.group(1).decode("latin-1").strip().lower() if found else ""
+        return "" if said == "identity" else said
+    return ""
+
+
+def look(port: int, paths: list[str]) -> int:
+    pids, is_hidden = holders(port)
+    marks = [mark_of(pid) for pid in sorted(pids)] + [None] * is_hidden
+    packed = {path: how for path, how in ((path, packing(port, path)) for path in paths) if how}
+    say(json.dumps({"sees_sockets": os.path.exists("/proc/net/tcp"), "marks": marks, "packed": packed}))
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    port = os.environ.get("PORT", "")
+    if port.isdigit() and arguments[:1] == ["clear"]:
+        return clear(int(port), os.environ.get(MARK, ""))
+    if port.isdigit() and arguments[:1] == ["look"]:
+        return look(int(port), arguments[1:])
+    sys.stderr.write(__doc__)
+    return USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
