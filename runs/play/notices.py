@@ -37,4 +37,9 @@ STARTING = Notice(503, "The game is starting", "This page looks again by itself.
 BACK_SOON = Notice(503, "The game stopped", "It is being started again. This page looks again by itself.", 2)
 DEAD = Notice(502, "The game does not answer", "It may have crashed: it is being looked at. You can look again.", 5)
 SLOW = Notice(504, "The game does not answer in time", "It may be busy, or stuck. You can look again.")
+CUT_OFF = Notice(
+    502,
+    "The game's answer breaks off",
+    "It may be packed, though the game was asked for it as it is: no sandbox passes that on. The run's log says more.",
+)
 LEADS_OUT = Notice(502, "The game wants to send you elsewhere", "It may not: its address was not followed.")

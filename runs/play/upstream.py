@@ -24,11 +24,11 @@ LEADING_OUT = frozenset("./\\%")
 QUERY = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@/?%|{}\[\]^`-]*")
 HEADER_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 LONGEST_TARGET_BYTES = 8_000
+DECODED_BY_AGENT = re.compile(rb"%(3f|23)", re.IGNORECASE)  # which would begin a query there, or end the path
 
 REQUEST_HEADERS = frozenset(
     {
         b"accept",
-        b"accept-encoding",
         b"accept-language",
         b"cache-control",
         b"content-type",
@@ -97,18 +97,19 @@ class Upstream:
         """The address of `path`, which is what follows `/play/<run>/` as the client wrote it. Raises ForbiddenPath."""
         if not is_plain(path, query) or len(path) + len(query) > LONGEST_TARGET_BYTES:
             raise ForbiddenPath("The address has a part that is not passed on.")
-        raw = b"/proxy/%d/%s" % (self.port, path) + (b"?" + query if query else b"")
+        decoded_once = DECODED_BY_AGENT.sub(rb"%25\1", path)
+        raw = b"/proxy/%d/%s" % (self.port, decoded_once) + (b"?" + query if query else b"")
         url = httpx.URL(self.url).copy_with(raw_path=raw)
         if url.raw_path != raw:  # a library that reads it otherwise than we do
             raise ForbiddenPath("The address can be read in more than one way.")
         return url
 
     def request_headers(self, given: Iterable[tuple[bytes, bytes]]) -> Headers:
-        """Of a client's headers those that pass, and the token."""
+        """Of a client's headers those that pass, and the token. A packed answer would not come through the agent."""
         passing = [
             (name, value) for name, value in given if name.lower() in REQUEST_HEADERS and HEADER_VALUE.fullmatch(value)
         ]
-        return [*passing, (b"authorization", f"Bearer {self.token}".encode())]
+        return [*passing, (b"accept-encoding", b"identity"), (b"authorization", f"Bearer {self.token}".encode())]
 
 
 def response_headers(given: Iterable[tuple[bytes, bytes]]) -> Headers:

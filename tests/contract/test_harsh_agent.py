@@ -21,6 +21,7 @@ from do_app_sandbox.exceptions import CommandExecutionError
 from do_app_sandbox.service_client import SandboxServiceClient
 
 from pools.localcloud.builder_agent import local_agent
+from runs.play.upstream import Upstream
 from tests.fixtures.waiting import until
 
 PORT = 5600
@@ -303,6 +304,14 @@ def test_to_ask_for_no_packing_helps_and_to_ask_for_nothing_does_not(served: Age
 )
 def test_a_path_is_decoded_and_read_again(served: Agent, path: str, reaches: str):
     assert asked(served, f"/proxy/{PORT}/{path}")["target"] == reaches
+
+
+@pytest.mark.parametrize(
+    ("path", "reaches"), [("a%3Fb.txt", "/a%3Fb.txt"), ("a%23b", "/a%23b"), ("%C3%A9/b", "/%C3%A9/b"), ("a;b", "/a;b")]
+)
+def test_a_players_address_reaches_the_game_as_it_was_all_the_same(served: Agent, path: str, reaches: str):
+    url = Upstream(served.url, served.token, PORT).target(path.encode(), b"x=1")
+    assert asked(served, url.raw_path.decode())["target"] == f"{reaches}?x=1"
 
 
 def asked(agent: Agent, target: str) -> Any:
