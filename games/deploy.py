@@ -10,6 +10,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,14 +24,15 @@ from games.processes import GAMES_DIR, LAST_LINES, end_earlier, start, wait_unti
 from games.snapshots import SnapshotUnavailable, current_snapshot, download_url
 from pools.cloud.api_transport import is_loopback
 from pools.cloud.errors import AgentError, CommandTimedOut
-from pools.cloud.sandbox_agent import CommandExit, CommandLine, SandboxAgent
+from pools.cloud.long_command import follow
+from pools.cloud.sandbox_agent import SandboxAgent
 
 RESTORE_SCRIPT = (Path(__file__).parent / "sandbox" / "restore.py").read_text()
-# Together below the 240 s after which Django-Q ends a task.
+# Together, with the start and the page, below the 330 s after which Django-Q ends a task.
 RESTORE_SECONDS = 20
 RESTORE_IDLE_SECONDS = 5
 CLONE_SECONDS = 45
-INSTALL_SECONDS = 100
+INSTALL_SECONDS = 170
 PLACE_SECONDS = 15
 
 
@@ -192,12 +194,13 @@ def _stream(
 ) -> None:
     lines: list[str] = []
     try:
-        for item in agent.stream(command, cwd=cwd, env=env, timeout_seconds=timeout_seconds):
-            if isinstance(item, CommandLine):
-                lines = [*lines[-LAST_LINES:], item.line]
-                say(item.line)
-            elif isinstance(item, CommandExit) and item.code != 0:
-                raise DeployFailed(f"{trouble}: {explanation(lines, item.code)}")
+        with closing(follow(agent, command, cwd=cwd, env=env, timeout_seconds=timeout_seconds)) as said:
+            for item in said:
+                if isinstance(item, str):
+                    lines = [*lines[-LAST_LINES:], item]
+                    say(item)
+                elif item.code != 0:
+                    raise DeployFailed(f"{trouble}: {explanation(lines, item.code)}")
     except CommandTimedOut:
         raise DeployFailed(f"{trouble}: it took longer than {timeout_seconds} s.") from None
 

@@ -128,8 +128,10 @@ def test_a_sandbox_that_dies_under_a_deployment_fails_it(
     catalog: Catalog, make_sandbox: MakeSandbox, log: Log, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(processes, "REACH_SECONDS", 0)
+    monkeypatch.setattr("pools.cloud.long_command.UNREACHED_SECONDS", 0)
+    agent_dies = "kill -9 $(ps -o ppid= -p $PPID)"
     with pytest.raises(DeployFailed, match="The sandbox stopped answering while Chess was deployed"):
-        deploy.deploy(make_sandbox(), catalog.add("chess", install="kill -9 $PPID"), use_snapshot=False, say=log)
+        deploy.deploy(make_sandbox(), catalog.add("chess", install=agent_dies), use_snapshot=False, say=log)
 
 
 # From a snapshot.
