@@ -32,10 +32,11 @@ END_TIMEOUT_SECONDS = 10
 RUNNING, GONE = "running", "gone"
 # The command in a session of its own, then its exit code in a file.
 LEAD = 'sh -c "$1"; echo $? > "$2"'
-# First how it stands, and only then what it said, so that its last words are read.
+# First how it stands, and only then what it said, so that its last words are read. The dead may lie about unburied.
 LOOK = """\
 state=$(cat {exit} 2>/dev/null)
 [ -n "$state" ] || {{ [ -e {log} ] && kill -0 {pid} 2>/dev/null && state=running; }}
+! grep -qs '^State:.Z' /proc/{pid}/status || state=
 [ -n "$state" ] || state=$(cat {exit} 2>/dev/null)
 echo "${{state:-gone}} $(wc -c < {log})"
 tail -c +{first} {log} | head -c {most} | base64"""

@@ -97,7 +97,8 @@ class Agent(httpx.Client):
         return [data["line"] for _, data in lines], last
 
     def is_alive(self, pid: int | str) -> bool:
-        return self.run(f"kill -0 {pid} 2>/dev/null && echo alive || true") != ""
+        """Whether it runs; the dead that nobody has buried yet do not."""
+        return self.run(f"cat /proc/{pid}/stat 2>/dev/null || true").rpartition(")")[2].split()[:1] not in ([], ["Z"])
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,8 @@ def test_a_signal_is_a_number_that_the_system_knows(agent: Agent, signal: object
     pid = agent.start("exec sleep 65")
     assert agent.post(f"/api/processes/{pid}/kill", json={"signal": signal}).status_code == status
     assert agent.post(f"/api/processes/{pid}/kill").status_code == 200, "no signal is SIGTERM"
-    until(lambda: agent.post(f"/api/processes/{pid}/kill").status_code == 400, "it has ended")
+    until(lambda: agent.get(f"/api/processes/{pid}").json()["status"] == "stopped", "it has ended")
+    assert agent.post(f"/api/processes/{pid}/kill").status_code == 400
     assert agent.post("/api/processes/999999/kill", json={"signal": 9}).status_code == 404
 
 
@@ -292,7 +294,6 @@ def test_to_ask_for_no_packing_helps_and_to_ask_for_nothing_does_not(served: Age
 @pytest.mark.parametrize(
     ("path", "reaches"),
     [
-        ("a%3Fb.txt", "/a?b.txt?b.txt"),
         ("a%23b.txt", "/a"),
         ("a%23b.txt?x=1", "/a"),
         ("a%2Fb", "/a/b"),
@@ -304,6 +305,11 @@ def test_to_ask_for_no_packing_helps_and_to_ask_for_nothing_does_not(served: Age
 )
 def test_a_path_is_decoded_and_read_again(served: Agent, path: str, reaches: str):
     assert asked(served, f"/proxy/{PORT}/{path}")["target"] == reaches
+
+
+def test_a_question_mark_in_a_name_begins_a_query(served: Agent):
+    """And comes once or twice, depending on what the agent is built with."""
+    assert asked(served, f"/proxy/{PORT}/a%3Fb.txt")["target"] in ("/a?b.txt", "/a?b.txt?b.txt")
 
 
 @pytest.mark.parametrize(
