@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import shlex
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from games.processes import GAMES_DIR, LAST_LINES, end_earlier, start, wait_unti
 from games.snapshots import SnapshotUnavailable, current_snapshot, download_url
 from pools.cloud.api_transport import is_loopback
 from pools.cloud.errors import AgentError, CommandTimedOut
-from pools.cloud.long_command import follow
+from pools.cloud.long_command import SaysTooMuch, follow
 from pools.cloud.sandbox_agent import SandboxAgent
 
 RESTORE_SCRIPT = (Path(__file__).parent / "sandbox" / "restore.py").read_text()
@@ -34,6 +35,7 @@ RESTORE_IDLE_SECONDS = 5
 CLONE_SECONDS = 45
 INSTALL_SECONDS = 170
 PLACE_SECONDS = 15
+TOLD_LINES = 6_000  # more than a run's log keeps; each costs a transaction
 
 
 class Say(Protocol):
@@ -192,17 +194,22 @@ def _stream(
     trouble: str,
     env: dict[str, str] | None = None,
 ) -> None:
-    lines: list[str] = []
+    lines: deque[str] = deque(maxlen=LAST_LINES)
+    told = 0
     try:
         with closing(follow(agent, command, cwd=cwd, env=env, timeout_seconds=timeout_seconds)) as said:
             for item in said:
                 if isinstance(item, str):
-                    lines = [*lines[-LAST_LINES:], item]
-                    say(item)
+                    lines.append(item)
+                    told += 1
+                    if told <= TOLD_LINES:
+                        say(item)
                 elif item.code != 0:
-                    raise DeployFailed(f"{trouble}: {explanation(lines, item.code)}")
+                    raise DeployFailed(f"{trouble}: {explanation(list(lines), item.code)}")
     except CommandTimedOut:
         raise DeployFailed(f"{trouble}: it took longer than {timeout_seconds} s.") from None
+    except SaysTooMuch as error:
+        raise DeployFailed(f"{trouble}: {error}") from None
 
 
 def start_again(agent: SandboxAgent, game: Game, port: int, folder: str) -> bool:

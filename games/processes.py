@@ -19,6 +19,7 @@ from games.failures import Cause, DeployFailed, explanation
 from games.models import Game
 from pools.cloud.agent_transport import json_of
 from pools.cloud.errors import AgentUnavailable, CommandTimedOut
+from pools.cloud.fitting import storable
 from pools.cloud.sandbox_agent import SandboxAgent
 
 GAMES_DIR = "/workspace/games"
@@ -33,6 +34,7 @@ LOOK_SECONDS = 15
 END_SECONDS = 10
 LOOKS_A_LIFE_SIGN = 5  # a process that ended is noticed after so many
 LAST_LINES = 40
+PACKING_CHARACTERS = 20
 TAKEN = re.compile(r"EADDRINUSE|Address already in use|^Port \d+ is ")
 # In the folder of GAMES_DIR. A sandbox without Python starts the game all the same; 3 is said of a port that is taken.
 LEAD = 'python3 -S ../port.py clear; [ $? = 3 ] || exec sh -c "$1"'
@@ -55,14 +57,18 @@ class PortSeen:
     packed: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, data: Any) -> PortSeen:
-        """What the script in the sandbox says; nothing, where it says nothing that can be read."""
+    def of(cls, data: Any, paths: Sequence[str] = ()) -> PortSeen:
+        """What the script in the sandbox says, of those paths; nothing, where it says nothing that can be read."""
         found = data if isinstance(data, dict) else {}
         marks, packed = found.get("marks"), found.get("packed")
         return cls(
             found.get("sees_sockets") is True,
             tuple(mark if isinstance(mark, str) else None for mark in (marks if isinstance(marks, list) else [])),
-            {str(path): str(how) for path, how in packed.items()} if isinstance(packed, dict) else {},
+            {
+                path: storable(how[:PACKING_CHARACTERS])
+                for path, how in (packed.items() if isinstance(packed, dict) else ())
+                if path in paths and isinstance(how, str)
+            },
         )
 
     def is_held_by(self, mark: str) -> bool | None:
@@ -166,7 +172,7 @@ def is_itself(agent: SandboxAgent, game: Game, started: Started, port: int) -> b
 
 def packed_sentence(game: Game, path: str, how: str) -> str:
     return (
-        f"{game.title} answers {path} packed ({how[:20]}) though it was asked not to, and no sandbox can pass that on. "
+        f"{game.title} answers {path} packed ({how}) though it was asked not to, and no sandbox can pass that on. "
         "Have its server heed `Accept-Encoding: identity`, or turn its compression off."
     )
 
@@ -179,7 +185,7 @@ def look_at(agent: SandboxAgent, port: int, paths: Sequence[str]) -> PortSeen:
         result = agent.run(command, cwd=GAMES_DIR, env=env, timeout_seconds=LOOK_SECONDS)
     except CommandTimedOut:
         return PortSeen()
-    return PortSeen.of(json_of(result.stdout)) if result.exit_code == 0 else PortSeen()
+    return PortSeen.of(json_of(result.stdout), paths) if result.exit_code == 0 else PortSeen()
 
 
 def require_running(agent: SandboxAgent, game: Game, pid: int) -> None:

@@ -21,7 +21,7 @@ from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
 from pools.cloud.fitting import storable
 from pools.cloud.sandbox_agent import SandboxAgent, Started
 
-OUTPUT_BYTES = 128 * 1024**2
+OUTPUT_BYTES = 16 * 1024**2
 PIECE_BYTES = 1024**2
 LINE_BYTES = 64 * 1024  # of a line; what comes beyond is dropped
 LOOK_FIRST_SECONDS, LOOK_MOST_SECONDS = 0.05, 0.5
@@ -40,6 +40,10 @@ state=$(cat {exit} 2>/dev/null)
 [ -n "$state" ] || state=$(cat {exit} 2>/dev/null)
 echo "${{state:-gone}} $(wc -c < {log})"
 tail -c +{first} {log} | head -c {most} | base64"""
+
+
+class SaysTooMuch(AgentError):
+    """The command was ended because its output has no end in sight."""
 
 
 class CommandExit(NamedTuple):
@@ -97,8 +101,8 @@ def follow(
 ) -> Generator[str | CommandExit]:
     """Run a shell command and yield its lines as they come; the last thing is always its CommandExit.
 
-    Raises CommandTimedOut, AgentUnavailable when the command or the agent is lost, AgentError for more output than is
-    read. However it ends, also when the caller has enough, the command ends with all that it has started.
+    Raises CommandTimedOut, SaysTooMuch, AgentUnavailable when the command or the agent is lost, AgentError. However it
+    ends, also when the caller has enough, the command ends with all that it has started.
     """
     exit_file = f"/tmp/command-{secrets.token_hex(8)}.exit"  # noqa: S108  a path in the sandbox
     given = " ".join(map(shlex.quote, (LEAD, "command", command, exit_file)))
@@ -122,7 +126,7 @@ def _followed(
         offset += len(piece)
         yield from lines.add(piece, time.monotonic())
         if max(size, offset) > OUTPUT_BYTES:
-            raise AgentError(f"The command says more than {OUTPUT_BYTES // 1024**2} MiB.")
+            raise SaysTooMuch(f"The command says more than {OUTPUT_BYTES // 1024**2} MiB.")
         if not piece and state not in (RUNNING, GONE):
             yield from lines.rest()
             yield CommandExit(int(state) if state.isdecimal() else -1)

@@ -123,7 +123,7 @@ class SandboxAgent:
         return _text(_object(answer).get("logs"))
 
     def kill(self, pid: int, signal: int = 15) -> bool:
-        """Signal a started process; False when the agent does not know it."""
+        """Signal a started process, and not what it has started; False when the agent does not know it."""
         answer = self._wire.call(
             "POST",
             f"/api/processes/{pid}/kill",

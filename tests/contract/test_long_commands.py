@@ -11,7 +11,7 @@ import pytest
 
 from pools.cloud import long_command
 from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
-from pools.cloud.long_command import LINE_BYTES, CommandExit, Lines, follow
+from pools.cloud.long_command import LINE_BYTES, CommandExit, Lines, SaysTooMuch, follow
 from pools.cloud.sandbox_agent import CommandResult, SandboxAgent
 from pools.localcloud.builder_agent import local_agent
 from tests.fixtures.waiting import until
@@ -106,7 +106,7 @@ def test_a_command_ends_when_nobody_wants_to_hear_more(agent: SandboxAgent):
 
 def test_a_command_that_fills_the_disk_is_ended(agent: SandboxAgent, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(long_command, "OUTPUT_BYTES", 3 * 1024**2)
-    with pytest.raises(AgentError, match="more than 3 MiB"):
+    with pytest.raises(SaysTooMuch, match="more than 3 MiB"):
         for _ in follow(agent, "yes"):
             pass
     until(lambda: agent.run("ps -C yes -o stat= | grep -v Z").exit_code != 0, "it has ended")

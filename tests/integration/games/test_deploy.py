@@ -52,6 +52,40 @@ def test_an_installation_is_told_line_by_line(catalog: Catalog, make_sandbox: Ma
     assert {"one", "two", "three"} <= set(log.lines)
 
 
+def test_an_installation_that_says_a_lot_is_told_for_as_long_as_the_log_keeps_it(
+    catalog: Catalog, make_sandbox: MakeSandbox, log: Log
+):
+    """Each line is a transaction: what nobody keeps must not hold a launch."""
+    game = catalog.add("chess", install="seq 1 100000")
+    deploy.deploy(make_sandbox(), game, use_snapshot=False, say=log)
+    assert [line for line in log.lines if line.isdecimal()] == [str(n) for n in range(1, deploy.TOLD_LINES + 1)]
+
+
+def test_an_installation_without_end_is_ended_and_said_to_be_so(
+    catalog: Catalog, make_sandbox: MakeSandbox, log: Log, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pools.cloud.long_command.OUTPUT_BYTES", 1024**2)
+    with pytest.raises(DeployFailed, match="Chess could not be installed: The command says more than 1 MiB"):
+        deploy.deploy(make_sandbox(), catalog.add("chess", install="yes"), use_snapshot=False, say=log)
+
+
+@pytest.mark.parametrize(
+    "install",
+    [
+        "printf '%0200000d' 0; echo; echo done",
+        r"for i in 1 2 3; do printf '%s%%\r' $i; done; echo done",
+        "for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done; sleep 1; echo done",
+    ],
+    ids=["a line without end", "a progress bar", "pauses"],
+)
+def test_however_an_installation_speaks_it_is_told_to_its_end(
+    catalog: Catalog, make_sandbox: MakeSandbox, log: Log, install: str
+):
+    """It ended as a sandbox that had stopped answering."""
+    deploy.deploy(make_sandbox(), catalog.add("chess", install=install), use_snapshot=False, say=log)
+    assert "done" in log.lines
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
