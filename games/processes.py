@@ -20,6 +20,7 @@ from games.models import Game
 from pools.cloud.agent_transport import json_of
 from pools.cloud.errors import AgentUnavailable, CommandTimedOut
 from pools.cloud.fitting import storable
+from pools.cloud.long_command import is_long_command
 from pools.cloud.sandbox_agent import SandboxAgent
 
 GAMES_DIR = "/workspace/games"
@@ -37,7 +38,7 @@ LAST_LINES = 40
 PACKING_CHARACTERS = 20
 TAKEN = re.compile(r"EADDRINUSE|Address already in use|^Port \d+ is ")
 # In the folder of GAMES_DIR. A sandbox without Python starts the game all the same; 3 is said of a port that is taken.
-LEAD = 'python3 -S ../port.py clear; [ $? = 3 ] || exec sh -c "$1"'
+LEAD = 'python3 -S ../port.py clear "$2"; [ $? = 3 ] || exec sh -c "$1"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +83,14 @@ def start(agent: SandboxAgent, game: Game, port: int, folder: str) -> Started:
     """Start the game in that folder. Whatever else listens on its port is ended first. Raises AgentError."""
     mark = secrets.token_hex(8)
     agent.write_file(f"{GAMES_DIR}/port.py", PORT_SCRIPT)
-    command = command_of(game)
+    command = command_of(game, port)
     env = {"PORT": str(port), MARK: mark}
     return Started(agent.start(command, cwd=f"{GAMES_DIR}/{folder}", env=env).pid, mark)
 
 
-def command_of(game: Game) -> str:
+def command_of(game: Game, port: int) -> str:
     """Return what the agent is given to start: the game's command in a session of its own, led by the agent's pid."""
-    return f"exec setsid sh -c {shlex.quote(LEAD)} {game.slug} {shlex.quote(game.run_command)}"
+    return f"exec setsid sh -c {shlex.quote(LEAD)} {game.slug} {shlex.quote(game.run_command)} {port}"
 
 
 def is_of(game: Game, command: str) -> bool:
@@ -112,12 +113,13 @@ def end_all(agent: SandboxAgent) -> None:
 
 
 def end_earlier(agent: SandboxAgent, game: Game) -> None:
-    """An earlier attempt in this sandbox, cut off half-way, may have left its processes. It was healthy a moment ago: a
-    connection that fails now is tried again for a while. Raises AgentError."""
+    """An earlier attempt in this sandbox, cut off half-way, may have left its game, or be installing still. The sandbox
+    was healthy a moment ago: a connection that fails now is tried again for a while. Raises AgentError."""
     deadline = time.monotonic() + REACH_SECONDS
     while True:
         try:
-            end(agent, (process.pid for process in agent.processes() if is_of(game, process.command)))
+            commands = {process.pid: process.command for process in agent.processes()}
+            end(agent, (pid for pid, command in commands.items() if is_of(game, command) or is_long_command(command)))
             return
         except AgentUnavailable:
             if time.monotonic() > deadline:
@@ -180,7 +182,7 @@ def packed_sentence(game: Game, path: str, how: str) -> str:
 def look_at(agent: SandboxAgent, port: int, paths: Sequence[str]) -> PortSeen:
     """The port from inside; nothing is seen where the sandbox has no Python, or no /proc. Raises AgentError."""
     asked = " ".join(shlex.quote(path) for path in dict.fromkeys(paths))
-    command, env = f"python3 -S port.py look {asked}", {"PORT": str(port)}
+    command, env = f"python3 -S port.py look {port} {asked}", {"PORT": str(port)}
     try:
         result = agent.run(command, cwd=GAMES_DIR, env=env, timeout_seconds=LOOK_SECONDS)
     except CommandTimedOut:

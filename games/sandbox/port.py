@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Look at a port of the sandbox: who listens on it, and how it answers; or end whoever does.
 
-    PORT=5000 SANDBOX_DEPLOYMENT=MARK python3 port.py clear
-    PORT=5000 python3 port.py look [PATH...]
+    PORT=5000 SANDBOX_DEPLOYMENT=MARK python3 port.py clear 5000
+    PORT=5000 python3 port.py look 5000 [PATH...]
 
 This file is written into a sandbox and runs there alone, on Python 3.8 or later, without any package.
 `clear` ends what listens there and all that carries the same mark in its environment, unless the mark is ours.
 `look` prints JSON: the marks of the listeners, and the paths that are answered packed though we asked not to.
+
+A sandbox that is no container may give us another PORT than the one that was meant, which a game that does not heed
+PORT listens on all the same. So both are looked at; and what runs with another HOME is not of this sandbox.
 
 Exit codes: 0 done, 2 wrong arguments, 3 the port can't be cleared.
 """
@@ -57,14 +60,25 @@ def processes() -> list[int]:
         return []
 
 
-def mark_of(pid: int) -> str | None:
-    """The mark in that process's environment: empty when it has none, None when that can't be read."""
+def environment_of(pid: int) -> dict[str, str] | None:
+    """That process's environment; None when it can't be read."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as environment:
-            found = re.search(b"(?:^|\0)" + MARK.encode() + b"=([^\0]*)", environment.read())
+            lines = environment.read().decode(errors="replace").split("\0")
     except OSError:
         return None
-    return found.group(1).decode(errors="replace") if found else ""
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def mark_of(pid: int) -> str | None:
+    """The mark in that process's environment: empty when it has none, None when that can't be read."""
+    environment = environment_of(pid)
+    return None if environment is None else environment.get(MARK, "")
+
+
+def is_of_this_sandbox(pid: int) -> bool:
+    environment = environment_of(pid)
+    return environment is not None and environment.get("HOME") == os.environ.get("HOME")
 
 
 def holders(port: int) -> tuple[set[int], bool]:
@@ -85,6 +99,15 @@ def holders(port: int) -> tuple[set[int], bool]:
     return found, seen != wanted
 
 
+def listeners(given: int, meant: int) -> tuple[set[int], bool]:
+    """As `holders`, of the port that we were given; and of the one that was meant, for as far as they are of this
+    sandbox."""
+    found, is_hidden = holders(given)
+    if meant != given:
+        found |= set(filter(is_of_this_sandbox, holders(meant)[0]))
+    return found, is_hidden
+
+
 def ancestors() -> set[int]:
     """This process, and those that it hangs below: the agent is one of them."""
     found: set[int] = set()
@@ -99,33 +122,33 @@ def ancestors() -> set[int]:
     return found
 
 
-def clear(port: int, own_mark: str) -> int:
+def clear(given: int, meant: int) -> int:
     ours = ancestors()
     deadline = time.monotonic() + CLEAR_SECONDS
     ended = False
     while True:
-        pids, is_hidden = holders(port)
+        pids, is_hidden = listeners(given, meant)
         if not pids and not is_hidden:
             break
         if pids & ours:
-            say(f"Port {port} is the sandbox's own.")
+            say(f"Port {meant} is the sandbox's own.")
             return TAKEN
         if time.monotonic() > deadline:
-            say(f"Port {port} is taken by {named(pids)}, which can't be ended.")
+            say(f"Port {meant} is taken by {named(pids)}, which can't be ended.")
             return TAKEN
-        for pid in family(pids, own_mark) - ours:
+        for pid in filter(is_of_this_sandbox, family(pids) - ours):
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
                 ended = True
         time.sleep(POLL_SECONDS)
     if ended:
-        say(f"Ended what was still on port {port}.")
+        say(f"Ended what was still on port {meant}.")
     return 0
 
 
-def family(pids: set[int], own_mark: str) -> set[int]:
+def family(pids: set[int]) -> set[int]:
     """Those, and who belongs to them by mark or by group: whoever has started them would only start them again."""
-    marks = {mark for mark in map(mark_of, pids) if mark} - {own_mark}
+    marks = set(filter(None, map(mark_of, pids))) - {os.environ.get(MARK)}
     groups = set(map(group_of, pids)) - set(map(group_of, ancestors()))
     return pids | {pid for pid in processes() if mark_of(pid) in marks or group_of(pid) in groups}
 
@@ -141,42 +164,49 @@ def named(pids: set[int]) -> str:
     return "process " + ", ".join(map(str, sorted(pids))) if pids else "another process"
 
 
-def packing(port: int, path: str) -> str:
+def packing(ports: tuple[int, ...], path: str) -> str:
     """How the answer for that path is packed; empty when it is not, or there is none."""
-    for host in ("127.0.0.1", "::1"):
-        try:
-            with socket.create_connection((host, port), LOOK_SECONDS) as connection:
-                connection.settimeout(LOOK_SECONDS)
-                lines = [f"GET {path} HTTP/1.1", f"Host: localhost:{port}", "Accept-Encoding: identity"]
-                connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
-                head = b""
-                while b"\r\n\r\n" not in head and len(head) < HEAD_BYTES:
-                    piece = connection.recv(HEAD_BYTES)
-                    if not piece:
-                        break
-                    head += piece
-        except OSError:
-            continue
-        found = re.search(rb"\r\ncontent-encoding:[ \t]*([^\r\n]*)", head.partition(b"\r\n\r\n")[0], re.IGNORECASE)
-        said = found.group(1).decode("latin-1").strip().lower() if found else ""
-        return "" if said == "identity" else said
+    for port in ports:
+        for host in ("127.0.0.1", "::1"):
+            try:
+                head = head_of(host, port, path)
+            except OSError:
+                continue
+            found = re.search(rb"\r\ncontent-encoding:[ \t]*([^\r\n]*)", head, re.IGNORECASE)
+            said = found.group(1).decode("latin-1").strip().lower() if found else ""
+            return "" if said == "identity" else said
     return ""
 
 
-def look(port: int, paths: list[str]) -> int:
-    pids, is_hidden = holders(port)
+def head_of(host: str, port: int, path: str) -> bytes:
+    """The head of the answer. Raises OSError."""
+    with socket.create_connection((host, port), LOOK_SECONDS) as connection:
+        connection.settimeout(LOOK_SECONDS)
+        lines = [f"GET {path} HTTP/1.1", f"Host: localhost:{port}", "Accept-Encoding: identity"]
+        connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+        head = b""
+        while b"\r\n\r\n" not in head and len(head) < HEAD_BYTES:
+            piece = connection.recv(HEAD_BYTES)
+            if not piece:
+                break
+            head += piece
+        return head.partition(b"\r\n\r\n")[0]
+
+
+def look(given: int, meant: int, paths: list[str]) -> int:
+    pids, is_hidden = listeners(given, meant)
     marks = [mark_of(pid) for pid in sorted(pids)] + [None] * is_hidden
-    packed = {path: how for path, how in ((path, packing(port, path)) for path in paths) if how}
+    packed = {path: how for path, how in ((path, packing((given, meant), path)) for path in paths) if how}
     say(json.dumps({"sees_sockets": os.path.exists("/proc/net/tcp"), "marks": marks, "packed": packed}))
     return 0
 
 
 def main(arguments: list[str]) -> int:
-    port = os.environ.get("PORT", "")
-    if port.isdigit() and arguments[:1] == ["clear"]:
-        return clear(int(port), os.environ.get(MARK, ""))
-    if port.isdigit() and arguments[:1] == ["look"]:
-        return look(int(port), arguments[1:])
+    given, [verb, meant, *paths] = os.environ.get("PORT", ""), (*arguments, "", "")[: max(2, len(arguments))]
+    if given.isdigit() and meant.isdigit() and verb == "clear":
+        return clear(int(given), int(meant))
+    if given.isdigit() and meant.isdigit() and verb == "look":
+        return look(int(given), int(meant), paths)
     sys.stderr.write(__doc__)
     return USAGE
 

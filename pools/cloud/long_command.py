@@ -32,6 +32,7 @@ END_TIMEOUT_SECONDS = 10
 RUNNING, GONE = "running", "gone"
 # The command in a session of its own, then its exit code in a file.
 LEAD = 'sh -c "$1"; echo $? > "$2"'
+STARTED = f"exec setsid sh -c {shlex.quote(LEAD)} command"
 # First how it stands, and only then what it said, so that its last words are read. The dead may lie about unburied.
 LOOK = """\
 state=$(cat {exit} 2>/dev/null)
@@ -105,15 +106,19 @@ def follow(
     ends, also when the caller has enough, the command ends with all that it has started.
     """
     exit_file = f"/tmp/command-{secrets.token_hex(8)}.exit"  # noqa: S108  a path in the sandbox
-    given = " ".join(map(shlex.quote, (LEAD, "command", command, exit_file)))
     deadline = time.monotonic() + timeout_seconds
-    started = agent.start(f"exec setsid sh -c {given}", cwd=cwd, env=env)
+    started = agent.start(f"{STARTED} {shlex.quote(command)} {exit_file}", cwd=cwd, env=env)
     try:
         yield from _followed(agent, started, exit_file, deadline, timeout_seconds)
     finally:
         files = " ".join(map(shlex.quote, (exit_file, started.log_file)))
         with suppress(AgentError):
             agent.run(f"kill -9 -{started.pid} 2>/dev/null; rm -f {files}", timeout_seconds=END_TIMEOUT_SECONDS)
+
+
+def is_long_command(started_as: str) -> bool:
+    """Whether what was started in a sandbox with that command is one that is, or was, followed."""
+    return started_as.startswith(f"{STARTED} ")
 
 
 def _followed(

@@ -16,6 +16,7 @@ from games.failures import DeployFailed
 from games.loading import load_catalog
 from games.models import Game, SnapshotState
 from games.tasks import check_snapshot
+from pools.cloud.long_command import follow
 from tests.fixtures.catalog import SERVER, Catalog, Log, MakeSandbox
 from tests.fixtures.waiting import until
 from tests.fixtures.web import Web
@@ -142,6 +143,16 @@ def test_deploying_again_ends_what_a_killed_worker_left_and_replaces_its_files(
     left = agent.run("ls -A . chess", cwd=deploy.GAMES_DIR).stdout
     assert "stray" not in left
     assert "cut-off" not in left
+
+
+def test_deploying_again_ends_the_installation_that_a_killed_worker_left(
+    catalog: Catalog, make_sandbox: MakeSandbox, log: Log
+):
+    agent = make_sandbox()
+    left = follow(agent, "echo begun; sleep 600")
+    assert next(left) == "begun"
+    done = deploy.deploy(agent, catalog.add("chess"), use_snapshot=False, say=log)
+    assert running(agent) == [done.pid]
 
 
 def test_a_game_that_is_slow_to_answer_is_waited_for(catalog: Catalog, make_sandbox: MakeSandbox, log: Log):

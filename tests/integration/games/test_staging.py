@@ -15,7 +15,7 @@ from pools.models import Lease, Pool, Sandbox, State
 from pools.tenure import LEASE_SECONDS
 from pools.turn.waits import STAGE_AGAIN_SECONDS
 from tests.fixtures.catalog import SERVER, Catalog
-from tests.fixtures.waiting import until
+from tests.fixtures.waiting import free_port, until
 from tests.integration.games.conftest import Site
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("downloads")]
@@ -124,6 +124,24 @@ def test_a_staged_game_that_died_is_not_handed_out(site: Site, games, pool):
     assert (run.state, run.sandbox) == ("running", second)
     first.refresh_from_db()
     assert first.end_reason.startswith("dead at hand-over")
+
+
+def test_games_that_insist_on_one_port_are_not_started_side_by_side_and_are_launched_all_the_same(
+    site: Site, catalog: Catalog, pool, monkeypatch
+):
+    monkeypatch.setattr(processes, "START_SECONDS", 4)
+    port = free_port()
+    stubborn = SERVER.replace('int(os.environ["PORT"])', str(port))
+    for position, slug in enumerate(("chess", "go")):
+        catalog.add(slug, files={"server.py": stubborn}, port=port, position=position)
+        catalog.publish(slug)
+    stage(pool, "started")
+    [sandbox] = site.warm(pool)
+    assert {slug: entry.get("pid") for slug, entry in sandbox.staged.items()} == {"chess": None, "go": None}
+    assert running(sandbox) == []
+    monkeypatch.setattr(processes, "START_SECONDS", 30)
+    run = site.play("go")
+    assert (run.port, "<h1>Go</h1>" in site.page(run)) == (port, True)
 
 
 # Workers that die or are held up.

@@ -68,9 +68,13 @@ def test_the_public_async_client_works_against_it(shared_sandbox: Running):
     async def use() -> list[Any]:
         client = AsyncSandboxServiceClient(shared_sandbox.url, AGENT_TOKEN)
         result = await client.exec("echo $GREETING")
-        return [result.stdout, *[event.data async for event in client.exec_stream("echo streamed")]]
+        await client.create_session("theirs", env={"A": "b"})
+        said = await client.session_exec("theirs", "echo $A$GREETING")
+        closed = [(await client.get_session("theirs"))["status"], await client.close_session("theirs")]
+        streamed = [event.data async for event in client.exec_stream("echo streamed")]
+        return [result.stdout, *streamed, "bhello" in said["output"], *closed]
 
-    assert asyncio.run(use()) == ["hello\n", "streamed", 0]
+    assert asyncio.run(use()) == ["hello\n", "streamed", 0, True, "running", True]
 
 
 def test_the_public_client_is_told_of_timeouts_and_of_wrong_tokens(shared_sandbox: Running):

@@ -44,7 +44,7 @@ def test_of_what_is_packed_only_what_was_asked_for_is_believed_and_fitted():
 
 
 def test_a_games_process_is_known_by_its_game_also_when_its_command_has_changed():
-    before = command_of(Game(slug="chess", run_command="python3 old.py; true"))
+    before = command_of(Game(slug="chess", run_command="python3 old.py; true"), 5000)
     now = Game(slug="chess", run_command="python3 'new one.py'")
     assert is_of(now, before)
     assert is_of(now, "python3 'new one.py'"), "as it was started by an earlier version"
