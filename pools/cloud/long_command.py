@@ -134,7 +134,7 @@ def _followed(
             raise SaysTooMuch(f"The command says more than {OUTPUT_BYTES // 1024**2} MiB.")
         if not piece and state not in (RUNNING, GONE):
             yield from lines.rest()
-            yield CommandExit(int(state) if state.isdecimal() else -1)
+            yield CommandExit(int(state))
             return
         if not piece and state == GONE:
             raise AgentUnavailable("The command has gone without a word; the sandbox may have been restarted.")
@@ -167,6 +167,8 @@ def _look(agent: SandboxAgent, started: Started, exit_file: str, offset: int) ->
     head, _, packed = said.partition("\n")
     state, _, size = head.partition(" ")
     try:
+        if state not in (RUNNING, GONE):
+            int(state)
         return state, int(size or 0), base64.b64decode("".join(packed.split()), validate=True)
     except (ValueError, binascii.Error):
         raise AgentError("The sandbox told something else than what the command says.") from None
