@@ -292,6 +292,15 @@ async def _pass_on(visit: Visit, request: httpx.Request, send: Send) -> None:
         await response.aclose()
 
 
+async def _sent(request: httpx.Request) -> httpx.Response:
+    try:
+        return await _connections().handle_async_request(request)
+    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+        if request.method not in ("GET", "HEAD"):
+            raise
+        return await _connections().handle_async_request(request)  # the other side had just closed the kept connection
+
+
 async def _first(visit: Visit, chunks: AsyncIterator[bytes]) -> bytes | None:
     """The beginning of a body; None when it is empty. Raises Refused for one that ends before it has begun."""
     try:
@@ -304,15 +313,6 @@ async def _first(visit: Visit, chunks: AsyncIterator[bytes]) -> bytes | None:
         except DatabaseError:
             logger.warning("That an answer breaks off could not be noted.", exc_info=True)
         raise Refused(CUT_OFF) from None
-
-
-async def _sent(request: httpx.Request) -> httpx.Response:
-    try:
-        return await _connections().handle_async_request(request)
-    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-        if request.method not in ("GET", "HEAD"):
-            raise
-        return await _connections().handle_async_request(request)  # the other side had just closed the kept connection
 
 
 _transports: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncHTTPTransport] = WeakKeyDictionary()

@@ -18,13 +18,13 @@ Headers = list[tuple[bytes, bytes]]
 
 # RFC 3986's characters, and encoded ones except a dot, a slash, a backslash, a percent sign or a control character.
 SEGMENT = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%(?!2[ef5]|5c|[01][0-9a-f]|7f)[0-9a-f]{2})*", re.IGNORECASE)
+DECODED_BY_AGENT = re.compile(rb"%(3f|23)", re.IGNORECASE)  # which would begin a query there, or end the path
 # Also with what some servers cut off: parameters, blanks.
 DOTS = re.compile(r"[.\s]+|[.\s]*;.*", re.DOTALL)
 LEADING_OUT = frozenset("./\\%")
 QUERY = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@/?%|{}\[\]^`-]*")
 HEADER_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 LONGEST_TARGET_BYTES = 8_000
-DECODED_BY_AGENT = re.compile(rb"%(3f|23)", re.IGNORECASE)  # which would begin a query there, or end the path
 
 REQUEST_HEADERS = frozenset(
     {
