@@ -24,6 +24,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 
 MARK = "SANDBOX_DEPLOYMENT"
 USAGE, TAKEN = 2, 3
@@ -130,6 +131,8 @@ def clear(given: int, meant: int) -> int:
         pids, is_hidden = listeners(given, meant)
         if not pids and not is_hidden:
             break
+        if is_hidden:  # then who was given the port may be known at least
+            pids |= set(filter(partial(was_given, str(given)), processes())) - ours
         if pids & ours:
             say(f"Port {meant} is the sandbox's own.")
             return TAKEN
@@ -153,6 +156,12 @@ def family(pids: set[int]) -> set[int]:
     return pids | {pid for pid in processes() if mark_of(pid) in marks or group_of(pid) in groups}
 
 
+def was_given(port: str, pid: int) -> bool:
+    """Whether that process was started for this port, and not by the start that we belong to."""
+    environment = environment_of(pid) or {}
+    return environment.get("PORT") == port and environment.get(MARK) != os.environ.get(MARK)
+
+
 def group_of(pid: int) -> int:
     try:
         return os.getpgid(pid)
@@ -164,8 +173,8 @@ def named(pids: set[int]) -> str:
     return "process " + ", ".join(map(str, sorted(pids))) if pids else "another process"
 
 
-def packing(ports: tuple[int, ...], path: str) -> str:
-    """How the answer for that path is packed; empty when it is not, or there is none."""
+def packing(ports: tuple[int, ...], path: str) -> str | None:
+    """How the answer for that path is packed: empty when it is not, None when nobody answers."""
     for port in ports:
         for host in ("127.0.0.1", "::1"):
             try:
@@ -175,7 +184,7 @@ def packing(ports: tuple[int, ...], path: str) -> str:
             found = re.search(rb"\r\ncontent-encoding:[ \t]*([^\r\n]*)", head, re.IGNORECASE)
             said = found.group(1).decode("latin-1").strip().lower() if found else ""
             return "" if said == "identity" else said
-    return ""
+    return None
 
 
 def head_of(host: str, port: int, path: str) -> bytes:
@@ -194,10 +203,13 @@ def head_of(host: str, port: int, path: str) -> bytes:
 
 
 def look(given: int, meant: int, paths: list[str]) -> int:
+    found = {path: packing((given, meant), path) for path in paths}
     pids, is_hidden = listeners(given, meant)
     marks = [mark_of(pid) for pid in sorted(pids)] + [None] * is_hidden
-    packed = {path: how for path, how in ((path, packing((given, meant), path)) for path in paths) if how}
-    say(json.dumps({"sees_sockets": os.path.exists("/proc/net/tcp"), "marks": marks, "packed": packed}))
+    # Some kernels do not list their sockets: that somebody answers says then that nothing can be seen.
+    is_silent = all(how is None for how in found.values())
+    sees = bool(marks) or (is_silent and os.path.exists("/proc/net/tcp"))
+    say(json.dumps({"sees_sockets": sees, "marks": marks, "packed": {path: how for path, how in found.items() if how}}))
     return 0
 
 
