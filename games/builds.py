@@ -14,18 +14,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from games.build_sandbox import workbench
-from games.deploy import (
-    GAMES_DIR,
-    RESTORE_SCRIPT,
-    DeployFailed,
-    build_from_source,
-    end_process,
-    explanation,
-    say_nothing,
-    start,
-    wait_until_it_answers,
-)
+from games.deploy import RESTORE_SCRIPT, build_from_source, say_nothing
+from games.failures import DeployFailed, explanation
 from games.models import Game, Snapshot, SnapshotState
+from games.processes import GAMES_DIR, end, start, wait_until_it_answers
 from games.snapshots import MOST_BYTES, note, prune, publish
 from pools import leases
 from pools.cloud.errors import AgentError
@@ -149,8 +141,8 @@ def _try_out(agent: SandboxAgent, game: Game) -> None:
     result = agent.run(f"python3 -c {shlex.quote(unpack)}", cwd=GAMES_DIR, timeout_seconds=PACK_SECONDS)
     if result.exit_code != 0:
         raise BuildFailed(f"what was packed can't be unpacked: {explanation(result.stderr.splitlines())}")
-    pid = start(agent, game, game.port, "tried")
+    started = start(agent, game, game.port, "tried")
     try:
-        wait_until_it_answers(agent, game, pid, game.port)
+        wait_until_it_answers(agent, game, started, game.port)
     finally:
-        end_process(agent, pid)
+        end(agent, [started.pid])

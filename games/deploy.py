@@ -6,11 +6,12 @@ replaces the files. Files come to their place whole: they are unpacked or instal
 
 from __future__ import annotations
 
-import re
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,27 +19,23 @@ from urllib.parse import urlsplit
 
 from django_q.tasks import async_task
 
+from games.failures import DeployFailed, explanation
 from games.models import Game
+from games.processes import GAMES_DIR, LAST_LINES, end_earlier, start, wait_until_it_answers
 from games.snapshots import SnapshotUnavailable, current_snapshot, download_url
 from pools.cloud.api_transport import is_loopback
-from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
-from pools.cloud.sandbox_agent import CommandExit, CommandLine, Process, SandboxAgent
+from pools.cloud.errors import AgentError, CommandTimedOut
+from pools.cloud.long_command import SaysTooMuch, follow
+from pools.cloud.sandbox_agent import SandboxAgent
 
-GAMES_DIR = "/workspace/games"
 RESTORE_SCRIPT = (Path(__file__).parent / "sandbox" / "restore.py").read_text()
-# Together below the 240 s after which Django-Q ends a task.
-REACH_SECONDS = 10  # the edge in front of a fresh app may not know it yet
+# Together, with the start and the page, below the 330 s after which Django-Q ends a task.
 RESTORE_SECONDS = 20
 RESTORE_IDLE_SECONDS = 5
 CLONE_SECONDS = 45
-INSTALL_SECONDS = 100
+INSTALL_SECONDS = 170
 PLACE_SECONDS = 15
-START_SECONDS = 30
-REACH_AGAIN_SECONDS = 0.5
-POLL_SECONDS = 0.03
-LOOKS_A_LIFE_SIGN = 5  # a process that ended is noticed after so many
-LAST_LINES = 40
-NOT_FOUND = re.compile(r"(?:\S*/)?\w*sh: (?:line )?\d+: (?:exec: )?(\S+): (?:command )?not found")
+TOLD_LINES = 6_000  # more than a run's log keeps; each costs a transaction
 
 
 class Say(Protocol):
@@ -57,10 +54,6 @@ def entering_nothing(phase: str) -> None:
 
 class NotRestored(Exception):
     """The snapshot is not in the sandbox; the message says why, and nothing of it was left."""
-
-
-class DeployFailed(Exception):
-    """The game could not be started; the message is a sentence for the player."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +106,7 @@ def deploy(
     watch = _Stopwatch()
     port = port or game.port
     try:
-        _end_earlier(agent, game)
+        end_earlier(agent, game)
         if use_snapshot and unpacked is None:
             agent.write_file(f"{GAMES_DIR}/restore.py", RESTORE_SCRIPT)
         bootstrap_ms = watch.lap_ms()
@@ -130,40 +123,12 @@ def deploy(
             build_from_source(agent, game, say)
         restore_ms = watch.lap_ms()
         entering("start")
-        pid = start(agent, game, port, files.folder if files else game.slug)
-        wait_until_it_answers(agent, game, pid, port)
+        started = start(agent, game, port, files.folder if files else game.slug)
+        wait_until_it_answers(agent, game, started, port)
     except AgentError as error:
         raise DeployFailed(f"The sandbox stopped answering while {game.title} was deployed: {error}") from error
     origin, sha256 = ("snapshot", files.sha256) if files else ("source", "")
-    return Deployed(origin, pid, port, sha256, bootstrap_ms, restore_ms, watch.lap_ms())
-
-
-def _end_earlier(agent: SandboxAgent, game: Game) -> None:
-    """An earlier attempt in this sandbox, cut off half-way, may have left its process. Raises AgentError."""
-    for process in _processes(agent):
-        if process.is_running and process.command == game.run_command:
-            end_process(agent, process.pid)
-
-
-def _processes(agent: SandboxAgent) -> list[Process]:
-    """It was healthy a moment ago: a connection that fails now is tried again for a while."""
-    deadline = time.monotonic() + REACH_SECONDS
-    while True:
-        try:
-            return agent.processes()
-        except AgentUnavailable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(REACH_AGAIN_SECONDS)
-
-
-def end_process(agent: SandboxAgent, pid: int) -> None:
-    """End a process in the sandbox, if it has not ended by itself. Raises AgentError."""
-    try:
-        agent.kill(pid, 9)
-    except AgentError:
-        if any(process.pid == pid and process.is_running for process in agent.processes()):
-            raise
+    return Deployed(origin, started.pid, port, sha256, bootstrap_ms, restore_ms, watch.lap_ms())
 
 
 def restore(agent: SandboxAgent, game: Game, say: Say = say_nothing, *, folder: str = "") -> Unpacked:
@@ -229,72 +194,29 @@ def _stream(
     trouble: str,
     env: dict[str, str] | None = None,
 ) -> None:
-    lines: list[str] = []
+    lines: deque[str] = deque(maxlen=LAST_LINES)
+    told = 0
     try:
-        for item in agent.stream(command, cwd=cwd, env=env, timeout_seconds=timeout_seconds):
-            if isinstance(item, CommandLine):
-                lines = [*lines[-LAST_LINES:], item.line]
-                say(item.line)
-            elif isinstance(item, CommandExit) and item.code != 0:
-                raise DeployFailed(f"{trouble}: {explanation(lines, item.code)}")
+        with closing(follow(agent, command, cwd=cwd, env=env, timeout_seconds=timeout_seconds)) as said:
+            for item in said:
+                if isinstance(item, str):
+                    lines.append(item)
+                    told += 1
+                    if told <= TOLD_LINES:
+                        say(item)
+                elif item.code != 0:
+                    raise DeployFailed(f"{trouble}: {explanation(list(lines), item.code)}")
     except CommandTimedOut:
         raise DeployFailed(f"{trouble}: it took longer than {timeout_seconds} s.") from None
-
-
-def explanation(lines: Sequence[str], code: int | None = None) -> str:
-    """Return why a program ended, in a few words: the most telling of its last lines."""
-    said = [line.strip() for line in lines if line.strip()]
-    for line in reversed(said):
-        if missing := NOT_FOUND.fullmatch(line):
-            return f"{missing[1]} is not installed in the sandbox."
-    errors = [line for line in said if re.search(r"error|fatal", line, re.IGNORECASE)]
-    # git and npm say first what was wrong, and then what could be done about it.
-    first = [line for line in errors if re.match(r"fatal: |npm error (\S+ ){3}", line)]
-    if first or said:
-        return first[0] if first else (errors or said)[-1]
-    return "it said nothing" if code is None else f"it ended with code {code}."
-
-
-def start(agent: SandboxAgent, game: Game, port: int, folder: str) -> int:
-    """Start the game's process in that folder; its pid. Raises AgentError."""
-    return agent.start(game.run_command, cwd=f"{GAMES_DIR}/{folder}", env={"PORT": str(port)}).pid
+    except SaysTooMuch as error:
+        raise DeployFailed(f"{trouble}: {error}") from None
 
 
 def start_again(agent: SandboxAgent, game: Game, port: int, folder: str) -> bool:
     """Start a game whose process has ended from its files, and wait until it answers. False when these are gone, as
     after a restart of the container. Raises DeployFailed, AgentError."""
-    _end_earlier(agent, game)
+    end_earlier(agent, game)
     if folder not in agent.names(GAMES_DIR):
         return False
     wait_until_it_answers(agent, game, start(agent, game, port, folder), port)
     return True
-
-
-def wait_until_it_answers(agent: SandboxAgent, game: Game, pid: int, port: int) -> None:
-    """Until the game answers through the agent, as the player will reach it. Raises DeployFailed, AgentError."""
-    deadline = time.monotonic() + START_SECONDS
-    answered_at = time.monotonic()
-    looks = 0
-    status = 0
-    while time.monotonic() < deadline:
-        try:
-            status = agent.fetch(port, game.health_path, timeout_seconds=5).status
-            answered_at = time.monotonic()
-        except AgentUnavailable:  # a game that takes its time looks like a sandbox that does
-            if time.monotonic() - answered_at > REACH_SECONDS and not agent.is_healthy():
-                raise
-        if 0 < status < 400:
-            return
-        looks += 1
-        if looks % LOOKS_A_LIFE_SIGN == 0:
-            require_running(agent, game, pid)
-        time.sleep(POLL_SECONDS)
-    said = f" (it answers {status} at {game.health_path})" if status not in (0, 502, 504) else ""
-    raise DeployFailed(f"{game.title} did not answer within {START_SECONDS} s of its start{said}.")
-
-
-def require_running(agent: SandboxAgent, game: Game, pid: int) -> None:
-    """Raises DeployFailed, with its last words, when the game's process has ended; AgentError."""
-    if not any(process.pid == pid and process.is_running for process in agent.processes()):
-        why = explanation(agent.process_logs(pid, LAST_LINES).splitlines())
-        raise DeployFailed(f"{game.title} ended as soon as it was started: {why}")

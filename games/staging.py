@@ -16,19 +16,10 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from games.deploy import (
-    GAMES_DIR,
-    RESTORE_SCRIPT,
-    DeployFailed,
-    NotRestored,
-    Unpacked,
-    end_process,
-    require_running,
-    restore,
-    start,
-    wait_until_it_answers,
-)
+from games.deploy import RESTORE_SCRIPT, NotRestored, Unpacked, restore
+from games.failures import DeployFailed
 from games.models import Game, Snapshot, SnapshotState
+from games.processes import GAMES_DIR, Started, end, end_all, require_running, start, wait_until_it_answers
 from games.snapshots import SnapshotUnavailable, current_snapshot
 from pools import claims, journal, leases
 from pools.cloud.errors import AgentError
@@ -85,10 +76,8 @@ def _stage_from_the_start(sandbox: Sandbox, hold: Hold, *, starts: bool) -> dict
     if not games:
         return {}
     agent = sandbox.agent()
-    running = [process for process in agent.processes() if process.is_running]
-    for process in running:  # an attempt before this one may have been cut off
-        hold.require()
-        end_process(agent, process.pid)
+    hold.require()
+    end_all(agent)  # an attempt before this one may have been cut off
     ports = dict(zip(games, PORTS, strict=False))
     return _stage_games(agent, sandbox, ports, hold, starts=starts)
 
@@ -176,6 +165,7 @@ def _stage_games(
     """
     agent.write_file(f"{GAMES_DIR}/restore.py", RESTORE_SCRIPT)
     staged: dict[str, StagedGame] = {}
+    started: dict[str, Started] = {}
     for game, port in ports.items():
         folder = f"{game.slug}@{secrets.token_hex(4)}" if beside else game.slug
         try:
@@ -185,21 +175,22 @@ def _stage_games(
             continue
         hold.require()
         # All start at once; then each is waited for.
-        pid = start(agent, game, port, files.folder) if starts else None
-        place = f"games/{files.folder}"
-        staged[game.slug] = StagedGame(files.sha256, place, port, pid)
+        if starts:
+            started[game.slug] = start(agent, game, port, files.folder)
+        pid = started[game.slug].pid if starts else None
+        staged[game.slug] = StagedGame(files.sha256, f"games/{files.folder}", port, pid)
     for game, port in ports.items():
-        entry = staged.get(game.slug)
-        if entry is None or entry.pid is None:
+        if game.slug not in started:
             continue
+        entry, process = staged[game.slug], started[game.slug]
         try:
-            wait_until_it_answers(agent, game, entry.pid, port)
-            require_running(agent, game, entry.pid)  # and it is this process that answers
+            wait_until_it_answers(agent, game, process, port)
+            require_running(agent, game, process.pid)  # looks at the idle sandbox go by this process
             staged[game.slug] = replace(entry, started=True)
         except DeployFailed as error:
             hold.require()
             _warn(sandbox, f"{game.slug} is staged and does not start: {error}")
-            end_process(agent, entry.pid)
+            end(agent, [process.pid])
             staged[game.slug] = replace(entry, pid=None)
     return staged
 
@@ -239,9 +230,7 @@ def _alone(sandbox_id: UUID) -> Iterator[Hold | None]:
 
 
 def _end_all(agent: SandboxAgent, entries: Iterable[StagedGame]) -> None:
-    for entry in entries:
-        if entry.pid:
-            end_process(agent, entry.pid)
+    end(agent, (entry.pid for entry in entries if entry.pid))
 
 
 def staged_files(sandbox: Sandbox, game: Game) -> Unpacked | None:

@@ -215,7 +215,7 @@ Q_CLUSTER = {
     "workers": CLUSTER_WORKERS,
     "queue_limit": CLUSTER_WORKERS,
     "poll": 0,
-    "timeout": 240,
+    "timeout": 330,
     "retry": 600,
     "max_attempts": 1,
     "ack_failures": True,

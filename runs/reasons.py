@@ -22,6 +22,8 @@ class RunEndCode(TextChoices):
     POOL_GAVE_UP = "pool_gave_up", "The pool's sandbox did not come"
     SANDBOX_FAILED = "sandbox_failed", "The sandbox could not be created"
     DEPLOY_FAILED = "deploy_failed", "The deployment failed"
+    PORT_TAKEN = "port_taken", "The game's port is taken"
+    ANSWERS_PACKED = "answers_packed", "The game packs its answers, which no sandbox passes on"
     DEPLOY_INTERRUPTED = "deploy_interrupted", "The deployment was interrupted too often"
     START_TIMEOUT = "start_timeout", "Not started in time"
     INTERNAL_ERROR = "internal_error", "An error of the orchestrator"

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from runs.launching import deployment
 from runs.lifecycle import Attempt
+from runs.play import packed
 
 
 def deploy(run_id: str, sandbox_id: str | None = None, number: int | None = None) -> None:
@@ -14,3 +15,8 @@ def deploy(run_id: str, sandbox_id: str | None = None, number: int | None = None
         deployment.deploy(Attempt(UUID(run_id), UUID(sandbox_id), number))
     elif attempt := deployment.next_attempt(UUID(run_id)):
         deployment.deploy(attempt)
+
+
+def look_for_packing(run_id: str, path: str) -> None:
+    """Tell a run's log when its game packs what it answers for that path."""
+    packed.look_for_packing(UUID(run_id), path)

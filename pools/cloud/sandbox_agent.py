@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import IO, Any, NamedTuple
 
-from pools.cloud import bounded, sse
-from pools.cloud.agent_transport import AgentWire, Answer, explanation, json_of
-from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
+from pools.cloud import bounded
+from pools.cloud.agent_transport import AgentWire, Answer
+from pools.cloud.errors import AgentError, AgentUnavailable
 from pools.cloud.fitting import storable
 
 CALL_TIMEOUT_SECONDS = 30.0
 DOWNLOAD_TIMEOUT_SECONDS = 120.0
 COMMAND_GRACE_SECONDS = 10.0  # on top of a command's own time, as the public client does
-OUTPUT_BYTES = 128 * 1024**2  # of a streamed command
 FETCHED_BYTES = 1024**2
 UNSAFE_PATH = re.compile(r"//|\\|%2e|%2f|%5c|(^|/)\.\.?(/|$)|[\x00-\x20\x7f]|#", re.IGNORECASE)
 
@@ -26,20 +25,6 @@ class CommandResult(NamedTuple):
     stdout: str
     stderr: str
     exit_code: int
-
-
-class CommandLine(NamedTuple):
-    """A line that a running command wrote; `source` is stdout or stderr."""
-
-    source: str
-    line: str
-
-
-class CommandExit(NamedTuple):
-    """The end of a streamed command."""
-
-    code: int
-    duration_ms: float | None
 
 
 class Started(NamedTuple):
@@ -117,39 +102,6 @@ class SandboxAgent:
             raise AgentError("The sandbox ran a command and did not say how it ended.")
         return CommandResult(_text(result.get("stdout")), _text(result.get("stderr")), exit_code)
 
-    def stream(
-        self,
-        command: str,
-        *,
-        cwd: str = "/workspace",
-        env: Mapping[str, str] | None = None,
-        timeout_seconds: int = 120,
-    ) -> Iterator[CommandLine | CommandExit]:
-        """Run a shell command and yield its lines as they come; the last thing is always its CommandExit.
-
-        Raises CommandTimedOut, or AgentUnavailable when the stream breaks off before the command's end.
-        """
-        body = _command(command, cwd, env) | {"timeout": timeout_seconds}
-        patience = timeout_seconds + COMMAND_GRACE_SECONDS
-        with self._wire.open("POST", "/api/exec/stream", json=body, timeout_seconds=patience) as response:
-            self._wire.check(response)
-            for event in sse.events(bounded.pieces(response, OUTPUT_BYTES)):
-                data = _mapping(json_of(event.data))
-                if event.name in ("stdout", "stderr"):
-                    yield CommandLine(event.name, _text(data.get("line")))
-                elif event.name == "exit":
-                    code, duration_ms = data.get("code"), data.get("duration_ms")
-                    yield CommandExit(
-                        code if isinstance(code, int) else -1,
-                        float(duration_ms) if isinstance(duration_ms, (int, float)) else None,
-                    )
-                    return
-                elif event.name == "error":
-                    if data.get("code") == "TIMEOUT":
-                        raise CommandTimedOut(f"The command was stopped after {timeout_seconds} s.")
-                    raise AgentError(f"The sandbox could not run the command: {explanation(data)}.")
-        raise AgentUnavailable("The sandbox's output broke off before the command had ended.")
-
     def start(self, command: str, *, cwd: str = "/workspace", env: Mapping[str, str] | None = None) -> Started:
         """Start a shell command that is left running."""
         data = _object(self._call("POST", "/api/exec/background", json=_command(command, cwd, env)))
@@ -177,7 +129,7 @@ class SandboxAgent:
         return _text(_object(answer).get("logs"))
 
     def kill(self, pid: int, signal: int = 15) -> bool:
-        """Signal a started process; False when the agent does not know it."""
+        """Signal a started process, and not what it has started; False when the agent does not know it."""
         answer = self._wire.call(
             "POST",
             f"/api/processes/{pid}/kill",
@@ -264,7 +216,3 @@ def _object(answer: Answer) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise AgentUnavailable("What answered at the sandbox's address is not its agent.")
     return data
-
-
-def _mapping(data: Any) -> dict[str, Any]:
-    return data if isinstance(data, dict) else {}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import AsyncIterator
 from typing import Any
 
-from starlette.types import Receive, Scope
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 KEEP_ALIVE_SECONDS = 100  # as the edge in front of App Platform has it
@@ -45,6 +47,24 @@ class Connections:
             else:
                 transport.close()
         await gone(receive)
+
+
+class BrokenOff(Exception):
+    """The answer ends here, in the middle, and its connection with it."""
+
+
+class Breakable(StreamingResponse):
+    """An answer whose source may raise BrokenOff: its client gets the head, what came before, and no proper end."""
+
+    def __init__(self, connections: Connections, content: AsyncIterator[str | bytes], *given: Any, **more: Any) -> None:
+        super().__init__(content, *given, **more)
+        self.connections = connections
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except BrokenOff:
+            await self.connections.breaks(scope, receive, reset=False)
 
 
 async def gone(receive: Receive, within_seconds: float | None = None) -> None:

@@ -15,6 +15,7 @@ from pools.localcloud.server import MISSING, Handler, LocalCloud, Refusal
 from pools.localcloud.specs import BadSpec, check_spec
 from pools.localcloud.trouble import FAULTS, UnknownFault, json_in
 
+LOOKS = "/tmp/command-"  # noqa: S108  in a command that tells how another stands: it has ended well
 PAPER_GAME = "<!doctype html><title>Paper</title><p>A game on paper"
 PAPER_EVENTS = 'event: exit\ndata: {"code": 0, "duration_ms": 0, "timestamp": 0}\n\n'
 HELP = f"""The local cloud's own endpoints, for programs on the same machine. Bodies are JSON.
@@ -248,18 +249,19 @@ class Control:
         if path == "health":
             return JSONResponse({"status": "healthy", "mode": "service", "timestamp": now})
         kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not token:
+        if kind != "Bearer" or not token:
             return JSONResponse({"detail": "Missing or malformed Authorization header"}, 401)
         if token != app.token or app.agent.get("wrong_token"):
             return JSONResponse({"detail": "Invalid API token"}, 403)
         if path.startswith("proxy/"):
             return Response(PAPER_GAME, media_type="text/html")
-        return self.paper_answer(path, request)
+        return self.paper_answer(path, request, json_in(await request.body()))
 
-    def paper_answer(self, path: str, request: Request) -> Response:
+    def paper_answer(self, path: str, request: Request, body: Any) -> Response:
         process = {"pid": 1, "command": "paper", "status": "running", "log_file": "/tmp/1.log", "started_at": 0.0}  # noqa: S108
         if path == "api/exec":
-            return JSONResponse({"stdout": "", "stderr": "", "exit_code": 0})
+            command = str(body.get("command")) if isinstance(body, dict) else ""
+            return JSONResponse({"stdout": "0 0\n" if LOOKS in command else "", "stderr": "", "exit_code": 0})
         if path == "api/exec/stream":
             return Response(PAPER_EVENTS, media_type="text/event-stream")
         if path == "api/exec/background":

@@ -21,6 +21,8 @@ import os, sys
 os.execv({python!r}, [{python!r}, "-m", "pip", "--python", sys.executable, *sys.argv[1:]])
 '''
 
+SETSID_SHIM = "import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])"
+
 
 def make_programs(folder: Path) -> None:
     """Make what the sandboxes of one local cloud share: a Python environment to copy, and Node.js's commands."""
@@ -67,7 +69,7 @@ def environment(folder: Path, root: Path, runtime: str) -> dict[str, str]:
 
 
 def _make_python(target: Path) -> None:
-    made_for = f"{sys.executable} {sys.version} {PIP_SHIM}"
+    made_for = f"{sys.executable} {sys.version} {PIP_SHIM} {SETSID_SHIM}"
     with contextlib.suppress(OSError):
         if (target / "made_for").read_text() == made_for:
             return
@@ -82,6 +84,8 @@ def _make_python(target: Path) -> None:
     (packages / "pip" / "__main__.py").write_text(PIP_SHIM.format(python=sys.executable))
     for name in ("pip", "pip3"):
         write_program(fresh / "bin" / name, 'exec "$(dirname "$0")/python" -m pip "$@"')
+    if shutil.which("setsid") is None:  # macOS has none
+        write_program(fresh / "bin" / "setsid", f'exec "$(dirname "$0")/python" -c "{SETSID_SHIM}" "$@"')
     (fresh / "made_for").write_text(made_for)
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)

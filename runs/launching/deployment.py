@@ -9,8 +9,9 @@ from uuid import UUID
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from games.deploy import DeployFailed, start_again
 from games.deploy import deploy as deploy_game
+from games.deploy import start_again
+from games.failures import Cause, DeployFailed
 from games.models import Game
 from games.staging import staged_files
 from pools.cloud.errors import AgentError
@@ -25,6 +26,11 @@ from runs.reasons import RunEndCode
 
 PAGE_SECONDS = 10
 PAGE_POLL_SECONDS = 0.05
+END_CODES = {
+    Cause.OTHER: RunEndCode.DEPLOY_FAILED,
+    Cause.PORT_TAKEN: RunEndCode.PORT_TAKEN,
+    Cause.ANSWERS_PACKED: RunEndCode.ANSWERS_PACKED,
+}
 
 
 def queue(run: Run) -> None:
@@ -121,7 +127,8 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         lifecycle.drop(attempt, "it was held up, and stopped", timezone.now())
         return
     except (DeployFailed, AgentError) as error:
-        lifecycle.fail(run.id, RunEndCode.DEPLOY_FAILED, str(error), timezone.now(), attempt=attempt)
+        code = END_CODES[error.cause] if isinstance(error, DeployFailed) else RunEndCode.DEPLOY_FAILED
+        lifecycle.fail(run.id, code, str(error), timezone.now(), attempt=attempt)
         return
     except Exception:
         reason = "Something went wrong here while the game was deployed. It was logged."

@@ -41,4 +41,9 @@ LOCKED = Notice(
     502, "The game can't be reached any more", "Its sandbox does not take our key. You can launch the game again."
 )
 SLOW = Notice(504, "The game does not answer in time", "It may be busy, or stuck. You can look again.")
+CUT_OFF = Notice(
+    502,
+    "The game's answer breaks off",
+    "It may be packed, though the game was asked for it as it is: no sandbox passes that on. The run's log says more.",
+)
 LEADS_OUT = Notice(502, "The game wants to send you elsewhere", "It may not: its address was not followed.")

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -35,6 +35,7 @@ from runs.models import OVER, Run, RunState
 from runs.origins import require_allowed_host
 from runs.play.notices import (
     BACK_SOON,
+    CUT_OFF,
     DEAD,
     LEADS_OUT,
     LOCKED,
@@ -46,6 +47,7 @@ from runs.play.notices import (
     Notice,
     Refused,
 )
+from runs.play.packed import note_cut
 from runs.play.upstream import ForbiddenPath, Headers, Upstream, inner_location, response_headers
 
 Scope = MutableMapping[str, Any]
@@ -277,12 +279,15 @@ async def _pass_on(visit: Visit, request: httpx.Request, send: Send) -> None:
         if response.status_code == UNAVAILABLE:
             await _note_dead(visit)  # the game's own word, or the edge's for a container that is gone
         headers = visit.headers(response)
+        chunks = response.aiter_raw()
+        chunk = await _first(visit, chunks)
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         with Flow(send) as flow:
             try:
-                async for chunk in response.aiter_raw():
+                while chunk is not None:
                     await flow.ready(STALL_SECONDS)
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    chunk = await anext(chunks, None)
             except httpx.HTTPError:
                 flow.cut()  # the client must not take a part for the whole
                 return
@@ -311,6 +316,20 @@ async def _sent(request: httpx.Request) -> httpx.Response:
         if request.method not in ("GET", "HEAD"):
             raise
         return await _connections().handle_async_request(request)  # the other side had just closed the kept connection
+
+
+async def _first(visit: Visit, chunks: AsyncIterator[bytes]) -> bytes | None:
+    """The beginning of a body; None when it is empty. Raises Refused for one that ends before it has begun."""
+    try:
+        return await anext(chunks, None)
+    except httpx.ReadTimeout:
+        raise Refused(SLOW) from None
+    except httpx.HTTPError:
+        try:
+            await read(note_cut, visit.run_id, f"/{visit.path.decode('ascii')}")
+        except DatabaseError:
+            logger.warning("That an answer breaks off could not be noted.", exc_info=True)
+        raise Refused(CUT_OFF) from None
 
 
 _transports: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncHTTPTransport] = WeakKeyDictionary()

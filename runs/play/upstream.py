@@ -18,6 +18,7 @@ Headers = list[tuple[bytes, bytes]]
 
 # RFC 3986's characters, and encoded ones except a dot, a slash, a backslash, a percent sign or a control character.
 SEGMENT = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%(?!2[ef5]|5c|[01][0-9a-f]|7f)[0-9a-f]{2})*", re.IGNORECASE)
+DECODED_BY_AGENT = re.compile(rb"%(3f|23)", re.IGNORECASE)  # which would begin a query there, or end the path
 # Also with what some servers cut off: parameters, blanks.
 DOTS = re.compile(r"[.\s]+|[.\s]*;.*", re.DOTALL)
 LEADING_OUT = frozenset("./\\%")
@@ -29,7 +30,6 @@ ADMISSION_PATH = "/api/processes"
 REQUEST_HEADERS = frozenset(
     {
         b"accept",
-        b"accept-encoding",
         b"accept-language",
         b"cache-control",
         b"content-type",
@@ -98,7 +98,8 @@ class Upstream:
         """The address of `path`, which is what follows `/play/<run>/` as the client wrote it. Raises ForbiddenPath."""
         if not is_plain(path, query) or len(path) + len(query) > LONGEST_TARGET_BYTES:
             raise ForbiddenPath("The address has a part that is not passed on.")
-        raw = b"/proxy/%d/%s" % (self.port, path) + (b"?" + query if query else b"")
+        decoded_once = DECODED_BY_AGENT.sub(rb"%25\1", path)
+        raw = b"/proxy/%d/%s" % (self.port, decoded_once) + (b"?" + query if query else b"")
         url = httpx.URL(self.url).copy_with(raw_path=raw)
         if url.raw_path != raw:  # a library that reads it otherwise than we do
             raise ForbiddenPath("The address can be read in more than one way.")
@@ -110,11 +111,11 @@ class Upstream:
         return self.url + ADMISSION_PATH
 
     def request_headers(self, given: Iterable[tuple[bytes, bytes]]) -> Headers:
-        """Of a client's headers those that pass, and the token."""
+        """Of a client's headers those that pass, and the token. A packed answer would not come through the agent."""
         passing = [
             (name, value) for name, value in given if name.lower() in REQUEST_HEADERS and HEADER_VALUE.fullmatch(value)
         ]
-        return [*passing, (b"authorization", f"Bearer {self.token}".encode())]
+        return [*passing, (b"accept-encoding", b"identity"), (b"authorization", f"Bearer {self.token}".encode())]
 
 
 def response_headers(given: Iterable[tuple[bytes, bytes]]) -> Headers:

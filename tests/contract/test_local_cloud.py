@@ -20,8 +20,9 @@ from pools.cloud.errors import (
     RateLimited,
     Unauthorized,
 )
+from pools.cloud.long_command import CommandExit, follow
 from pools.cloud.records import App, AppSpec, Phase
-from pools.cloud.sandbox_agent import CommandExit, CommandLine, SandboxAgent
+from pools.cloud.sandbox_agent import SandboxAgent
 from tests.fixtures.local_cloud import LocalCloudProcess
 from tests.fixtures.waiting import until
 
@@ -118,13 +119,11 @@ def test_a_proposal_tells_whether_a_name_is_free(local: DigitalOcean, sandbox: A
     assert local.propose(sandbox_spec).name_is_available is False
 
 
-def test_commands_run_and_stream(agent: SandboxAgent):
+def test_commands_run_and_are_followed(agent: SandboxAgent):
     result = agent.run("echo out; echo err >&2; exit 3", cwd="/workspace", timeout_seconds=30)
     assert (result.stdout, result.stderr, result.exit_code) == ("out\n", "err\n", 3)
-    parts = list(agent.stream('echo "$WORD"; exit 4', env={"WORD": "é"}, timeout_seconds=30))
-    assert parts[0] == CommandLine("stdout", "é")
-    assert isinstance(parts[-1], CommandExit)
-    assert parts[-1].code == 4
+    parts = list(follow(agent, 'echo "$WORD"; exit 4', env={"WORD": "é"}, timeout_seconds=30))
+    assert parts == ["é", CommandExit(4)]
 
 
 def test_files_come_back_byte_for_byte(agent: SandboxAgent):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import multiprocessing
 import threading
 import time
@@ -17,8 +16,6 @@ import pytest
 
 from pools.cloud.errors import AgentError, AgentRefused, AgentUnavailable, CommandTimedOut
 from pools.cloud.sandbox_agent import (
-    CommandExit,
-    CommandLine,
     CommandResult,
     Process,
     SandboxAgent,
@@ -35,7 +32,6 @@ Call = Callable[[SandboxAgent], object]
 CALLS: dict[str, Call] = {
     "health": lambda agent: agent.health(),
     "run": lambda agent: agent.run("true"),
-    "stream": lambda agent: list(agent.stream("true")),
     "start": lambda agent: agent.start("true"),
     "processes": lambda agent: agent.processes(),
     "process_logs": lambda agent: agent.process_logs(7),
@@ -55,10 +51,6 @@ def agent(stub: StubServer) -> SandboxAgent:
 def answer_everything(stub: StubServer, *replies: Any) -> None:
     for method in ("GET", "POST"):
         stub.on(method, ".*", *replies)
-
-
-def event(name: str, **data: object) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 # Health.
@@ -142,83 +134,6 @@ def test_a_command_that_did_not_say_how_it_ended_is_no_success(body: dict, stub:
     stub.on("POST", "/api/exec", Reply(200, body))
     with pytest.raises(AgentError):
         agent.run("true")
-
-
-def test_lines_are_seen_while_the_command_still_runs(stub: StubServer, agent: SandboxAgent):
-    may_end = threading.Event()
-
-    def output() -> Iterator[bytes]:
-        yield event("stdout", line="Installing", timestamp=1.0)
-        assert may_end.wait(20)
-        yield event("stderr", line="warning: old", timestamp=2.0)
-        yield event("exit", code=0, duration_ms=12.5, timestamp=3.0)
-
-    stub.on("POST", "/api/exec/stream", Reply(200, output(), {"Content-Type": "text/event-stream"}))
-    stream = agent.stream("install", cwd="/workspace/snake", timeout_seconds=30)
-    assert next(stream) == CommandLine("stdout", "Installing")
-    may_end.set()
-    assert list(stream) == [CommandLine("stderr", "warning: old"), CommandExit(0, 12.5)]
-    assert stub.requests[0].json["timeout"] == 30
-
-
-def test_a_stream_ends_with_the_commands_end_even_when_the_connection_stays(stub: StubServer, agent: SandboxAgent):
-    def output() -> Iterator[bytes]:
-        yield event("exit", code=4)
-        stub.over.wait(30)
-
-    stub.on("POST", "/api/exec/stream", Reply(200, output(), {"Content-Type": "text/event-stream"}))
-    began = time.monotonic()
-    assert list(agent.stream("false")) == [CommandExit(4, None)]
-    assert time.monotonic() - began < 20
-
-
-def test_what_a_stream_should_not_hold_is_passed_over(stub: StubServer, agent: SandboxAgent):
-    pieces = [
-        b": keep-alive\n\n",
-        b"event: heartbeat\ndata: {}\n\n",
-        b"event: stdout\ndata: not json\n\n",
-        b'event:stdout\r\ndata:{"line":"a\xe2\x80\xa8b"}\r\n\r\n',
-        event("exit", code=0),
-    ]
-    stub.on("POST", "/api/exec/stream", Reply(200, iter(pieces), {"Content-Type": "text/event-stream"}))
-    lines = [part.line for part in agent.stream("true") if isinstance(part, CommandLine)]
-    assert lines == ["", "a\u2028b"]
-
-
-@pytest.mark.parametrize(
-    ("pieces", "kind"),
-    [
-        ([event("error", message="timed out", code="TIMEOUT")], CommandTimedOut),
-        ([event("error", message="no such folder", code="CWD")], AgentError),
-        ([event("stdout", line="x")], AgentUnavailable),
-        ([b"event: exit\ndata: {"], AgentUnavailable),
-        ([], AgentUnavailable),
-    ],
-)
-def test_a_stream_that_does_not_reach_the_commands_end_is_no_success(
-    pieces: list[bytes], kind: type[AgentError], stub: StubServer, agent: SandboxAgent
-):
-    stub.on("POST", "/api/exec/stream", Reply(200, iter(pieces), {"Content-Type": "text/event-stream"}))
-    with pytest.raises(AgentError) as failed:
-        list(agent.stream("true"))
-    assert type(failed.value) is kind
-
-
-def test_leaving_a_stream_early_closes_its_connection(stub: StubServer, agent: SandboxAgent):
-    closed = threading.Event()
-
-    def output() -> Iterator[bytes]:
-        try:
-            while not stub.over.wait(0.01):
-                yield event("stdout", line="x" * 10_000)
-        finally:
-            closed.set()
-
-    stub.on("POST", "/api/exec/stream", Reply(200, output(), {"Content-Type": "text/event-stream"}))
-    stream = agent.stream("yes")
-    next(stream)
-    stream.close()  # type: ignore[attr-defined]  it is a generator
-    assert closed.wait(20), "the agent still writes to a reader that has left"
 
 
 # Processes.

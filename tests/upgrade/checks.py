@@ -107,7 +107,7 @@ def queued_deployments_are_carried_out(_kept: Kept) -> None:
     ids = set(map(str, waiting.values_list("pk", flat=True)))
     tasks = [task for task in queue if task["func"] == "runs.tasks.deploy" and task["args"][0] in ids]
     assert tasks
-    with mock.patch("games.deploy.REACH_SECONDS", 0):
+    with mock.patch("games.processes.REACH_SECONDS", 0):
         for task in tasks:
             import_string(task["func"])(*task["args"])
             run = Run.objects.get(pk=task["args"][0])

@@ -31,33 +31,32 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pools.localcloud.agent.commands import Commands
 from pools.localcloud.agent.files import Files
 from pools.localcloud.agent.proxy import Proxy
+from pools.localcloud.agent.refusals import Refusal, Unforeseen
 from pools.localcloud.agent.sandbox import Sandbox
+from pools.localcloud.agent.sessions import Sessions
 from pools.localcloud.connections import KEEP_ALIVE_SECONDS, Connections
 from pools.localcloud.mortality import adopt_orphans, descendants, end
 from pools.localcloud.trouble import Call, Faults, Troubled, agent_operation
 
 
 class Guard:
-    """Lets only those in who hold the token; /health is open."""
+    """Lets only those in who hold the token. It stands behind the routes: what is no address needs none."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self.app, self.token = app, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != "/health" and (answer := self.refusal(scope)):
-            await answer(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+        answer = self.refusal(scope)
+        await (answer or self.app)(scope, receive, send)
 
     def refusal(self, scope: Scope) -> Response | None:
         if not self.token:
-            return JSONResponse({"detail": "The sandbox has no API token"}, 503)
+            return JSONResponse({"detail": "Server not configured: SANDBOX_API_TOKEN is not set"}, 503)
         given = dict(scope["headers"]).get(b"authorization", b"")
-        kind, _, token = given.partition(b" ")
-        if kind.lower() != b"bearer" or not token.strip():
-            return JSONResponse({"detail": "Missing or malformed Authorization header"}, 401)
-        if not hmac.compare_digest(token.strip(), self.token.encode()):
-            return JSONResponse({"detail": "Invalid API token"}, 403)
+        if not given.startswith(b"Bearer "):
+            return JSONResponse({"detail": "Missing or invalid authorization header"}, 401)
+        if not hmac.compare_digest(given.removeprefix(b"Bearer "), self.token.encode()):
+            return JSONResponse({"detail": "Invalid token"}, 403)
         return None
 
 
@@ -81,22 +80,25 @@ async def listen_to_cloud(faults: Faults, server: uvicorn.Server) -> None:
 
 async def serve(given: dict[str, Any]) -> None:
     root, app = Path(given["root"]), given["app"]
-    sandbox = Sandbox(Path(given["folder"]), root, app["id"], given["environment"])
+    listener = socket.socket(fileno=given["fd"])
+    sandbox = Sandbox(Path(given["folder"]), root, app["id"], given["environment"], listener.getsockname()[1])
     faults, connections = Faults(), Connections()
     faults.put_in_force(given["faults"])
-    routes = [Route("/health", health)]
-    commands = Commands(sandbox)
+    commands = Commands(sandbox, connections)
     asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, commands.bury_orphans)
-    for part in (commands, Files(sandbox), Proxy(sandbox)):
-        routes += part.routes()  # type: ignore[arg-type]  # a list of the base class
+    routes = [Route("/health", health)]
+    for part in (commands, Files(sandbox), Sessions(sandbox), Proxy(sandbox, connections)):
+        for route in part.routes():
+            route.app = Guard(route.app, given["token"])
+            routes.append(route)
 
     def describe(scope: Scope, body: bytes) -> Call | None:
         path = scope["path"]
         return Call(agent_operation(path), scope["method"], path, app["name"])
 
-    guarded = Guard(Starlette(routes=routes, exception_handlers={HTTPException: refuse}), given["token"])
+    answers = {HTTPException: refuse, Refusal: Refusal.answer, Unforeseen: Unforeseen.answer}
     config = uvicorn.Config(
-        Troubled(guarded, faults, connections, describe),
+        Troubled(Starlette(routes=routes, exception_handlers=answers), faults, connections, describe),
         http=connections.protocol(),
         ws="none",
         loop="asyncio",
@@ -110,7 +112,7 @@ async def serve(given: dict[str, Any]) -> None:
     )
     server = uvicorn.Server(config)
     listening = asyncio.create_task(listen_to_cloud(faults, server))
-    await server.serve(sockets=[socket.socket(fileno=given["fd"])])
+    await server.serve(sockets=[listener])
     listening.cancel()
     await asyncio.to_thread(end, lambda: descendants(os.getpid()))
 

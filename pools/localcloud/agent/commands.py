@@ -1,4 +1,8 @@
-"""Commands: run to their end, line by line, or in the background."""
+"""Commands: run to their end, line by line, or in the background.
+
+They share the agent's process group, as in the images: whoever signals a process signals that one alone, and what it
+has started lives on.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -13,44 +18,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
+from pools.localcloud.agent.bodies import Body
+from pools.localcloud.agent.refusals import Refusal, Unforeseen
 from pools.localcloud.agent.sandbox import Sandbox
+from pools.localcloud.connections import Breakable, BrokenOff, Connections
 from pools.localcloud.mortality import die_with_parent
 
-DEFAULT_TIMEOUT_SECONDS = 120.0
-LOG_TAIL_BYTES = 1_000_000
-WAITING_LINES = 1000
+DEFAULT_TIMEOUT_SECONDS = 120
+LONGEST_LINE_BYTES = 64 * 1024
+FOLLOWED_LINES = 10  # of a log's end, before what is added to it
 LOG_LOOK_SECONDS = 0.05
 BURIAL_SECONDS = 0.05
-SIGNALS = {int(known) for known in signal.Signals}
 
 
 @dataclass(slots=True)
 class Command:
     command: str
     cwd: str
-    env: dict[str, Any]
-    timeout_seconds: float
+    env: dict[str, str]
+    timeout_seconds: int
 
     @classmethod
     async def of(cls, request: Request) -> Command:
-        """Read the request. Raises 422 with the field's name."""
-        body = await read_json(request)
-        command, cwd = body.get("command"), body.get("cwd") or "/workspace"
-        env, timeout = body.get("env") or {}, body.get("timeout") or DEFAULT_TIMEOUT_SECONDS
-        if not isinstance(command, str) or not command.strip() or "\0" in command:
-            raise HTTPException(422, "command is required")
-        if not isinstance(cwd, str):
-            raise HTTPException(422, "cwd must be a string")
-        if not isinstance(env, dict) or any("=" in name or "\0" in f"{name}{value}" for name, value in env.items()):
-            raise HTTPException(422, "env must be an object of strings")
-        if not isinstance(timeout, int | float) or timeout <= 0:
-            raise HTTPException(422, "timeout must be a number of seconds")
-        return cls(command, cwd, env, float(timeout))
+        """Read the request. Raises Refusal with the fields that are wrong."""
+        body = await Body.of(request)
+        command, cwd = body.text("command"), body.text("cwd", "/workspace")
+        env, timeout = body.texts("env"), body.whole_number("timeout", DEFAULT_TIMEOUT_SECONDS)
+        body.check()
+        return cls(command, cwd, env, timeout)
 
 
 @dataclass(slots=True)
@@ -63,40 +62,42 @@ class Background:
     log_file: str
     started_at: float
 
+    @property
+    def has_ended(self) -> bool:
+        return self.process.returncode is not None
+
     def as_json(self) -> dict[str, Any]:
         return {
             "pid": self.process.pid,
             "command": self.command,
-            "status": "running" if self.process.returncode is None else "stopped",
+            "status": "stopped" if self.has_ended else "running",
             "log_file": self.log_file,
             "started_at": self.started_at,
         }
 
 
 class Commands:
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
+    def __init__(self, sandbox: Sandbox, connections: Connections) -> None:
+        self.sandbox, self.connections = sandbox, connections
         self.background: dict[int, Background] = {}
         self.own: dict[int, asyncio.subprocess.Process] = {}
         self.spawning = 0
 
-    async def spawn(self, command: Command, **streams: Any) -> asyncio.subprocess.Process:
-        """Start it in a session of its own. Raises 400 when its folder does not exist."""
-        cwd = self.sandbox.real(command.cwd)
-        if not cwd.is_dir():
-            raise HTTPException(400, f"The folder {command.cwd} does not exist")
+    async def spawn(self, command: Command, shell: str = "/bin/sh", **streams: Any) -> asyncio.subprocess.Process:
+        """Start it. Raises Unforeseen where its folder does not exist, or the system can't start it."""
         self.spawning += 1
         try:
             process = await asyncio.create_subprocess_exec(
-                *("/bin/sh", "-c", self.sandbox.translated(command.command)),
-                cwd=cwd,
+                *(shell, "-c", self.sandbox.translated(command.command)),
+                cwd=self.sandbox.folder(command.cwd),
                 env=self.sandbox.environment_for(command.env),
                 stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
                 preexec_fn=die_with_parent(os.getpid()),
                 **streams,
             )
             self.own[process.pid] = process
+        except (OSError, ValueError):
+            raise Unforeseen from None
         finally:
             self.spawning -= 1
         return process
@@ -122,33 +123,68 @@ class Commands:
         try:
             out, err = await asyncio.wait_for(process.communicate(), command.timeout_seconds)
         except TimeoutError:
-            raise HTTPException(408, f"Command timed out after {command.timeout_seconds:g} seconds") from None
-        finally:
-            if process.returncode is None:
-                end_group(process.pid)
-        code = process.returncode
-        return JSONResponse({"stdout": text(out), "stderr": text(err), "exit_code": code})
+            kill(process)
+            raise Refusal(408, "Command timed out") from None
+        return JSONResponse({"stdout": text(out), "stderr": text(err), "exit_code": process.returncode or 0})
 
     async def stream(self, request: Request) -> Response:
-        command = await Command.of(request)
-        process = await self.spawn(command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
-        return StreamingResponse(events_of(process, command.timeout_seconds), media_type="text/event-stream")
+        return Breakable(self.connections, self.events(await Command.of(request)), media_type="text/event-stream")
+
+    async def events(self, command: Command) -> AsyncIterator[str]:
+        """Every line as an event, then the exit. The command's time is the longest silence, not the whole. It lives on
+        when nobody reads it any more."""
+        began = time.monotonic()
+        try:
+            process = await self.spawn(
+                command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=LONGEST_LINE_BYTES
+            )
+        except Unforeseen:
+            raise BrokenOff from None
+        streams = {"stdout": process.stdout, "stderr": process.stderr}
+        reading = {
+            asyncio.ensure_future(stream.readline()): (name, stream)
+            for name, stream in streams.items()
+            if stream is not None
+        }
+        try:
+            while reading:
+                done, _ = await asyncio.wait(
+                    reading, timeout=command.timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    kill(process)
+                    yield event("error", {"message": "Command timed out", "code": "TIMEOUT"})
+                    return
+                for one in done:
+                    name, stream = reading.pop(one)
+                    if line := one.result():
+                        yield event(name, {"line": text(line).rstrip("\n"), "timestamp": time.time()})
+                        reading[asyncio.ensure_future(stream.readline())] = (name, stream)
+        except ValueError:  # a line without an end in sight
+            raise BrokenOff from None
+        finally:
+            for one in reading:
+                one.cancel()
+        code = await process.wait()
+        duration_ms = int((time.monotonic() - began) * 1000)
+        yield event("exit", {"code": code, "duration_ms": duration_ms, "timestamp": time.time()})
 
     async def start(self, request: Request) -> Response:
         command = await Command.of(request)
-        log_file = f"/tmp/processes/{len(self.background) + 1}.log"  # noqa: S108  a path in the sandbox
+        log_file = f"/tmp/proc_{secrets.token_hex(4)}.log"  # noqa: S108  a path in the sandbox
         log = self.sandbox.real(log_file)
-        log.parent.mkdir(exist_ok=True)
         with log.open("wb") as output:
-            process = await self.spawn(command, stdout=output, stderr=asyncio.subprocess.STDOUT)
+            process = await self.spawn(command, "/bin/bash", stdout=output, stderr=asyncio.subprocess.STDOUT)
         self.background[process.pid] = Background(process, command.command, log, log_file, time.time())
         return JSONResponse({"pid": process.pid, "log_file": log_file})
 
     def known(self, request: Request) -> Background:
         pid = request.path_params["pid"]
-        found = self.background.get(int(pid)) if pid.isdecimal() else None
+        if not pid.isdecimal():
+            raise Refusal.of_field("pid", "must be a whole number", where="path")
+        found = self.background.get(int(pid))
         if found is None:
-            raise HTTPException(404, "Process not found")
+            raise Refusal(404, f"Process {pid} is not tracked")
         return found
 
     async def processes(self, request: Request) -> Response:
@@ -158,27 +194,38 @@ class Commands:
         return JSONResponse(self.known(request).as_json())
 
     async def logs(self, request: Request) -> Response:
-        lines = tail_of(self.known(request).log)
-        tail = request.query_params.get("tail", "")
-        if tail.isdecimal():
-            lines = lines[-int(tail) :] if int(tail) else []
-        return JSONResponse({"logs": "\n".join(lines)})
+        """The whole log, which must be text, or its last lines, which need not be."""
+        log = self.known(request).log
+        tail = request.query_params.get("tail", "0")
+        if not tail.isdecimal():
+            raise Refusal.of_field("tail", "must be a whole number", where="query")
+        try:
+            data = log.read_bytes()
+            logs = "".join(text(data).splitlines(keepends=True)[-int(tail) :]) if int(tail) else data.decode()
+        except FileNotFoundError:
+            logs = ""
+        except UnicodeDecodeError:
+            raise Unforeseen from None
+        return JSONResponse({"logs": logs})
 
     async def stream_logs(self, request: Request) -> Response:
-        return StreamingResponse(log_events(self.known(request)), media_type="text/event-stream")
+        return StreamingResponse(log_events(self.known(request).log), media_type="text/event-stream")
 
     async def kill(self, request: Request) -> Response:
+        """Signal the process, and nothing else: what it has started is not its group."""
         known = self.known(request)
-        number = (await read_json(request)).get("signal", int(signal.SIGTERM))
-        if not isinstance(number, int) or number not in SIGNALS:
-            raise HTTPException(400, "Invalid signal")
+        body = await Body.of(request, may_be_empty=True)
+        number = body.whole_number("signal", int(signal.SIGTERM))
+        body.check()
         try:
-            os.killpg(known.process.pid, number)  # it may have left children behind
-        except OSError:
-            raise HTTPException(400, "The process has ended already") from None
+            if known.has_ended:
+                raise ProcessLookupError("No such process")
+            os.kill(known.process.pid, number)
+        except (OSError, OverflowError) as error:
+            raise Refusal(400, f"Failed to kill process: {error}") from None
         return JSONResponse({"success": True})
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         return [
             Route("/api/exec", self.run, methods=["POST"]),
             Route("/api/exec/stream", self.stream, methods=["POST"]),
@@ -191,76 +238,15 @@ class Commands:
         ]
 
 
-async def events_of(process: asyncio.subprocess.Process, timeout_seconds: float) -> AsyncIterator[str]:
-    """Every line as an event, then the exit. The process ends with whoever listens."""
-    began = time.monotonic()
-    lines: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue(WAITING_LINES)
-
-    async def read(name: str, stream: asyncio.StreamReader) -> None:
-        while line := await read_line(stream):
-            await lines.put((name, text(line).rstrip("\r\n")))
-        await lines.put(None)
-
-    streams = {"stdout": process.stdout, "stderr": process.stderr}
-    readers = [asyncio.create_task(read(name, stream)) for name, stream in streams.items() if stream is not None]
-    try:
-        open_streams = len(readers)
-        while open_streams:
-            left_seconds = timeout_seconds - (time.monotonic() - began)
-            item = await asyncio.wait_for(lines.get(), max(0.0, left_seconds))
-            if item is None:
-                open_streams -= 1
-            else:
-                yield event(item[0], {"line": item[1], "timestamp": time.time()})
-        left_seconds = timeout_seconds - (time.monotonic() - began)
-        code = await asyncio.wait_for(process.wait(), max(0.0, left_seconds))
-        duration_ms = int((time.monotonic() - began) * 1000)
-        yield event("exit", {"code": code, "duration_ms": duration_ms, "timestamp": time.time()})
-    except TimeoutError:
-        message = f"Command timed out after {timeout_seconds:g} seconds"
-        yield event("error", {"message": message, "code": "TIMEOUT", "timestamp": time.time()})
-    finally:
-        for reader in readers:
-            reader.cancel()
-        if process.returncode is None:
-            end_group(process.pid)
-
-
-async def log_events(background: Background) -> AsyncIterator[str]:
-    """The log from its beginning, and what is added to it, until the process ends."""
-    with background.log.open("rb") as log:
-        begun = b""
+async def log_events(path: Path) -> AsyncIterator[str]:
+    """The log's last lines, and what is added to it, for as long as somebody listens: it may outlive its process."""
+    with path.open("rb") as log:
+        begun = b"".join(log.readlines()[-FOLLOWED_LINES:])
         while True:
-            ended = background.process.returncode is not None  # before reading, so that its last words are read
-            while line := log.readline():
-                begun += line
-                if begun.endswith(b"\n") or ended:
-                    yield event("", {"line": text(begun).rstrip("\r\n"), "timestamp": time.time()})
-                    begun = b""
-            if ended:
-                return
+            *lines, begun = (begun + log.read()).split(b"\n")
+            for line in lines:
+                yield event("", {"line": text(line), "timestamp": time.time()})
             await asyncio.sleep(LOG_LOOK_SECONDS)
-
-
-async def read_json(request: Request) -> dict[str, Any]:
-    """The body's JSON object. Raises 422 when it is none."""
-    try:
-        body = json.loads(await request.body())
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise HTTPException(422, "The body must be a JSON object")
-    return body
-
-
-async def read_line(stream: asyncio.StreamReader) -> bytes:
-    """A line, or a piece of one that is longer than the reader's limit; empty at the end."""
-    try:
-        return await stream.readuntil(b"\n")
-    except asyncio.IncompleteReadError as error:
-        return error.partial
-    except asyncio.LimitOverrunError as error:
-        return await stream.readexactly(error.consumed or 1)
 
 
 def event(name: str, data: dict[str, Any]) -> str:
@@ -271,12 +257,6 @@ def text(data: bytes) -> str:
     return data.decode(errors="replace")
 
 
-def tail_of(log: Path) -> list[str]:
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
-        return text(file.read()).splitlines()
-
-
-def end_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+def kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()

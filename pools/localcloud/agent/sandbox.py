@@ -8,13 +8,13 @@ import shutil
 import socket
 from pathlib import Path
 
-from starlette.exceptions import HTTPException
-
+from pools.localcloud.agent.refusals import Refusal
 from pools.localcloud.mortality import APP_MARK, marked
 from pools.localcloud.programs import give_python
 
 INSIDE = {"/workspace": "workspace", "/home/sandbox": "home", "/tmp": "tmp"}  # noqa: S108  paths in the sandbox
 MENTIONED = re.compile(r"(?<![\w./~-])(/workspace|/home/sandbox|/tmp)(?![\w.-])")
+OWN_PORT = 8080  # of the agent, in every image; a command that is given no other has it as its PORT
 PLAIN = re.compile(r"[\w./@+-]+")
 # Below the range from which Linux picks ports for outgoing connections and for servers that ask for any.
 PORTS = range(15_000, 32_000)
@@ -23,7 +23,7 @@ PORTS = range(15_000, 32_000)
 class Sandbox:
     """The state behind the agent's API. A new one begins with empty folders, as a container does."""
 
-    def __init__(self, folder: Path, root: Path, app_id: str, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, root: Path, app_id: str, environment: dict[str, str], own_port: int) -> None:
         self.root, self.app_id = root, app_id
         for name in (*INSIDE.values(), "python"):
             shutil.rmtree(root / name, ignore_errors=True)
@@ -33,7 +33,8 @@ class Sandbox:
         give_python(folder, root)
         self.environment = environment | {"HOME": str(self.outside["/home/sandbox"])}
         self.environment["TMPDIR"] = str(self.outside["/tmp"])  # noqa: S108
-        self.ports: dict[int, int] = {}
+        self.environment.setdefault("PORT", str(OWN_PORT))
+        self.ports: dict[int, int] = {OWN_PORT: own_port}
 
     # Paths.
 
@@ -50,7 +51,14 @@ class Sandbox:
                 # A link may lead from one of the three to another.
                 if any(real == place or place in real.parents for place in self.outside.values()):
                     return real
-        raise HTTPException(403, "Access denied: the path is outside of the sandbox's folders")
+        raise Refusal(403, f"Access denied: path must be within {list(INSIDE)}")
+
+    def folder(self, cwd: str) -> Path:
+        """The folder that a command runs in: any one, as a container has them, and not only the three."""
+        for inside, outside in self.outside.items():
+            if cwd == inside or cwd.startswith(f"{inside}/"):
+                return outside / cwd.removeprefix(inside).lstrip("/")
+        return self.outside["/workspace"] / cwd
 
     def inside(self, real: Path) -> str:
         """The reverse of `real`."""
@@ -70,9 +78,9 @@ class Sandbox:
 
     # Commands.
 
-    def environment_for(self, extra: dict[str, str] | None) -> dict[str, str]:
+    def environment_for(self, extra: dict[str, str]) -> dict[str, str]:
         """A command's environment. A PORT in it is a container port, and stands for a free one of this machine."""
-        given = {name: self.translated(str(value)) for name, value in (extra or {}).items() if value is not None}
+        given = {name: self.translated(value) for name, value in extra.items()}
         environment = {**self.environment, **given, APP_MARK: self.app_id}
         port = environment.get("PORT", "")
         if port.isdecimal() and 0 < int(port) <= 65535:

@@ -11,11 +11,12 @@ import pytest
 from django.conf import settings as configured
 from django.core.files.storage import storages
 
-from games import builds, deploy
-from games.deploy import DeployFailed
+from games import builds, deploy, processes
+from games.failures import DeployFailed
 from games.loading import load_catalog
 from games.models import Game, SnapshotState
 from games.tasks import check_snapshot
+from pools.cloud.long_command import follow
 from tests.fixtures.catalog import SERVER, Catalog, Log, MakeSandbox
 from tests.fixtures.waiting import until
 from tests.fixtures.web import Web
@@ -50,6 +51,40 @@ def test_an_installation_is_told_line_by_line(catalog: Catalog, make_sandbox: Ma
     game = catalog.add("chess", install="echo one; echo two >&2; echo three")
     deploy.deploy(make_sandbox(), game, use_snapshot=False, say=log)
     assert {"one", "two", "three"} <= set(log.lines)
+
+
+def test_an_installation_that_says_a_lot_is_told_for_as_long_as_the_log_keeps_it(
+    catalog: Catalog, make_sandbox: MakeSandbox, log: Log
+):
+    """Each line is a transaction: what nobody keeps must not hold a launch."""
+    game = catalog.add("chess", install="seq 1 100000")
+    deploy.deploy(make_sandbox(), game, use_snapshot=False, say=log)
+    assert [line for line in log.lines if line.isdecimal()] == [str(n) for n in range(1, deploy.TOLD_LINES + 1)]
+
+
+def test_an_installation_without_end_is_ended_and_said_to_be_so(
+    catalog: Catalog, make_sandbox: MakeSandbox, log: Log, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pools.cloud.long_command.OUTPUT_BYTES", 1024**2)
+    with pytest.raises(DeployFailed, match="Chess could not be installed: The command says more than 1 MiB"):
+        deploy.deploy(make_sandbox(), catalog.add("chess", install="yes"), use_snapshot=False, say=log)
+
+
+@pytest.mark.parametrize(
+    "install",
+    [
+        "printf '%0200000d' 0; echo; echo done",
+        r"for i in 1 2 3; do printf '%s%%\r' $i; done; echo done",
+        "for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done; sleep 1; echo done",
+    ],
+    ids=["a line without end", "a progress bar", "pauses"],
+)
+def test_however_an_installation_speaks_it_is_told_to_its_end(
+    catalog: Catalog, make_sandbox: MakeSandbox, log: Log, install: str
+):
+    """It ended as a sandbox that had stopped answering."""
+    deploy.deploy(make_sandbox(), catalog.add("chess", install=install), use_snapshot=False, say=log)
+    assert "done" in log.lines
 
 
 @pytest.mark.parametrize(
@@ -110,6 +145,16 @@ def test_deploying_again_ends_what_a_killed_worker_left_and_replaces_its_files(
     assert "cut-off" not in left
 
 
+def test_deploying_again_ends_the_installation_that_a_killed_worker_left(
+    catalog: Catalog, make_sandbox: MakeSandbox, log: Log
+):
+    agent = make_sandbox()
+    left = follow(agent, "echo begun; sleep 600")
+    assert next(left) == "begun"
+    done = deploy.deploy(agent, catalog.add("chess"), use_snapshot=False, say=log)
+    assert running(agent) == [done.pid]
+
+
 def test_a_game_that_is_slow_to_answer_is_waited_for(catalog: Catalog, make_sandbox: MakeSandbox, log: Log):
     late = "def end_headers(self):\n        " + "; ".join(
         [
@@ -127,9 +172,11 @@ def test_a_game_that_is_slow_to_answer_is_waited_for(catalog: Catalog, make_sand
 def test_a_sandbox_that_dies_under_a_deployment_fails_it(
     catalog: Catalog, make_sandbox: MakeSandbox, log: Log, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(deploy, "REACH_SECONDS", 0)
+    monkeypatch.setattr(processes, "REACH_SECONDS", 0)
+    monkeypatch.setattr("pools.cloud.long_command.UNREACHED_SECONDS", 0)
+    agent_dies = "kill -9 $(ps -o ppid= -p $PPID)"
     with pytest.raises(DeployFailed, match="The sandbox stopped answering while Chess was deployed"):
-        deploy.deploy(make_sandbox(), catalog.add("chess", install="kill -9 $PPID"), use_snapshot=False, say=log)
+        deploy.deploy(make_sandbox(), catalog.add("chess", install=agent_dies), use_snapshot=False, say=log)
 
 
 # From a snapshot.

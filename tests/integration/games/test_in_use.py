@@ -16,7 +16,8 @@ from runs.launching.outlook import speeds
 from runs.lifecycle import Attempt
 from runs.models import Run
 from runs.pages.lobby import tiles
-from tests.fixtures.catalog import Catalog
+from runs.tasks import look_for_packing
+from tests.fixtures.catalog import SERVER, Catalog
 from tests.fixtures.waiting import until
 from tests.integration.games.conftest import Site
 
@@ -94,7 +95,7 @@ def test_a_game_that_stops_again_ends_its_run_and_gives_back_its_place(site: Sit
 
 
 def test_a_game_that_can_not_be_started_again_ends_its_run(site: Site, staged: Run, monkeypatch):
-    monkeypatch.setattr("games.deploy.START_SECONDS", 0)
+    monkeypatch.setattr("games.processes.START_SECONDS", 0)
     kill_game(staged)
     look(site, staged, until_state="failed")
     assert (staged.state, staged.end_code) == ("failed", "game_stopped")
@@ -163,6 +164,33 @@ def test_a_game_is_started_again_also_when_the_worker_that_was_at_it_dies(site: 
     staged.refresh_from_db()
     assert (staged.state, staged.deploy_lease_until) == ("running", None)
     assert "<h1>Chess</h1>" in site.page(staged)
+
+
+# What a sandbox can't pass on.
+
+
+PACKS = """
+    def do_GET(self):
+        import gzip
+        if self.path != "/style.css":
+            return super().do_GET()
+        body = gzip.compress(b"body {}" * 100)
+        self.send_response(200)
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+"""
+
+
+def test_a_game_that_packs_a_file_of_its_own_is_told_so_in_the_log_once(site: Site, catalog: Catalog):
+    catalog.add("chess", files={"server.py": SERVER.replace("    def log_message", f"{PACKS}\n    def log_message")})
+    run = site.play("chess", "cold", use_snapshot=False)
+    for path in ("/index.html", "/style.css", "/style.css"):
+        look_for_packing(str(run.id), path)
+    [told] = [event for event in run.events.all() if event.data.get("code") == "answers_packed"]
+    assert (told.level, told.data["path"]) == ("warning", "/style.css")
+    assert "Accept-Encoding: identity" in told.message
 
 
 # Ready.

@@ -105,7 +105,7 @@ def test_trouble_with_the_bucket_is_told_and_the_game_comes_whole_from_its_sourc
     assert b"<h1>Chess</h1>" in agent.fetch(done.port, "/").body
     files = set(agent.run("ls -A", cwd=f"{deploy.GAMES_DIR}/chess").stdout.split())
     assert files >= {"server.py", "index.html", "board.hex", "game.toml"}
-    assert in_games_folder(agent) == {"chess", "restore.py", ".keep"}, "nothing half is left"
+    assert in_games_folder(agent) == {"chess", "restore.py", "port.py", ".keep"}, "nothing half is left"
 
 
 def test_a_bucket_out_of_reach_damns_no_snapshot_and_one_that_lost_it_gets_it_again(

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from games import staging, tasks
+from games import processes, staging, tasks
 from games.models import Game
 from pools import leases
 from pools.claims import staging_lease
@@ -15,7 +15,7 @@ from pools.models import Lease, Pool, Sandbox, State
 from pools.tenure import LEASE_SECONDS
 from pools.turn.waits import STAGE_AGAIN_SECONDS
 from tests.fixtures.catalog import SERVER, Catalog
-from tests.fixtures.waiting import until
+from tests.fixtures.waiting import free_port, until
 from tests.integration.games.conftest import Site
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("downloads")]
@@ -36,7 +36,7 @@ def stage(pool: Pool, how: str) -> None:
     Pool.objects.filter(pk=pool.pk).update(stage=how)
 
 
-def processes(sandbox: Sandbox) -> list[int]:
+def running(sandbox: Sandbox) -> list[int]:
     return [process.pid for process in sandbox.agent().processes() if process.is_running]
 
 
@@ -55,7 +55,7 @@ def titles(sandbox: Sandbox) -> dict[str, bool]:
 def test_a_pool_that_stages_nothing_has_empty_sandboxes_which_deploy_from_the_snapshot(site: Site, games, pool):
     [sandbox] = site.warm(pool)
     assert sandbox.staged == {}
-    assert processes(sandbox) == []
+    assert running(sandbox) == []
     run = site.play("chess")
     assert (run.served_by, run.deployed_from, run.sandbox) == ("pool", "snapshot", sandbox)
     assert sum(getattr(run, part) for part in PARTS) == run.total_ms
@@ -66,7 +66,7 @@ def test_a_pool_that_stages_files_starts_them_when_they_are_wanted_without_a_dow
     stage(pool, "files")
     [sandbox] = site.warm(pool)
     assert set(sandbox.staged) == {"chess", "go"}
-    assert processes(sandbox) == []
+    assert running(sandbox) == []
     names = set(sandbox.agent().run("ls -A", cwd="/workspace/games/chess").stdout.split())
     assert {"server.py", "index.html"} <= names
     run = site.play("chess")
@@ -90,7 +90,7 @@ def test_a_staged_launch_is_running_in_the_answer_and_the_other_games_make_room(
     assert run["ingress_url"] == run["play_url"]
 
     site.worker.work()
-    until(lambda: processes(sandbox) == [sandbox.staged["go"]["pid"]], "what nobody plays here is ended")
+    until(lambda: running(sandbox) == [sandbox.staged["go"]["pid"]], "what nobody plays here is ended")
 
 
 def test_every_runs_parts_add_up_to_its_total(site: Site, games, pool):
@@ -118,11 +118,30 @@ def test_a_game_that_does_not_start_is_told_and_keeps_no_other_from_being_staged
 def test_a_staged_game_that_died_is_not_handed_out(site: Site, games, pool):
     stage(pool, "started")
     first, second = site.warm(pool, 2)
-    first.agent().kill(first.staged["chess"]["pid"], 9)
+    processes.end(first.agent(), [first.staged["chess"]["pid"]])
+    until(lambda: first.agent().fetch(first.staged["chess"]["port"], "/").status == 502, "the game is gone")
     run = site.launch("chess")
     assert (run.state, run.sandbox) == ("running", second)
     first.refresh_from_db()
     assert first.end_reason.startswith("dead at hand-over")
+
+
+def test_games_that_insist_on_one_port_are_not_started_side_by_side_and_are_launched_all_the_same(
+    site: Site, catalog: Catalog, pool, monkeypatch
+):
+    monkeypatch.setattr(processes, "START_SECONDS", 4)
+    port = free_port()
+    stubborn = SERVER.replace('int(os.environ["PORT"])', str(port))
+    for position, slug in enumerate(("chess", "go")):
+        catalog.add(slug, files={"server.py": stubborn}, port=port, position=position)
+        catalog.publish(slug)
+    stage(pool, "started")
+    [sandbox] = site.warm(pool)
+    assert {slug: entry.get("pid") for slug, entry in sandbox.staged.items()} == {"chess": None, "go": None}
+    assert running(sandbox) == []
+    monkeypatch.setattr(processes, "START_SECONDS", 30)
+    run = site.play("go")
+    assert (run.port, "<h1>Go</h1>" in site.page(run)) == (port, True)
 
 
 # Workers that die or are held up.
@@ -204,7 +223,7 @@ def test_a_new_snapshot_comes_into_warm_sandboxes_one_at_a_time_and_the_pool_nev
         assert new.staged["chess"]["sha256"] == snapshot.sha256
         assert new.staged["go"] == old.staged["go"], "what did not change goes on as it was"
         pids = sorted(entry["pid"] for entry in new.staged.values())
-        until(lambda new=new, pids=pids: sorted(processes(new)) == pids, "the old ones have ended")
+        until(lambda new=new, pids=pids: sorted(running(new)) == pids, "the old ones have ended")
     run = site.launch("chess")
     assert (run.state, run.deployed_from) == ("running", "staged")
     assert "second edition" in site.page(run)
@@ -233,7 +252,7 @@ def test_a_sandbox_that_is_taken_while_it_is_brought_up_to_date_is_not_disturbed
     run.refresh_from_db()
     assert run.state == "running"
     assert "<h1>Go</h1>" in site.page(run)
-    until(lambda: processes(sandbox) == [sandbox.staged["go"]["pid"]], "what was made beside it has gone again")
+    until(lambda: running(sandbox) == [sandbox.staged["go"]["pid"]], "what was made beside it has gone again")
 
 
 def test_a_changed_game_is_never_served_as_it_was(site: Site, games: Catalog, pool):

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from django.utils import timezone
 
-from games.deploy import Deployed, DeployFailed
+from games.deploy import Deployed
+from games.failures import DeployFailed
 from pools.models import FleetEvent, Pool, Sandbox, State
 from pools.tenure import LEASE_SECONDS
 from runs import tasks, upkeep

@@ -20,6 +20,7 @@ import websockets
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
+from django_q.models import OrmQ
 from pytest_django import DjangoDbBlocker
 from websockets.exceptions import ConnectionClosed
 
@@ -269,7 +270,7 @@ def test_a_game_gets_the_headers_it_needs_and_our_token(web: Web, run: Run, sand
         "host": f"127.0.0.1:{sandbox.port}",
         "authorization": f"Bearer {run.sandbox.token}",
         "accept": "*/*",
-        "accept-encoding": asked.header("accept-encoding")[0],
+        "accept-encoding": "identity",
         "accept-language": "de",
         "user-agent": "a browser",
     }
@@ -575,6 +576,22 @@ def test_an_answer_that_breaks_off_does_not_pass_for_a_whole(web: Web, run: Run,
     sandbox.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this"
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         httpx.get(f"{web.url}/play/{run.id}/", **CLIENT)
+
+
+def test_an_answer_that_ends_before_it_has_begun_is_told_and_the_sandbox_is_asked_why(
+    web: Web, run: Run, sandbox: FakeSandbox
+):
+    """Of a packed answer the agent sends the head alone: the browser said that the connection was reset."""
+    sandbox.answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/css\r\nContent-Length: 100\r\n\r\n"
+    answer = get(web, play(run, b"style.css"))
+    assert answer.status == 502
+    assert b"breaks off" in answer.body
+    assert is_shut_in(answer)
+    tasks = [queued.task for queued in OrmQ.objects.all()]
+    wanted = [task["args"] for task in tasks if task["func"] == "runs.tasks.look_for_packing"]
+    assert wanted == [(str(run.id), "/style.css")]
+    get(web, play(run, b"style.css"))
+    assert len(OrmQ.objects.all()) == len(tasks), "once is enough"
 
 
 def test_an_answer_in_chunks_that_breaks_off_does_not_pass_for_a_whole(web: Web, run: Run, sandbox: FakeSandbox):

@@ -1,0 +1,82 @@
+"""The script that looks at a port inside a sandbox, where the kernel tells less than usual."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from games.sandbox import port
+from tests.fixtures.waiting import free_port, until
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A web server that was started for a port by another start than ours, and the port."""
+    number = free_port()
+    command = [sys.executable, "-m", "http.server", str(number), "--bind", "127.0.0.1"]
+    environment = {"PORT": str(number), "HOME": str(tmp_path), port.MARK: "theirs"}
+    server = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+    monkeypatch.setenv("PORT", str(number))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(port.MARK, "ours")
+    until(lambda: port.packing((number,), "/") == "", "it answers")
+    yield number, server
+    server.kill()
+    server.wait()
+
+
+def look(number: int, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    assert port.main(["look", str(number), "/"]) == 0
+    said: dict[str, object] = json.loads(capsys.readouterr().out)
+    return said
+
+
+def test_whoever_listens_is_told_by_its_mark_and_ended(served, capsys: pytest.CaptureFixture[str]):
+    number, server = served
+    assert look(number, capsys) == {"sees_sockets": True, "marks": ["theirs"], "packed": {}}
+    assert port.main(["clear", str(number)]) == 0
+    assert server.wait(20) == -9
+    assert "Ended what was still on port" in capsys.readouterr().out
+    assert look(number, capsys) == {"sees_sockets": True, "marks": [], "packed": {}}
+
+
+def test_sockets_without_a_process_are_nobodys_and_who_was_given_the_port_is_ended(
+    served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    number, server = served
+    monkeypatch.setattr(port, "inodes", lambda _: {"0"} if server.poll() is None else set())
+    assert look(number, capsys)["marks"] == [None]
+    assert port.main(["clear", str(number)]) == 0
+    assert server.wait(20) == -9
+
+
+def test_an_answer_where_no_socket_is_seen_says_that_none_can_be(
+    served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Else no launch would ever be proved on such a kernel."""
+    monkeypatch.setattr(port, "inodes", lambda _: set())
+    assert look(served[0], capsys) == {"sees_sockets": False, "marks": [], "packed": {}}
+
+
+def test_what_has_another_home_is_not_of_the_sandbox_and_lives_on(
+    served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    number, server = served
+    monkeypatch.setenv("HOME", str(tmp_path / "other"))
+    monkeypatch.setattr(port, "CLEAR_SECONDS", 0.2)
+    assert port.main(["clear", str(number)]) == port.TAKEN
+    assert f"Port {number} is taken by process {server.pid}" in capsys.readouterr().out
+    assert server.poll() is None
+    monkeypatch.setenv("PORT", str(free_port()))
+    assert look(number, capsys)["marks"] == [], "and where another port was meant it does not count"
+
+
+@pytest.mark.parametrize("arguments", [[], ["look"], ["look", "x"], ["clear", ""], ["end", "5000"]])
+def test_what_makes_no_sense_is_refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PORT", "5000")
+    assert port.main(arguments) == port.USAGE
