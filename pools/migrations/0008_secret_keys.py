@@ -12,7 +12,7 @@ def note_former_key(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("pools", "0011_codes_of_ownership")]
+    dependencies = [("pools", "0007_codes_of_ownership")]
     operations = [
         migrations.AddField(
             model_name="fleet",

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0030_restarts_and_short_leases"),
+        ("runs", "0003_restarts_and_short_leases"),
     ]
 
     operations = [

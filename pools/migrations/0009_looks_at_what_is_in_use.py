@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0012_secret_keys"),
+        ("pools", "0008_secret_keys"),
     ]
 
     operations = [

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("pools", "0010_installation")]
+    dependencies = [("pools", "0006_installation")]
     operations = [
         migrations.RemoveConstraint(
             model_name="sandbox",

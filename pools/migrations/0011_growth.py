@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0040_guard_breaker_and_budget"),
+        ("pools", "0010_guard_breaker_and_budget"),
     ]
 
     operations = [

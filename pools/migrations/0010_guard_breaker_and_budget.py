@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0030_looks_at_what_is_in_use"),
+        ("pools", "0009_looks_at_what_is_in_use"),
     ]
 
     operations = [
