@@ -250,12 +250,13 @@ def test_maintenance_without_a_message_or_a_reason_is_refused_by_the_field(field
 
 
 @pytest.fixture
-def stopped(fleet: Any, pool: Pool) -> Any:
-    """Six warm sandboxes whose agents all died: more than half of the fleet would go in one turn."""
+def stopped(fleet: Any, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Six warm sandboxes whose agents all say that they are unwell: more than half of the fleet would go in one turn."""
+    monkeypatch.setattr("pools.turn.act.look_at_all", lambda *_: [])
     Pool.objects.update(target_ready=6, max_ready=6, max_concurrent_creates=6)
     fleet.acquire(pool)
     fleet.settle()
-    Sandbox.objects.update(health_failures=3, trouble="its agent did not answer")
+    Sandbox.objects.update(health_failures=3, trouble="its agent is unwell", trouble_code="agent_error")
     Pool.objects.update(mode=Mode.PAUSED)  # so that nothing is made anew
     fleet.turn()
     assert Fleet.get().stopped_at is not None

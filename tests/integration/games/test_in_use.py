@@ -235,5 +235,5 @@ def test_a_pool_that_stages_files_only_notices_that_a_container_was_restarted(si
         site.fleet.clock.advance(LOOK_SECONDS + 1)
         site.fleet.turn()
     sandbox.refresh_from_db()
-    assert (sandbox.state, sandbox.end_code) == (State.DELETING, "unwell")
+    assert (sandbox.state, sandbox.end_code) == (State.DELETING, "emptied")
     assert "files" in sandbox.trouble
