@@ -251,7 +251,7 @@ def test_maintenance_without_a_message_or_a_reason_is_refused_by_the_field(field
 
 @pytest.fixture
 def stopped(fleet: Any, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Six warm sandboxes whose agents all say that they are unwell: more than half of the fleet would go in one turn."""
+    """Six warm sandboxes whose agents all call themselves unwell: more than half of the fleet would go in one turn."""
     monkeypatch.setattr("pools.turn.act.look_at_all", lambda *_: [])
     Pool.objects.update(target_ready=6, max_ready=6, max_concurrent_creates=6)
     fleet.acquire(pool)
