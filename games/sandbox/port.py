@@ -126,34 +126,53 @@ def ancestors() -> set[int]:
 def clear(given: int, meant: int) -> int:
     ours = ancestors()
     deadline = time.monotonic() + CLEAR_SECONDS
-    ended = False
+    family = Family(ours)
     while True:
         pids, is_hidden = listeners(given, meant)
-        if not pids and not is_hidden:
-            break
         if is_hidden:  # then who was given the port may be known at least
             pids |= set(filter(partial(was_given, str(given)), processes())) - ours
+        family.add(pids)
+        members = family.members()
+        if not pids and not is_hidden and not members:
+            break
         if pids & ours:
             say(f"Port {meant} is the sandbox's own.")
             return TAKEN
         if time.monotonic() > deadline:
-            say(f"Port {meant} is taken by {named(pids)}, which can't be ended.")
+            say(f"Port {meant} is taken by {named(pids | members)}, which can't be ended.")
             return TAKEN
-        for pid in filter(is_of_this_sandbox, family(pids) - ours):
+        for pid in members:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-                ended = True
         time.sleep(POLL_SECONDS)
-    if ended:
+    if family.stamps or family.groups or family.pids:
         say(f"Ended what was still on port {meant}.")
     return 0
 
 
-def family(pids: set[int]) -> set[int]:
-    """Those, and who belongs to them by stamp or by group: whoever has started them would only start them again."""
-    stamps = set(filter(None, map(stamp_of, pids))) - {os.environ.get(STAMP)}
-    groups = set(map(group_of, pids)) - set(map(group_of, ancestors()))
-    return pids | {pid for pid in processes() if stamp_of(pid) in stamps or group_of(pid) in groups}
+class Family:
+    """Who has listened, and who belongs to them by stamp or by group: whoever has started them starts them again, and
+    what was started a moment ago has yet to listen. So all are ended, not only who listens."""
+
+    def __init__(self, ours: set[int]) -> None:
+        self.ours, self.own_groups = ours, set(map(group_of, ours))
+        self.pids: set[int] = set()
+        self.stamps: set[str] = set()
+        self.groups: set[int] = set()
+
+    def add(self, pids: set[int]) -> None:
+        self.pids |= pids
+        self.stamps |= {stamp for stamp in map(stamp_of, pids) if stamp} - {os.environ.get(STAMP, "")}
+        self.groups |= {group_of(pid) for pid in pids if is_of_this_sandbox(pid)} - self.own_groups - {0}
+
+    def members(self) -> set[int]:
+        """Those that live; the dead have no environment."""
+        if not self.pids:
+            return set()
+        return {pid for pid in processes() if self._has(pid) and is_of_this_sandbox(pid)} - self.ours
+
+    def _has(self, pid: int) -> bool:
+        return pid in self.pids or stamp_of(pid) in self.stamps or group_of(pid) in self.groups
 
 
 def was_given(port: str, pid: int) -> bool:

@@ -76,6 +76,23 @@ def test_what_has_another_home_is_not_of_the_sandbox_and_lives_on(
     assert look(number, capsys)["stamps"] == [], "and where another port was meant it does not count"
 
 
+@pytest.mark.parametrize("session", ["", "setsid "])
+def test_whoever_starts_it_again_is_ended_with_it_and_with_what_has_yet_to_listen(
+    session: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One that was started between two looks took the port a moment later, and the next launch with it."""
+    number = free_port()
+    for name, value in {"PORT": str(number), "HOME": str(tmp_path), port.STAMP: "theirs"}.items():
+        monkeypatch.setenv(name, value)
+    again = f"while :; do {session}{sys.executable} -m http.server {number} --bind 127.0.0.1; done"
+    keeper = subprocess.Popen(["sh", "-c", again], cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True)
+    monkeypatch.setenv(port.STAMP, "ours")
+    until(lambda: port.packing((number,), "/") == "", "it answers")
+    assert port.main(["clear", str(number)]) == 0
+    assert [pid for pid in port.processes() if port.stamp_of(pid) == "theirs"] == []
+    assert keeper.wait(20) == -9
+
+
 @pytest.mark.parametrize("arguments", [[], ["look"], ["look", "x"], ["clear", ""], ["end", "5000"]])
 def test_what_makes_no_sense_is_refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PORT", "5000")
