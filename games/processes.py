@@ -1,7 +1,7 @@
 """A game's process in a sandbox: started, proved to be what answers, and ended with all that it started.
 
 The agent signals one process alone, and answers for a port whoever listens there. So each game leads a session of its
-own, which ends as a whole; it carries a mark in its environment, and only an answer of what carries that mark counts.
+own, which ends as a whole; it carries a stamp in its environment, and only an answer of what carries that stamp counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pools.cloud.sandbox_agent import SandboxAgent
 
 GAMES_DIR = "/workspace/games"
 PORT_SCRIPT = (Path(__file__).parent / "sandbox" / "port.py").read_text()
-MARK = "SANDBOX_DEPLOYMENT"
+STAMP = "SANDBOX_DEPLOYMENT"
 START_SECONDS = 30
 REACH_SECONDS = 10  # the edge in front of a fresh app may not know it yet
 REACH_AGAIN_SECONDS = 0.5
@@ -43,28 +43,28 @@ LEAD = 'python3 -S ../port.py clear "$2"; [ $? = 3 ] || exec sh -c "$1"'
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A game's process, and the mark that all which comes of it carries."""
+    """A game's process, and the stamp that all which comes of it carries."""
 
     pid: int
-    mark: str
+    stamp: str
 
 
 @dataclass(frozen=True, slots=True)
 class PortSeen:
-    """A port from inside the sandbox: the marks of those that listen, and which paths are answered packed, and how."""
+    """A port from inside the sandbox: the stamps of those that listen, and which paths are answered packed, and how."""
 
     sees_sockets: bool = False
-    marks: tuple[str | None, ...] = ()
+    stamps: tuple[str | None, ...] = ()
     packed: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: Any, paths: Sequence[str] = ()) -> PortSeen:
         """What the script in the sandbox says, of those paths; nothing, where it says nothing that can be read."""
         found = data if isinstance(data, dict) else {}
-        marks, packed = found.get("marks"), found.get("packed")
+        stamps, packed = found.get("stamps"), found.get("packed")
         return cls(
             found.get("sees_sockets") is True,
-            tuple(mark if isinstance(mark, str) else None for mark in (marks if isinstance(marks, list) else [])),
+            tuple(stamp if isinstance(stamp, str) else None for stamp in (stamps if isinstance(stamps, list) else [])),
             {
                 path: storable(how[:PACKING_CHARACTERS])
                 for path, how in (packed.items() if isinstance(packed, dict) else ())
@@ -72,20 +72,20 @@ class PortSeen:
             },
         )
 
-    def is_held_by(self, mark: str) -> bool | None:
+    def is_held_by(self, stamp: str) -> bool | None:
         """Whether what listens is that deployment, alone; None when it can't be told."""
-        if not self.sees_sockets or (None in self.marks and set(self.marks) <= {None, mark}):
+        if not self.sees_sockets or (None in self.stamps and set(self.stamps) <= {None, stamp}):
             return None
-        return set(self.marks) == {mark}
+        return set(self.stamps) == {stamp}
 
 
 def start(agent: SandboxAgent, game: Game, port: int, folder: str) -> Started:
     """Start the game in that folder. Whatever else listens on its port is ended first. Raises AgentError."""
-    mark = secrets.token_hex(8)
+    stamp = secrets.token_hex(8)
     agent.write_file(f"{GAMES_DIR}/port.py", PORT_SCRIPT)
     command = command_of(game, port)
-    env = {"PORT": str(port), MARK: mark}
-    return Started(agent.start(command, cwd=f"{GAMES_DIR}/{folder}", env=env).pid, mark)
+    env = {"PORT": str(port), STAMP: stamp}
+    return Started(agent.start(command, cwd=f"{GAMES_DIR}/{folder}", env=env).pid, stamp)
 
 
 def command_of(game: Game, port: int) -> str:
@@ -163,7 +163,7 @@ def is_itself(agent: SandboxAgent, game: Game, started: Started, port: int) -> b
     """Whether what listens on that port comes of this start, for as far as can be told. Raises DeployFailed when it has
     ended, or packs what it answers; AgentError."""
     seen = look_at(agent, port, [game.health_path, "/"])
-    held = seen.is_held_by(started.mark)
+    held = seen.is_held_by(started.stamp)
     if held is not True:
         require_running(agent, game, started.pid)
     if seen.packed and held is not False:

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Look at a port of the sandbox: who listens on it, and how it answers; or end whoever does.
 
-    PORT=5000 SANDBOX_DEPLOYMENT=MARK python3 port.py clear 5000
+    PORT=5000 SANDBOX_DEPLOYMENT=STAMP python3 port.py clear 5000
     PORT=5000 python3 port.py look 5000 [PATH...]
 
 This file is written into a sandbox and runs there alone, on Python 3.8 or later, without any package.
-`clear` ends what listens there and all that carries the same mark in its environment, unless the mark is ours.
-`look` prints JSON: the marks of the listeners, and the paths that are answered packed though we asked not to.
+`clear` ends what listens there and all that carries the same stamp in its environment, unless the stamp is ours.
+`look` prints JSON: the stamps of the listeners, and the paths that are answered packed though we asked not to.
 
 A sandbox that is no container may give us another PORT than the one that was meant, which a game that does not heed
 PORT listens on all the same. So both are looked at; and what runs with another HOME is not of this sandbox.
@@ -26,7 +26,7 @@ import time
 from contextlib import suppress
 from functools import partial
 
-MARK = "SANDBOX_DEPLOYMENT"
+STAMP = "SANDBOX_DEPLOYMENT"
 USAGE, TAKEN = 2, 3
 CLEAR_SECONDS = 5.0
 LOOK_SECONDS = 3.0
@@ -71,10 +71,10 @@ def environment_of(pid: int) -> dict[str, str] | None:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-def mark_of(pid: int) -> str | None:
-    """The mark in that process's environment: empty when it has none, None when that can't be read."""
+def stamp_of(pid: int) -> str | None:
+    """The stamp in that process's environment: empty when it has none, None when that can't be read."""
     environment = environment_of(pid)
-    return None if environment is None else environment.get(MARK, "")
+    return None if environment is None else environment.get(STAMP, "")
 
 
 def is_of_this_sandbox(pid: int) -> bool:
@@ -126,40 +126,59 @@ def ancestors() -> set[int]:
 def clear(given: int, meant: int) -> int:
     ours = ancestors()
     deadline = time.monotonic() + CLEAR_SECONDS
-    ended = False
+    family = Family(ours)
     while True:
         pids, is_hidden = listeners(given, meant)
-        if not pids and not is_hidden:
-            break
         if is_hidden:  # then who was given the port may be known at least
             pids |= set(filter(partial(was_given, str(given)), processes())) - ours
+        family.add(pids)
+        members = family.members()
+        if not pids and not is_hidden and not members:
+            break
         if pids & ours:
             say(f"Port {meant} is the sandbox's own.")
             return TAKEN
         if time.monotonic() > deadline:
-            say(f"Port {meant} is taken by {named(pids)}, which can't be ended.")
+            say(f"Port {meant} is taken by {named(pids | members)}, which can't be ended.")
             return TAKEN
-        for pid in filter(is_of_this_sandbox, family(pids) - ours):
+        for pid in members:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-                ended = True
         time.sleep(POLL_SECONDS)
-    if ended:
+    if family.stamps or family.groups or family.pids:
         say(f"Ended what was still on port {meant}.")
     return 0
 
 
-def family(pids: set[int]) -> set[int]:
-    """Those, and who belongs to them by mark or by group: whoever has started them would only start them again."""
-    marks = set(filter(None, map(mark_of, pids))) - {os.environ.get(MARK)}
-    groups = set(map(group_of, pids)) - set(map(group_of, ancestors()))
-    return pids | {pid for pid in processes() if mark_of(pid) in marks or group_of(pid) in groups}
+class Family:
+    """Who has listened, and who belongs to them by stamp or by group: whoever has started them starts them again, and
+    what was started a moment ago has yet to listen. So all are ended, not only who listens."""
+
+    def __init__(self, ours: set[int]) -> None:
+        self.ours, self.own_groups = ours, set(map(group_of, ours))
+        self.pids: set[int] = set()
+        self.stamps: set[str] = set()
+        self.groups: set[int] = set()
+
+    def add(self, pids: set[int]) -> None:
+        self.pids |= pids
+        self.stamps |= {stamp for stamp in map(stamp_of, pids) if stamp} - {os.environ.get(STAMP, "")}
+        self.groups |= {group_of(pid) for pid in pids if is_of_this_sandbox(pid)} - self.own_groups - {0}
+
+    def members(self) -> set[int]:
+        """Those that live; the dead have no environment."""
+        if not self.pids:
+            return set()
+        return {pid for pid in processes() if self._has(pid) and is_of_this_sandbox(pid)} - self.ours
+
+    def _has(self, pid: int) -> bool:
+        return pid in self.pids or stamp_of(pid) in self.stamps or group_of(pid) in self.groups
 
 
 def was_given(port: str, pid: int) -> bool:
     """Whether that process was started for this port, and not by the start that we belong to."""
     environment = environment_of(pid) or {}
-    return environment.get("PORT") == port and environment.get(MARK) != os.environ.get(MARK)
+    return environment.get("PORT") == port and environment.get(STAMP) != os.environ.get(STAMP)
 
 
 def group_of(pid: int) -> int:
@@ -205,11 +224,15 @@ def head_of(host: str, port: int, path: str) -> bytes:
 def look(given: int, meant: int, paths: list[str]) -> int:
     found = {path: packing((given, meant), path) for path in paths}
     pids, is_hidden = listeners(given, meant)
-    marks = [mark_of(pid) for pid in sorted(pids)] + [None] * is_hidden
+    stamps = [stamp_of(pid) for pid in sorted(pids)] + [None] * is_hidden
     # Some kernels do not list their sockets: that somebody answers says then that nothing can be seen.
     is_silent = all(how is None for how in found.values())
-    sees = bool(marks) or (is_silent and os.path.exists("/proc/net/tcp"))
-    say(json.dumps({"sees_sockets": sees, "marks": marks, "packed": {path: how for path, how in found.items() if how}}))
+    sees = bool(stamps) or (is_silent and os.path.exists("/proc/net/tcp"))
+    say(
+        json.dumps(
+            {"sees_sockets": sees, "stamps": stamps, "packed": {path: how for path, how in found.items() if how}}
+        )
+    )
     return 0
 
 

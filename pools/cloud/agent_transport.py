@@ -149,5 +149,12 @@ def json_of(text: str | bytes) -> Any:
 def explanation(data: Any) -> str:
     """Return what a JSON error says, for people."""
     said = [data.get(key) for key in ("detail", "message", "error")] if isinstance(data, dict) else []
+    if said and isinstance(said[0], list):  # of a request whose fields are wrong: one entry for each
+        said = [f"{_field(entry)}: {entry.get('msg')}" for entry in said[0] if isinstance(entry, dict)]
     found = next((text for text in said if isinstance(text, str) and text), "no reason given")
     return UNPRINTABLE.sub(" ", found[:QUOTED_CHARACTERS])
+
+
+def _field(entry: dict[str, Any]) -> str:
+    place = entry.get("loc")
+    return ".".join(map(str, place)) if isinstance(place, list) else "?"

@@ -136,6 +136,23 @@ def test_a_command_that_did_not_say_how_it_ended_is_no_success(body: dict, stub:
         agent.run("true")
 
 
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        ([{"loc": ["body", "timeout"], "msg": "must be a whole number"}], "body.timeout: must be a whole number"),
+        ([{"loc": 5, "msg": None}], r"\?: None"),
+        ([], "no reason given"),
+        (["odd"], "no reason given"),
+    ],
+)
+def test_a_field_that_the_agent_does_not_take_is_told_by_its_name(
+    detail: Any, told: str, stub: StubServer, agent: SandboxAgent
+):
+    stub.on("POST", "/api/exec", Reply(422, {"detail": detail}))
+    with pytest.raises(AgentError, match=told):
+        agent.run("true")
+
+
 # Processes.
 
 

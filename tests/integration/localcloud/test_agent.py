@@ -363,7 +363,8 @@ def test_slow_servers_do_not_hold_up_others(shared_sandbox: Running):
     shared_sandbox.agent.post(f"/api/processes/{pid}/kill", json={"signal": 9})
     for thread in waiting:
         thread.join()
-    assert answers == [500] * 20
+    assert len(answers) == 20
+    assert set(answers) <= {500, 502}, "it ended while it was asked, or before"
 
 
 def test_what_does_not_speak_http_is_the_agents_own_failure(shared_sandbox: Running):

@@ -19,11 +19,11 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[in
     """A web server that was started for a port by another start than ours, and the port."""
     number = free_port()
     command = [sys.executable, "-m", "http.server", str(number), "--bind", "127.0.0.1"]
-    environment = {"PORT": str(number), "HOME": str(tmp_path), port.MARK: "theirs"}
+    environment = {"PORT": str(number), "HOME": str(tmp_path), port.STAMP: "theirs"}
     server = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
     monkeypatch.setenv("PORT", str(number))
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv(port.MARK, "ours")
+    monkeypatch.setenv(port.STAMP, "ours")
     until(lambda: port.packing((number,), "/") == "", "it answers")
     yield number, server
     server.kill()
@@ -38,11 +38,11 @@ def look(number: int, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
 
 def test_whoever_listens_is_told_by_its_mark_and_ended(served, capsys: pytest.CaptureFixture[str]):
     number, server = served
-    assert look(number, capsys) == {"sees_sockets": True, "marks": ["theirs"], "packed": {}}
+    assert look(number, capsys) == {"sees_sockets": True, "stamps": ["theirs"], "packed": {}}
     assert port.main(["clear", str(number)]) == 0
     assert server.wait(20) == -9
     assert "Ended what was still on port" in capsys.readouterr().out
-    assert look(number, capsys) == {"sees_sockets": True, "marks": [], "packed": {}}
+    assert look(number, capsys) == {"sees_sockets": True, "stamps": [], "packed": {}}
 
 
 def test_sockets_without_a_process_are_nobodys_and_who_was_given_the_port_is_ended(
@@ -50,7 +50,7 @@ def test_sockets_without_a_process_are_nobodys_and_who_was_given_the_port_is_end
 ):
     number, server = served
     monkeypatch.setattr(port, "inodes", lambda _: {"0"} if server.poll() is None else set())
-    assert look(number, capsys)["marks"] == [None]
+    assert look(number, capsys)["stamps"] == [None]
     assert port.main(["clear", str(number)]) == 0
     assert server.wait(20) == -9
 
@@ -60,7 +60,7 @@ def test_an_answer_where_no_socket_is_seen_says_that_none_can_be(
 ):
     """Else no launch would ever be proved on such a kernel."""
     monkeypatch.setattr(port, "inodes", lambda _: set())
-    assert look(served[0], capsys) == {"sees_sockets": False, "marks": [], "packed": {}}
+    assert look(served[0], capsys) == {"sees_sockets": False, "stamps": [], "packed": {}}
 
 
 def test_what_has_another_home_is_not_of_the_sandbox_and_lives_on(
@@ -73,7 +73,24 @@ def test_what_has_another_home_is_not_of_the_sandbox_and_lives_on(
     assert f"Port {number} is taken by process {server.pid}" in capsys.readouterr().out
     assert server.poll() is None
     monkeypatch.setenv("PORT", str(free_port()))
-    assert look(number, capsys)["marks"] == [], "and where another port was meant it does not count"
+    assert look(number, capsys)["stamps"] == [], "and where another port was meant it does not count"
+
+
+@pytest.mark.parametrize("session", ["", "setsid "])
+def test_whoever_starts_it_again_is_ended_with_it_and_with_what_has_yet_to_listen(
+    session: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One that was started between two looks took the port a moment later, and the next launch with it."""
+    number = free_port()
+    for name, value in {"PORT": str(number), "HOME": str(tmp_path), port.STAMP: "theirs"}.items():
+        monkeypatch.setenv(name, value)
+    again = f"while :; do {session}{sys.executable} -m http.server {number} --bind 127.0.0.1; done"
+    keeper = subprocess.Popen(["sh", "-c", again], cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True)
+    monkeypatch.setenv(port.STAMP, "ours")
+    until(lambda: port.packing((number,), "/") == "", "it answers")
+    assert port.main(["clear", str(number)]) == 0
+    assert [pid for pid in port.processes() if port.stamp_of(pid) == "theirs"] == []
+    assert keeper.wait(20) == -9
 
 
 @pytest.mark.parametrize("arguments", [[], ["look"], ["look", "x"], ["clear", ""], ["end", "5000"]])

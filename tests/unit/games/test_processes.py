@@ -13,7 +13,7 @@ OURS, OTHER = "0123456789abcdef", "fedcba9876543210"
 
 
 @pytest.mark.parametrize(
-    ("marks", "held"),
+    ("stamps", "held"),
     [
         ([OURS], True),
         ([OURS, OURS], True),
@@ -27,12 +27,12 @@ OURS, OTHER = "0123456789abcdef", "fedcba9876543210"
         ([OURS, None], None),
     ],
 )
-def test_a_port_is_ours_when_nothing_but_what_we_started_listens(marks: list[str | None], held: bool | None):
-    assert PortSeen.of({"sees_sockets": True, "marks": marks}).is_held_by(OURS) is held
+def test_a_port_is_ours_when_nothing_but_what_we_started_listens(stamps: list[str | None], held: bool | None):
+    assert PortSeen.of({"sees_sockets": True, "stamps": stamps}).is_held_by(OURS) is held
 
 
 @pytest.mark.parametrize(
-    "said", [None, [], "x", {}, {"marks": 5, "packed": []}, {"sees_sockets": "yes", "marks": [OTHER]}]
+    "said", [None, [], "x", {}, {"stamps": 5, "packed": []}, {"sees_sockets": "yes", "stamps": [OTHER]}]
 )
 def test_a_sandbox_that_tells_nothing_is_not_taken_for_one_that_tells_of_nothing(said: Any):
     assert PortSeen.of(said).is_held_by(OURS) is None
