@@ -276,7 +276,7 @@ MISTAKES: list[Mistake] = [
         ("one-listing", "One wrong listing deletes apps.", " or app.orphan_listings < 2", ""),
     ),
     *_of(
-        "boundary", "pools/cloud/bounded.py", ("tests/unit/cloud",),
+        "boundary", "pools/cloud/bounded.py", ("tests/unit/cloud/test_bounded.py", "tests/contract"),
         ("size", "An answer fills the memory.", "        if count > most_bytes:\n", "        if False:\n"),
         ("deadline", "An answer that trickles holds a turn for ever.", "    if left <= 0:\n", "    if False:\n"),
         ("cut-short", "A part of an answer passes for whole.", "    if not unpacker.eof:\n", "    if False:\n"),
