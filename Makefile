@@ -1,6 +1,6 @@
 # The sandbox orchestrator. `make help` says what there is; `make run` is all that a first look needs.
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format chaos bench clean
+.PHONY: help run test check lint format chaos bench mutants clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -41,6 +41,9 @@ chaos: $(VENV)/.installed-test  ## Long random runs against the invariants
 
 bench: $(VENV)/.installed-test  ## Measure: launches, streams, turns, growth
 	@$(PYTEST) -n 0 -m bench -s $(TESTS)
+
+mutants: $(VENV)/.installed-test  ## Make known mistakes one at a time: the tests must notice (some: SOME=claims)
+	@$(PYTHON) -m tests.mutants $(SOME)
 
 clean:  ## Remove the virtual environment (never var/, which holds the database)
 	@rm -rf $(VENV)

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from pools.cloud import bounded
-from pools.cloud.budget import RequestBudget
+from pools.cloud.budget import RequestBudget, Share
 from pools.cloud.errors import CloudUnavailable, RateLimited
 from pools.cloud.fitting import fitted
 
@@ -118,6 +118,15 @@ class Sender:
         """They stay for the next client."""
 
 
+# Listings leave some to deletions, these to questions about one app, and all to creates.
+SHARES = {
+    "list": Share.LISTING,
+    "delete": Share.DELETING,
+    "validate_app_spec": Share.DELETING,
+    "create": Share.CREATING,
+}
+
+
 class Wire:
     """Sends requests, each exactly once. Thread-safe, and safe to use on both sides of a fork."""
 
@@ -144,7 +153,7 @@ class Wire:
     def send(self, operation: str, *args: object, **kwargs: object) -> Answer:
         """Call `operation` of pydo's apps, once. Raises without an answer, on 429, 5xx and redirects, and on a refusal
         that the API did not write."""
-        self.budget.spend()
+        self.budget.spend(share=SHARES.get(operation, Share.ASKING))
         method = getattr(self._client().apps, operation)
         try:
             method(*args, **kwargs)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 from pools.cloud.errors import RateLimited
@@ -13,6 +14,18 @@ from pools.cloud.errors import RateLimited
 REQUESTS_PER_HOUR = 5000  # App Platform's hourly limit per token; the one per minute is an argument
 FIRST_DELAY_SECONDS = 5.0  # after a 429 that does not say how long to wait; doubled at each further one
 LONGEST_DELAY_SECONDS = 3600.0  # no limit of the cloud looks back further than an hour
+PACE_SECONDS = 0.75  # between two requests of routine: 5,000 an hour, spread evenly
+SPREAD_SECONDS = 1800.0  # what routine has left is spread over so long
+LONGEST_PACE_SECONDS = 60.0  # the schedule's turns come as often
+
+
+class Share(float, Enum):
+    """The part of each window that requests of a kind may fill: what players wait for always has the rest."""
+
+    LISTING = 0.8
+    DELETING = 0.9
+    ASKING = 0.95
+    CREATING = 1.0
 
 
 class _Window:
@@ -32,8 +45,8 @@ class _Window:
             if now < self._leaves_at(slot) and slot * self.slot_seconds <= now + self.span_seconds
         }
 
-    def free(self, now: float) -> int:
-        return self.most - sum(self.counted(now).values())
+    def free(self, now: float, share: float = 1.0) -> int:
+        return int(self.most * share) - sum(self.counted(now).values())
 
     def add(self, n: int, now: float) -> int:
         """The slot that they are counted in."""
@@ -42,9 +55,9 @@ class _Window:
         self.slots[slot] = self.slots.get(slot, 0) + n
         return slot
 
-    def wait_for(self, n: int, now: float) -> float:
+    def wait_for(self, n: int, now: float, share: float = 1.0) -> float:
         """Seconds until `n` more fit."""
-        missing = n - self.free(now)
+        missing = n - self.free(now, share)
         if missing <= 0:
             return 0.0
         for slot, count in sorted(self.counted(now).items()):
@@ -76,8 +89,8 @@ class RequestBudget:
         self._blocked_by_news = 0.0
         self._has_heard = False
 
-    def spend(self, n: int = 1) -> None:
-        """Take `n` requests from the budget, or raise RateLimited and take none."""
+    def spend(self, n: int = 1, share: Share = Share.CREATING) -> None:
+        """Take `n` requests from that share of the budget, or raise RateLimited and take none."""
         with self._lock:
             now = self._clock()
             wait = self._blocked_for(now)
@@ -86,20 +99,31 @@ class RequestBudget:
                 until = datetime.fromtimestamp(self._blocked_until, UTC)
                 message = f"The cloud asked us to slow down; nothing is sent until {until:%H:%M:%S}."
                 raise RateLimited(message, retry_after_seconds=wait)
-            wait = max(window.wait_for(n, now) for window in self._windows)
+            wait = max(window.wait_for(n, now, share) for window in self._windows)
             if wait > 0:
                 raise RateLimited("Our own limit of cloud requests is reached.", retry_after_seconds=wait)
             for window, news in zip(self._windows, self._news, strict=True):
                 slot = window.add(n, now)
                 news[slot] = news.get(slot, 0) + n
 
-    def remaining(self, now: float | None = None) -> int:
-        """Return how many requests could be sent at `now`; 0 while the cloud has asked for silence."""
+    def remaining(self, now: float | None = None, share: Share = Share.CREATING) -> int:
+        """Return how many requests of that share could be sent at `now`; 0 while the cloud has asked for silence."""
         with self._lock:
             now = self._clock() if now is None else now
             if self._blocked_for(now) > 0:
                 return 0
-            return max(0, min(window.free(now) for window in self._windows))
+            return max(0, min(window.free(now, share) for window in self._windows))
+
+    def hour_left(self, share: Share) -> int:
+        """Return how many requests of that share the hour has left."""
+        with self._lock:
+            return max(0, self._windows[-1].free(self._clock(), share))
+
+    def pace_seconds(self) -> float:
+        """Return how far apart requests of routine should come, so that there are some at any time: the fewer the hour
+        has left for them, the farther."""
+        left = self.hour_left(Share.LISTING)
+        return min(max(PACE_SECONDS, SPREAD_SECONDS / max(1, left)), LONGEST_PACE_SECONDS)
 
     def obey(self, retry_after_seconds: float | None) -> float:
         """The cloud answered 429: send nothing for that long, or a growing while if it did not say.

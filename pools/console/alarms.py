@@ -13,14 +13,17 @@ from django.urls import reverse
 
 from pools.ages import ago, is_over
 from pools.breaker import breaker_at, deletes_fail
+from pools.cloud.budget import Share
 from pools.console.fleet_page import FleetPicture
 from pools.console.fleet_table import Row, Verdict
 from pools.fleet_log import last_trouble, turn_death, wrong_id
 from pools.key_change import key_trouble
 from pools.models import Mode, State
+from pools.shared_budget import seen
 from pools.turn.plan_looks import are_most_silent, is_looked_at, is_silent
 
 LISTING_OLD_SECONDS = 180  # a turn lists every minute, and may take its time
+FEW_REQUESTS = 400  # a tenth of what an hour has for listings
 OVERDUE_SECONDS = 600  # a deletion takes about a minute
 
 
@@ -120,6 +123,14 @@ def _account_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     if (mistake := wrong_id(now)) is not None:
         detail = f"{mistake.sandbox_name}: {mistake.message}. It was not touched; its own app is looked for by name."
         yield Alarm(Urgency.ERROR, f"A wrong app id, {ago(mistake.at, now)} ago", detail, page)
+    budget = seen(fleet)
+    if (left := budget.hour_left(Share.LISTING)) < FEW_REQUESTS:
+        pace = budget.pace_seconds()
+        detail = (
+            f"{left} are left for listings: {pace:.0f} s are between two pages of them. "
+            "Launches and deletions have shares of their own."
+        )
+        yield Alarm(Urgency.WARNING, "The hour's requests run out", detail, page)
     if fleet.maintenance:
         message = f"No launches; players read: {fleet.maintenance_message}"
         yield Alarm(Urgency.WARNING, "Maintenance mode is on", message, page)

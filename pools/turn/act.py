@@ -17,6 +17,7 @@ from django.utils import timezone
 from pools import claims, journal
 from pools.capacity import NoCapacity, reserve
 from pools.cloud.app_platform import AppPlatform
+from pools.cloud.budget import Share
 from pools.cloud.errors import (
     AgentError,
     AgentRefused,
@@ -58,7 +59,7 @@ AT_ONCE = 8  # requests in flight; the client's pool holds 10 connections
 PROBE_TIMEOUT_SECONDS = 3.0
 VERIFIED_A_TURN = 20
 KNOWN_AT_ONCE = 5_000  # below SQLite's limit of variables
-CREATES_LEAVE_REQUESTS = 10  # creates stop this early, so that deletes and the next listing still go through
+DELETES_A_TURN = 40  # the rest is for the next: meanwhile somebody may have launched
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -217,7 +218,7 @@ class Effects:
             claims.retire(_sandbox_id(decision), code, decision.reason, now, frm=frm, failure_kind=kind, level=level)
 
     def send_deletes(self, decisions: list[Decision]) -> None:
-        decisions = self._surely_ours(decisions)
+        decisions = self._surely_ours(decisions[:DELETES_A_TURN])
         now = timezone.now()
         Sandbox.objects.filter(pk__in=[_sandbox_id(d) for d in decisions]).update(delete_sent_at=now)
         for decision, answer in self._delete(decisions):
@@ -359,6 +360,7 @@ class Effects:
 
     def delete_apps(self, decisions: list[Decision]) -> None:
         """Written first, so that it is carried out whatever happens to this process."""
+        decisions = decisions[:DELETES_A_TURN]
         for decision in decisions:
             with transaction.atomic():
                 row = CloudApp.objects.filter(pk=decision.app_id)
@@ -395,7 +397,7 @@ class Effects:
         for decision in decisions:
             self.lease.renew()  # each may take as long as the cloud's answer; a turn that lost the lease plans no more
             pool = Pool.objects.filter(pk=decision.pool_id or 0).first()
-            if pool is None:
+            if pool is None or not self.cloud.budget.remaining(share=Share.LISTING):
                 continue
             now = timezone.now()
             try:
@@ -416,8 +418,8 @@ class Effects:
                 self.send_creates([send])
 
     def send_creates(self, decisions: list[Decision]) -> None:
-        if self.cloud.budget.remaining() <= CREATES_LEAVE_REQUESTS:
-            return
+        if not self.cloud.budget.remaining(share=Share.LISTING):
+            decisions = [decision for decision in decisions if self._is_waited_for(decision)]
         now = timezone.now()
         sending = []
         for decision in decisions:
@@ -432,6 +434,9 @@ class Effects:
                 self._accepted(sandbox, answer.id, "accepted by the cloud")
             elif isinstance(answer, Trouble):
                 self._not_created(sandbox, answer, first=first)
+
+    def _is_waited_for(self, decision: Decision) -> bool:
+        return Sandbox.objects.filter(pk=_sandbox_id(decision), origin=Origin.COLD).exists()
 
     def _accepted(self, sandbox: Sandbox, app_id: str, how: str, *, is_known: bool = False) -> None:
         """Note the app's id whatever became of the row meanwhile: a sandbox that is to be deleted needs it, too.

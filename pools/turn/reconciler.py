@@ -12,7 +12,7 @@ from django.utils import timezone
 from pools import fleet_log, journal, leases
 from pools.cloud.fitting import fitted
 from pools.key_change import settle as settle_key
-from pools.models import Fleet, Level
+from pools.models import CloudApp, Fleet, Level
 from pools.reasons import LogKind, StepCode
 from pools.shared_budget import counted
 from pools.signals import turn_begins
@@ -25,7 +25,7 @@ from pools.turn.plan import plan_fleet
 LEASE_SECONDS = 60.0
 DEATH_CHARACTERS = 500
 PAGE_SIZE = 200
-SECONDS_A_PAGE = 0.75  # 5,000 requests an hour, spread evenly
+LONGEST_PAUSE_SECONDS = 60.0  # the schedule's turns come as often
 
 
 logger = logging.getLogger("pools")
@@ -60,8 +60,8 @@ def turn() -> Turn:
             raise
         due, due_at = due_in_seconds(facts, decisions, now), None
         if due is not None:
-            pages = len(facts.apps or ()) // PAGE_SIZE + 1
-            due = max(due, pages * SECONDS_A_PAGE)
+            pages = CloudApp.objects.count() // PAGE_SIZE + 1
+            due = max(due, min(pages * cloud.budget.pace_seconds(), LONGEST_PAUSE_SECONDS))
             due_at = timezone.now() + timedelta(seconds=due)
         Fleet.objects.filter(pk=1).update(turned_at=timezone.now(), due_at=due_at)
         return Turn(decisions, due)

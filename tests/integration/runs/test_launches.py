@@ -537,3 +537,22 @@ def test_while_deletes_are_refused_nothing_is_created_and_launches_are_told(pape
     paper_fleet.cloud.faults.clear()
     paper_fleet.turns(10, seconds_apart=20)
     assert api_launch("cold").status_code == 201
+
+
+def test_500_deletions_do_not_starve_a_launch(paper_fleet, game, settings):
+    """All requests of a minute were spent on them, and each turn took as long as they did."""
+    settings.MAX_TOTAL_SANDBOXES = 600
+    settings.CLOUD_REQUESTS_PER_MINUTE = 60
+    ids = paper_fleet.cloud.control.make_apps(500, owner="local")
+    names = {app["id"]: app["name"] for app in paper_fleet.cloud.apps()}
+    now = paper_fleet.clock.now()
+    leaving = {"state": State.DELETING, "delete_requested_at": now, "end_code": "idle", "end_reason": "idle"}
+    made = {"runtime": "python", "origin": "pool", "create_code": "demand", "create_reason": "somebody launched"}
+    asked = {"requested_at": now, "create_sent_at": now, "accepted_at": now}
+    rows = [Sandbox(name=names[each], app_id=each, known_app_id=each, **leaving, **made, **asked) for each in ids]
+    Sandbox.objects.bulk_create(rows)
+    paper_fleet.turns(6, seconds_apart=1)
+    assert 40 <= paper_fleet.cloud.state()["deletes"] <= 54
+    start(mode="cold")
+    paper_fleet.turns(1)
+    assert paper_fleet.cloud.state()["creates"] == 1

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pools.cloud.budget import LONGEST_DELAY_SECONDS, RequestBudget
+from pools.cloud.budget import LONGEST_DELAY_SECONDS, LONGEST_PACE_SECONDS, PACE_SECONDS, RequestBudget, Share
 from pools.cloud.errors import CloudUnavailable, RateLimited
 
 
@@ -22,11 +22,11 @@ class Clock:
         return self.now
 
 
-def spend_all(budget: RequestBudget) -> int:
+def spend_all(budget: RequestBudget, share: Share = Share.CREATING) -> int:
     spent = 0
     try:
         while spent < 100_000:
-            budget.spend()
+            budget.spend(share=share)
             spent += 1
     except RateLimited:
         return spent
@@ -265,3 +265,44 @@ def test_threads_together_spend_no_more_than_there_is():
 
 def test_a_spent_budget_is_a_cloud_that_can_not_be_used_now():
     assert issubclass(RateLimited, CloudUnavailable)
+
+
+# Shares.
+
+
+def test_listings_and_deletions_leave_some_to_creates():
+    """Once the hour was spent on listings nothing at all could be sent for 19 minutes."""
+    budget = RequestBudget(per_minute=100, clock=Clock())
+    spent = {share: spend_all(budget, share) for share in Share}
+    assert spent == {Share.LISTING: 80, Share.DELETING: 10, Share.ASKING: 5, Share.CREATING: 5}
+
+
+def test_who_is_refused_for_its_share_hears_when_it_has_some_again():
+    clock = Clock()
+    budget = RequestBudget(per_minute=10, clock=clock)
+    spend_all(budget, Share.LISTING)
+    with pytest.raises(RateLimited) as refused:
+        budget.spend(share=Share.LISTING)
+    clock.now += refused.value.retry_after_seconds
+    budget.spend(share=Share.LISTING)
+
+
+def test_the_pace_follows_what_the_hour_has_left():
+    clock = Clock()
+    budget = RequestBudget(per_minute=10_000, clock=clock)
+    assert budget.pace_seconds() == PACE_SECONDS
+    budget.spend(3_700)
+    assert budget.pace_seconds() == pytest.approx(1_800 / 300)
+    budget.spend(300)
+    assert (budget.hour_left(Share.LISTING), budget.pace_seconds()) == (0, LONGEST_PACE_SECONDS)
+
+
+@pytest.mark.parametrize("pages", [1, 7])
+def test_whoever_keeps_to_the_pace_is_never_refused(pages: int):
+    clock = Clock()
+    budget = RequestBudget(clock=clock)
+    end = clock.now + 3 * 3600
+    while clock.now < end:
+        budget.spend(pages, Share.LISTING)
+        clock.now += min(pages * budget.pace_seconds(), LONGEST_PACE_SECONDS)
+    assert budget.hour_left(Share.CREATING) > 1_000

@@ -263,6 +263,14 @@ def test_a_hostile_archive_is_code_5_and_leaves_no_trace(store: Store, place: Pa
     must_be_untouched(place)
 
 
+def test_files_that_fit_each_alone_and_not_together_are_code_5(store: Store, place: Path) -> None:
+    content = pack(*[member(f"part{number}.bin", b"\0" * (30 * 1024 * 1024)) for number in range(3)])
+    code, printed = run(store.put(content), place, content=content)
+    assert code == 5
+    assert "too many bytes" in printed
+    must_be_untouched(place)
+
+
 def test_an_archive_that_swells_beyond_measure_is_code_5(store: Store, place: Path) -> None:
     bomb = pack(member("zeros", b"\0" * (65 * 1024 * 1024)))
     assert len(bomb) < 100_000
