@@ -153,7 +153,7 @@ def test_a_server_that_ignores_per_page_is_read_to_its_end(stub: StubServer, clo
 
 
 def test_a_budget_that_ends_in_the_middle_makes_no_shorter_list(stub: StubServer):
-    cloud = DigitalOcean(TOKEN, stub.url, RequestBudget(per_minute=2, clock=lambda: 1_800_000_000.0))
+    cloud = DigitalOcean(TOKEN, stub.url, RequestBudget(per_minute=3, clock=lambda: 1_800_000_000.0))
     stub.on("GET", APPS, account(900))
     with pytest.raises(RateLimited, match="Our own limit"):
         cloud.apps()
