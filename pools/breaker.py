@@ -24,7 +24,7 @@ FIRST_OPEN_SECONDS = 60
 LONGEST_OPEN_SECONDS = 1800
 SUCCESSES_TO_CLOSE = 3  # on trial, in a row
 DELETES_FAIL_SECONDS = 120  # nothing is created that can't be deleted again
-MEMORY = timedelta(hours=2)  # how far back outcomes are wanted: longer than it stays open at the most
+MEMORY = timedelta(hours=24)  # how far back outcomes are wanted: trials are half an hour apart in a long outage
 
 
 @dataclass(frozen=True, slots=True)

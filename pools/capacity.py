@@ -14,7 +14,7 @@ from pools import claims, journal
 from pools.breaker import breaker_at, deletes_fail
 from pools.cloud.app_spec import app_name
 from pools.demand import demand
-from pools.models import BEING_CREATED, SUPPLY, Fleet, Mode, Origin, Pool, Sandbox, State
+from pools.models import BEING_CREATED, ON_THE_WAY, SUPPLY, Fleet, Mode, Origin, Pool, Sandbox, State
 from pools.outcomes import create_outcomes
 from pools.reasons import CreateCode, EndCode, Limit, LogKind
 from pools.spending import spent_usd
@@ -131,7 +131,7 @@ def _check_breaker(runtime: str, now: datetime) -> None:
         seconds = math.ceil((breaker.retry_at - now).total_seconds())
         message = f"Sandboxes for {runtime} can't be made right now: {breaker.explanation}."
         raise NoCapacity(message, Limit.BREAKER, seconds, is_lasting=True)
-    if breaker.is_probing and Sandbox.objects.filter(runtime=runtime, state__in=BEING_CREATED).exists():
+    if breaker.is_probing and Sandbox.objects.filter(runtime=runtime, state__in=ON_THE_WAY).exists():
         message = f"Sandboxes for {runtime} are made one at a time right now: {breaker.explanation}."
         raise NoCapacity(message, Limit.BREAKER)
 

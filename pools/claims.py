@@ -9,7 +9,8 @@ from uuid import UUID
 from django.db import transaction
 
 from pools import journal
-from pools.models import LIVE, Fleet, Level, Pool, Sandbox, State
+from pools.cloud.errors import AgentUnavailable
+from pools.models import LIVE, LOOKS_TO_FAIL, Fleet, Level, Pool, Sandbox, State
 from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
 from pools.signals import sandbox_ending, sandbox_ready
@@ -41,6 +42,32 @@ def take(sandbox_id: UUID, *, by: str, expires_at: datetime, now: datetime) -> b
     if not cold.move(sandbox_id, frm=[State.CREATING], to=State.IN_USE, acquired_at=now, expires_at=expires_at):
         return False
     journal.record(LogKind.ACQUIRE, f"acquired by {by}", sandbox=Sandbox.objects.get(pk=sandbox_id), now=now)
+    return True
+
+
+@transaction.atomic
+def give_back(sandbox_id: UUID, trouble: str, now: datetime) -> bool:
+    """IN_USE to READY, for one that could not be reached when it was claimed, so nobody has used it. Nobody claims it
+    until a look finds it well; if none does, it is given up as others are that are silent. False when it is not in use,
+    or is of no pool."""
+    Fleet.lock()
+    unreached = Sandbox.objects.exclude(pool=None)
+    if not unreached.move(
+        sandbox_id,
+        frm=[State.IN_USE],
+        to=State.READY,
+        acquired_at=None,
+        expires_at=None,
+        health_checked_at=now,
+        health_failures=LOOKS_TO_FAIL,
+        unwell_since=now,
+        trouble=trouble,
+        trouble_code=AgentUnavailable.code,
+    ):
+        return False
+    message = f"given back: {trouble}"
+    sandbox = Sandbox.objects.get(pk=sandbox_id)
+    journal.record(LogKind.TROUBLE, message, sandbox=sandbox, now=now, level=Level.WARNING)
     return True
 
 

@@ -247,6 +247,12 @@ class Sandbox(models.Model):
         help_text="The fingerprint of the SECRET_KEY that it was made under.",
     )
     missing_since = models.DateTimeField(null=True, blank=True, help_text="Absent from every complete listing since.")
+    verified_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the app itself answered last, while no listing showed it."
+    )
+    vanished_at = models.DateTimeField(
+        null=True, blank=True, help_text="When DigitalOcean said, asked for it by its id, that it has no such app."
+    )
     requested_at = models.DateTimeField()
     create_sent_at = models.DateTimeField(
         null=True, blank=True, help_text="When the cloud was last asked to create it."

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.conf import settings
 from django.db import transaction
 
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.budget import RequestBudget
-from pools.cloud.connection import connect
+from pools.cloud.connection import connect, new_budget
 from pools.models import Fleet
 
 
@@ -28,7 +27,7 @@ def counted() -> Iterator[AppPlatform]:
 
 def seen(fleet: Fleet) -> RequestBudget:
     """The budget as the fleet's row has it, to look at."""
-    budget = RequestBudget(settings.CLOUD_REQUESTS_PER_MINUTE)
+    budget = new_budget()
     budget.exchange(fleet.request_budget)
     return budget
 

@@ -14,7 +14,7 @@ staging_wanted = Signal()
 sandbox_ending = Signal()
 # A turn is about to plan: the time for sweeps by those above. Sent outside of any transaction. Arguments: now.
 turn_begins = Signal()
-# A turn asks how many launches wait. Receivers return a `pools.turn.facts.Demand`. Arguments: now.
+# A turn asks how many launches wait. Receivers return a `pools.demand.Demand`. Arguments: now.
 demand_asked = Signal()
 # The admin asks who is in a sandbox. Receivers return a dict of sandbox id to `pools.occupants.Occupant`: for those of
 # `sandbox_ids`, or, where that is None, for the runs whose id begins with `run`. Arguments: sandbox_ids, run.

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from pools.cloud import records
 from pools.cloud.app_spec import INSTALLATION_KEY, OWNER_KEY
@@ -42,7 +43,7 @@ def read_app(data: Any, now: datetime) -> App:
     `now` stands in for a creation time that is absent or absurd."""
     app = _mapping(data)
     app_id = _text(app.get("id"))
-    if app_id is None or not ID.fullmatch(app_id):
+    if app_id is None or not ID.fullmatch(app_id) or not app_id.strip("."):  # dots lead elsewhere in a path
         raise Unreadable("an app without an id that can be kept")
     spec = _mapping(app.get("spec"))
     deployment = telling_deployment(app)
@@ -147,7 +148,13 @@ def _reason(step: dict[str, Any], depth: int) -> str | None:
 def _url(value: Any) -> str | None:
     """An address; None for what is none, or is too long to be kept: cut, it would lead elsewhere."""
     text = _text(value)
-    return text.rstrip("/") if text and URL.fullmatch(text) and len(text) <= records.URL_CHARACTERS else None
+    if not text or not URL.fullmatch(text) or len(text) > records.URL_CHARACTERS:
+        return None
+    try:
+        has_host = bool(urlsplit(text).hostname) and urlsplit(text).port != 0
+    except ValueError:
+        return None
+    return text.rstrip("/") if has_host else None
 
 
 def _time(value: Any) -> datetime | None:

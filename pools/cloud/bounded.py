@@ -126,9 +126,12 @@ class Punctual(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         failed: Exception = httpcore.ConnectError(f"{host} has no address")
-        for address in _addresses(host, port):  # one after another, each in what is left, and not each in all of it
+        addresses = _addresses(host, port)
+        for tried, address in enumerate(addresses):
             try:
                 left = _left(timeout, httpcore.ConnectTimeout)
+                if left is not None:  # one that swallows packets leaves time for those after it
+                    left /= len(addresses) - tried
                 return PunctualStream(self._plain.connect_tcp(address, port, left, local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failed = error

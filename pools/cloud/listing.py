@@ -11,8 +11,11 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from pools.cloud.fitting import fitted
+
 PER_PAGE = 200
 MOST_PAGES = 1000
+TOTAL_CHARACTERS = 40  # of a total that is none, in our words
 
 
 Kept = TypeVar("Kept")
@@ -78,7 +81,7 @@ def _total(body: Any, page: int) -> int | None:
     if isinstance(total, str) and re.fullmatch(r"\d{1,9}", total):
         return int(total)
     if isinstance(total, bool) or not isinstance(total, int) or total < 0:
-        raise Broken(f"page {page} announced {total!r} apps")
+        raise Broken(f"page {page} announced {fitted(repr(total), TOTAL_CHARACTERS)} apps")
     return total
 
 

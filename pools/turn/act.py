@@ -22,6 +22,7 @@ from pools.cloud.errors import (
     AgentError,
     AgentRefused,
     CloudError,
+    CloudUnavailable,
     InvalidSpec,
     NameTaken,
     OverQuota,
@@ -55,7 +56,7 @@ from pools.turn.facts import AppFacts, FleetFacts
 from pools.turn.look import look_at_all, note
 from pools.turn.plan_sandbox import classify, failure_of
 
-AT_ONCE = 8  # requests in flight; the client's pool holds 10 connections
+AT_ONCE = 8  # requests in flight
 PROBE_TIMEOUT_SECONDS = 3.0
 VERIFIED_A_TURN = 20
 KNOWN_AT_ONCE = 5_000  # below SQLite's limit of variables
@@ -90,7 +91,9 @@ ASKING = frozenset(
 )  # fmt: skip
 
 
-RETIRED_FROM = {Kind.FAIL: ON_THE_WAY, Kind.LOSE: (State.IN_USE,)}
+NOT_DELETED = {error.code for error in (CloudUnavailable, InvalidSpec, NameTaken, OverQuota, Unauthorized, CloudError)}
+
+RETIRED_FROM = {Kind.FAIL: ON_THE_WAY, Kind.LOSE: (State.IN_USE,), Kind.BURY: LIVE}
 
 
 class Effects:
@@ -119,6 +122,7 @@ class Effects:
             Kind.RETIRE: self.retire,
             Kind.LOSE: self.retire,
             Kind.EXPIRE: self.retire,
+            Kind.BURY: self.retire,
             Kind.VERIFY: self.verify,
             Kind.CONFIRM_DELETED: self.confirm_deleted,
             Kind.VERIFY_GONE: self.verify_gone,
@@ -134,7 +138,8 @@ class Effects:
             Kind.LOOK: self.look,
             Kind.HOLD: self.explain,
         }
-        if not any(s.state == State.DELETING for s in self.facts.sandboxes) and self.facts.is_trusted:
+        is_deleting = any(sandbox.state == State.DELETING for sandbox in self.facts.sandboxes)
+        if not is_deleting and self.facts.is_trusted and not any(app.delete_reason for app in self.facts.apps or ()):
             self._deletes_work()  # there is nothing left that could fail
         if Kind.STOP not in by_kind and self.facts.stopped and self.facts.is_trusted:
             self.go_on()
@@ -185,7 +190,13 @@ class Effects:
         now = timezone.now()
         holding = Sandbox.objects.filter(pk=_sandbox_id(decision), app_id=decision.app_id)
         if not holding.update(
-            app_id=None, known_app_id="", url="", missing_since=None, trouble=f"its id was wrong: {why}"
+            app_id=None,
+            known_app_id="",
+            url="",
+            missing_since=None,
+            verified_at=None,
+            vanished_at=None,
+            trouble=f"its id was wrong: {why}",
         ):
             return
         reason = f"the id {decision.app_id} in our record is not its app's: {why}"
@@ -206,7 +217,7 @@ class Effects:
     def retire(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             kind = decision.failure_kind or ""
-            level = Level.WARNING if kind else Level.INFO
+            level = Level.WARNING if kind or decision.kind == Kind.BURY else Level.INFO
             now = timezone.now()
             if decision.kind == Kind.EXPIRE:
                 claims.expire(_sandbox_id(decision), decision.reason, now)
@@ -223,7 +234,7 @@ class Effects:
         Sandbox.objects.filter(pk__in=[_sandbox_id(d) for d in decisions]).update(delete_sent_at=now)
         for decision, answer in self._delete(decisions):
             if isinstance(answer, Trouble):
-                Sandbox.objects.filter(pk=_sandbox_id(decision)).update(trouble=str(answer))
+                Sandbox.objects.filter(pk=_sandbox_id(decision)).update(trouble=str(answer), trouble_code=answer.code)
                 self.not_deleted(decision, answer)
             elif not answer:
                 self.confirm_deleted([decision])
@@ -231,13 +242,22 @@ class Effects:
     def _delete(self, decisions: list[Decision]) -> list[tuple[Decision, bool | Trouble]]:
         """Ask for the deletions, and note since when none is accepted."""
         answers = ask_all(lambda d: self.cloud.delete(d.app_id), decisions)
-        refusals = [answer for _, answer in answers if isinstance(answer, Trouble)]
-        if len(refusals) < len(answers):
+        if any(not isinstance(answer, Trouble) for _, answer in answers):
             self._deletes_work()
-        elif told := next((str(refusal) for refusal in refusals if not isinstance(refusal, RateLimited)), ""):
-            Fleet.objects.filter(pk=1).update(deletes_error=told)
+            return answers
+        refused = {d.app_id: answer for d, answer in answers if not isinstance(answer, RateLimited)}
+        # One app that can't be deleted says nothing of the others, unless it is our token that may not.
+        all_refused = self._refused() | refused.keys()
+        if refused and (len(all_refused) > 1 or any(isinstance(answer, Unauthorized) for answer in refused.values())):
+            Fleet.objects.filter(pk=1).update(deletes_error=str(next(iter(refused.values()))))
             Fleet.objects.filter(pk=1, deletes_failing_since=None).update(deletes_failing_since=timezone.now())
         return answers
+
+    def _refused(self) -> set[str]:
+        """The apps whose deletion was refused when it was last asked for, and is asked for again."""
+        refused = {s.app_id for s in self.facts.sandboxes if s.delete_sent_at and s.trouble_code in NOT_DELETED}
+        ordered = {app.id for app in self.facts.apps or () if app.delete_reason and app.delete_sent_at}
+        return {app_id for app_id in refused | ordered if app_id}
 
     def _deletes_work(self) -> None:
         failing = Fleet.objects.filter(pk=1, deletes_failing_since__isnull=False)
@@ -276,6 +296,7 @@ class Effects:
         for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
             if answer is None:
                 self.confirm_deleted([decision])
+                self._deletes_work()  # whatever was answered when it was asked for
 
     def verify_names(self, decisions: list[Decision]) -> None:
         """Names are unique in the account: one that is free proves that no app of that name exists."""
@@ -295,13 +316,13 @@ class Effects:
         """Missing from the listings: the app itself is asked for, because listings may lag."""
         found = []
         for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
+            row = Sandbox.objects.filter(pk=_sandbox_id(decision), app_id=decision.app_id)
             if answer is None:
-                reason = f"lost: it vanished from DigitalOcean ({decision.reason})"
-                now = timezone.now()
-                claims.retire(_sandbox_id(decision), EndCode.LOST, reason, now, frm=LIVE, level=Level.WARNING)
-            elif isinstance(answer, App) and self._is_it(decision, answer):
-                self.note_found([decision])
-                found.append((decision, answer))
+                row.filter(vanished_at=None).update(vanished_at=timezone.now())
+            elif isinstance(answer, App):
+                row.update(verified_at=timezone.now())
+                if self._is_it(decision, answer):
+                    found.append((decision, answer))
         self._told(found)
 
     def ask(self, decisions: list[Decision]) -> None:
@@ -341,7 +362,8 @@ class Effects:
         Sandbox.objects.filter(pk__in=ids, missing_since=None).update(missing_since=timezone.now())
 
     def note_found(self, decisions: list[Decision]) -> None:
-        Sandbox.objects.filter(pk__in=[_sandbox_id(decision) for decision in decisions]).update(missing_since=None)
+        found = Sandbox.objects.filter(pk__in=[_sandbox_id(decision) for decision in decisions])
+        found.update(missing_since=None, verified_at=None, vanished_at=None)
 
     def note_orphans(self, decisions: list[Decision]) -> None:
         for decision in decisions:

@@ -27,7 +27,8 @@ class Kind(StrEnum):
     EXPIRE = "expire"
     NOTE_MISSING = "note_missing"
     NOTE_FOUND = "note_found"
-    VERIFY = "verify"  # missing from listings: ask for the app itself; when it is gone, it is lost
+    VERIFY = "verify"  # missing from listings: the app itself is asked for
+    BURY = "bury"  # the cloud itself says that it has no such app: it is lost
     SEND_DELETE = "send_delete"
     VERIFY_GONE = "verify_gone"  # not listed any more: the app itself is asked for, because listings lag
     IDENTIFY = "identify"  # the id in its row may be another app's: ask for that app, and forget the id if so
@@ -67,10 +68,10 @@ class Decision:
 
 # Deletions that a wrong observation could multiply. Failed creates, ended lifetimes and what an operator orders were
 # settled one by one, and are not among them; nor is what says by itself that it was restarted.
-GUARDED = {Kind.RETIRE, Kind.LOSE, Kind.VERIFY, Kind.DELETE_ORPHAN}
+GUARDED = {Kind.RETIRE, Kind.LOSE, Kind.BURY, Kind.DELETE_ORPHAN}
 # Deletions that somebody else's word asks for, and not our own policy.
-DEATHS = {EndCode.UNWELL, EndCode.AGENT_REFUSED, StepCode.NOT_LISTED, StepCode.GRACE_OVER}
-LEAVING = {Kind.FAIL, Kind.RETIRE, Kind.LOSE, Kind.EXPIRE}
+DEATHS = {EndCode.UNWELL, EndCode.AGENT_REFUSED, EndCode.LOST, StepCode.GRACE_OVER}
+LEAVING = {Kind.FAIL, Kind.RETIRE, Kind.LOSE, Kind.BURY, Kind.EXPIRE}
 
 
 def decide(

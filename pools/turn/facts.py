@@ -73,6 +73,8 @@ class SandboxFacts:
     unwell_since: datetime | None = None
     is_played: bool = False  # in use, and something is to answer in it
     missing_since: datetime | None = None
+    verified_at: datetime | None = None
+    vanished_at: datetime | None = None
     known_app_id: str = ""
 
     @property

@@ -99,9 +99,10 @@ def look_at_game(sandbox: Sandbox, served: Served) -> None:
 def note(seen: Sequence[Seen], now: datetime) -> None:
     """Write what was seen into the rows, where they are still in the state in which they were looked at. A game that is
     seen stopped for the second time is told to whom it is of use."""
-    well = [sandbox.pk for sandbox, trouble in seen if trouble is None]
-    in_sight = Sandbox.objects.filter(state__in=[State.READY, State.IN_USE])
-    in_sight.filter(pk__in=well).update(health_checked_at=now, **WELL)
+    well = [sandbox for sandbox, trouble in seen if trouble is None]
+    for state in (State.READY, State.IN_USE):
+        same = [sandbox.pk for sandbox in well if sandbox.state == state]
+        Sandbox.objects.filter(pk__in=same, state=state).update(health_checked_at=now, **WELL)
     for sandbox, trouble in seen:
         if trouble is not None:
             _note_trouble(sandbox, trouble, now)

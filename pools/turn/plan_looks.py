@@ -61,7 +61,7 @@ def why_given_up(sandbox: SandboxFacts) -> tuple[EndCode, str]:
         return EndCode.AGENT_REFUSED, f"its agent refuses our token: {sandbox.trouble}"
     if sandbox.trouble_code == SandboxEmptied.code:
         return EndCode.EMPTIED, f"its container was restarted: {sandbox.trouble}"
-    return EndCode.UNWELL, f"its agent did not answer {sandbox.health_failures} looks in a row"
+    return EndCode.UNWELL, f"its agent did not answer {sandbox.health_failures} times in a row"
 
 
 def is_given_up(sandbox: SandboxFacts, now: datetime) -> bool:

@@ -61,7 +61,7 @@ def plan_pool(
         since = ago(facts.deletes_failing_since, now)
         yield _hold(pool, HoldCode.DELETES_FAIL, f"no create: no deletion was accepted for {since}")
     elif fresh < wanted:
-        trials = sum(s.runtime == pool.runtime and s.state in BEING_CREATED for s in facts.sandboxes)
+        trials = sum(s.runtime == pool.runtime and s.state in ON_THE_WAY for s in facts.sandboxes)
         yield from _plan_creates(
             pool, supply, now, fresh=fresh, wanted=wanted, waiting=waiting, places=places, trials=trials
         )
@@ -99,7 +99,7 @@ def _plan_creates(
     places: int,
     trials: int,
 ) -> Iterator[Decision]:
-    """`trials` are being created of its runtime, for whomever."""
+    """`trials` are on their way of its runtime, for whomever."""
     creating = sum(sandbox.state in BEING_CREATED for sandbox in supply)
     breaker = breaker_at(pool.outcomes, now)
     slots = (1 if breaker.failures else pool.max_concurrent_creates) - creating

@@ -24,6 +24,7 @@ from pools.turn.waits import (
     SETTLE_SECONDS,
     STAGE_AGAIN_SECONDS,
     STAGING_SECONDS,
+    VERIFY_AGAIN_SECONDS,
     VERIFY_EMPTY_SECONDS,
 )
 
@@ -103,12 +104,12 @@ def _plan_creation(
 
 
 def _plan_question(sandbox: SandboxFacts, app: AppFacts | None, facts: FleetFacts, now: datetime) -> Iterator[Decision]:
-    """No listing tells how it is: there is none now, or the app's entry mentions no deployment, as after a first one
-    that failed. One request tells."""
-    is_told = app.phase != Phase.UNKNOWN if app is not None else facts.apps is not None
+    """No listing tells how it is: there is none now, or it is from before the app, or the app's entry mentions no
+    deployment, as after a first one that failed. One request tells."""
+    is_told = app is not None and app.phase != Phase.UNKNOWN
     asked_at = sandbox.health_checked_at or sandbox.accepted_at or sandbox.requested_at
     if not is_told and not facts.token_refused and is_over(asked_at, ASK_SECONDS, now):
-        reason = "there is no listing" if app is None else "the listing does not tell how its deployment goes"
+        reason = "no listing shows it" if app is None else "the listing does not tell how its deployment goes"
         yield decide(Kind.ASK, sandbox, StepCode.UNTOLD, f"{reason}: the app itself is asked for")
 
 
@@ -134,7 +135,9 @@ def _plan_acceptance(sandbox: SandboxFacts, timeout: timedelta, facts: FleetFact
     elif waited > min(timeout, timedelta(seconds=ACCEPT_SECONDS)) and (sent or facts.listing_error):
         why = sandbox.trouble or facts.listing_error or "no answer"
         reason = f"DigitalOcean did not accept it within {ago(sandbox.requested_at, now)}: {why}"
-        yield decide(Kind.FAIL, sandbox, EndCode.NOT_ACCEPTED, reason, FailureKind.PROVIDER)
+        # What was never sent, because we were asked to be silent, has not failed.
+        kind = FailureKind.PROVIDER if sent else None
+        yield decide(Kind.FAIL, sandbox, EndCode.NOT_ACCEPTED, reason, kind)
     elif sent is None:
         yield decide(Kind.SEND_CREATE, sandbox, StepCode.RESERVED, "reserved, and not asked for yet")
     elif facts.apps is not None and is_over(sent, RESEND_SECONDS, now):
@@ -187,8 +190,12 @@ def _plan_presence(sandbox: SandboxFacts, app: AppFacts | None, facts: FleetFact
         yield decide(Kind.NOTE_MISSING, sandbox, StepCode.NOT_LISTED, "missing from a complete listing")
         return
     patience = MISSING_SECONDS if facts.is_trusted else VERIFY_EMPTY_SECONDS
-    if now - sandbox.missing_since >= timedelta(seconds=patience):
-        reason = f"missing from every listing for {ago(sandbox.missing_since, now)}"
+    reason = f"missing from every listing for {ago(sandbox.missing_since, now)}"
+    if sandbox.vanished_at is not None:
+        yield decide(Kind.BURY, sandbox, EndCode.LOST, f"lost: it vanished from DigitalOcean ({reason})")
+        return
+    is_asked_for = sandbox.verified_at is not None and not is_over(sandbox.verified_at, VERIFY_AGAIN_SECONDS, now)
+    if now - sandbox.missing_since >= timedelta(seconds=patience) and not is_asked_for:
         yield decide(Kind.VERIFY, sandbox, StepCode.NOT_LISTED, reason)
 
 

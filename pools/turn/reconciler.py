@@ -16,6 +16,7 @@ from pools.models import CloudApp, Fleet, Level
 from pools.reasons import LogKind, StepCode
 from pools.shared_budget import counted
 from pools.signals import turn_begins
+from pools.tenure import kept
 from pools.turn.act import Effects
 from pools.turn.decisions import Decision
 from pools.turn.due import due_in_seconds
@@ -42,7 +43,8 @@ class Turn:
 def turn() -> Turn:
     """Take one turn. Raises LeaseHeld when another is being taken, LeaseLost when this one took too long; whatever else
     it raises is in the orchestrator log."""
-    with leases.hold("turn", LEASE_SECONDS) as lease, lease.fencing():
+    # However long the cloud takes: renewed until it ends, or this process stands still.
+    with leases.hold("turn", LEASE_SECONDS) as lease, kept(lease.is_renewed), lease.fencing():
         Fleet.get()
         Fleet.objects.filter(pk=1).update(nudged=False, due_at=None)
         # Robust: a run that can't be put right must not keep the fleet from being looked after. Django logs it.

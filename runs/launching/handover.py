@@ -9,7 +9,7 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from games.staging import staged_port
-from pools.cloud.errors import AgentError, AgentRefused
+from pools.cloud.errors import AgentError, AgentRefused, AgentUnavailable
 from pools.models import Fleet, Sandbox
 from pools.nudge import nudge
 from pools.reasons import EndCode
@@ -38,7 +38,7 @@ def hand_over(run: Run) -> Run | None:
     while current is not None and current.sandbox is not None and current.state == RunState.DEPLOYING:
         port = port_of_staged(current)
         began = timezone.now()
-        code = EndCode.DEAD_AT_HAND_OVER
+        code: EndCode | None = EndCode.DEAD_AT_HAND_OVER
         try:
             agent = current.sandbox.agent()
             if port is None:
@@ -46,11 +46,14 @@ def hand_over(run: Run) -> Run | None:
                 return current
             if agent.fetch(port, "/", PROBE_TIMEOUT_SECONDS).status < 400:
                 return _play_staged(current, current.sandbox, port, began)
+            agent.look(PROBE_TIMEOUT_SECONDS)  # is it the game alone?
             trouble = "the game in it does not answer"
         except AgentError as error:
             trouble = str(error)
             if isinstance(error, AgentRefused):
                 code = EndCode.AGENT_REFUSED
+            elif isinstance(error, AgentUnavailable):
+                code = None
         current = replace_dead(current, trouble, code)
     return current
 
@@ -73,9 +76,9 @@ def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> 
 
 
 @transaction.atomic
-def replace_dead(run: Run, trouble: str, code: EndCode = EndCode.DEAD_AT_HAND_OVER) -> Run | None:
-    """The sandbox at hand was dead: retire it and claim the next, or go on as if none had been ready. None when
-    somebody else was first."""
+def replace_dead(run: Run, trouble: str, code: EndCode | None = EndCode.DEAD_AT_HAND_OVER) -> Run | None:
+    """The sandbox at hand was dead, or without a `code` out of reach: part from it and claim the next, or go on as if
+    none had been ready. None when somebody else was first."""
     Fleet.lock()
     now = timezone.now()
     left = lifecycle.lose_sandbox(Attempt.of(run), trouble, now, code)

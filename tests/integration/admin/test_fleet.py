@@ -277,7 +277,7 @@ def test_a_stop_is_the_first_alarm_and_its_page_shows_what_is_held_back(viewer, 
     said = text(viewer.get(f"{FLEET}go/"))
     for name in Sandbox.objects.values_list("name", flat=True):
         assert name in said
-    assert "did not answer 3 looks in a row" in said
+    assert "did not answer 3 times in a row" in said
 
 
 def test_go_lets_them_go_and_says_who_said_so(destroyer, stopped):

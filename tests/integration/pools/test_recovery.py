@@ -121,7 +121,7 @@ def test_a_dead_warm_sandbox_is_found_by_looking_and_replaced_without_miscountin
         assert len(paper_fleet.states()) <= 2
     sandbox.refresh_from_db()
     assert sandbox.state == State.DELETED
-    assert "did not answer 3 looks in a row" in sandbox.end_reason
+    assert "did not answer 3 times in a row" in sandbox.end_reason
     assert paper_fleet.states() == ["ready"]
     assert paper_fleet.cloud.state()["creates"] == 2
 

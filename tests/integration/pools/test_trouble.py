@@ -32,7 +32,7 @@ def test_a_storm_of_429s_is_waited_out_and_does_not_flood_the_log(paper_fleet, p
     paper_fleet.acquire(pool)
     requests, lines = sum(paper_fleet.cloud.state()["operations"].values()), FleetEvent.objects.count()
     paper_fleet.turns(30)
-    assert sum(paper_fleet.cloud.state()["operations"].values()) - requests <= 2
+    assert sum(paper_fleet.cloud.state()["operations"].values()) - requests <= 3  # after 0, 5 and 15 seconds
     assert FleetEvent.objects.count() - lines <= 8
     assert paper_fleet.cloud.state()["creates"] == 1
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from threading import Thread
 
 from django.db import connection
 from django.utils import timezone
 
-from pools import claims
+from pools import claims, leases
+from pools.cloud.app_platform import AppPlatform
 from pools.models import Fleet, Lease, Pool, Sandbox, State
+from pools.shared_budget import counted
 from pools.tasks import reconcile
+from pools.turn.facts import FleetFacts
+from pools.turn.observe import observe
+from pools.turn.reconciler import turn
 from tests.fixtures.waiting import until
 
 
@@ -54,3 +61,34 @@ def test_trouble_with_a_run_keeps_no_turn_from_the_fleet(paper_fleet, monkeypatc
     monkeypatch.setattr("runs.upkeep.put_right", fail)
     paper_fleet.turn()
     assert Fleet.get().listed_at is not None
+
+
+def test_a_turn_that_takes_longer_than_its_lease_keeps_it(paper_fleet, monkeypatch):
+    """A listing of a minute cost every turn its lease: none ever ended, and nothing was created or deleted."""
+    monkeypatch.setattr("pools.turn.reconciler.LEASE_SECONDS", 1.0)
+    monkeypatch.setattr("pools.tenure.RENEW_SECONDS", 0.1)
+    heard: list[str] = []
+
+    def slowly(cloud: AppPlatform) -> tuple[FleetFacts, datetime]:
+        time.sleep(2.5)
+        try:
+            leases.take("turn", 1.0)
+        except leases.LeaseHeld:
+            heard.append("held")
+        return observe(cloud)
+
+    monkeypatch.setattr("pools.turn.reconciler.observe", slowly)
+    turn()
+    assert heard == ["held"]
+    assert Fleet.get().turned_at is not None
+
+
+def test_requests_are_counted_by_the_databases_time(paper_fleet, monkeypatch):
+    """One machine half an hour ahead heard "slow down for 5 s", and all the others sent nothing for half an hour."""
+    ahead = timezone.now()
+    with monkeypatch.context() as other_machine, counted() as cloud:
+        other_machine.setattr("time.time", lambda: ahead.timestamp() + 1800)
+        cloud.budget.obey(5)
+    paper_fleet.clock.advance(6)
+    with counted() as cloud:
+        assert cloud.budget.remaining() > 0

@@ -73,7 +73,10 @@ def test_a_dead_warm_sandbox_is_found_at_hand_over_and_the_next_one_taken(paper_
     assert run.state == RunState.RUNNING
     assert run.sandbox != staged
     staged.refresh_from_db()
-    assert staged.end_code == "dead_at_hand_over"
+    assert staged.state == State.READY, "what can't be reached from here may be well"
+    paper_fleet.turns(3)
+    staged.refresh_from_db()
+    assert staged.end_code == "unwell"
 
 
 def test_a_sandbox_that_was_found_dead_twice_does_not_cost_the_one_after_it(paper_fleet, staged, pool):
@@ -537,6 +540,37 @@ def test_while_deletes_are_refused_nothing_is_created_and_launches_are_told(pape
     paper_fleet.cloud.faults.clear()
     paper_fleet.turns(10, seconds_apart=20)
     assert api_launch("cold").status_code == 201
+
+
+def test_one_app_that_can_not_be_deleted_stops_no_launch(paper_fleet, pool, staged):
+    """With nothing else to delete, nothing could prove that deletions work: creates were refused for good."""
+    fault = paper_fleet.cloud.fault(operation="delete", status=500)
+    lifecycle.end(start().id, RunEndCode.ENDED_BY_PLAYER, "enough", timezone.now())
+    paper_fleet.turns(15, seconds_apart=16)
+    assert Sandbox.objects.get(pk=staged.pk).state == State.DELETING
+    assert api_launch("cold").status_code == 201
+    for sandbox in Sandbox.objects.live():
+        claims.retire(sandbox.pk, "retired", "by an operator", timezone.now())
+    paper_fleet.turns(15, seconds_apart=16)
+    assert api_launch("cold").json()["limit"] == "deletes", "two say that it is not they"
+    paper_fleet.cloud.control.clear(fault)
+    paper_fleet.turns(5, seconds_apart=16)
+    assert api_launch("cold").status_code == 201
+
+
+def test_launches_that_reach_no_sandbox_do_not_empty_the_pool(paper_fleet, staged, pool):
+    """For half a minute the web server reached none: each launch gave up one after the other, past the guard."""
+    Pool.objects.update(target_ready=4, max_ready=4, max_concurrent_creates=4)
+    paper_fleet.settle()
+    Sandbox.objects.update(staged=staged.staged)
+    for sandbox in Sandbox.objects.all():
+        paper_fleet.cloud.control.kill_agent(sandbox.app_id)
+    assert start().served_by == ServedBy.COLD_FALLBACK
+    states = Sandbox.objects.filter(origin="pool").values_list("state", "health_failures")
+    assert set(states) == {(State.READY, 3)}
+    assert not Sandbox.objects.claimable(pool).exists()
+    paper_fleet.turns(5)
+    assert set(Sandbox.objects.filter(origin="pool").values_list("state", flat=True)) == {State.READY}
 
 
 def test_500_deletions_do_not_starve_a_launch(paper_fleet, game, settings):

@@ -126,6 +126,14 @@ def test_the_url_is_the_live_one_before_the_default_one_before_none():
     assert app(default_ingress="https://x.example/").url == "https://x.example"
     assert app(default_ingress="https://x.example", live_url="https://y.example/").url == "https://y.example"
     assert app(default_ingress="https://x.example", live_url="").url == "https://x.example"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[x", "https://x.example:port", "https://x.example:99999", "https://", "https://:80"]
+)
+def test_an_address_that_is_none_is_left_out(url):
+    """It ended every turn, for as long as its app was listed."""
+    assert app(live_url=url).url is None
     assert app(live_url="javascript:alert(1)").url is None
 
 
@@ -158,7 +166,7 @@ def test_a_time_without_a_zone_is_utc():
     assert app(created_at="2026-01-01T10:00:00").created_at == datetime(2026, 1, 1, 10, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("data", [None, {}, [], "", {"id": ""}, {"id": 7}, {"id": None, "spec": {}}])
+@pytest.mark.parametrize("data", [None, {}, [], "", {"id": ""}, {"id": 7}, {"id": None, "spec": {}}, {"id": ".."}])
 def test_an_app_without_an_id_can_not_be_read(data):
     with pytest.raises(Unreadable, match="without an id"):
         read_app(data, NOW)

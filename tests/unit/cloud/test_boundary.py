@@ -121,6 +121,8 @@ def test_the_token_is_not_in_what_is_printed():
         ("", None),
         ("-5", None),
         ("nan", None),
+        ("Thu, 01 Jan 99999999999999999999 00:01:40 GMT", None),
+        ("Thu, 01 Jan 1970 00:01:40 +99999999999999", None),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(header, seconds):

@@ -2,12 +2,13 @@
 
 import gzip
 from collections.abc import Iterator
+from typing import Any
 
 import httpcore
 import httpx
 import pytest
 
-from pools.cloud.bounded import Deadline, PunctualStream, TooLarge, whole
+from pools.cloud.bounded import Deadline, Punctual, PunctualStream, TooLarge, whole
 
 
 class Body(httpx.SyncByteStream):
@@ -46,3 +47,22 @@ def test_nothing_more_is_read_once_the_deadline_is_over() -> None:
     with pytest.raises(httpcore.ReadTimeout):
         stream.read(10, timeout=Deadline(0))
     assert stream.read(10, timeout=Deadline(60)) == b"a trickle"
+
+
+def test_an_address_that_swallows_packets_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of two took the whole deadline: a host with one dead address could never be reached."""
+    tried: list[tuple[str, float]] = []
+
+    class Plain(httpcore.SyncBackend):
+        def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: Any) -> httpcore.NetworkStream:
+            tried.append((host, timeout or 0))
+            if host == "192.0.2.1":
+                raise httpcore.ConnectTimeout
+            return httpcore.MockStream([])
+
+    monkeypatch.setattr("pools.cloud.bounded._addresses", lambda *_: ["192.0.2.1", "192.0.2.2"])
+    backend = Punctual()
+    backend._plain = Plain()
+    backend.connect_tcp("two.example", 443, Deadline(4))
+    assert [host for host, _ in tried] == ["192.0.2.1", "192.0.2.2"]
+    assert tried[0][1] <= 2 < tried[1][1]

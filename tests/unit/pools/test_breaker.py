@@ -90,6 +90,17 @@ def test_it_never_stays_open_for_longer_than_half_an_hour():
     assert breaker_at(outcomes, at).retry_at == at + seconds(1800)
 
 
+def test_an_outage_of_hours_does_not_close_it():
+    """After two hours the failures that had opened it were forgotten: creates began again, three at a time."""
+    at, outcomes = NOW, []
+    while at < NOW + timedelta(hours=20):
+        breaker = breaker_at([outcome for outcome in outcomes if outcome[0] > at - MEMORY], at)
+        if len(outcomes) >= 3:
+            assert breaker.is_open or breaker.is_probing
+        at = max(breaker.retry_at or at, at) + seconds(1)
+        outcomes.append((at, FailureKind.IMAGE))
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("rate", [0.5, 0.6, 0.8, 1.0])
 def test_a_launch_every_two_seconds_costs_few_failed_creates(rate: float, seed: int):

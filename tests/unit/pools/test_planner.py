@@ -9,6 +9,7 @@ import pytest
 from pools.cloud.records import UNREADABLE, Phase
 from pools.demand import Demand
 from pools.models import FailureKind, Mode, Origin, State
+from pools.reasons import EndCode
 from pools.turn.decisions import Decision, Kind
 from pools.turn.due import due_in_seconds
 from pools.turn.facts import AppFacts, FleetFacts
@@ -284,6 +285,30 @@ def test_a_missing_sandbox_is_noted_then_verified():
     assert kinds(facts) == [Kind.NOTE_MISSING]
     missing = replace(sandbox, missing_since=NOW - seconds(6))
     assert kinds(replace(facts, sandboxes=(missing, other))) == [Kind.VERIFY]
+    found = replace(missing, verified_at=NOW - seconds(119))
+    assert kinds(replace(facts, sandboxes=(found, other))) == [], "a list may be a day old"
+    long_ago = replace(missing, verified_at=NOW - seconds(121))
+    assert kinds(replace(facts, sandboxes=(long_ago, other))) == [Kind.VERIFY]
+    gone = replace(missing, vanished_at=NOW)
+    assert only(replace(facts, sandboxes=(gone, other)), Kind.BURY).code == EndCode.LOST
+
+
+def test_a_list_that_is_a_day_old_holds_up_no_question_and_no_launch():
+    """Four that it does not show were held back as four deletions, and nobody asked how they were."""
+    asked = {"missing_since": NOW - seconds(20), "health_checked_at": NOW - seconds(20)}
+    played = [make_sandbox(State.IN_USE, expires_at=NOW + seconds(900), **asked) for _ in range(5)]
+    assert kinds(replace(make_fleet(*played), apps=(stray(owner=None),))) == [Kind.VERIFY] * 5
+    vanished = [replace(sandbox, vanished_at=NOW) for sandbox in played]
+    assert kinds(replace(make_fleet(*vanished), apps=(stray(owner=None),))) == [Kind.STOP]
+    made = [make_sandbox(State.CREATING, requested_at=NOW - seconds(12)) for _ in range(4)]
+    assert kinds(replace(make_fleet(*made), apps=(stray(owner=None),))) == [Kind.ASK] * 4
+
+
+def test_a_create_that_was_never_sent_has_not_failed():
+    """Asked to be silent for a minute, we counted our own silence as the cloud's failures, and opened the breaker."""
+    unsent = make_sandbox(State.REQUESTED, requested_at=NOW - seconds(40))
+    [failed] = [d for d in plan_fleet(make_fleet(unsent, apps=None), NOW) if d.kind == Kind.FAIL]
+    assert (failed.code, failed.failure_kind) == (EndCode.NOT_ACCEPTED, None)
 
 
 def test_a_listing_that_lags_behind_a_create_is_forgiven():
