@@ -12,6 +12,7 @@ import shlex
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +52,23 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class PortSeen:
-    """A port from inside the sandbox: the stamps of those that listen, and which paths are answered packed, and how."""
+    """A port from inside the sandbox: the stamps of those that listen, and who leads their sessions; which paths are
+    answered packed, and how."""
 
     sees_sockets: bool = False
     stamps: tuple[str | None, ...] = ()
+    sessions: tuple[int, ...] = ()
     packed: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: Any, paths: Sequence[str] = ()) -> PortSeen:
         """What the script in the sandbox says, of those paths; nothing, where it says nothing that can be read."""
         found = data if isinstance(data, dict) else {}
-        stamps, packed = found.get("stamps"), found.get("packed")
+        stamps, sessions, packed = found.get("stamps"), found.get("sessions"), found.get("packed")
         return cls(
             found.get("sees_sockets") is True,
             tuple(stamp if isinstance(stamp, str) else None for stamp in (stamps if isinstance(stamps, list) else [])),
+            tuple(leader if type(leader) is int else 0 for leader in (sessions if isinstance(sessions, list) else [])),
             {
                 path: storable(how[:PACKING_CHARACTERS])
                 for path, how in (packed.items() if isinstance(packed, dict) else ())
@@ -72,11 +76,16 @@ class PortSeen:
             },
         )
 
-    def is_held_by(self, stamp: str) -> bool | None:
-        """Whether what listens is that deployment, alone; None when it can't be told."""
-        if not self.sees_sockets or (None in self.stamps and set(self.stamps) <= {None, stamp}):
+    def is_held_by(self, started: Started) -> bool | None:
+        """Whether what listens is that start of the game, alone; None when it can't be told. Who sets a title of its
+        own has lost its stamp, and is known by its session."""
+        found = {
+            started.stamp if not stamp and leader == started.pid else stamp
+            for stamp, leader in zip_longest(self.stamps, self.sessions[: len(self.stamps)], fillvalue=0)
+        }
+        if not self.sees_sockets or (None in found and found <= {None, started.stamp}):
             return None
-        return set(self.stamps) == {stamp}
+        return found == {started.stamp}
 
 
 def start(agent: SandboxAgent, game: Game, port: int, folder: str) -> Started:
@@ -163,7 +172,7 @@ def is_itself(agent: SandboxAgent, game: Game, started: Started, port: int) -> b
     """Whether what listens on that port comes of this start, for as far as can be told. Raises DeployFailed when it has
     ended, or packs what it answers; AgentError."""
     seen = look_at(agent, port, [game.health_path, "/"])
-    held = seen.is_held_by(started.stamp)
+    held = seen.is_held_by(started)
     if held is not True:
         require_running(agent, game, started.pid)
     if seen.packed and held is not False:

@@ -30,6 +30,10 @@ class SnapshotUnavailable(Exception):
     """There is no snapshot to deploy from now; the message says why."""
 
 
+class Superseded(Exception):
+    """Whoever built this was held up, and somebody else has begun anew."""
+
+
 def storage() -> Storage:
     return storages["snapshots"]
 
@@ -56,7 +60,7 @@ def download_url(snapshot: Snapshot) -> str:
 
 
 def publish(snapshot: Snapshot, archive: IO[bytes], now: datetime) -> None:
-    """Keep the archive's bytes under their hash, then make them current. Raises what the storage raises."""
+    """Keep the archive's bytes under their hash, then make them current. Raises what the storage raises; Superseded."""
     game = snapshot.game
     size = archive.seek(0, os.SEEK_END)
     archive.seek(0)
@@ -72,6 +76,9 @@ def publish(snapshot: Snapshot, archive: IO[bytes], now: datetime) -> None:
             store.delete(saved)
     fields = {"sha256": sha256, "storage_key": key, "size_bytes": size, "built_at": now, "progress": ""}
     with transaction.atomic():
+        building = Snapshot.objects.select_for_update().filter(pk=snapshot.pk, state=SnapshotState.BUILDING)
+        if building.first() is None:
+            raise Superseded("another one has taken over, and builds it")
         earlier = game.snapshots.filter(state=SnapshotState.CURRENT).first()
         game.snapshots.filter(storage_key=key).delete()  # one row for each file
         game.snapshots.filter(state=SnapshotState.CURRENT).update(state=SnapshotState.OLD)

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from pools import journal
 from pools.cloud.errors import AgentUnavailable
-from pools.models import LIVE, LOOKS_TO_FAIL, Fleet, Level, Pool, Sandbox, State
+from pools.models import LIVE, SUPPLY, Fleet, Level, Mode, Origin, Pool, Sandbox, State
 from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
 from pools.signals import sandbox_ending, sandbox_ready
@@ -48,18 +48,21 @@ def take(sandbox_id: UUID, *, by: str, expires_at: datetime, now: datetime) -> b
 @transaction.atomic
 def give_back(sandbox_id: UUID, trouble: str, now: datetime) -> bool:
     """IN_USE to READY, for one that could not be reached when it was claimed, so nobody has used it. Nobody claims it
-    until a look finds it well; if none does, it is given up as others are that are silent. False when it is not in use,
-    or is of no pool."""
+    before it was looked at again; if it stays silent, it is given up as others are. False when it is not in use, or its
+    pool has no place for it."""
     Fleet.lock()
-    unreached = Sandbox.objects.exclude(pool=None)
-    if not unreached.move(
+    pool = Pool.objects.exclude(mode=Mode.DRAINING).filter(sandboxes=sandbox_id).first()
+    supply = Sandbox.objects.filter(pool=pool, origin=Origin.POOL, state__in=SUPPLY)
+    if pool is None or supply.count() >= pool.max_ready:
+        return False
+    if not Sandbox.objects.move(
         sandbox_id,
         frm=[State.IN_USE],
         to=State.READY,
         acquired_at=None,
         expires_at=None,
-        health_checked_at=now,
-        health_failures=LOOKS_TO_FAIL,
+        health_checked_at=None,
+        health_failures=1,
         unwell_since=now,
         trouble=trouble,
         trouble_code=AgentUnavailable.code,

@@ -201,7 +201,9 @@ class SandboxQuerySet(models.QuerySet["Sandbox"]):
         has_started = models.Exists(started_at.exclude(started_at=None))
         seen = Q(health_checked_at__gte=models.Subquery(started_at)) | ~Q(has_started)
         is_well = models.Case(models.When(seen, health_failures=0, then=0), default=1)
-        return self.answering().filter(pool=pool, state=State.READY).order_by(is_well, "ready_at", "id")
+        given_back = Q(health_checked_at=None, unwell_since__isnull=False)  # and not looked at since
+        ready = self.answering().filter(pool=pool, state=State.READY).exclude(given_back)
+        return ready.order_by(is_well, "ready_at", "id")
 
     def move(self, sandbox_id: uuid.UUID, *, frm: Collection[State], to: State, **fields: Any) -> bool:
         """Move one sandbox if it still is where the caller believes; False if somebody else was first."""

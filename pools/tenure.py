@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 4.0  # three tries within a lease
@@ -30,6 +30,7 @@ class Tenure:
     def __init__(self, renew: Callable[[], bool]) -> None:
         self._renew = renew
         self._lock = threading.Lock()
+        self._owner = threading.current_thread()
         self._renewed_at_seconds = time.monotonic()
         self.is_lost = False
 
@@ -40,8 +41,10 @@ class Tenure:
             try:
                 if not self._renew():
                     self.is_lost = True
-            except DatabaseError as error:
+            except Error as error:
                 logger.warning("A lease could not be renewed: %s", error)
+                if threading.current_thread() is not self._owner:
+                    connections.close_all()  # what broke stays broken, and nobody else looks after this thread's
             else:
                 self._renewed_at_seconds = began
 

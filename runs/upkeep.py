@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from pools import claims
+from pools.leases import LeaseLost
 from pools.models import LIVE, ON_THE_WAY, Fleet, OnEmpty, Pool, Sandbox
 from pools.reasons import EndCode
 from runs import lifecycle
@@ -23,14 +24,24 @@ DEPLOY_ATTEMPTS = 5  # within START_SECONDS: a machine may go down more than onc
 
 
 def put_right(now: datetime) -> None:
-    """Put right what can be put right without asking the cloud. Free when there is nothing to do."""
+    """Put right what can be put right without asking the cloud. Free when there is nothing to do. Trouble with one part
+    keeps none of the others from being done; it is raised at the end."""
+    troubles: list[Exception] = []
+    for part in (serve_all_waiting, place_waiting, tell_progress, redeploy_cut_off, end_parted, end_overdue):
+        try:
+            part(now)
+        except LeaseLost:
+            raise
+        except Exception as trouble:
+            troubles.append(trouble)
+    if troubles:
+        raise troubles[0]
+
+
+def serve_all_waiting(now: datetime) -> None:
+    """Serve those who wait for a warm sandbox, of every runtime."""
     for runtime in Run.objects.waiting_for_warm().by_runtime():
         serve_waiting(runtime, now)
-    place_waiting(now)
-    tell_progress(now)
-    redeploy_cut_off(now)
-    end_parted(now)
-    end_overdue(now)
 
 
 @transaction.atomic
@@ -39,9 +50,8 @@ def serve_waiting(runtime: str, now: datetime) -> None:
     waits for more than is on its way starts cold, and who has waited for too long, where a place is free."""
     Fleet.lock()
     pool = Pool.objects.filter(runtime=runtime).first()
-    # A run that is locked is just being ended.
-    unlocked = Run.objects.select_for_update(skip_locked=True, of=("self",))
-    waiting = list(unlocked.waiting_for_warm(runtime).select_related("game"))
+    locked = Run.objects.select_for_update(of=("self",))  # none is left out, or who came later would be first
+    waiting = list(locked.waiting_for_warm(runtime).select_related("game"))
     while waiting and pool is not None and take_ready(waiting[0], pool, now):
         deployment.queue(waiting.pop(0))
     coming = Sandbox.objects.filter(pool=pool, state__in=ON_THE_WAY).count() if pool else 0

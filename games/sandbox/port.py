@@ -6,7 +6,8 @@
 
 This file is written into a sandbox and runs there alone, on Python 3.8 or later, without any package.
 `clear` ends what listens there and all that carries the same stamp in its environment, unless the stamp is ours.
-`look` prints JSON: the stamps of the listeners, and the paths that are answered packed though we asked not to.
+`look` prints JSON: the stamps and the sessions of the listeners, and the paths that are answered packed though we asked
+not to.
 
 A sandbox that is no container may give us another PORT than the one that was meant, which a game that does not heed
 PORT listens on all the same. So both are looked at; and what runs with another HOME is not of this sandbox.
@@ -82,6 +83,25 @@ def is_of_this_sandbox(pid: int) -> bool:
     return environment is not None and environment.get("HOME") == os.environ.get("HOME")
 
 
+def has_new_title(pid: int) -> bool:
+    """Whether it lives and has overwritten its environment, as who sets a title of its own does."""
+    environment = environment_of(pid)
+    if environment is None or "HOME" in environment:
+        return False
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as title:
+            return title.read(1) != b""  # the dead have neither
+    except OSError:
+        return False
+
+
+def session_of(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
 def holders(port: int) -> tuple[set[int], bool]:
     """The processes that listen there, and whether there are sockets whose process can't be told."""
     wanted = inodes(port)
@@ -131,7 +151,7 @@ def clear(given: int, meant: int) -> int:
         pids, is_hidden = listeners(given, meant)
         if is_hidden:  # then who was given the port may be known at least
             pids |= set(filter(partial(was_given, str(given)), processes())) - ours
-        family.add(pids)
+        family.add(pids, holders(given)[0] - ours)
         members = family.members()
         if not pids and not is_hidden and not members:
             break
@@ -159,17 +179,24 @@ class Family:
         self.pids: set[int] = set()
         self.stamps: set[str] = set()
         self.groups: set[int] = set()
+        self.renamed: set[int] = set()
 
-    def add(self, pids: set[int]) -> None:
+    def add(self, pids: set[int], on_our_port: set[int]) -> None:
         self.pids |= pids
+        self.renamed |= set(filter(has_new_title, on_our_port))
         self.stamps |= {stamp for stamp in map(stamp_of, pids) if stamp} - {os.environ.get(STAMP, "")}
-        self.groups |= {group_of(pid) for pid in pids if is_of_this_sandbox(pid)} - self.own_groups - {0}
+        ours = {pid for pid in pids if pid in self.renamed or is_of_this_sandbox(pid)}
+        self.groups |= {group_of(pid) for pid in ours} - self.own_groups - {0}
 
     def members(self) -> set[int]:
         """Those that live; the dead have no environment."""
         if not self.pids:
             return set()
-        return {pid for pid in processes() if self._has(pid) and is_of_this_sandbox(pid)} - self.ours
+        return {pid for pid in processes() if self._has(pid) and self._may_end(pid)} - self.ours
+
+    def _may_end(self, pid: int) -> bool:
+        is_renamed = pid in self.renamed or group_of(pid) in self.groups
+        return is_of_this_sandbox(pid) or (is_renamed and has_new_title(pid))
 
     def _has(self, pid: int) -> bool:
         return pid in self.pids or stamp_of(pid) in self.stamps or group_of(pid) in self.groups
@@ -194,10 +221,12 @@ def named(pids: set[int]) -> str:
 
 def packing(ports: tuple[int, ...], path: str) -> str | None:
     """How the answer for that path is packed: empty when it is not, None when nobody answers."""
-    for port in ports:
+    for port in dict.fromkeys(ports):
         for host in ("127.0.0.1", "::1"):
             try:
                 head = head_of(host, port, path)
+            except TimeoutError:  # somebody listens, and takes its time
+                return None
             except OSError:
                 continue
             found = re.search(rb"\r\ncontent-encoding:[ \t]*([^\r\n]*)", head, re.IGNORECASE)
@@ -225,12 +254,18 @@ def look(given: int, meant: int, paths: list[str]) -> int:
     found = {path: packing((given, meant), path) for path in paths}
     pids, is_hidden = listeners(given, meant)
     stamps = [stamp_of(pid) for pid in sorted(pids)] + [None] * is_hidden
+    sessions = [session_of(pid) for pid in sorted(pids)] + [0] * is_hidden
     # Some kernels do not list their sockets: that somebody answers says then that nothing can be seen.
     is_silent = all(how is None for how in found.values())
     sees = bool(stamps) or (is_silent and os.path.exists("/proc/net/tcp"))
     say(
         json.dumps(
-            {"sees_sockets": sees, "stamps": stamps, "packed": {path: how for path, how in found.items() if how}}
+            {
+                "sees_sockets": sees,
+                "stamps": stamps,
+                "sessions": sessions,
+                "packed": {path: how for path, how in found.items() if how},
+            }
         )
     )
     return 0

@@ -84,10 +84,19 @@ def _bring_back(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         lifecycle.drop(attempt, "it was held up, and stopped", timezone.now())
     except (DeployFailed, AgentError) as error:
         reason = f"The game stopped, and could not be started again: {error}"
-        now, running = timezone.now(), [RunState.RUNNING]
-        lifecycle.fail(run.id, RunEndCode.GAME_STOPPED, reason, now, frm=running, attempt=attempt)
+        _fail(attempt, tenure, RunEndCode.GAME_STOPPED, reason, [RunState.RUNNING])
     else:
         lifecycle.play_on(attempt, port=port, now=timezone.now())
+
+
+def _fail(attempt: Attempt, tenure: Tenure, code: RunEndCode, reason: str, frm: list[RunState]) -> None:
+    """The attempt has failed, unless its worker was held up: then that says nothing, and another one is at it."""
+    try:
+        tenure.require()
+    except TenureLost:
+        lifecycle.drop(attempt, reason, timezone.now())
+        return
+    lifecycle.fail(attempt.run_id, code, reason, timezone.now(), frm=frm, attempt=attempt)
 
 
 def _folder_of(sandbox: Sandbox, run: Run) -> str | None:
@@ -128,7 +137,7 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         return
     except (DeployFailed, AgentError) as error:
         code = END_CODES[error.cause] if isinstance(error, DeployFailed) else RunEndCode.DEPLOY_FAILED
-        lifecycle.fail(run.id, code, str(error), timezone.now(), attempt=attempt)
+        _fail(attempt, tenure, code, str(error), [RunState.DEPLOYING])
         return
     except Exception:
         reason = "Something went wrong here while the game was deployed. It was logged."

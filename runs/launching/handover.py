@@ -10,6 +10,7 @@ from django_q.tasks import async_task
 
 from games.staging import staged_port
 from pools.cloud.errors import AgentError, AgentRefused, AgentUnavailable
+from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Fleet, Sandbox
 from pools.nudge import nudge
 from pools.reasons import EndCode
@@ -31,23 +32,26 @@ def port_of_staged(run: Run) -> int | None:
 def hand_over(run: Run) -> Run | None:
     """Ask the claimed sandbox, and where it is dead the next one, until one answers.
 
-    The run comes back RUNNING, where the game was staged; DEPLOYING, where the sandbox is well and the game has yet to
-    come into it; or ACQUIRING, where no other sandbox was ready. None when somebody else has taken it on meanwhile.
+    The run comes back RUNNING, where the game was staged and answers; DEPLOYING, where the sandbox is well and the game
+    has yet to come into it; or ACQUIRING, where no other sandbox was ready. None when somebody else has taken it on
+    meanwhile.
     """
     current: Run | None = run
+    has_ended_once = False
     while current is not None and current.sandbox is not None and current.state == RunState.DEPLOYING:
         port = port_of_staged(current)
         began = timezone.now()
         code: EndCode | None = EndCode.DEAD_AT_HAND_OVER
         try:
             agent = current.sandbox.agent()
-            if port is None:
-                agent.look(PROBE_TIMEOUT_SECONDS)
-                return current
-            if agent.fetch(port, "/", PROBE_TIMEOUT_SECONDS).status < 400:
+            if port is not None and _answers(agent, port):
                 return _play_staged(current, current.sandbox, port, began)
-            agent.look(PROBE_TIMEOUT_SECONDS)  # is it the game alone?
-            trouble = "the game in it does not answer"
+            running = {process.pid for process in agent.look(PROBE_TIMEOUT_SECONDS) if process.is_running}
+            staged = current.sandbox.staged_games.get(current.game.slug)
+            # The sandbox is well: a game that answers badly, or ends at the first request, would do so in the next one.
+            if port is None or staged is None or staged.pid in running or has_ended_once:
+                return current
+            has_ended_once, trouble = True, "the game in it has ended"
         except AgentError as error:
             trouble = str(error)
             if isinstance(error, AgentRefused):
@@ -56,6 +60,13 @@ def hand_over(run: Run) -> Run | None:
                 code = None
         current = replace_dead(current, trouble, code)
     return current
+
+
+def _answers(agent: SandboxAgent, port: int) -> bool:
+    try:
+        return agent.fetch(port, "/", PROBE_TIMEOUT_SECONDS).status < 400
+    except AgentUnavailable:  # a game that hangs looks like a sandbox that does
+        return False
 
 
 @transaction.atomic

@@ -36,7 +36,6 @@ NOT_PASSED_ON = Notice(400, "This address is not passed on", "It has a part that
 STARTING = Notice(503, "The game is starting", "This page looks again by itself.", STARTING_RETRY_SECONDS)
 BACK_SOON = Notice(503, "The game stopped", "It is being started again. This page looks again by itself.", 2)
 DEAD = Notice(502, "The game does not answer", "It may have crashed: it is being looked at. You can look again.", 5)
-DEAD = Notice(502, "The game does not answer", "It may have crashed, or its sandbox is gone. You can launch it again.")
 LOCKED = Notice(
     502, "The game can't be reached any more", "Its sandbox does not take our key. You can launch the game again."
 )

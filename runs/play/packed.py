@@ -22,17 +22,17 @@ ASK_AGAIN_SECONDS = 30.0
 MOST_ASKED = 1_000
 PATHS_A_RUN = 10  # whatever a player asks for
 
-_asked: dict[tuple[UUID, str], float] = {}
+_asked: dict[UUID, float] = {}
 
 
 def note_cut(run_id: UUID, path: str) -> None:
-    """Have the sandbox asked, if that was not done a moment ago."""
+    """Have the sandbox asked, if that was not done a moment ago: once for each run, whatever its paths."""
     now = time.monotonic()
-    if now < _asked.get((run_id, path), 0.0):
+    if now < _asked.get(run_id, 0.0):
         return
     if len(_asked) >= MOST_ASKED:
         _asked.clear()
-    _asked[run_id, path] = now + ASK_AGAIN_SECONDS
+    _asked[run_id] = now + ASK_AGAIN_SECONDS
     async_task("runs.tasks.look_for_packing", str(run_id), path, task_name="look for packing", group="play")
 
 

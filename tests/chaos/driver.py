@@ -53,6 +53,10 @@ FAULTS = (
     {"operation": "*", "skew_seconds": 86400, "times": 50},
     {"operation": "*", "skew_seconds": -86400, "times": 50},
     {"operation": "*", "status": 401},
+    {"operation": "list", "marks": "encrypted", "times": 20},
+    {"operation": "*", "marks": "encrypted", "times": 40},
+    {"operation": "*", "marks": "absent", "times": 40},
+    {"operation": "list", "shown_name": "company-website", "times": 10},
 )
 STEPS = 60
 
@@ -117,7 +121,9 @@ class Storm:
         return f"release: {sandbox.name}"
 
     def trouble(self) -> str:
-        fault = {"times": self.random.choice([1, 1, 2, 5]), **self.random.choice(FAULTS)}
+        foreign = {"app": {"id": self.random.choice(sorted(self.foreign))}}
+        of_another = {"operation": "create", "after": True, "json": foreign}
+        fault = {"times": self.random.choice([1, 1, 2, 5]), **self.random.choice([*FAULTS, of_another])}
         self.fleet.cloud.fault(**fault)
         return f"fault: {fault}"
 

@@ -8,6 +8,7 @@ POOLS = ("tests/integration/pools/test_trouble.py", "tests/integration/pools/tes
 CLOUD_WORD = ("tests/integration/pools/test_own_word.py", "tests/integration/pools/test_lag.py", *POOLS)
 RUNS = ("tests/integration/runs/test_launches.py", "tests/integration/runs/test_late_workers.py")
 PROXY = ("tests/integration/runs/test_proxy.py", "tests/unit/proxy")
+STAGING = ("tests/integration/games/test_staging.py",)
 SNAPSHOTS = ("tests/integration/games/test_snapshots.py",)
 
 
@@ -29,9 +30,7 @@ def _of(area: str, file: str, tests: tuple[str, ...], *mistakes: tuple[str, str,
 
 MISTAKES: list[Mistake] = [
     *_of(
-        "claims", "pools/claims.py", POOLS + RUNS,
-        ("from-any", "A second player is given a sandbox in use.", "frm=[State.READY], to=State.IN_USE",
-         "frm=[State.READY, State.IN_USE], to=State.IN_USE"),
+        "claims", "pools/claims.py", (*POOLS, *RUNS, "tests/integration/runs/test_line.py", *STAGING),
         ("unhealthy-cold", "A run is given a sandbox that is not up.", "healthy_at__isnull=False",
          "healthy_at__isnull=True"),
         ("extend-expired", "A sandbox that has expired is extended.", "state=State.IN_USE, expires_at__gt=now",
@@ -43,6 +42,11 @@ MISTAKES: list[Mistake] = [
         ("no-ready", "Those who wait never hear of a ready sandbox.",
          "    sandbox_ready.send(sender=Sandbox, sandbox=sandbox, now=now)\n", ""),
         ("not-staged", "What was staged is forgotten.", "        staged=write_staged(staged),\n", ""),
+    ),
+    *_of(
+        "moves", "pools/models.py", POOLS + RUNS,
+        ("from-any", "Two hold one sandbox.", "return self.filter(pk=sandbox_id, state__in=frm)",
+         "return self.filter(pk=sandbox_id)"),
     ),
     *_of(
         "capacity", "pools/capacity.py", POOLS + RUNS,
@@ -188,7 +192,8 @@ MISTAKES: list[Mistake] = [
     ),
     *_of(
         "handover", "runs/launching/handover.py", RUNS,
-        ("no-probe", "A player is given a dead sandbox.", "agent.look(PROBE_TIMEOUT_SECONDS)", "pass"),
+        ("no-probe", "A player is given a dead sandbox.", "if port is not None and _answers(agent, port):",
+         "if port is not None:"),
         ("error-page", "A player is given a game that answers errors.", ".status < 400", ".status < 600"),
         ("snapshot-refused", "A launch without the snapshot is played from it.", "and run.use_snapshot", ""),
         ("others-go-on", "Other games go on in the player's sandbox.", "len(sandbox.staged) > 1", "False"),
@@ -211,12 +216,12 @@ MISTAKES: list[Mistake] = [
         "deployment", "runs/launching/deployment.py", (*RUNS, "tests/integration/games/test_deploy.py"),
         ("page", "A game whose page answers errors counts as ready.", ">= 400:", ">= 600:"),
         ("failure-forgotten", "A game that can't be deployed hangs.",
-         "        lifecycle.fail(run.id, code, str(error), timezone.now(), attempt=attempt)\n",
+         "        _fail(attempt, tenure, code, str(error), [RunState.DEPLOYING])\n",
          "        del code\n"),
         ("port-taken", "A game meets another one on its port.", "if game.port not in taken", "if True"),
     ),
     *_of(
-        "staging", "games/staging.py", ("tests/integration/games/test_staging.py",),
+        "staging", "games/staging.py", STAGING,
         ("hash", "A player gets the game as it was.", "entry is None or entry.sha256 != current_snapshot(game).sha256",
          "entry is None"),
         ("readiness", "A game that does not answer counts as started.",

@@ -296,3 +296,15 @@ def test_the_signed_address_gives_the_bytes_and_no_other_does(catalog: Catalog, 
         expired = downloads.signed_url(first.storage_key)
     answers = {address: httpx.get(address, trust_env=False).status_code for address in [*tampered, unknown, expired]}
     assert set(answers.values()) == {404}, answers
+
+
+def test_a_builder_that_was_held_up_does_not_undo_what_its_successor_has_built(catalog: Catalog):
+    """It took the file's row away from the one that was current, and wrote nothing in its place."""
+    game = catalog.add("chess")
+    late = Snapshot.objects.create(game=game, source_digest=game.source_digest, started_at=timezone.now())
+    Snapshot.objects.all().delete()  # as who takes over does
+    current = catalog.publish("chess")
+    with pytest.raises(snapshots.Superseded):
+        snapshots.publish(late, io.BytesIO(bytes_of(current)), timezone.now())
+    current.refresh_from_db()
+    assert current.state == SnapshotState.CURRENT

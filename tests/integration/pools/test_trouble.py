@@ -272,3 +272,26 @@ def test_a_list_that_trickles_or_unpacks_into_too_much_fails_in_time(
     assert said in Fleet.get().listing_error
     sandbox.refresh_from_db()
     assert sandbox.state == State.READY
+
+
+def test_an_error_is_no_word_that_an_app_is_gone(paper_fleet, pool):
+    """Not of one that vanished from the list, and not of one that was deleted: its place stays taken."""
+    lost = one_ready(paper_fleet, pool)
+    Pool.objects.update(target_ready=2, max_ready=2)
+    paper_fleet.settle()
+    deleted = Sandbox.objects.exclude(pk=lost.pk).get(state=State.READY)
+    Pool.objects.update(mode="paused")
+    paper_fleet.cloud.fault(operation="delete", linger_seconds=3600)
+    paper_fleet.cloud.fault(operation="list", omit="^sandbox-")
+    paper_fleet.cloud.fault(operation="get", status=503)
+    claims.retire(deleted.pk, "retired", "by an operator", timezone.now())
+    paper_fleet.turns(12, seconds_apart=5)
+    assert {lost.pk: State.READY, deleted.pk: State.DELETING} == dict(Sandbox.objects.values_list("pk", "state"))
+
+
+def test_a_sandbox_whose_time_is_over_is_given_no_more(paper_fleet, pool):
+    one_ready(paper_fleet, pool)
+    sandbox = paper_fleet.acquire(pool, minutes=1)
+    now, later = timezone.now(), timezone.now() + timedelta(hours=1)
+    assert claims.extend(sandbox.pk, later, now)
+    assert not claims.extend(sandbox.pk, later + timedelta(hours=1), later)

@@ -14,6 +14,7 @@ from django_q.models import OrmQ
 
 from games.models import Game, Snapshot
 from pools import claims
+from pools.cloud.sandbox_agent import Fetched, Process, SandboxAgent
 from pools.models import Fleet, Pool, Sandbox, State
 from runs import lifecycle, upkeep
 from runs.launching import deployment
@@ -74,7 +75,7 @@ def test_a_dead_warm_sandbox_is_found_at_hand_over_and_the_next_one_taken(paper_
     assert run.sandbox != staged
     staged.refresh_from_db()
     assert staged.state == State.READY, "what can't be reached from here may be well"
-    paper_fleet.turns(3)
+    paper_fleet.turns(5, seconds_apart=4)
     staged.refresh_from_db()
     assert staged.end_code == "unwell"
 
@@ -566,8 +567,8 @@ def test_launches_that_reach_no_sandbox_do_not_empty_the_pool(paper_fleet, stage
     for sandbox in Sandbox.objects.all():
         paper_fleet.cloud.control.kill_agent(sandbox.app_id)
     assert start().served_by == ServedBy.COLD_FALLBACK
-    states = Sandbox.objects.filter(origin="pool").values_list("state", "health_failures")
-    assert set(states) == {(State.READY, 3)}
+    states = Sandbox.objects.filter(origin="pool").values_list("state", "health_failures", "health_checked_at")
+    assert set(states) == {(State.READY, 1, None)}, "no look was taken yet"
     assert not Sandbox.objects.claimable(pool).exists()
     paper_fleet.turns(5)
     assert set(Sandbox.objects.filter(origin="pool").values_list("state", flat=True)) == {State.READY}
@@ -590,3 +591,21 @@ def test_500_deletions_do_not_starve_a_launch(paper_fleet, game, settings):
     start(mode="cold")
     paper_fleet.turns(1)
     assert paper_fleet.cloud.state()["creates"] == 1
+
+
+def test_a_game_that_answers_badly_costs_no_sandbox_after_the_other(paper_fleet, staged, pool, monkeypatch):
+    """Its page was taken for the sandbox's: one launch gave up every idle sandbox of the runtime."""
+    Pool.objects.update(target_ready=3, max_ready=3, max_concurrent_creates=3)
+    paper_fleet.settle()
+    entry = staged.staged["snake"] | {"pid": 7}
+    Sandbox.objects.update(staged={"snake": entry})
+    monkeypatch.setattr(SandboxAgent, "fetch", lambda *_: Fetched(500, {}, b"oh"))
+    monkeypatch.setattr(SandboxAgent, "look", lambda *_: [Process(7, "", True, "")])
+    run = start()
+    assert (run.state, run.sandbox) == (RunState.DEPLOYING, staged)
+    assert sorted(Sandbox.objects.values_list("state", flat=True)) == [State.IN_USE, State.READY, State.READY]
+    monkeypatch.setattr(SandboxAgent, "look", lambda *_: [])
+    run = start(visitor="bob")
+    assert run.state == RunState.DEPLOYING
+    states = sorted(Sandbox.objects.filter(origin="pool").values_list("state", flat=True))
+    assert states == [State.DELETING, State.IN_USE, State.IN_USE], "one whose game has ended is replaced, once"

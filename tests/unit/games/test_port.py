@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,11 +39,12 @@ def look(number: int, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
 
 def test_whoever_listens_is_told_by_its_mark_and_ended(served, capsys: pytest.CaptureFixture[str]):
     number, server = served
-    assert look(number, capsys) == {"sees_sockets": True, "stamps": ["theirs"], "packed": {}}
+    of_theirs = {"stamps": ["theirs"], "sessions": [server.pid]}
+    assert look(number, capsys) == {"sees_sockets": True, **of_theirs, "packed": {}}
     assert port.main(["clear", str(number)]) == 0
     assert server.wait(20) == -9
     assert "Ended what was still on port" in capsys.readouterr().out
-    assert look(number, capsys) == {"sees_sockets": True, "stamps": [], "packed": {}}
+    assert look(number, capsys) == {"sees_sockets": True, "stamps": [], "sessions": [], "packed": {}}
 
 
 def test_sockets_without_a_process_are_nobodys_and_who_was_given_the_port_is_ended(
@@ -60,7 +62,7 @@ def test_an_answer_where_no_socket_is_seen_says_that_none_can_be(
 ):
     """Else no launch would ever be proved on such a kernel."""
     monkeypatch.setattr(port, "inodes", lambda _: set())
-    assert look(served[0], capsys) == {"sees_sockets": False, "stamps": [], "packed": {}}
+    assert look(served[0], capsys) == {"sees_sockets": False, "stamps": [], "sessions": [], "packed": {}}
 
 
 def test_what_has_another_home_is_not_of_the_sandbox_and_lives_on(
@@ -97,3 +99,37 @@ def test_whoever_starts_it_again_is_ended_with_it_and_with_what_has_yet_to_liste
 def test_what_makes_no_sense_is_refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PORT", "5000")
     assert port.main(arguments) == port.USAGE
+
+
+@pytest.mark.skipif(shutil.which("perl") is None, reason="perl is not installed")
+def test_who_sets_a_title_of_its_own_is_known_by_its_session_and_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """gunicorn and nginx do: their environment is overwritten, and with it the stamp. They could never be launched."""
+    number = free_port()
+    script = (
+        "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $ENV{PORT},"
+        " Listen => 5, ReuseAddr => 1) or die; $0 = 'game: ' . ('x' x 4000); while (my $c = $s->accept) { <$c>;"
+        ' print $c "HTTP/1.1 200 OK\\r\\n\\r\\n"; close $c }'
+    )
+    environment = {"PORT": str(number), "HOME": str(tmp_path), port.STAMP: "theirs"}
+    server = subprocess.Popen(["perl", "-e", script], cwd=tmp_path, env=environment, start_new_session=True)
+    for name, value in {"PORT": str(number), "HOME": str(tmp_path), port.STAMP: "ours"}.items():
+        monkeypatch.setenv(name, value)
+    until(lambda: port.packing((number,), "/") == "", "it answers")
+    seen = look(number, capsys)
+    assert (seen["stamps"], seen["sessions"]) == ([""], [server.pid])
+    assert port.main(["clear", str(number)]) == 0
+    assert server.wait(20) == -9
+
+
+def test_a_path_that_takes_its_time_is_asked_for_once(monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+
+    def slowly(host: str, number: int, path: str) -> bytes:
+        asked.append(f"{host}:{number}{path}")
+        raise TimeoutError
+
+    monkeypatch.setattr(port, "head_of", slowly)
+    assert port.packing((5000, 5000), "/") is None
+    assert asked == ["127.0.0.1:5000/"]

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from games.models import Game
-from games.processes import PortSeen, command_of, is_of
+from games.processes import PortSeen, Started, command_of, is_of
 
 OURS, OTHER = "0123456789abcdef", "fedcba9876543210"
+STARTED = Started(7, OURS)
 
 
 @pytest.mark.parametrize(
@@ -28,14 +29,22 @@ OURS, OTHER = "0123456789abcdef", "fedcba9876543210"
     ],
 )
 def test_a_port_is_ours_when_nothing_but_what_we_started_listens(stamps: list[str | None], held: bool | None):
-    assert PortSeen.of({"sees_sockets": True, "stamps": stamps}).is_held_by(OURS) is held
+    assert PortSeen.of({"sees_sockets": True, "stamps": stamps}).is_held_by(STARTED) is held
 
 
 @pytest.mark.parametrize(
     "said", [None, [], "x", {}, {"stamps": 5, "packed": []}, {"sees_sockets": "yes", "stamps": [OTHER]}]
 )
 def test_a_sandbox_that_tells_nothing_is_not_taken_for_one_that_tells_of_nothing(said: Any):
-    assert PortSeen.of(said).is_held_by(OURS) is None
+    assert PortSeen.of(said).is_held_by(STARTED) is None
+
+
+@pytest.mark.parametrize(
+    ("leaders", "held"), [([7, 7], True), ([7, 8], False), ([7], False), ([], False), ("x", False)]
+)
+def test_a_game_that_sets_its_title_has_lost_its_stamp_and_is_known_by_its_session(leaders: Any, held: bool):
+    said = {"sees_sockets": True, "stamps": ["", ""], "sessions": leaders}
+    assert PortSeen.of(said).is_held_by(STARTED) is held
 
 
 def test_of_what_is_packed_only_what_was_asked_for_is_believed_and_fitted():
