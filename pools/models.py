@@ -18,7 +18,7 @@ from pools import agent_keys
 from pools.cloud.app_spec import region_slug
 from pools.cloud.errors import InvalidSpec
 from pools.cloud.records import App, AppSpec, Phase
-from pools.prices import usd_per_second
+from pools.prices import cost_usd
 from pools.reasons import CreateCode, EndCode, LogKind
 from pools.staged import StagedGame
 from pools.staged import read as read_staged
@@ -338,8 +338,8 @@ class Sandbox(models.Model):
 
         return SandboxAgent(self.url, self.token)
 
-    def spec(self) -> AppSpec:
-        """Return the spec that the cloud is asked for on its behalf."""
+    def spec(self, installation: str) -> AppSpec:
+        """Return the spec that the cloud is asked for on its behalf, with this database's installation id."""
         return AppSpec(
             name=self.name,
             owner=settings.ORCHESTRATOR_ID,
@@ -347,7 +347,7 @@ class Sandbox(models.Model):
             region=self.region,
             size=self.size,
             token=self.token,
-            installation=Fleet.get().installation,
+            installation=installation,
         )
 
     def has_expired(self, now: datetime) -> bool:
@@ -363,8 +363,7 @@ class Sandbox(models.Model):
         """Return what App Platform bills until `now`: by the second since it was accepted, at least one minute."""
         if self.accepted_at is None:
             return Decimal(0)
-        seconds = max(60.0, ((self.deleted_at or now) - self.accepted_at).total_seconds())
-        return usd_per_second(self.size) * Decimal(seconds)
+        return cost_usd(self.size, ((self.deleted_at or now) - self.accepted_at).total_seconds())
 
 
 class SpentHour(models.Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+LEAST_BILLED_SECONDS = 60.0
 SECONDS_PER_BILLED_MONTH = 672 * 3600  # App Platform's month has 28 days
 USD_PER_MONTH = {
     "apps-s-1vcpu-0.5gb": Decimal(5),
@@ -17,6 +18,11 @@ USD_PER_MONTH = {
 def usd_per_second(size: str) -> Decimal:
     """The price of one instance; 0 for a size that is not known here."""
     return USD_PER_MONTH.get(size, Decimal(0)) / SECONDS_PER_BILLED_MONTH
+
+
+def cost_usd(size: str, seconds: float) -> Decimal:
+    """What that many seconds are billed with."""
+    return usd_per_second(size) * Decimal(max(LEAST_BILLED_SECONDS, seconds))
 
 
 def usd_per_hour(size: str) -> Decimal:

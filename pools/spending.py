@@ -16,10 +16,9 @@ from django.db.models.functions import Greatest
 from pools.models import Sandbox, SpentHour
 from pools.moments import HOUR, Seconds, Window, hour_of, is_past, within
 from pools.portions import Portions
-from pools.prices import usd_per_second
+from pools.prices import LEAST_BILLED_SECONDS, usd_per_second
 
 BUDGET_WINDOW = timedelta(days=30)
-LEAST_BILLED_SECONDS = 60.0
 
 
 def spent_usd(now: datetime) -> Decimal:

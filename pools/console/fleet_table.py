@@ -17,7 +17,7 @@ from pools.cloud.records import UNREADABLE, Phase, is_disowned
 from pools.models import BEING_CREATED, ON_THE_WAY, CloudApp, Origin, Pool, Sandbox, State
 from pools.occupants import Occupant
 from pools.ownership import Standing
-from pools.prices import usd_per_second
+from pools.prices import cost_usd, usd_per_second
 from pools.turn.decisions import Decision, Kind
 from pools.turn.facts import FleetFacts
 from pools.turn.waits import RESEND_SECONDS, SETTLE_SECONDS
@@ -130,8 +130,7 @@ class Row:
             return self.sandbox.cost_usd(self.now)
         if self.app is None:
             return Decimal(0)
-        seconds = max(60.0, (self.now - self.app.app_created_at).total_seconds())
-        return usd_per_second(self.app.size) * Decimal(seconds)
+        return cost_usd(self.app.size, (self.now - self.app.app_created_at).total_seconds())
 
     @property
     def usd_per_second(self) -> Decimal:

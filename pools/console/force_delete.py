@@ -21,7 +21,7 @@ from pools.nudge import nudge
 from pools.ownership import Identity, our_mark
 from pools.reasons import EndCode, LogKind
 from pools.shared_budget import counted
-from pools.turn.act import ask_all
+from pools.turn.asking import ask_all
 
 AT_ONCE_MOST = 50  # an operator waits for these; the next turns send the others
 

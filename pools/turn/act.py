@@ -5,13 +5,10 @@ Rows are written by the turn's own thread; only the cloud and the agents are ask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
-from uuid import UUID
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
 from pools import claims, journal
@@ -19,10 +16,7 @@ from pools.capacity import NoCapacity, reserve
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.budget import Share
 from pools.cloud.errors import (
-    AgentError,
     AgentRefused,
-    CloudError,
-    CloudUnavailable,
     InvalidSpec,
     NameTaken,
     OverQuota,
@@ -47,40 +41,18 @@ from pools.models import (
     State,
 )
 from pools.occupants import served
-from pools.ownership import Identity
 from pools.reasons import CreateCode, EndCode, HoldCode, LogKind, StepCode
 from pools.shared_budget import exchange
 from pools.signals import cold_sandbox_healthy, staging_wanted
+from pools.turn.asking import ASKED_A_TURN, Trouble, ask_all, sandbox_id
 from pools.turn.decisions import Decision, Kind
+from pools.turn.deletions import Deletions
 from pools.turn.facts import AppFacts, FleetFacts
+from pools.turn.identities import Identities
 from pools.turn.look import look_at_all, note
 from pools.turn.plan_sandbox import classify, failure_of
 
-AT_ONCE = 8  # requests in flight
 PROBE_TIMEOUT_SECONDS = 3.0
-VERIFIED_A_TURN = 20
-KNOWN_AT_ONCE = 5_000  # below SQLite's limit of variables
-DELETES_A_TURN = 40  # the rest is for the next: meanwhile somebody may have launched
-
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
-Trouble = CloudError | AgentError
-
-
-def ask_all(ask: Callable[[Asked], Answer], items: Sequence[Asked]) -> list[tuple[Asked, Answer | Trouble]]:
-    """Ask for every item, some at once; an error is an answer, too."""
-
-    def safely(item: Asked) -> Answer | Trouble:
-        try:
-            return ask(item)
-        except (CloudError, AgentError) as error:
-            return error
-
-    if len(items) <= 1:
-        return [(item, safely(item)) for item in items]
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        return list(zip(items, threads.map(safely, items), strict=True))
-
 
 # Acts of as many requests as there are decisions.
 ASKING = frozenset(
@@ -90,8 +62,6 @@ ASKING = frozenset(
     }
 )  # fmt: skip
 
-
-NOT_DELETED = {error.code for error in (CloudUnavailable, InvalidSpec, NameTaken, OverQuota, Unauthorized, CloudError)}
 
 RETIRED_FROM = {Kind.FAIL: ON_THE_WAY, Kind.LOSE: (State.IN_USE,), Kind.BURY: LIVE}
 
@@ -104,7 +74,8 @@ class Effects:
         self.lease = lease
         self.facts = facts
         self.apps = {app.id: app for app in facts.apps or ()}
-        self.mark = facts.mark
+        self.identities = Identities(cloud, facts)
+        self.deletions = Deletions(cloud, facts, self.identities)
 
     def act(self, decisions: Iterable[Decision]) -> None:
         """Carry out every decision; what a player may wait for goes before deletions, which may take long."""
@@ -113,7 +84,7 @@ class Effects:
             by_kind.setdefault(decision.kind, []).append(decision)
         acts: dict[Kind, Callable[[list[Decision]], None]] = {
             Kind.STOP: self.stop,
-            Kind.IDENTIFY: self.identify,
+            Kind.IDENTIFY: self.identities.identify,
             Kind.ADOPT: self.adopt,
             Kind.NOTE_MISSING: self.note_missing,
             Kind.NOTE_FOUND: self.note_found,
@@ -124,93 +95,30 @@ class Effects:
             Kind.EXPIRE: self.retire,
             Kind.BURY: self.retire,
             Kind.VERIFY: self.verify,
-            Kind.CONFIRM_DELETED: self.confirm_deleted,
-            Kind.VERIFY_GONE: self.verify_gone,
+            Kind.CONFIRM_DELETED: self.deletions.confirm_deleted,
+            Kind.VERIFY_GONE: self.deletions.verify_gone,
             Kind.VERIFY_NAME: self.verify_names,
             Kind.PROBE: self.probe,
             Kind.ASK: self.ask,
             Kind.SEND_CREATE: self.send_creates,
-            Kind.SEND_DELETE: self.send_deletes,
-            Kind.DELETE_ORPHAN: self.delete_apps,
-            Kind.DELETE_APP: self.delete_apps,
+            Kind.SEND_DELETE: self.deletions.send_deletes,
+            Kind.DELETE_ORPHAN: self.deletions.delete_apps,
+            Kind.DELETE_APP: self.deletions.delete_apps,
             Kind.STAGE: self.stage_again,
             Kind.CREATE: self.create,
             Kind.LOOK: self.look,
             Kind.HOLD: self.explain,
         }
-        is_deleting = any(sandbox.state == State.DELETING for sandbox in self.facts.sandboxes)
-        if not is_deleting and self.facts.is_trusted and not any(app.delete_reason for app in self.facts.apps or ()):
-            self._deletes_work()  # there is nothing left that could fail
+        self.deletions.note_if_nothing_is_left()
         if Kind.STOP not in by_kind and self.facts.stopped and self.facts.is_trusted:
             self.go_on()
-        self.note_known()
+        self.identities.note_known()
         for kind, act in acts.items():
             if kind in by_kind:
                 self.lease.renew()
                 if kind in ASKING:
                     exchange(self.cloud)
                 act(by_kind[kind])
-
-    # Whose an id is.
-
-    def note_known(self) -> None:
-        """The listing shows these ids under their sandboxes' names and our mark."""
-        new = [(each, self.apps.get(each.app_id or "")) for each in self.facts.sandboxes if not each.is_known]
-        known = [each.id for each, app in new if app and self.mark.identity(app, each.name) == Identity.ITS_OWN]
-        for start in range(0, len(known), KNOWN_AT_ONCE):
-            rows = Sandbox.objects.filter(pk__in=known[start : start + KNOWN_AT_ONCE])
-            rows.exclude(app_id=None).update(known_app_id=F("app_id"))
-
-    def identify(self, decisions: list[Decision]) -> None:
-        """The app's own record tells whose the id is. One that is another's, or nobody's, is forgotten."""
-        for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
-            if answer is None:
-                self.forget_id(decision, "no app has it")
-            elif isinstance(answer, App):
-                self._is_it(decision, answer)
-
-    def _is_it(self, decision: Decision, app: App) -> bool:
-        """Whether the app's own record says that it is the sandbox whose row has its id. If it says that it is not, the
-        id is forgotten."""
-        row = Sandbox.objects.filter(pk=_sandbox_id(decision), app_id=app.id).first()
-        if row is None:
-            return False
-        identity = self.mark.identity(app, row.name, is_known=row.is_known)
-        if identity == Identity.ITS_OWN:
-            Sandbox.objects.filter(pk=row.pk).exclude(known_app_id=app.id).update(known_app_id=app.id)
-        elif identity == Identity.ANOTHERS:
-            self.forget_id(decision, f"it is that of {app.name or 'an app without a name'}, which is not ours")
-        return identity == Identity.ITS_OWN
-
-    @transaction.atomic
-    def forget_id(self, decision: Decision, why: str) -> None:
-        """The id in a row is not its app's: nothing may be sent there. Its own app is looked for by its name; where
-        somebody may use what answers at the address, that ends."""
-        Fleet.lock()
-        now = timezone.now()
-        holding = Sandbox.objects.filter(pk=_sandbox_id(decision), app_id=decision.app_id)
-        if not holding.update(
-            app_id=None,
-            known_app_id="",
-            url="",
-            missing_since=None,
-            verified_at=None,
-            vanished_at=None,
-            trouble=f"its id was wrong: {why}",
-        ):
-            return
-        reason = f"the id {decision.app_id} in our record is not its app's: {why}"
-        in_use = (State.STAGING, State.READY, State.IN_USE)
-        claims.retire(_sandbox_id(decision), EndCode.NOT_OURS, reason, now, frm=in_use, level=Level.ERROR)
-        journal.record(
-            LogKind.TROUBLE,
-            reason,
-            code=StepCode.ID_OF_ANOTHER,
-            level=Level.ERROR,
-            name=decision.name,
-            app_id=decision.app_id,
-            now=now,
-        )
 
     # Deletions.
 
@@ -220,94 +128,24 @@ class Effects:
             level = Level.WARNING if kind or decision.kind == Kind.BURY else Level.INFO
             now = timezone.now()
             if decision.kind == Kind.EXPIRE:
-                claims.expire(_sandbox_id(decision), decision.reason, now)
+                claims.expire(sandbox_id(decision), decision.reason, now)
                 continue
             # What has become a sandbox is no failed create any more; what policy retires must still be idle, and what
             # is given up while it is played must not have been taken since.
             frm = RETIRED_FROM.get(decision.kind, (State.READY, *BEING_CREATED))
             code = EndCode(decision.code)
-            claims.retire(_sandbox_id(decision), code, decision.reason, now, frm=frm, failure_kind=kind, level=level)
-
-    def send_deletes(self, decisions: list[Decision]) -> None:
-        decisions = self._surely_ours(decisions[:DELETES_A_TURN])
-        now = timezone.now()
-        Sandbox.objects.filter(pk__in=[_sandbox_id(d) for d in decisions]).update(delete_sent_at=now)
-        for decision, answer in self._delete(decisions):
-            if isinstance(answer, Trouble):
-                Sandbox.objects.filter(pk=_sandbox_id(decision)).update(trouble=str(answer), trouble_code=answer.code)
-                self.not_deleted(decision, answer)
-            elif not answer:
-                self.confirm_deleted([decision])
-
-    def _delete(self, decisions: list[Decision]) -> list[tuple[Decision, bool | Trouble]]:
-        """Ask for the deletions, and note since when none is accepted."""
-        answers = ask_all(lambda d: self.cloud.delete(d.app_id), decisions)
-        if any(not isinstance(answer, Trouble) for _, answer in answers):
-            self._deletes_work()
-            return answers
-        refused = {d.app_id: answer for d, answer in answers if not isinstance(answer, RateLimited)}
-        # One app that can't be deleted says nothing of the others, unless it is our token that may not.
-        all_refused = self._refused() | refused.keys()
-        if refused and (len(all_refused) > 1 or any(isinstance(answer, Unauthorized) for answer in refused.values())):
-            Fleet.objects.filter(pk=1).update(deletes_error=str(next(iter(refused.values()))))
-            Fleet.objects.filter(pk=1, deletes_failing_since=None).update(deletes_failing_since=timezone.now())
-        return answers
-
-    def _refused(self) -> set[str]:
-        """The apps whose deletion was refused when it was last asked for, and is asked for again."""
-        refused = {s.app_id for s in self.facts.sandboxes if s.delete_sent_at and s.trouble_code in NOT_DELETED}
-        ordered = {app.id for app in self.facts.apps or () if app.delete_reason and app.delete_sent_at}
-        return {app_id for app_id in refused | ordered if app_id}
-
-    def _deletes_work(self) -> None:
-        failing = Fleet.objects.filter(pk=1, deletes_failing_since__isnull=False)
-        failing.update(deletes_failing_since=None, deletes_error="")
-
-    def _surely_ours(self, decisions: list[Decision]) -> list[Decision]:
-        """Those whose ids lead to apps of ours. Of an id that only a create has named, the app itself tells; one that
-        is another's, or nobody's, is forgotten."""
-        rows = Sandbox.objects.in_bulk([_sandbox_id(decision) for decision in decisions])
-        known = [decision for decision in decisions if rows[_sandbox_id(decision)].is_known]
-        asked = [decision for decision in decisions if not rows[_sandbox_id(decision)].is_known]
-        self.identify(asked)
-        rows = Sandbox.objects.in_bulk([_sandbox_id(decision) for decision in asked])
-        return known + [decision for decision in asked[:VERIFIED_A_TURN] if rows[_sandbox_id(decision)].is_known]
-
-    def not_deleted(self, decision: Decision, error: Trouble) -> None:
-        """Said once, until something else happens to that app: the delete itself is repeated until it works."""
-        said = FleetEvent.objects.filter(sandbox_name=decision.name).first()
-        if said is None or (said.kind, said.code) != (LogKind.TROUBLE, error.code):
-            name, app_id = decision.name, decision.app_id
-            message = f"not deleted yet: {error}"
-            journal.record(LogKind.TROUBLE, message, code=error.code, level=Level.WARNING, name=name, app_id=app_id)
-
-    def confirm_deleted(self, decisions: list[Decision]) -> None:
-        for decision in decisions:
-            with transaction.atomic():
-                now = timezone.now()
-                if Sandbox.objects.move(_sandbox_id(decision), frm=[State.DELETING], to=State.DELETED, deleted_at=now):
-                    sandbox = Sandbox.objects.get(pk=_sandbox_id(decision))
-                    message = f"deleted: {sandbox.end_reason}"
-                    journal.record(LogKind.DELETED, message, code=sandbox.end_code, sandbox=sandbox, now=now)
-
-    def verify_gone(self, decisions: list[Decision]) -> None:
-        """No listing shows it any more, but a listing may be older than the app: only the cloud's own word frees its
-        place."""
-        for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
-            if answer is None:
-                self.confirm_deleted([decision])
-                self._deletes_work()  # whatever was answered when it was asked for
+            claims.retire(sandbox_id(decision), code, decision.reason, now, frm=frm, failure_kind=kind, level=level)
 
     def verify_names(self, decisions: list[Decision]) -> None:
         """Names are unique in the account: one that is free proves that no app of that name exists."""
-        sandboxes = Sandbox.objects.in_bulk([_sandbox_id(decision) for decision in decisions[:VERIFIED_A_TURN]])
-        asked = [decision for decision in decisions if _sandbox_id(decision) in sandboxes]
+        sandboxes = Sandbox.objects.in_bulk([sandbox_id(decision) for decision in decisions[:ASKED_A_TURN]])
+        asked = [decision for decision in decisions if sandbox_id(decision) in sandboxes]
         self._note_asked(asked)
-        specs = {decision: sandboxes[_sandbox_id(decision)].spec() for decision in asked}
+        specs = {decision: sandboxes[sandbox_id(decision)].spec(self.facts.installation) for decision in asked}
         for decision, answer in ask_all(lambda d: self.cloud.propose(specs[d]), asked):
-            sandbox = sandboxes[_sandbox_id(decision)]
+            sandbox = sandboxes[sandbox_id(decision)]
             if isinstance(answer, InvalidSpec) or (isinstance(answer, Proposal) and answer.name_is_available):
-                self.confirm_deleted([decision])
+                self.deletions.confirm_deleted([decision])
                 self._does_not_exist(sandbox)
             elif isinstance(answer, Proposal):
                 self._exists(sandbox)
@@ -315,26 +153,26 @@ class Effects:
     def verify(self, decisions: list[Decision]) -> None:
         """Missing from the listings: the app itself is asked for, because listings may lag."""
         found = []
-        for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:VERIFIED_A_TURN]):
-            row = Sandbox.objects.filter(pk=_sandbox_id(decision), app_id=decision.app_id)
+        for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:ASKED_A_TURN]):
+            row = Sandbox.objects.filter(pk=sandbox_id(decision), app_id=decision.app_id)
             if answer is None:
                 row.filter(vanished_at=None).update(vanished_at=timezone.now())
             elif isinstance(answer, App):
                 row.update(verified_at=timezone.now())
-                if self._is_it(decision, answer):
+                if self.identities.is_it(decision, answer):
                     found.append((decision, answer))
         self._told(found)
 
     def ask(self, decisions: list[Decision]) -> None:
         """How sandboxes that are being created are, by their own records."""
-        asked = decisions[:VERIFIED_A_TURN]
+        asked = decisions[:ASKED_A_TURN]
         self._note_asked(asked)
         answers = ask_all(lambda d: self.cloud.get(d.app_id), asked)
         told = [(decision, answer) for decision, answer in answers if isinstance(answer, App)]
-        self._told([(decision, answer) for decision, answer in told if self._is_it(decision, answer)])
+        self._told([(decision, answer) for decision, answer in told if self.identities.is_it(decision, answer)])
 
     def _note_asked(self, decisions: list[Decision]) -> None:
-        ids = [_sandbox_id(decision) for decision in decisions]
+        ids = [sandbox_id(decision) for decision in decisions]
         Sandbox.objects.filter(pk__in=ids).update(health_checked_at=timezone.now())
 
     def _told(self, told: list[tuple[Decision, App]]) -> None:
@@ -344,7 +182,7 @@ class Effects:
             if app.phase in (Phase.ERROR, Phase.CANCELED):
                 reason, kind = failure_of(app)
                 claims.retire(
-                    _sandbox_id(decision),
+                    sandbox_id(decision),
                     EndCode.DEPLOYMENT_FAILED,
                     reason,
                     timezone.now(),
@@ -358,11 +196,11 @@ class Effects:
         self.probe(active)
 
     def note_missing(self, decisions: list[Decision]) -> None:
-        ids = [_sandbox_id(decision) for decision in decisions]
+        ids = [sandbox_id(decision) for decision in decisions]
         Sandbox.objects.filter(pk__in=ids, missing_since=None).update(missing_since=timezone.now())
 
     def note_found(self, decisions: list[Decision]) -> None:
-        found = Sandbox.objects.filter(pk__in=[_sandbox_id(decision) for decision in decisions])
+        found = Sandbox.objects.filter(pk__in=[sandbox_id(decision) for decision in decisions])
         found.update(missing_since=None, verified_at=None, vanished_at=None)
 
     def note_orphans(self, decisions: list[Decision]) -> None:
@@ -379,28 +217,6 @@ class Effects:
                 )
             row.orphan_listings += 1
             row.save(update_fields=["orphan_since", "orphan_listings"])
-
-    def delete_apps(self, decisions: list[Decision]) -> None:
-        """Written first, so that it is carried out whatever happens to this process."""
-        decisions = decisions[:DELETES_A_TURN]
-        for decision in decisions:
-            with transaction.atomic():
-                row = CloudApp.objects.filter(pk=decision.app_id)
-                row.update(delete_reason=decision.reason, delete_sent_at=timezone.now())
-                if decision.kind == Kind.DELETE_ORPHAN:  # what an operator ordered was noted with the order
-                    reason, name, app_id = decision.reason, decision.name, decision.app_id
-                    journal.record(
-                        LogKind.DELETE, reason, code=decision.code, level=Level.WARNING, name=name, app_id=app_id
-                    )
-        for decision, answer in self._delete(decisions):
-            if isinstance(answer, Trouble):
-                self.not_deleted(decision, answer)
-            elif not answer:
-                # A listing that lags shows it once more: then it is nobody's order, and noted anew.
-                CloudApp.objects.filter(pk=decision.app_id).delete()
-                message = f"deleted: {decision.reason}"
-                name, app_id = decision.name, decision.app_id
-                journal.record(LogKind.DELETED, message, code=decision.code, name=name, app_id=app_id)
 
     def stop(self, decisions: list[Decision]) -> None:
         reason = decisions[0].reason
@@ -445,12 +261,12 @@ class Effects:
         now = timezone.now()
         sending = []
         for decision in decisions:
-            first = Sandbox.objects.filter(pk=_sandbox_id(decision), create_sent_at=None).exists()
+            first = Sandbox.objects.filter(pk=sandbox_id(decision), create_sent_at=None).exists()
             if Sandbox.objects.filter(app_id=None).move(
-                _sandbox_id(decision), frm=BEING_CREATED, to=State.CREATING, create_sent_at=now
+                sandbox_id(decision), frm=BEING_CREATED, to=State.CREATING, create_sent_at=now
             ):
-                sandbox = Sandbox.objects.get(pk=_sandbox_id(decision))
-                sending.append((sandbox, sandbox.spec(), first))
+                sandbox = Sandbox.objects.get(pk=sandbox_id(decision))
+                sending.append((sandbox, sandbox.spec(self.facts.installation), first))
         for (sandbox, _, first), answer in ask_all(lambda sent: self.cloud.create(sent[1]), sending):
             if isinstance(answer, App):
                 self._accepted(sandbox, answer.id, "accepted by the cloud")
@@ -458,7 +274,7 @@ class Effects:
                 self._not_created(sandbox, answer, first=first)
 
     def _is_waited_for(self, decision: Decision) -> bool:
-        return Sandbox.objects.filter(pk=_sandbox_id(decision), origin=Origin.COLD).exists()
+        return Sandbox.objects.filter(pk=sandbox_id(decision), origin=Origin.COLD).exists()
 
     def _accepted(self, sandbox: Sandbox, app_id: str, how: str, *, is_known: bool = False) -> None:
         """Note the app's id whatever became of the row meanwhile: a sandbox that is to be deleted needs it, too.
@@ -519,18 +335,18 @@ class Effects:
 
     def adopt(self, decisions: list[Decision]) -> None:
         for decision in decisions:
-            sandbox = Sandbox.objects.get(pk=_sandbox_id(decision))
+            sandbox = Sandbox.objects.get(pk=sandbox_id(decision))
             self._accepted(sandbox, decision.app_id, f"adopted ({decision.reason})", is_known=True)
 
     # From healthy to ready.
 
     def probe(self, decisions: list[Decision]) -> None:
         sandboxes = Sandbox.objects.filter(state=State.CREATING).in_bulk(
-            [_sandbox_id(decision) for decision in decisions]
+            [sandbox_id(decision) for decision in decisions]
         )
         probed = []
         for decision in decisions:
-            sandbox, app = sandboxes.get(_sandbox_id(decision)), self.apps[decision.app_id]
+            sandbox, app = sandboxes.get(sandbox_id(decision)), self.apps[decision.app_id]
             if sandbox is not None:
                 if sandbox.url != app.url:
                     sandbox.url = app.url or ""
@@ -571,12 +387,12 @@ class Effects:
         for decision in decisions:
             with transaction.atomic():
                 now = timezone.now()
-                staging = Sandbox.objects.filter(pk=_sandbox_id(decision), state=State.STAGING)
+                staging = Sandbox.objects.filter(pk=sandbox_id(decision), state=State.STAGING)
                 if staging.update(staging_started_at=now):
                     staging_wanted.send(sender=Sandbox, sandbox=staging.get(), now=now)
 
     def look(self, decisions: list[Decision]) -> None:
-        ids = [_sandbox_id(decision) for decision in decisions]
+        ids = [sandbox_id(decision) for decision in decisions]
         sandboxes = list(Sandbox.objects.filter(pk__in=ids, state__in=[State.READY, State.IN_USE]))
         seen = look_at_all(sandboxes, served([each.pk for each in sandboxes if each.state == State.IN_USE]))
         note(seen, timezone.now())
@@ -588,8 +404,3 @@ class Effects:
             if said is None or (said.kind, said.code) != (LogKind.HOLD, decision.code):
                 pool = Pool.objects.filter(name=decision.name).first()
                 journal.record(LogKind.HOLD, decision.reason, code=decision.code, pool=pool)
-
-
-def _sandbox_id(decision: Decision) -> UUID:
-    assert decision.sandbox_id is not None  # noqa: S101  each of these kinds is about a sandbox
-    return decision.sandbox_id

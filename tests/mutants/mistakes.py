@@ -68,12 +68,6 @@ MISTAKES: list[Mistake] = [
     ),
     *_of(
         "act", "pools/turn/act.py", CLOUD_WORD,
-        ("get-error-is-gone", "An error frees a place whose app exists.",
-         "            if answer is None:\n                self.confirm_deleted",
-         "            if not isinstance(answer, App):\n                self.confirm_deleted"),
-        ("delete-error-is-gone", "A delete that failed counts as done, and the app costs money for ever.",
-         "self.not_deleted(decision, answer)\n            elif not answer:\n                self.confirm",
-         "self.confirm_deleted([decision])\n            elif not answer:\n                self.confirm"),
         ("verify-error-is-lost", "A game ends because a request failed.",
          "            if answer is None:\n                row.filter(vanished",
          "            if not isinstance(answer, App):\n                row.filter(vanished"),
@@ -85,6 +79,15 @@ MISTAKES: list[Mistake] = [
         ("dead-is-healthy", "A sandbox whose agent is dead becomes ready.",
          "            if isinstance(trouble, Trouble):\n                is_refused",
          "            if False:\n                is_refused"),
+    ),
+    *_of(
+        "deletions", "pools/turn/deletions.py", CLOUD_WORD,
+        ("get-error-is-gone", "An error frees a place whose app exists.",
+         "            if answer is None:\n                self.confirm_deleted",
+         "            if not isinstance(answer, App):\n                self.confirm_deleted"),
+        ("delete-error-is-gone", "A delete that failed counts as done, and the app costs money for ever.",
+         "self._not_deleted(decision, answer)\n            elif not answer:\n                self.confirm",
+         "self.confirm_deleted([decision])\n            elif not answer:\n                self.confirm"),
     ),
     *_of(
         "look", "pools/turn/look.py", CLOUD_WORD,

@@ -22,7 +22,7 @@ from pools.models import LIVE, Level, Sandbox
 from pools.ownership import ours
 from pools.reasons import EndCode, LogKind
 from pools.shared_budget import counted
-from pools.turn.act import ask_all
+from pools.turn.asking import ask_all
 from pools.turn.reconciler import turn
 
 REASON = "swept by an operator"

@@ -82,7 +82,7 @@ def test_a_sandbox_whose_create_is_sent_again_after_the_change_keeps_its_token(p
     sandbox = Sandbox.objects.get()
     token = sandbox.token
     change(settings, former)
-    assert Sandbox.objects.get().spec().token == token
+    assert Sandbox.objects.get().spec(Fleet.get().installation).token == token
     paper_fleet.cloud.control.clear(lost)
     paper_fleet.clock.advance(16)
     paper_fleet.settle()

@@ -1,0 +1,38 @@
+"""Questions and requests for many at once, from several threads; what a decision is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+from uuid import UUID
+
+from pools.cloud.errors import AgentError, CloudError
+from pools.turn.decisions import Decision
+
+AT_ONCE = 8  # requests in flight
+ASKED_A_TURN = 20
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+Trouble = CloudError | AgentError
+
+
+def ask_all(ask: Callable[[Asked], Answer], items: Sequence[Asked]) -> list[tuple[Asked, Answer | Trouble]]:
+    """Ask for every item, some at once; an error is an answer, too."""
+
+    def safely(item: Asked) -> Answer | Trouble:
+        try:
+            return ask(item)
+        except (CloudError, AgentError) as error:
+            return error
+
+    if len(items) <= 1:
+        return [(item, safely(item)) for item in items]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        return list(zip(items, threads.map(safely, items), strict=True))
+
+
+def sandbox_id(decision: Decision) -> UUID:
+    assert decision.sandbox_id is not None  # noqa: S101  each of these kinds is about a sandbox
+    return decision.sandbox_id

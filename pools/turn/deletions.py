@@ -1,0 +1,124 @@
+"""Deletions: asked for until the cloud itself says that the app is gone."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from pools import journal
+from pools.cloud.app_platform import AppPlatform
+from pools.cloud.errors import (
+    CloudError,
+    CloudUnavailable,
+    InvalidSpec,
+    NameTaken,
+    OverQuota,
+    RateLimited,
+    Unauthorized,
+)
+from pools.models import CloudApp, Fleet, FleetEvent, Level, Sandbox, State
+from pools.reasons import LogKind
+from pools.turn.asking import ASKED_A_TURN, Trouble, ask_all, sandbox_id
+from pools.turn.decisions import Decision, Kind
+from pools.turn.facts import FleetFacts
+from pools.turn.identities import Identities
+
+DELETES_A_TURN = 40  # the rest is for the next: meanwhile somebody may have launched
+REFUSALS = {error.code for error in (CloudUnavailable, InvalidSpec, NameTaken, OverQuota, Unauthorized, CloudError)}
+
+
+class Deletions:
+    """A turn's requests to delete, and what came of them."""
+
+    def __init__(self, cloud: AppPlatform, facts: FleetFacts, identities: Identities) -> None:
+        self.cloud = cloud
+        self.facts = facts
+        self.identities = identities
+
+    def note_if_nothing_is_left(self) -> None:
+        """With nothing left to delete, nothing can fail."""
+        is_deleting = any(sandbox.state == State.DELETING for sandbox in self.facts.sandboxes)
+        if not is_deleting and self.facts.is_trusted and not any(app.delete_reason for app in self.facts.apps or ()):
+            self._deletes_work()
+
+    def send_deletes(self, decisions: list[Decision]) -> None:
+        decisions = self.identities.surely_ours(decisions[:DELETES_A_TURN])
+        now = timezone.now()
+        Sandbox.objects.filter(pk__in=[sandbox_id(d) for d in decisions]).update(delete_sent_at=now)
+        for decision, answer in self._delete(decisions):
+            if isinstance(answer, Trouble):
+                Sandbox.objects.filter(pk=sandbox_id(decision)).update(trouble=str(answer), trouble_code=answer.code)
+                self._not_deleted(decision, answer)
+            elif not answer:
+                self.confirm_deleted([decision])
+
+    def _delete(self, decisions: list[Decision]) -> list[tuple[Decision, bool | Trouble]]:
+        """Ask for the deletions, and note since when none is accepted."""
+        answers = ask_all(lambda d: self.cloud.delete(d.app_id), decisions)
+        if any(not isinstance(answer, Trouble) for _, answer in answers):
+            self._deletes_work()
+            return answers
+        refused = {d.app_id: answer for d, answer in answers if not isinstance(answer, RateLimited)}
+        # One app that can't be deleted says nothing of the others, unless it is our token that may not.
+        all_refused = self._refused() | refused.keys()
+        if refused and (len(all_refused) > 1 or any(isinstance(answer, Unauthorized) for answer in refused.values())):
+            Fleet.objects.filter(pk=1).update(deletes_error=str(next(iter(refused.values()))))
+            Fleet.objects.filter(pk=1, deletes_failing_since=None).update(deletes_failing_since=timezone.now())
+        return answers
+
+    def _refused(self) -> set[str]:
+        """The apps whose deletion was refused when it was last asked for, and is asked for again."""
+        refused = {s.app_id for s in self.facts.sandboxes if s.delete_sent_at and s.trouble_code in REFUSALS}
+        ordered = {app.id for app in self.facts.apps or () if app.delete_reason and app.delete_sent_at}
+        return {app_id for app_id in refused | ordered if app_id}
+
+    def _deletes_work(self) -> None:
+        failing = Fleet.objects.filter(pk=1, deletes_failing_since__isnull=False)
+        failing.update(deletes_failing_since=None, deletes_error="")
+
+    def _not_deleted(self, decision: Decision, error: Trouble) -> None:
+        """Said once, until something else happens to that app: the delete itself is repeated until it works."""
+        said = FleetEvent.objects.filter(sandbox_name=decision.name).first()
+        if said is None or (said.kind, said.code) != (LogKind.TROUBLE, error.code):
+            name, app_id = decision.name, decision.app_id
+            message = f"not deleted yet: {error}"
+            journal.record(LogKind.TROUBLE, message, code=error.code, level=Level.WARNING, name=name, app_id=app_id)
+
+    def confirm_deleted(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            with transaction.atomic():
+                now = timezone.now()
+                if Sandbox.objects.move(sandbox_id(decision), frm=[State.DELETING], to=State.DELETED, deleted_at=now):
+                    sandbox = Sandbox.objects.get(pk=sandbox_id(decision))
+                    message = f"deleted: {sandbox.end_reason}"
+                    journal.record(LogKind.DELETED, message, code=sandbox.end_code, sandbox=sandbox, now=now)
+
+    def verify_gone(self, decisions: list[Decision]) -> None:
+        """No listing shows it any more, but a listing may be older than the app: only the cloud's own word frees its
+        place."""
+        for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:ASKED_A_TURN]):
+            if answer is None:
+                self.confirm_deleted([decision])
+                self._deletes_work()  # whatever was answered when it was asked for
+
+    def delete_apps(self, decisions: list[Decision]) -> None:
+        """Written first, so that it is carried out whatever happens to this process."""
+        decisions = decisions[:DELETES_A_TURN]
+        for decision in decisions:
+            with transaction.atomic():
+                row = CloudApp.objects.filter(pk=decision.app_id)
+                row.update(delete_reason=decision.reason, delete_sent_at=timezone.now())
+                if decision.kind == Kind.DELETE_ORPHAN:  # what an operator ordered was noted with the order
+                    reason, name, app_id = decision.reason, decision.name, decision.app_id
+                    journal.record(
+                        LogKind.DELETE, reason, code=decision.code, level=Level.WARNING, name=name, app_id=app_id
+                    )
+        for decision, answer in self._delete(decisions):
+            if isinstance(answer, Trouble):
+                self._not_deleted(decision, answer)
+            elif not answer:
+                # A listing that lags shows it once more: then it is nobody's order, and noted anew.
+                CloudApp.objects.filter(pk=decision.app_id).delete()
+                message = f"deleted: {decision.reason}"
+                name, app_id = decision.name, decision.app_id
+                journal.record(LogKind.DELETED, message, code=decision.code, name=name, app_id=app_id)
