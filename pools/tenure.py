@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.db import Error, connections
+
+from pools.steady import steady_seconds
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 4.0  # three tries within a lease
@@ -31,13 +32,13 @@ class Tenure:
         self._renew = renew
         self._lock = threading.Lock()
         self._owner = threading.current_thread()
-        self._renewed_at_seconds = time.monotonic()
+        self._renewed_at_seconds = steady_seconds()
         self.is_lost = False
 
     def renew(self) -> None:
         """Keep it, if it is still ours. A database that does not answer settles nothing."""
         with self._lock:
-            began = time.monotonic()
+            began = steady_seconds()
             try:
                 if not self._renew():
                     self.is_lost = True
@@ -56,7 +57,7 @@ class Tenure:
             raise TenureLost
 
     def _has_run_out(self) -> bool:
-        return time.monotonic() - self._renewed_at_seconds >= LEASE_SECONDS
+        return steady_seconds() - self._renewed_at_seconds >= LEASE_SECONDS
 
 
 @contextmanager

@@ -12,14 +12,11 @@ from datetime import UTC, datetime
 
 from django.utils import timezone
 
+from pools.steady import steady_seconds
+
 LONGEST_ASKING_SECONDS = 1.0  # an answer that took longer says little about now
 
 machine_now = timezone.now
-
-
-def _steady_seconds() -> float:
-    """It also counts while the machine sleeps, where there is such a clock."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class DatabaseClock:
@@ -30,17 +27,17 @@ class DatabaseClock:
         """The database said it is `epoch_seconds`; it was asked at `asked_at_seconds` of `time.monotonic`."""
         took_seconds = time.monotonic() - asked_at_seconds
         if self._at_zero is None or took_seconds <= LONGEST_ASKING_SECONDS:
-            self._at_zero = epoch_seconds + took_seconds / 2 - _steady_seconds()
+            self._at_zero = epoch_seconds + took_seconds / 2 - steady_seconds()
 
     def now(self) -> datetime:
         """Return the database's time; this machine's until the database has been asked."""
         if self._at_zero is None:
             return machine_now()
-        return datetime.fromtimestamp(self._at_zero + _steady_seconds(), tz=UTC)
+        return datetime.fromtimestamp(self._at_zero + steady_seconds(), tz=UTC)
 
     def machine_ahead_seconds(self) -> float:
         """Return by how much this machine's clock is ahead of the database's; negative when it is behind."""
-        return 0.0 if self._at_zero is None else time.time() - (self._at_zero + _steady_seconds())
+        return 0.0 if self._at_zero is None else time.time() - (self._at_zero + steady_seconds())
 
 
 clock = DatabaseClock()

@@ -1,0 +1,10 @@
+"""A clock that nobody sets, and that counts on while the machine sleeps, where there is such a one."""
+
+from __future__ import annotations
+
+import time
+
+
+def steady_seconds() -> float:
+    """Seconds from an unknown beginning: only differences say something."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
