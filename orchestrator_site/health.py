@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import timedelta
+from typing import NamedTuple
 
 import httpx
 from django.conf import settings
@@ -29,82 +30,93 @@ PATIENCE_SECONDS = 2.0
 VERDICT_KEPT_SECONDS = 1.0
 LISTING_FRESH_SECONDS = 180  # a turn is due every minute, and may take its time
 
-OK = "ok"
+
+class Verdict(NamedTuple):
+    """What a check found; `text` says it to people."""
+
+    is_ok: bool
+    text: str
 
 
-def database() -> str:
+OK = Verdict(True, "ok")
+
+
+def database() -> Verdict:
     """It is written to: one that is read-only, locked or on a full disk still answers."""
     prove_writable()
     return OK
 
 
-def clock() -> str:
+def clock() -> Verdict:
     """A clock that is off is named and no reason to stop: the database's time counts. But certificates and signed
     addresses are made by this one."""
     ahead_seconds = database_clock.machine_ahead_seconds()
     if abs(ahead_seconds) < CLOCK_OFF_SECONDS:
         return OK
-    return f"{OK}, but this machine's clock is {clock_sentence(ahead_seconds)}"
+    return Verdict(True, f"ok, but this machine's clock is {clock_sentence(ahead_seconds)}")
 
 
-def cluster() -> str:
+def cluster() -> Verdict:
     now = timezone.now()
     if Beat.objects.fresh(now).filter(stuck="").exists():
         return OK
     last = Beat.objects.order_by("-at").first()
     if last is None:
-        return "no Django-Q cluster has ever given a sign of life"
-    return f"the last sign of life of a Django-Q cluster is {(now - last.at).total_seconds():.0f} s old"
+        return Verdict(False, "no Django-Q cluster has ever given a sign of life")
+    return Verdict(False, f"the last sign of life of a Django-Q cluster is {(now - last.at).total_seconds():.0f} s old")
 
 
-def cloud() -> str:
+def cloud() -> Verdict:
     """The embedded cloud is asked; of the real one the last listing tells, because every request counts there."""
     if settings.CLOUD_IS_EMBEDDED:
         with httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as client:  # no proxy to this machine
             answer = client.get(
                 f"{local_endpoint()}/v2/apps?per_page=1", headers={"Authorization": f"Bearer {local_token()}"}
             )
-        return OK if answer.status_code == 200 else f"the local cloud answered {answer.status_code}"
+        if answer.status_code == 200:
+            return OK
+        return Verdict(False, f"the local cloud answered {answer.status_code}")
     fleet = Fleet.get()
     if fleet.listing_error:
-        return f"the last listing failed: {fleet.listing_error}"
+        return Verdict(False, f"the last listing failed: {fleet.listing_error}")
     if (death := turn_death(fleet)) is not None:
-        return death.message
+        return Verdict(False, death.message)
     if fleet.listed_at is None:
-        return "no listing was taken yet"
+        return Verdict(False, "no listing was taken yet")
     if (age := timezone.now() - fleet.listed_at) > timedelta(seconds=LISTING_FRESH_SECONDS):
-        return f"the last complete listing is {age.total_seconds():.0f} s old"
+        return Verdict(False, f"the last complete listing is {age.total_seconds():.0f} s old")
     return OK
 
 
-def secret_key() -> str:
+def secret_key() -> Verdict:
     """Whether this process opens the sandboxes that are there."""
-    return key_trouble() or OK
+    trouble = key_trouble()
+    return Verdict(False, trouble) if trouble else OK
 
 
 class Check:
     """One question whose answer is kept a moment, and is not asked again while it still hangs."""
 
-    def __init__(self, ask: Callable[[], str]) -> None:
+    def __init__(self, ask: Callable[[], Verdict]) -> None:
         self.name = ask.__name__
         self._ask = ask
         self._lock = threading.Lock()
         self._asked_at_seconds = 0.0
-        self._answer: Future[str] | None = None
+        self._answer: Future[Verdict] | None = None
 
-    def asked(self, pool: ThreadPoolExecutor) -> Future[str]:
+    def asked(self, pool: ThreadPoolExecutor) -> Future[Verdict]:
         with self._lock:
             age = time.monotonic() - self._asked_at_seconds
             if self._answer is None or (self._answer.done() and age > VERDICT_KEPT_SECONDS):
                 self._answer, self._asked_at_seconds = pool.submit(self._answer_now), time.monotonic()
             return self._answer
 
-    def _answer_now(self) -> str:
+    def _answer_now(self) -> Verdict:
         try:
             return self._ask()
         except Exception as error:  # whatever it is, it is the verdict
             logger.warning("The check of the %s failed: %s", self.name, error)
-            return f"{type(error).__name__}; the web server's log says more"  # not to everybody
+            return Verdict(False, f"{type(error).__name__}; the web server's log says more")  # not to everybody
         finally:
             connections.close_all()
 
@@ -121,10 +133,13 @@ def ready(_request: HttpRequest) -> JsonResponse:
     """200 when all is well; else 503, and the check that is not says why."""
     asked = {check.name: check.asked(_pool) for check in CHECKS}
     wait(asked.values(), timeout=PATIENCE_SECONDS)
-    late = f"no answer within {PATIENCE_SECONDS:g} s"
+    late = Verdict(False, f"no answer within {PATIENCE_SECONDS:g} s")
     verdicts = {name: answer.result() if answer.done() else late for name, answer in asked.items()}
-    is_ready = all(verdict.startswith(OK) for verdict in verdicts.values())
-    answer = {"status": "ready" if is_ready else "not ready", "checks": verdicts}
+    is_ready = all(verdict.is_ok for verdict in verdicts.values())
+    answer = {
+        "status": "ready" if is_ready else "not ready",
+        "checks": {name: verdict.text for name, verdict in verdicts.items()},
+    }
     return JsonResponse(answer, status=200 if is_ready else 503)
 
 

@@ -77,7 +77,7 @@ def test_an_old_sign_of_life_is_not_one(client: Client):
 def test_a_check_that_hangs_is_late_for_everybody_and_asked_once(monkeypatch: pytest.MonkeyPatch, client: Client):
     release, asked = threading.Event(), []
 
-    def stubborn() -> str:
+    def stubborn() -> health.Verdict:
         asked.append(1)
         release.wait(60)
         return health.OK
