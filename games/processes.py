@@ -12,7 +12,6 @@ import shlex
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -51,24 +50,40 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Listener:
+    """A process that listens: its stamp (None when it can't be read, empty when there is none), and the pid that leads
+    its session."""
+
+    stamp: str | None = None
+    session: int = 0
+
+    @classmethod
+    def of(cls, data: Any) -> Listener:
+        found = data if isinstance(data, dict) else {}
+        stamp, session = found.get("stamp"), found.get("session")
+        return cls(stamp if isinstance(stamp, str) else None, session if isinstance(session, int) else 0)
+
+    def stamp_beside(self, started: Started) -> str | None:
+        """Its stamp; who sets a title of its own has lost it, and is known by its session."""
+        return started.stamp if not self.stamp and self.session == started.pid else self.stamp
+
+
+@dataclass(frozen=True, slots=True)
 class PortSeen:
-    """A port from inside the sandbox: the stamps of those that listen, and who leads their sessions; which paths are
-    answered packed, and how."""
+    """A port from inside the sandbox: who listens, and which paths are answered packed, and how."""
 
     sees_sockets: bool = False
-    stamps: tuple[str | None, ...] = ()
-    sessions: tuple[int, ...] = ()
+    listeners: tuple[Listener, ...] = ()
     packed: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: Any, paths: Sequence[str] = ()) -> PortSeen:
         """What the script in the sandbox says, of those paths; nothing, where it says nothing that can be read."""
         found = data if isinstance(data, dict) else {}
-        stamps, sessions, packed = found.get("stamps"), found.get("sessions"), found.get("packed")
+        listeners, packed = found.get("listeners"), found.get("packed")
         return cls(
             found.get("sees_sockets") is True,
-            tuple(stamp if isinstance(stamp, str) else None for stamp in (stamps if isinstance(stamps, list) else [])),
-            tuple(leader if type(leader) is int else 0 for leader in (sessions if isinstance(sessions, list) else [])),
+            tuple(Listener.of(each) for each in (listeners if isinstance(listeners, list) else [])),
             {
                 path: storable(how[:PACKING_CHARACTERS])
                 for path, how in (packed.items() if isinstance(packed, dict) else ())
@@ -77,12 +92,8 @@ class PortSeen:
         )
 
     def is_held_by(self, started: Started) -> bool | None:
-        """Whether what listens is that start of the game, alone; None when it can't be told. Who sets a title of its
-        own has lost its stamp, and is known by its session."""
-        found = {
-            started.stamp if not stamp and leader == started.pid else stamp
-            for stamp, leader in zip_longest(self.stamps, self.sessions[: len(self.stamps)], fillvalue=0)
-        }
+        """Whether what listens is that start of the game, alone; None when it can't be told."""
+        found = {listener.stamp_beside(started) for listener in self.listeners}
         if not self.sees_sockets or (None in found and found <= {None, started.stamp}):
             return None
         return found == {started.stamp}

@@ -6,8 +6,7 @@
 
 This file is written into a sandbox and runs there alone, on Python 3.8 or later, without any package.
 `clear` ends what listens there and all that carries the same stamp in its environment, unless the stamp is ours.
-`look` prints JSON: the stamps and the sessions of the listeners, and the paths that are answered packed though we asked
-not to.
+`look` prints JSON: the listeners' stamps and sessions, and the paths that are answered packed though we asked not to.
 
 A sandbox that is no container may give us another PORT than the one that was meant, which a game that does not heed
 PORT listens on all the same. So both are looked at; and what runs with another HOME is not of this sandbox.
@@ -120,13 +119,9 @@ def holders(port: int) -> tuple[set[int], bool]:
     return found, seen != wanted
 
 
-def listeners(given: int, meant: int) -> tuple[set[int], bool]:
-    """As `holders`, of the port that we were given; and of the one that was meant, for as far as they are of this
-    sandbox."""
-    found, is_hidden = holders(given)
-    if meant != given:
-        found |= set(filter(is_of_this_sandbox, holders(meant)[0]))
-    return found, is_hidden
+def strays(given: int, meant: int) -> set[int]:
+    """Those of this sandbox that listen on the port that was meant, where we were given another."""
+    return set() if meant == given else set(filter(is_of_this_sandbox, holders(meant)[0]))
 
 
 def ancestors() -> set[int]:
@@ -148,10 +143,11 @@ def clear(given: int, meant: int) -> int:
     deadline = time.monotonic() + CLEAR_SECONDS
     family = Family(ours)
     while True:
-        pids, is_hidden = listeners(given, meant)
+        on_our_port, is_hidden = holders(given)
+        pids = on_our_port | strays(given, meant)
         if is_hidden:  # then who was given the port may be known at least
             pids |= set(filter(partial(was_given, str(given)), processes())) - ours
-        family.add(pids, holders(given)[0] - ours)
+        family.add(pids, on_our_port - ours)
         members = family.members()
         if not pids and not is_hidden and not members:
             break
@@ -252,18 +248,18 @@ def head_of(host: str, port: int, path: str) -> bytes:
 
 def look(given: int, meant: int, paths: list[str]) -> int:
     found = {path: packing((given, meant), path) for path in paths}
-    pids, is_hidden = listeners(given, meant)
-    stamps = [stamp_of(pid) for pid in sorted(pids)] + [None] * is_hidden
-    sessions = [session_of(pid) for pid in sorted(pids)] + [0] * is_hidden
+    pids, is_hidden = holders(given)
+    pids |= strays(given, meant)
+    seen = [{"stamp": stamp_of(pid), "session": session_of(pid)} for pid in sorted(pids)]
+    seen += [{"stamp": None, "session": 0}] * is_hidden
     # Some kernels do not list their sockets: that somebody answers says then that nothing can be seen.
     is_silent = all(how is None for how in found.values())
-    sees = bool(stamps) or (is_silent and os.path.exists("/proc/net/tcp"))
+    sees = bool(seen) or (is_silent and os.path.exists("/proc/net/tcp"))
     say(
         json.dumps(
             {
                 "sees_sockets": sees,
-                "stamps": stamps,
-                "sessions": sessions,
+                "listeners": seen,
                 "packed": {path: how for path, how in found.items() if how},
             }
         )

@@ -54,7 +54,7 @@ def page(agent: SandboxAgent, port: int) -> str:
 
 
 def listening(agent: SandboxAgent, port: int) -> int:
-    return len(processes.look_at(agent, port, []).stamps)
+    return len(processes.look_at(agent, port, []).listeners)
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())

@@ -39,12 +39,12 @@ def look(number: int, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
 
 def test_whoever_listens_is_told_by_its_mark_and_ended(served, capsys: pytest.CaptureFixture[str]):
     number, server = served
-    of_theirs = {"stamps": ["theirs"], "sessions": [server.pid]}
-    assert look(number, capsys) == {"sees_sockets": True, **of_theirs, "packed": {}}
+    theirs = {"stamp": "theirs", "session": server.pid}
+    assert look(number, capsys) == {"sees_sockets": True, "listeners": [theirs], "packed": {}}
     assert port.main(["clear", str(number)]) == 0
     assert server.wait(20) == -9
     assert "Ended what was still on port" in capsys.readouterr().out
-    assert look(number, capsys) == {"sees_sockets": True, "stamps": [], "sessions": [], "packed": {}}
+    assert look(number, capsys) == {"sees_sockets": True, "listeners": [], "packed": {}}
 
 
 def test_sockets_without_a_process_are_nobodys_and_who_was_given_the_port_is_ended(
@@ -52,7 +52,7 @@ def test_sockets_without_a_process_are_nobodys_and_who_was_given_the_port_is_end
 ):
     number, server = served
     monkeypatch.setattr(port, "inodes", lambda _: {"0"} if server.poll() is None else set())
-    assert look(number, capsys)["stamps"] == [None]
+    assert look(number, capsys)["listeners"] == [{"stamp": None, "session": 0}]
     assert port.main(["clear", str(number)]) == 0
     assert server.wait(20) == -9
 
@@ -62,7 +62,7 @@ def test_an_answer_where_no_socket_is_seen_says_that_none_can_be(
 ):
     """Else no launch would ever be proved on such a kernel."""
     monkeypatch.setattr(port, "inodes", lambda _: set())
-    assert look(served[0], capsys) == {"sees_sockets": False, "stamps": [], "sessions": [], "packed": {}}
+    assert look(served[0], capsys) == {"sees_sockets": False, "listeners": [], "packed": {}}
 
 
 def test_what_has_another_home_is_not_of_the_sandbox_and_lives_on(
@@ -75,7 +75,7 @@ def test_what_has_another_home_is_not_of_the_sandbox_and_lives_on(
     assert f"Port {number} is taken by process {server.pid}" in capsys.readouterr().out
     assert server.poll() is None
     monkeypatch.setenv("PORT", str(free_port()))
-    assert look(number, capsys)["stamps"] == [], "and where another port was meant it does not count"
+    assert look(number, capsys)["listeners"] == [], "and where another port was meant it does not count"
 
 
 @pytest.mark.parametrize("session", ["", "setsid "])
@@ -117,8 +117,7 @@ def test_who_sets_a_title_of_its_own_is_known_by_its_session_and_ended(
     for name, value in {"PORT": str(number), "HOME": str(tmp_path), port.STAMP: "ours"}.items():
         monkeypatch.setenv(name, value)
     until(lambda: port.packing((number,), "/") == "", "it answers")
-    seen = look(number, capsys)
-    assert (seen["stamps"], seen["sessions"]) == ([""], [server.pid])
+    assert look(number, capsys)["listeners"] == [{"stamp": "", "session": server.pid}]
     assert port.main(["clear", str(number)]) == 0
     assert server.wait(20) == -9
 

@@ -13,6 +13,11 @@ OURS, OTHER = "0123456789abcdef", "fedcba9876543210"
 STARTED = Started(7, OURS)
 
 
+def seen(*listeners: tuple[Any, Any]) -> PortSeen:
+    said = [{"stamp": stamp, "session": session} for stamp, session in listeners]
+    return PortSeen.of({"sees_sockets": True, "listeners": said})
+
+
 @pytest.mark.parametrize(
     ("stamps", "held"),
     [
@@ -29,22 +34,20 @@ STARTED = Started(7, OURS)
     ],
 )
 def test_a_port_is_ours_when_nothing_but_what_we_started_listens(stamps: list[str | None], held: bool | None):
-    assert PortSeen.of({"sees_sockets": True, "stamps": stamps}).is_held_by(STARTED) is held
+    assert seen(*((stamp, 0) for stamp in stamps)).is_held_by(STARTED) is held
 
 
 @pytest.mark.parametrize(
-    "said", [None, [], "x", {}, {"stamps": 5, "packed": []}, {"sees_sockets": "yes", "stamps": [OTHER]}]
+    "said",
+    [None, [], "x", {}, {"listeners": 5, "packed": []}, {"sees_sockets": "yes", "listeners": [{"stamp": OTHER}]}],
 )
 def test_a_sandbox_that_tells_nothing_is_not_taken_for_one_that_tells_of_nothing(said: Any):
     assert PortSeen.of(said).is_held_by(STARTED) is None
 
 
-@pytest.mark.parametrize(
-    ("leaders", "held"), [([7, 7], True), ([7, 8], False), ([7], False), ([], False), ("x", False)]
-)
+@pytest.mark.parametrize(("leaders", "held"), [([7, 7], True), ([7, 8], False), ([7, "7"], False), ([0], False)])
 def test_a_game_that_sets_its_title_has_lost_its_stamp_and_is_known_by_its_session(leaders: Any, held: bool):
-    said = {"sees_sockets": True, "stamps": ["", ""], "sessions": leaders}
-    assert PortSeen.of(said).is_held_by(STARTED) is held
+    assert seen(*(("", leader) for leader in leaders)).is_held_by(STARTED) is held
 
 
 def test_of_what_is_packed_only_what_was_asked_for_is_believed_and_fitted():
