@@ -99,18 +99,18 @@ def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
     why_closed = closed(now)
     pools = {pool.runtime: pool for pool in Pool.objects.exclude(mode=Mode.DRAINING)}
     sandboxes = list(Sandbox.objects.existing())
-    waiting = Run.objects.waiting_for_pool().by_runtime()
+    waiting = Run.objects.waiting_for_warm().by_runtime()
     waiting_for_places = Run.objects.waiting_for_place().count()
     idle = sum(sandbox.state in (State.READY, State.DELETING) for sandbox in sandboxes)
     past = past_launches()
-    started_at = Fleet.get().started_at
+    fleet = Fleet.get()
     warm_up = {runtime: warm_up_seconds(pool) for runtime, pool in pools.items()}
     result = {}
     for game in games:
         pool = pools.get(game.runtime)
         mine = [sandbox for sandbox in sandboxes if pool is not None and sandbox.pool_id == pool.id]
         idle_ones = [sandbox for sandbox in mine if sandbox.state == State.READY]
-        ready = [sandbox for sandbox in idle_ones if sandbox.is_known_well(started_at)]
+        ready = [sandbox for sandbox in idle_ones if sandbox.is_known_well(fleet.started_at)]
         unseen = (LEAST_LEFT_SECONDS,) * (len(idle_ones) - len(ready))  # they are looked at any moment
         result[game.slug] = speed(
             Outlook(
@@ -121,7 +121,7 @@ def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
                 is_staged=any(is_started(sandbox, game.slug) for sandbox in ready),
                 arriving_in_seconds=(*unseen, *arrivals(mine, warm_up.get(game.runtime, 0), now)),
                 waiting=waiting[game.runtime],
-                places=max(0, settings.MAX_TOTAL_SANDBOXES - len(sandboxes)),
+                places=max(0, settings.MAX_TOTAL_SANDBOXES - len(sandboxes) - fleet.others),
                 idle=idle,
                 waiting_for_places=waiting_for_places,
                 deploy_seconds=past.typical_seconds(game.slug, "deploy", 2.0),
@@ -209,10 +209,10 @@ def ahead_of(run: Run) -> int:
     if run.state != RunState.ACQUIRING or run.sandbox_id is not None:
         return 0
     if run.served_by == ServedBy.POOL:
-        same = Run.objects.waiting_for_pool(run.game.runtime)
+        same = Run.objects.waiting_for_warm(run.game.runtime)
     else:
         same = Run.objects.waiting_for_place()
-    return same.filter(created_at__lt=run.created_at).count()
+    return same.before(run).count()
 
 
 def retry_text(seconds: int) -> str:
