@@ -58,12 +58,7 @@ def reserve(
     if pool is not None and origin == Origin.POOL:
         pool.refresh_from_db()  # an operator may have changed it since the caller read it
         _check_pool(pool)
-    # What lasts comes first: no idle sandbox makes room for one that is not made.
-    _check_budget(now)
-    if deletes_fail(fleet.deletes_failing_since, now):
-        message = f"Nothing is created while nothing can be deleted: {fleet.deletes_error}"
-        raise NoCapacity(message, Limit.DELETES, is_lasting=True)
-    _check_breaker(runtime, now)
+    check_creates(runtime, fleet, now)  # first: no idle sandbox makes room for one that is not made
     total = Sandbox.objects.existing().count()
     promised = demand(now).places if ahead is None else ahead
     # Another installation under our mark has the same account and the same limit: together they keep to it.
@@ -95,6 +90,15 @@ def reserve(
     )
     journal.record(LogKind.CREATE, reason, code=code, sandbox=sandbox, now=now)
     return sandbox
+
+
+def check_creates(runtime: str, fleet: Fleet, now: datetime) -> None:
+    """Raise NoCapacity when no sandbox is created for that runtime now, whether there is a place or not."""
+    _check_budget(now)
+    if deletes_fail(fleet.deletes_failing_since, now):
+        message = f"Nothing is created while nothing can be deleted: {fleet.deletes_error}"
+        raise NoCapacity(message, Limit.DELETES, is_lasting=True)
+    _check_breaker(runtime, now)
 
 
 def _check_pool(pool: Pool) -> None:

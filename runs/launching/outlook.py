@@ -11,7 +11,9 @@ from django.conf import settings
 from django.db.models import F
 
 from games.models import Game
+from pools.capacity import NoCapacity, check_creates
 from pools.models import ON_THE_WAY, Fleet, Mode, OnEmpty, Pool, Sandbox, State
+from pools.reasons import Limit
 from runs import limits
 from runs.models import DeployedFrom, LaunchMode, Run, RunState, ServedBy
 
@@ -20,6 +22,7 @@ LOOKED_AT = 2_000  # of the newest ones, of any kind, to find them
 AT_ONCE_SECONDS = 1.5
 LEAST_PATIENCE_SECONDS = 10.0
 LEAST_LEFT_SECONDS = 1.0  # what is late already will not be there in no time
+NONE_FREE = "none is free right now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Outlook:
     """The circumstances that one launch of one game would meet."""
 
     closed: str = ""  # why nothing can be launched at all
+    no_creates: str = ""  # why no sandbox can be created
     has_pool: bool = False
     cold_when_empty: bool = True
     ready: int = 0
@@ -64,7 +68,9 @@ def speed(outlook: Outlook) -> Speed:
             return Speed("queued", f"{outlook.waiting} ahead of you", seconds)
         return Speed("soon", about(seconds), seconds)
     if outlook.has_pool and not outlook.cold_when_empty:
-        return Speed("closed", "none is free right now")
+        return Speed("closed", NONE_FREE)
+    if outlook.no_creates:
+        return Speed("closed", outlook.no_creates)
     if outlook.places + outlook.idle > outlook.waiting_for_places:
         return Speed("cold", about(outlook.cold_seconds), outlook.cold_seconds)
     if outlook.waiting_for_places:
@@ -94,8 +100,20 @@ def closed(now: datetime) -> str:
     return ""
 
 
+def no_creates(runtime: str, fleet: Fleet, now: datetime) -> str:
+    """Return why a launch that needs a new sandbox would be refused; empty when it would not."""
+    try:
+        check_creates(runtime, fleet, now)
+    except NoCapacity as error:
+        if error.limit == Limit.BREAKER:
+            return f"none free, try again {retry_text(error.retry_after_seconds)}"
+        return NONE_FREE
+    return ""
+
+
 def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
-    """The speed of each game by its slug, in a handful of queries however many games there are."""
+    """The speed of each game by its slug, in a handful of queries for each runtime, however many games there are."""
+    games = list(games)
     why_closed = closed(now)
     pools = {pool.runtime: pool for pool in Pool.objects.exclude(mode=Mode.DRAINING)}
     sandboxes = list(Sandbox.objects.existing())
@@ -105,6 +123,7 @@ def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
     past = past_launches()
     fleet = Fleet.get()
     warm_up = {runtime: warm_up_seconds(pool) for runtime, pool in pools.items()}
+    none_made = {runtime: no_creates(runtime, fleet, now) for runtime in {game.runtime for game in games}}
     result = {}
     for game in games:
         pool = pools.get(game.runtime)
@@ -115,6 +134,7 @@ def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
         result[game.slug] = speed(
             Outlook(
                 closed=why_closed,
+                no_creates=none_made[game.runtime],
                 has_pool=pool is not None,
                 cold_when_empty=pool is None or pool.on_empty == OnEmpty.COLD,
                 ready=len(ready),

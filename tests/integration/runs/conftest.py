@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.utils import timezone
 
-from games.models import Game
+from games.models import Game, Snapshot
+from pools.models import Sandbox, State
 from tests.fixtures.web import Web
 
 
@@ -21,6 +23,19 @@ def game(transactional_db) -> Game:
         slug="snake", title="Snake", runtime="python", run_command="python3 server.py", snapshot_name="snake-python",
         repository_url="file:///nowhere", source_digest="0" * 64,
     )  # fmt: skip
+
+
+@pytest.fixture
+def staged(paper_fleet, pool, game, worker) -> Sandbox:
+    """A warm sandbox in which Snake runs already."""
+    snapshot = Snapshot.objects.create(
+        game=game, state="current", sha256="a" * 64, source_digest=game.source_digest, started_at=timezone.now()
+    )
+    paper_fleet.acquire(pool)
+    paper_fleet.settle()
+    entry = {"snake": {"sha256": snapshot.sha256, "port": 5000, "pid": 1}}
+    Sandbox.objects.filter(state=State.READY).update(staged=entry)
+    return Sandbox.objects.get(state=State.READY)
 
 
 @pytest.fixture(scope="module")
