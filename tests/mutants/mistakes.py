@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-POOLS = ("tests/integration/pools/test_trouble.py", "tests/integration/pools/test_turns.py", "tests/unit/pools")
-CLOUD_WORD = ("tests/integration/pools/test_own_word.py", "tests/integration/pools/test_lag.py", *POOLS)
-RUNS = ("tests/integration/runs/test_launches.py", "tests/integration/runs/test_late_workers.py")
-PROXY = ("tests/integration/runs/test_proxy.py", "tests/unit/proxy")
+POOLS = ("tests/unit/pools", "tests/integration/pools/test_trouble.py", "tests/integration/pools/test_turns.py")
+CLOUD_WORD = (*POOLS, "tests/integration/pools/test_own_word.py", "tests/integration/pools/test_lag.py")
+RUNS = (
+    "tests/integration/runs/test_launches.py",
+    "tests/integration/runs/test_stopped_launches.py",
+    "tests/integration/runs/test_late_workers.py",
+)
+PROXY = ("tests/unit/proxy", "tests/integration/runs/test_proxy.py")
 STAGING = ("tests/integration/games/test_staging.py",)
 SNAPSHOTS = ("tests/integration/games/test_snapshots.py",)
 
@@ -96,7 +100,7 @@ MISTAKES: list[Mistake] = [
          "False"),
     ),
     *_of(
-        "guard", "pools/turn/guard.py", ("tests/unit/pools", *POOLS[:2]),
+        "guard", "pools/turn/guard.py", POOLS,
         ("off", "A wrong listing deletes the fleet.", "len(waiting) <= allowed and (", "True or ("),
         ("no-stop", "Nobody is told that deletions are held.",
          "[Decision(Kind.STOP, StepCode.TOO_MANY, reason), *kept]", "kept"),
@@ -289,7 +293,7 @@ MISTAKES: list[Mistake] = [
         ("over-places", "A pool plans more than the fleet has places.", "slots, room, places)", "slots, room)"),
     ),
     *_of(
-        "orphans", "pools/turn/plan_orphans.py", ("tests/unit/pools", *POOLS[:2]),
+        "orphans", "pools/turn/plan_orphans.py", POOLS,
         ("foreign", "An app of somebody else is deleted.", " or not facts.owns(app)", ""),
         ("no-grace", "An app whose row is just being written is deleted.", " or now - app.orphan_since < grace", ""),
         ("one-listing", "One wrong listing deletes apps.", " or app.orphan_listings < 2", ""),
@@ -334,7 +338,7 @@ MISTAKES: list[Mistake] = [
          "if False:"),
     ),
     *_of(
-        "window", "pools/turn/guard.py", ("tests/unit/pools", *POOLS[:2]),
+        "window", "pools/turn/guard.py", POOLS,
         ("per-turn", "A trickle of deaths empties the fleet.", "(not dying or deaths <= allowed)", "True"),
         ("approval", "What an operator lets go lets everything go.", "and d.target not in facts.approved}",
          "and not facts.approved}"),
