@@ -8,7 +8,7 @@ import sys
 import time
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connections, transaction
+from django.db import DatabaseError, close_old_connections, connection, connections, transaction
 from django.utils import timezone
 
 from orchestrator_site.models import FRESH_SECONDS, Beat
@@ -70,8 +70,11 @@ def cluster() -> Service:
 
 
 def note_start() -> None:
-    """Before the embedded cloud starts: its sandboxes start anew, so what was seen of them before is gone."""
+    """Before the embedded cloud starts: its sandboxes start anew, so what was seen of them before is gone. A new
+    database has seen nothing."""
     try:
+        if Fleet._meta.db_table not in connection.introspection.table_names():
+            return
         with transaction.atomic():
             Fleet.note_start(timezone.now())
             nudge()

@@ -48,12 +48,12 @@ MISTAKES: list[Mistake] = [
         ("not-staged", "What was staged is forgotten.", "        staged=write_staged(staged),\n", ""),
     ),
     *_of(
-        "moves", "pools/models.py", POOLS + RUNS,
+        "moves", "pools/models.py", (*POOLS, *RUNS),
         ("from-any", "Two hold one sandbox.", "return self.filter(pk=sandbox_id, state__in=frm)",
          "return self.filter(pk=sandbox_id)"),
     ),
     *_of(
-        "capacity", "pools/capacity.py", POOLS + RUNS,
+        "capacity", "pools/capacity.py", ("tests/integration/pools/test_invariants.py", *RUNS, *POOLS),
         ("no-budget", "Money is spent past the budget.", "    _check_budget(now)\n    if", "    if"),
         ("one-too-many", "The fleet grows past its limit.", " + promised + 1 - settings", " + promised - settings"),
         ("paused-pool", "A pool that is not active grows.", "pool.mode != Mode.ACTIVE", "False"),

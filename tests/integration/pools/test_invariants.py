@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from pools.capacity import NoCapacity, reserve
 from pools.models import Origin, Pool, Sandbox, State
+from pools.reasons import Limit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -86,17 +87,28 @@ def test_invariant_2_limits_hold_at_every_turn(paper_fleet, pool, settings):
     assert paper_fleet.cloud.state()["most_apps"] <= 4
 
 
-@pytest.mark.parametrize("edit", [{"mode": "paused"}, {"target_ready": 0, "max_ready": 0}])
+@pytest.mark.parametrize(
+    ("edit", "limit", "made"),
+    [
+        ({"mode": "paused"}, Limit.POOL_MODE, 0),
+        ({"target_ready": 0, "max_ready": 0}, Limit.MAX_READY, 0),
+        ({"max_ready": 2, "max_concurrent_creates": 3}, Limit.MAX_READY, 2),
+        ({"max_ready": 3, "max_concurrent_creates": 2}, Limit.MAX_CONCURRENT_CREATES, 2),
+    ],
+)
 def test_invariant_2_what_an_operator_set_a_moment_ago_holds_for_a_create_that_was_decided_before(
-    paper_fleet, pool, edit
+    paper_fleet, pool, settings, edit, limit, made
 ):
     """The pool was read before the lock was taken."""
+    settings.MAX_TOTAL_SANDBOXES = 10
+    wanted = {"runtime": "python", "origin": Origin.POOL, "code": "demand", "reason": "decided before", "pool": pool}
     Pool.objects.update(**edit)
-    with pytest.raises(NoCapacity):
-        reserve(
-            runtime="python", origin=Origin.POOL, code="demand", reason="decided before", now=timezone.now(), pool=pool
-        )
-    assert not Sandbox.objects.exists()
+    for _ in range(made):
+        reserve(**wanted, now=timezone.now())
+    with pytest.raises(NoCapacity) as refused:
+        reserve(**wanted, now=timezone.now())
+    assert refused.value.limit == limit
+    assert Sandbox.objects.count() == made
 
 
 def test_real_sandboxes_warm_serve_and_go(real_fleet, pool):

@@ -71,3 +71,10 @@ def test_a_start_is_noted_and_looked_at_by_a_turn(starts):
     fleet = Fleet.get()
     assert fleet.started_at is not None
     assert fleet.nudged
+
+
+def test_a_database_that_is_new_is_no_trouble_at_a_start(monkeypatch, caplog):
+    """The embedded cloud starts before the tables are made: the first thing that anybody read was a warning."""
+    monkeypatch.setattr(Fleet._meta, "db_table", "not_there_yet")
+    services.note_start()
+    assert not caplog.records
