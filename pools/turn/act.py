@@ -24,7 +24,6 @@ from pools.cloud.errors import (
     Unauthorized,
 )
 from pools.cloud.records import App, Phase, Proposal
-from pools.leases import Held
 from pools.models import (
     BEING_CREATED,
     LIVE,
@@ -67,11 +66,11 @@ RETIRED_FROM = {Kind.FAIL: ON_THE_WAY, Kind.LOSE: (State.IN_USE,), Kind.BURY: LI
 
 
 class Effects:
-    """The acts of one turn. `lease` is renewed before each kind of act: a turn that lost it stops."""
+    """The acts of one turn. Each writes before it asks for anything that lasts: who lost the turn's lease asks for
+    nothing more, because its writes are refused."""
 
-    def __init__(self, cloud: AppPlatform, facts: FleetFacts, lease: Held) -> None:
+    def __init__(self, cloud: AppPlatform, facts: FleetFacts) -> None:
         self.cloud = cloud
-        self.lease = lease
         self.facts = facts
         self.apps = {app.id: app for app in facts.apps or ()}
         self.identities = Identities(cloud, facts)
@@ -115,7 +114,6 @@ class Effects:
         self.identities.note_known()
         for kind, act in acts.items():
             if kind in by_kind:
-                self.lease.renew()
                 if kind in ASKING:
                     exchange(self.cloud)
                 act(by_kind[kind])
@@ -233,7 +231,6 @@ class Effects:
 
     def create(self, decisions: list[Decision]) -> None:
         for decision in decisions:
-            self.lease.renew()  # each may take as long as the cloud's answer; a turn that lost the lease plans no more
             pool = Pool.objects.filter(pk=decision.pool_id or 0).first()
             if pool is None or not self.cloud.budget.remaining(share=Share.LISTING):
                 continue

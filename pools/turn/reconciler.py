@@ -54,7 +54,7 @@ def turn() -> Turn:
             with counted() as cloud:
                 facts, now = observe(cloud)
                 decisions = plan_fleet(facts, now)
-                Effects(cloud, facts, lease).act(decisions)
+                Effects(cloud, facts).act(decisions)
         except leases.LeaseLost:
             raise
         except Exception as error:

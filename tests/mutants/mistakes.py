@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 POOLS = ("tests/unit/pools", "tests/integration/pools/test_trouble.py", "tests/integration/pools/test_turns.py")
-CLOUD_WORD = (*POOLS, "tests/integration/pools/test_own_word.py", "tests/integration/pools/test_lag.py")
+CLOUD_WORD = (
+    *POOLS,
+    "tests/integration/pools/test_recovery.py",
+    "tests/integration/pools/test_own_word.py",
+    "tests/integration/pools/test_lag.py",
+)
 RUNS = (
+    "tests/integration/runs/test_lifecycle.py",
     "tests/integration/runs/test_launches.py",
     "tests/integration/runs/test_stopped_launches.py",
     "tests/integration/runs/test_late_workers.py",
@@ -75,8 +81,6 @@ MISTAKES: list[Mistake] = [
         ("verify-error-is-lost", "A game ends because a request failed.",
          "            if answer is None:\n                row.filter(vanished",
          "            if not isinstance(answer, App):\n                row.filter(vanished"),
-        ("lease-never-renewed", "A second reconciler takes turns at the same time.",
-         "                self.lease.renew()\n                if kind", "                if kind"),
         ("policy-takes-claimed", "Policy ends a game that is being played.", "(State.READY, *BEING_CREATED)", "LIVE"),
         ("pool-starves-launches", "A pool's creates use up the requests that launches need.",
          "if pool is None or not self.cloud.budget.remaining(share=Share.LISTING):", "if pool is None:"),
@@ -94,7 +98,7 @@ MISTAKES: list[Mistake] = [
          "self.confirm_deleted([decision])\n            elif not answer:\n                self.confirm"),
     ),
     *_of(
-        "look", "pools/turn/look.py", CLOUD_WORD,
+        "look", "pools/turn/look.py", (*CLOUD_WORD, "tests/integration/games/test_in_use.py"),
         ("forgets", "A dead idle sandbox is never retired.", "sandbox.health_failures + 1", "0"),
         ("ended-game-is-well", "A staged game that has ended is given to a player.", "not started <= running",
          "False"),
@@ -259,8 +263,15 @@ MISTAKES: list[Mistake] = [
         ("lost", "A turn that lost its lease goes on.",
          "seconds=self.seconds)):\n            raise LeaseLost(self.name)",
          "seconds=self.seconds)):\n            return"),
+        ("unfenced", "A turn that lost its lease writes over its successor.",
+         "        if mine.values_list(\"name\").first() is None:", "        if False:"),
         ("not-longer", "A lease is renewed for no time.", "timezone.now() + timedelta(seconds=self.seconds)",
          "timezone.now()"),
+    ),
+    *_of(
+        "turn", "pools/turn/reconciler.py", POOLS,
+        ("not-kept", "A turn that takes longer than its lease is taken by two.", ", kept(lease.is_renewed)", ""),
+        ("not-fenced", "A turn that was frozen goes on beside its successor.", ", lease.fencing():", ":"),
     ),
     *_of(
         "hub", "runs/live/hub.py",

@@ -10,7 +10,8 @@ from django.utils import timezone
 from pools import claims, leases
 from pools.cloud.connection import connect
 from pools.models import CloudApp, Fleet, FleetEvent, Lease, Pool, Sandbox, State
-from pools.reasons import EndCode
+from pools.reasons import CreateCode, EndCode
+from pools.shared_budget import counted
 from pools.turn.act import Effects
 from pools.turn.decisions import Decision, Kind
 from pools.turn.observe import observe
@@ -74,15 +75,15 @@ def test_an_operators_order_outlasts_a_list_that_misses_the_app(paper_fleet):
     assert not CloudApp.objects.exists()
 
 
-@pytest.mark.parametrize("kind", [Kind.EXPIRE, Kind.FAIL])
+@pytest.mark.parametrize("kind", [Kind.EXPIRE, Kind.FAIL, Kind.RETIRE])
 def test_what_was_decided_of_a_sandbox_does_not_hold_once_it_serves_somebody_for_longer(paper_fleet, pool, kind):
-    """Between the decision and the act a player got more time, or staging ended and a player got the sandbox."""
+    """Between the decision and the act a player got more time, or staging ended and a player got the sandbox, or policy
+    took it for idle."""
     one_ready(paper_fleet, pool)
     now = timezone.now()
     sandbox = claims.claim(pool, by="a run", expires_at=now + timedelta(minutes=5), now=now)
-    with leases.hold("a test", 60) as lease:
-        facts, _ = observe(connect())
-        Effects(connect(), facts, lease).act([Decision(kind, EndCode.IDLE, "decided a moment ago", sandbox.id)])
+    facts, _ = observe(connect())
+    Effects(connect(), facts).act([Decision(kind, EndCode.IDLE, "decided a moment ago", sandbox.id)])
     sandbox.refresh_from_db()
     assert sandbox.state == State.IN_USE
 
@@ -285,7 +286,7 @@ def test_an_error_is_no_word_that_an_app_is_gone(paper_fleet, pool):
     paper_fleet.cloud.fault(operation="list", omit="^sandbox-")
     paper_fleet.cloud.fault(operation="get", status=503)
     claims.retire(deleted.pk, "retired", "by an operator", timezone.now())
-    paper_fleet.turns(12, seconds_apart=5)
+    paper_fleet.turns(40, seconds_apart=5)
     assert {lost.pk: State.READY, deleted.pk: State.DELETING} == dict(Sandbox.objects.values_list("pk", "state"))
 
 
@@ -295,3 +296,25 @@ def test_a_sandbox_whose_time_is_over_is_given_no_more(paper_fleet, pool):
     now, later = timezone.now(), timezone.now() + timedelta(hours=1)
     assert claims.extend(sandbox.pk, later, now)
     assert not claims.extend(sandbox.pk, later + timedelta(hours=1), later)
+
+
+def test_a_sandbox_whose_agent_does_not_answer_is_not_ready(paper_fleet, pool):
+    paper_fleet.acquire(pool)
+    paper_fleet.turn()
+    [app] = paper_fleet.cloud.apps()
+    paper_fleet.cloud.control.kill_agent(app["id"])
+    paper_fleet.turns(15, seconds_apart=2)
+    sandbox = Sandbox.objects.get()
+    assert (sandbox.state, sandbox.healthy_at) == (State.CREATING, None)
+    assert sandbox.trouble
+
+
+def test_a_pool_takes_no_place_while_only_launches_may_send_requests(paper_fleet, pool, settings):
+    settings.CLOUD_REQUESTS_PER_MINUTE = 100
+    paper_fleet.acquire(pool)
+    with counted() as cloud:
+        cloud.budget.spend(95)
+    facts, _ = observe(connect())
+    Effects(connect(), facts).act([Decision(Kind.CREATE, CreateCode.DEMAND, "one is wanted", pool_id=pool.pk)])
+    assert not Sandbox.objects.exists()
+    assert paper_fleet.cloud.state()["creates"] == 0
