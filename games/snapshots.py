@@ -110,9 +110,8 @@ def _hash_of(key: str) -> str:
     """The hash of what lies there; empty when nothing does, or more than any snapshot has. Raises what the storage
     raises when it can't tell."""
     store = storage()
-    pieces = getattr(
-        store, "pieces", None
-    )  # of a storage on the network, whose library is loaded only where it is used
+    # Of a storage on the network, whose library is loaded only where it is used.
+    pieces = getattr(store, "pieces", None)
     try:
         if pieces is not None:
             return _sha256(pieces(key, MOST_BYTES))

@@ -20,7 +20,7 @@ from django.utils import timezone
 from games import builds, downloads, snapshots, tasks
 from games.build_sandbox import NoWorkbench
 from games.models import Game, Snapshot, SnapshotState
-from games.snapshots import OLD_KEPT
+from games.snapshots import OLD_KEPT, SnapshotUnavailable
 from pools import leases
 from pools.models import FleetEvent, Lease, Sandbox, State
 from pools.tenure import LEASE_SECONDS
@@ -92,6 +92,17 @@ def test_two_builds_of_the_same_input_give_the_same_bytes(catalog: Catalog, buil
     assert stored(game) == [f"{first.sha256}.tar.gz"]
     assert Snapshot.objects.count() == 1
     assert said()[-1] == f"Snapshot of chess is unchanged: {second.size_bytes / 1024:.0f} KiB, {second.sha256[:12]}"
+
+
+def test_a_game_that_has_changed_since_has_none(catalog: Catalog):
+    """It would be played as it was."""
+    game = catalog.add("chess")
+    snapshot = Snapshot.objects.create(game=game, source_digest=game.source_digest, started_at=timezone.now())
+    snapshots.publish(snapshot, io.BytesIO(b"as it was"), timezone.now())
+    assert snapshots.current_snapshot(game).pk == snapshot.pk
+    game.source_digest = "1" * 64
+    with pytest.raises(SnapshotUnavailable, match="has changed"):
+        snapshots.current_snapshot(game)
 
 
 def test_old_ones_go_with_their_files(catalog: Catalog):
@@ -266,6 +277,24 @@ def test_a_snapshot_that_is_found_damaged_is_built_again_in_the_background(
     assert (after.state, after.sha256) == (SnapshotState.CURRENT, before.sha256)
     assert hashlib.sha256(bytes_of(after)).hexdigest() == before.sha256
     assert "Snapshot of chess can't be used any more: its file was damaged in the storage" in said()
+
+
+def test_a_storage_that_can_not_be_reached_proves_no_damage(catalog: Catalog, monkeypatch):
+    """An outage threw away every snapshot."""
+    game = catalog.add("chess")
+    snapshot = Snapshot.objects.create(game=game, source_digest=game.source_digest, started_at=timezone.now())
+    snapshots.publish(snapshot, io.BytesIO(b"well"), timezone.now())
+    snapshot.refresh_from_db()
+
+    def out_of_reach(*_: object) -> None:
+        raise TimeoutError("the storage does not answer")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(FileSystemStorage, "open", out_of_reach)
+        assert snapshots.check(snapshot)
+    assert Snapshot.objects.get().state == SnapshotState.CURRENT
+    storages["snapshots"].delete(snapshot.storage_key)
+    assert not snapshots.check(snapshot)
 
 
 # Downloaded.

@@ -433,6 +433,22 @@ def test_each_limit_refuses_by_its_name_and_says_when_to_come_back(paper_fleet, 
     assert Run.objects.count() == 1
 
 
+def test_launches_of_one_kind_take_nothing_of_the_others_limit(paper_fleet, game, settings):
+    settings.MAX_CONCURRENT_WARM = settings.MAX_CONCURRENT_COLD = 1
+    start(mode="cold")
+    assert start(mode="warm").mode == "warm"
+
+
+def test_a_launch_leaves_the_hours_count_an_hour_later(paper_fleet, game, settings):
+    settings.MAX_RUNS_PER_HOUR = 1
+    start(mode="cold")
+    Run.objects.update(created_at=timezone.now() - timedelta(minutes=59))
+    with pytest.raises(LimitReached, match="All 1 launches of this hour"):
+        start(mode="cold")
+    Run.objects.update(created_at=timezone.now() - timedelta(minutes=61))
+    start(mode="cold")
+
+
 def test_a_full_fleet_refuses_a_cold_launch_and_keeps_no_row(paper_fleet, game, settings):
     settings.MAX_TOTAL_SANDBOXES = 1
     start(mode="cold")

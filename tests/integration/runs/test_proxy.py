@@ -440,6 +440,17 @@ def test_a_body_in_chunks_reaches_the_game_whole(web: Web, run: Run, sandbox: Fa
     assert sandbox.asked[0].header("transfer-encoding") == []
 
 
+@pytest.mark.parametrize(("method", "times"), [(b"GET", 2), (b"POST", 1)])
+def test_a_move_is_made_once_though_the_answer_does_not_come(
+    web: Web, run: Run, sandbox: FakeSandbox, method: bytes, times: int
+):
+    """A kept connection may be closed at the very moment: asking to see something is repeated, doing something not."""
+    sandbox.answer = lambda sock: sock.shutdown(socket.SHUT_RDWR)
+    answer = get(web, play(run, b"move"), method=method)
+    assert answer.status in (502, 503)
+    assert [asked.method for asked in sandbox.asked if "move" in asked.target] == [method.decode()] * times
+
+
 @pytest.mark.parametrize("in_chunks", [False, True])
 def test_a_body_that_is_too_large_is_refused(web: Web, run: Run, sandbox: FakeSandbox, in_chunks: bool):
     body = bytes(10_000_001)
