@@ -13,6 +13,7 @@ CLOUD_WORD = (
 )
 RUNS = (
     "tests/integration/runs/test_lifecycle.py",
+    "tests/integration/runs/test_upkeep.py",
     "tests/integration/runs/test_launches.py",
     "tests/integration/runs/test_stopped_launches.py",
     "tests/integration/runs/test_late_workers.py",
@@ -192,7 +193,7 @@ MISTAKES: list[Mistake] = [
          'sandbox=None).order_by("-created_at", "id")'),
     ),
     *_of(
-        "acquire", "runs/launching/acquire.py", RUNS,
+        "acquire", "runs/launching/acquire.py", (*RUNS, "tests/integration/runs/test_line.py"),
         ("draining", "A pool that is draining gives to new launches.", ".exclude(mode=Mode.DRAINING)", ""),
         ("jumps-the-line", "A new launch takes what others wait for.", "if not waiting and take_ready",
          "if take_ready"),

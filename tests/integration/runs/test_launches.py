@@ -12,6 +12,7 @@ from django_q.models import OrmQ
 
 from games.models import Game
 from pools import claims
+from pools.cloud.sandbox_agent import Fetched, SandboxAgent
 from pools.models import Fleet, Pool, Sandbox, State
 from runs import lifecycle, upkeep
 from runs.launching import deployment
@@ -47,6 +48,27 @@ def test_a_staged_warm_launch_is_running_in_the_answer(staged):
     assert run.state == RunState.RUNNING
     assert (run.served_by, run.sandbox, run.port) == (ServedBy.POOL, staged, 5000)
     assert run.acquire_ms + run.bootstrap_ms + run.restore_ms + run.start_ms == run.total_ms
+
+
+def test_a_launch_that_wants_no_snapshot_is_not_played_from_one(staged):
+    run = start(use_snapshot=False)
+    assert (run.state, run.sandbox, run.deployed_from) == (RunState.DEPLOYING, staged, "")
+
+
+@pytest.mark.parametrize(("others", "tasks"), [([], 0), (["memory"], 1)])
+def test_the_other_games_that_were_staged_are_ended(staged, others, tasks):
+    Sandbox.objects.update(
+        staged=staged.staged | {slug: {"sha256": "b" * 64, "port": 5001, "pid": 2} for slug in others}
+    )
+    assert start().state == RunState.RUNNING
+    assert sum(row.task["func"] == "games.tasks.end_other_games" for row in OrmQ.objects.all()) == tasks
+
+
+def test_a_pool_that_is_draining_gives_nothing_to_a_new_launch(paper_fleet, staged):
+    Pool.objects.update(mode="draining")
+    assert start().served_by == ServedBy.COLD_FALLBACK
+    staged.refresh_from_db()
+    assert staged.state == State.READY
 
 
 def test_a_dead_warm_sandbox_is_found_at_hand_over_and_the_next_one_taken(paper_fleet, staged, worker, pool):
@@ -346,6 +368,15 @@ def test_a_worker_that_finds_its_sandbox_dead_goes_on_in_the_next_one(paper_flee
     assert run.sandbox != dead
 
 
+def test_a_game_whose_page_answers_errors_is_not_played(paper_fleet, game, worker, monkeypatch):
+    """Its port answers, and so it seemed to be well."""
+    monkeypatch.setattr("runs.launching.deployment.PAGE_SECONDS", 0)
+    monkeypatch.setattr(SandboxAgent, "fetch", lambda *_, **__: Fetched(500, {}, b"oh"))
+    run = until_running(paper_fleet, worker, start(mode="cold"))
+    assert (run.state, run.end_code) == (RunState.FAILED, RunEndCode.DEPLOY_FAILED)
+    assert "its page answers 500" in run.end_reason
+
+
 def test_a_deploy_task_that_was_lost_is_queued_again(paper_fleet, pool, game, worker):
     paper_fleet.acquire(pool)
     paper_fleet.settle()
@@ -401,6 +432,14 @@ def test_the_same_key_gives_the_same_run_also_at_once(paper_fleet, pool, game):
     assert len(set(ids)) == 1
     with pytest.raises(KeyReused):
         start(mode="cold", idempotency_key="click-1")
+
+
+def test_a_key_is_its_visitors_own(paper_fleet, game):
+    """It gave one visitor the run of another."""
+    mine = start(mode="cold", visitor="ada", idempotency_key="once")
+    theirs = start(mode="cold", visitor="bob", idempotency_key="once")
+    assert (mine.visitor, theirs.visitor) == ("ada", "bob")
+    assert start(mode="cold", visitor="bob", idempotency_key="once") == theirs != mine
 
 
 def test_an_unknown_game_is_refused(paper_fleet):

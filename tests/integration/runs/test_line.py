@@ -228,3 +228,15 @@ def test_a_launch_that_waits_longer_than_usual_is_told_so_and_no_number(paper_fl
     page = client.get(f"/runs/{waiting.pk}/").content.decode()
     assert "longer than usual" in page
     assert lifecycle.end(waiting.pk, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now())
+
+
+def test_a_new_launch_takes_no_ready_sandbox_that_another_waits_for(paper_fleet, pool, game):
+    paper_fleet.acquire(pool)
+    paper_fleet.turn()
+    first = start("ada")
+    assert again(first).sandbox is None
+    Sandbox.objects.update(state=State.READY, ready_at=timezone.now(), health_checked_at=timezone.now())
+    second = start("bob")
+    assert again(second).sandbox is None or again(second).sandbox.origin == Origin.COLD
+    upkeep.put_right(timezone.now())
+    assert again(first).sandbox.origin == Origin.POOL
