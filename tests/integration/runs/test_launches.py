@@ -369,9 +369,14 @@ def test_a_worker_that_finds_its_sandbox_dead_goes_on_in_the_next_one(paper_flee
 
 
 def test_a_game_whose_page_answers_errors_is_not_played(paper_fleet, game, worker, monkeypatch):
-    """Its port answers, and so it seemed to be well."""
+    """Where it tells of its health all is well."""
+    Game.objects.update(health_path="/health")
     monkeypatch.setattr("runs.launching.deployment.PAGE_SECONDS", 0)
-    monkeypatch.setattr(SandboxAgent, "fetch", lambda *_, **__: Fetched(500, {}, b"oh"))
+
+    def fetch(agent: SandboxAgent, port: int, path: str, *_: object, **__: object) -> Fetched:
+        return Fetched(500 if path == "/" else 200, {}, b"")
+
+    monkeypatch.setattr(SandboxAgent, "fetch", fetch)
     run = until_running(paper_fleet, worker, start(mode="cold"))
     assert (run.state, run.end_code) == (RunState.FAILED, RunEndCode.DEPLOY_FAILED)
     assert "its page answers 500" in run.end_reason
