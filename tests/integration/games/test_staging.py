@@ -115,6 +115,23 @@ def test_a_game_that_does_not_start_is_told_and_keeps_no_other_from_being_staged
     assert site.launch("chess").state == "running"
 
 
+LEAVE = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "server.py"], start_new_session=True, stdout=subprocess.DEVNULL)
+"""
+
+
+def test_a_game_that_goes_into_the_background_is_not_offered_as_started(site: Site, games, pool):
+    """Looks at an idle sandbox go by the process that was started: it would seem to have been restarted."""
+    games.add("daemon", run="python3 leave.py", files={"leave.py": LEAVE}, position=0)
+    games.publish("daemon")
+    stage(pool, "started")
+    [sandbox] = site.warm(pool)
+    assert {slug: entry["started"] for slug, entry in sandbox.staged.items()} == {
+        "daemon": False, "chess": True, "go": True,
+    }  # fmt: skip
+
+
 def test_a_staged_game_that_died_is_not_handed_out(site: Site, games, pool):
     stage(pool, "started")
     first, second = site.warm(pool, 2)

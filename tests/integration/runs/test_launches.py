@@ -64,6 +64,14 @@ def test_the_other_games_that_were_staged_are_ended(staged, others, tasks):
     assert sum(row.task["func"] == "games.tasks.end_other_games" for row in OrmQ.objects.all()) == tasks
 
 
+def test_a_game_that_is_deployed_meets_no_other_one_on_its_port(staged, game):
+    assert deployment.free_port(staged, game) == game.port == 5000, "its own start makes room"
+    staged.staged = {"memory": {"sha256": "b" * 64, "port": 5000, "pid": 2}}
+    assert deployment.free_port(staged, game) == 5001
+    staged.staged = {"memory": {"sha256": "b" * 64, "port": 5000, "pid": None}}
+    assert deployment.free_port(staged, game) == 5000, "only its files are there"
+
+
 def test_a_pool_that_is_draining_gives_nothing_to_a_new_launch(paper_fleet, staged):
     Pool.objects.update(mode="draining")
     assert start().served_by == ServedBy.COLD_FALLBACK
