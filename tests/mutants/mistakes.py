@@ -331,7 +331,9 @@ MISTAKES: list[Mistake] = [
          "        if is_known or app.name == name:\n", "        if True:\n"),
     ),
     *_of(
-        "tenure", "pools/tenure.py", ("tests/integration/runs/test_frozen_workers.py",
+        "tenure", "pools/tenure.py", ("tests/unit/pools/test_tenure.py",
+                                      "tests/integration/runs/test_late_workers.py",
+                                      "tests/integration/runs/test_frozen_workers.py",
                                       "tests/integration/games/test_staging.py"),
         ("late", "A worker that was held up goes on over its successor.",
          "        if self.is_lost or self._has_run_out():\n            raise TenureLost\n", ""),

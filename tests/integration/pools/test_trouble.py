@@ -234,6 +234,9 @@ def test_what_a_turn_writes_after_it_lost_its_lease_takes_no_effect(paper_fleet,
             Sandbox.objects.filter(pk=sandbox.pk).update(trouble="while it was held")
         clock.advance(70)
         leases.take("turn", 60)
+        with pytest.raises(leases.LeaseLost):
+            lease.renew()
+        assert not lease.is_renewed()
         with lease.fencing(), pytest.raises(leases.LeaseLost):
             claims.retire(sandbox.id, EndCode.RETIRED, "by one who stood still", clock.now())
         with lease.fencing(), pytest.raises(leases.LeaseLost):

@@ -158,16 +158,22 @@ async def test_without_readers_nothing_is_asked_and_the_thread_ends(run: Run):
 
 
 async def test_a_reader_that_falls_behind_goes_back_to_the_rows(run: Run, monkeypatch: pytest.MonkeyPatch):
+    """What is held for it has a limit, and what is not held is not lost."""
     monkeypatch.setattr(hub, "MOST_UNREAD", 5)
     async with aclosing(hub.follow(run.id, 0, heartbeat_seconds=PATIENCE_SECONDS)) as batches:
-        read = []
         await anext(batches)
+        waiting = asyncio.ensure_future(anext(batches))
+        await condition(lambda: hub.hub()._cursors.get(run.id) is not None, "it lives on what the watcher finds")
         await emit(run, "line 1")
-        read += await anext(batches)
+        read = list(await asyncio.wait_for(waiting, PATIENCE_SECONDS))
+        (subscription,) = hub.hub()._readers[run.id]
         for number in range(2, 41):  # nobody takes them
             await emit(run, f"line {number}")
-        while len(read) < 40:
-            read += await anext(batches)
+        await condition(lambda: subscription._has_lagged, "more came than is held")
+        assert len(subscription._lines) <= 5
+        async with asyncio.timeout(PATIENCE_SECONDS / 2):
+            while len(read) < 40:
+                read += await anext(batches)
     assert [line.seq for line in read] == list(range(1, 41))
 
 

@@ -113,3 +113,18 @@ def test_a_full_fleet_gives_its_players_less_time(deploying, settings):
     assert lifecycle.lifetime(now) == now + timedelta(minutes=9)
     settings.MAX_TOTAL_SANDBOXES = Sandbox.objects.existing().count()
     assert lifecycle.lifetime(now) == now + timedelta(minutes=3)
+
+
+def test_a_game_that_stops_is_started_again_once(deploying):
+    run = succeed(begun(deploying, timezone.now()), timezone.now())
+    assert run is not None
+    lost = lifecycle.lose_game(run.pk, run.sandbox_id, "nothing listens", timezone.now())
+    assert lost is not None
+    assert lost.state == RunState.RUNNING
+    assert lifecycle.lose_game(run.pk, run.sandbox_id, "nothing listens", timezone.now()) is None, "it is on its way"
+    again = lifecycle.begin_restart(Attempt.after(Run.objects.get()), timezone.now())
+    assert again is not None
+    assert lifecycle.play_on(Attempt.of(again), port=5001, now=timezone.now())
+    assert lifecycle.lose_game(run.pk, run.sandbox_id, "nothing listens", timezone.now()) is None
+    over = Run.objects.get()
+    assert (over.state, over.end_code) == (RunState.FAILED, RunEndCode.GAME_STOPPED)
