@@ -67,20 +67,26 @@ def cluster() -> Verdict:
 
 
 def cloud() -> Verdict:
-    """The embedded cloud is asked; of the real one the last listing tells, because every request counts there."""
-    if settings.CLOUD_IS_EMBEDDED:
-        with httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as client:  # no proxy to this machine
-            answer = client.get(
-                f"{local_endpoint()}/v2/apps?per_page=1", headers={"Authorization": f"Bearer {local_token()}"}
-            )
-        if answer.status_code == 200:
-            return OK
-        return Verdict(False, f"the local cloud answered {answer.status_code}")
+    """The embedded cloud is asked; of the real one the last listing tells, because every request counts there. What
+    turns die of is told of both."""
     fleet = Fleet.get()
+    verdict = _embedded_cloud() if settings.CLOUD_IS_EMBEDDED else _listing(fleet)
+    if verdict.is_ok and (death := turn_death(fleet)) is not None:
+        return Verdict(False, death.message)
+    return verdict
+
+
+def _embedded_cloud() -> Verdict:
+    with httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as client:  # no proxy to this machine
+        answer = client.get(
+            f"{local_endpoint()}/v2/apps?per_page=1", headers={"Authorization": f"Bearer {local_token()}"}
+        )
+    return OK if answer.status_code == 200 else Verdict(False, f"the local cloud answered {answer.status_code}")
+
+
+def _listing(fleet: Fleet) -> Verdict:
     if fleet.listing_error:
         return Verdict(False, f"the last listing failed: {fleet.listing_error}")
-    if (death := turn_death(fleet)) is not None:
-        return Verdict(False, death.message)
     if fleet.listed_at is None:
         return Verdict(False, "no listing was taken yet")
     if (age := timezone.now() - fleet.listed_at) > timedelta(seconds=LISTING_FRESH_SECONDS):

@@ -62,7 +62,8 @@ class Answer:
 
     @property
     def says_not_found(self) -> bool:
-        return self.status == 404 and self.is_verdict
+        """Errors that are no verdicts are never answers: they are raised."""
+        return self.status == 404
 
 
 class AnswerKept(Exception):

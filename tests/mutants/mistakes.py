@@ -358,7 +358,8 @@ MISTAKES: list[Mistake] = [
          "and not facts.approved}"),
     ),
     *_of(
-        "door", "pools/capacity.py", (*RUNS, "tests/integration/runs/test_line.py", *POOLS),
+        "door", "pools/capacity.py", (*RUNS, "tests/integration/runs/test_line.py",
+                                      "tests/integration/pools/test_installations.py", *POOLS),
         ("around-breaker", "Launches go around the breaker.", "    _check_breaker(runtime, now)\n", ""),
         ("probes", "A breaker on trial lets all through.", "if breaker.is_probing and", "if False and"),
         ("deletes", "Sandboxes are made while none can be deleted.",
@@ -380,14 +381,12 @@ MISTAKES: list[Mistake] = [
         "verdict", "pools/cloud/api_transport.py", ("tests/contract", "tests/unit/cloud"),
         ("edge", "An edge's page is taken for the API's word.",
          "if not answer.is_success and not answer.is_verdict:", "if False:"),
-        ("not-found", "An edge's 404 frees a place whose app exists.", "self.status == 404 and self.is_verdict",
-         "self.status == 404"),
         ("leak", "The token appears in the log.", ".replace(token, \"(token)\")", ""),
         ("clear", "The token travels in clear.", "parts.scheme == \"http\" and not", "False and not"),
     ),
     *_of(
         "proof", "games/processes.py", ("tests/unit/games/test_processes.py", "tests/unit/games/test_port.py",
-                                        "tests/contract/test_harsh_agent.py"),
+                                        "tests/integration/games/test_ports.py", "tests/contract/test_harsh_agent.py"),
         ("stranger", "A launch serves whatever answers on the port.", "    return held is not False\n",
          "    return True\n"),
         ("ended", "A game that has ended counts as started.", "        require_running(agent, game, started.pid)\n",
@@ -414,9 +413,9 @@ MISTAKES: list[Mistake] = [
     ),
     *_of(
         "readiness", "orchestrator_site/health.py", ("tests/integration/site/test_health.py",
+                                                     "tests/integration/pools/test_outside_text.py",
                                                      "tests/integration/site/test_database_trouble.py"),
         ("read-only", "A read-only database counts as ready.", "    prove_writable()\n", ""),
-        ("dead-turns", "Turns that die go unseen.", "if (death := turn_death(fleet)) is not None:",
-         "if (death := None) is not None:"),
+        ("dead-turns", "Turns that die go unseen.", "(death := turn_death(fleet))", "(death := None)"),
     ),
 ]  # fmt: skip

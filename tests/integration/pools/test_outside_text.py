@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from orchestrator_site import health
 from pools import fleet_log, journal
 from pools.cloud.records import App, Phase
 from pools.console.alarms import fleet_alarms
@@ -124,6 +125,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 def test_a_turn_that_dies_is_an_alarm_that_names_why(paper_fleet, pool, monkeypatch):
     """Nothing said so: the listing was well, and readiness too."""
     paper_fleet.turn()
+    assert health.cloud().is_ok
     with monkeypatch.context() as patched:
         dying(patched, ValueError("value too long for \x00 type"))
         for _ in range(3):
@@ -131,6 +133,7 @@ def test_a_turn_that_dies_is_an_alarm_that_names_why(paper_fleet, pool, monkeypa
             with pytest.raises(ValueError, match="too long"):
                 paper_fleet.turn()
     assert paper_fleet.log("trouble") == ["the turn died of ValueError"]
+    assert health.cloud() == (False, "the turn died of ValueError")
     [alarm] = [alarm for alarm in fleet_alarms(picture(timezone.now())) if "Turns die" in alarm.title]
     assert "ValueError: value too long for" in alarm.detail
     assert "too long" not in str(fleet_log.page(None, 50))
@@ -138,6 +141,7 @@ def test_a_turn_that_dies_is_an_alarm_that_names_why(paper_fleet, pool, monkeypa
     paper_fleet.turn()
     assert not [alarm for alarm in fleet_alarms(picture(timezone.now())) if "Turns die" in alarm.title]
     assert fleet_log.turn_death(Fleet.get()) is None
+    assert health.cloud().is_ok
 
 
 def test_a_turn_that_lost_its_lease_has_not_died(paper_fleet, monkeypatch):
