@@ -60,7 +60,8 @@ MISTAKES: list[Mistake] = [
          "return self.filter(pk=sandbox_id)"),
     ),
     *_of(
-        "capacity", "pools/capacity.py", ("tests/integration/pools/test_invariants.py", *RUNS, *POOLS),
+        "capacity", "pools/capacity.py", ("tests/integration/pools/test_invariants.py",
+                                          "tests/integration/runs/test_line.py", *RUNS, *POOLS),
         ("no-budget", "Money is spent past the budget.", "    _check_budget(now)\n    if", "    if"),
         ("one-too-many", "The fleet grows past its limit.", " + promised + 1 - settings", " + promised - settings"),
         ("paused-pool", "A pool that is not active grows.", "pool.mode != Mode.ACTIVE", "False"),

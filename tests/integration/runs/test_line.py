@@ -240,3 +240,10 @@ def test_a_new_launch_takes_no_ready_sandbox_that_another_waits_for(paper_fleet,
     assert again(second).sandbox is None or again(second).sandbox.origin == Origin.COLD
     upkeep.put_right(timezone.now())
     assert again(first).sandbox.origin == Origin.POOL
+
+
+def test_room_is_made_at_the_cost_of_a_runtime_that_is_not_wanted(full):
+    newer = Sandbox.objects.exclude(pk=full.pk).get()
+    Sandbox.objects.filter(pk=newer.pk).update(runtime="node")
+    start("ada", "cold", "snake")
+    assert dict(Sandbox.objects.values_list("pk", "state")) == {full.pk: State.READY, newer.pk: State.DELETING}
