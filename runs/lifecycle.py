@@ -322,12 +322,12 @@ def play_on(attempt: Attempt, *, port: int, now: datetime) -> bool:
 
 @transaction.atomic
 def extend(run_id: UUID, now: datetime) -> bool:
-    """Needs RUNNING, not expired, extended less than MAX_EXTENSIONS times. Leaves it and its sandbox with
+    """Needs RUNNING, extended less than MAX_EXTENSIONS times, in a sandbox that has not expired. Leaves both with
     SANDBOX_MIN_LIFETIME_MINUTES more. False when that may not be."""
     run = locked(run_id)
     if run.state != RunState.RUNNING or run.extensions >= settings.MAX_EXTENSIONS:
         return False
-    if run.expires_at is None or run.sandbox_id is None or run.has_expired(now):
+    if run.expires_at is None or run.sandbox_id is None:
         return False
     expires_at = run.expires_at + timedelta(minutes=settings.SANDBOX_MIN_LIFETIME_MINUTES)
     if not claims.extend(run.sandbox_id, expires_at, now):

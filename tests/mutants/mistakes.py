@@ -130,7 +130,6 @@ MISTAKES: list[Mistake] = [
         ("late-failure", "A late worker fails the run that another has deployed.",
          "        frm = [RunState.DEPLOYING]\n", "        pass\n"),
         ("endless", "A game is extended without end.", "run.extensions >= settings.MAX_EXTENSIONS", "False"),
-        ("revive", "A game that has expired is extended.", " or run.has_expired(now)", ""),
         ("dead-kept", "A dead sandbox goes on costing money.",
          "        claims.retire(dead.pk, code, reason, now, frm=[State.IN_USE], level=Level.WARNING)\n",
          "        del code, reason\n"),

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from pools.cloud.errors import AgentUnavailable, SandboxEmptied
-from pools.cloud.sandbox_agent import Fetched, SandboxAgent
+from pools.cloud.sandbox_agent import Fetched, Process, SandboxAgent
 from pools.models import Sandbox, State
 from pools.occupants import Served
 from pools.reasons import EndCode
@@ -186,3 +186,14 @@ def test_files_that_are_gone_tell_of_a_container_that_was_restarted(agent):
     assert seen(State.READY, staged=staged) is None
     agent["names"] = {"go"}
     assert "files" in str(seen(State.READY, staged=staged))
+
+
+def test_a_started_game_that_has_ended_tells_so_too_and_one_that_runs_is_well(agent):
+    """It would be given to a player."""
+    staged = write({"chess": StagedGame("a", "games/chess@1", 5000, pid=7), "go": StagedGame("b", "", 5001)})
+    agent["processes"] = [Process(7, "python3 server.py", True, "")]
+    assert seen(State.READY, staged=staged) is None
+    agent["processes"] = [Process(7, "python3 server.py", False, "")]
+    assert isinstance(seen(State.READY, staged=staged), SandboxEmptied)
+    agent["processes"] = []
+    assert isinstance(seen(State.READY, staged=staged), SandboxEmptied)
