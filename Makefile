@@ -36,8 +36,9 @@ format: $(VENV)/.installed-test  ## Rewrite code and templates in the project's 
 	@$(PYTHON) -m ruff format .
 	@$(PYTHON) -m djlint --quiet --reformat templates || true
 
-chaos: $(VENV)/.installed-test  ## Long random runs against the invariants
+chaos: $(VENV)/.installed-test  ## Long random runs against the invariants, and all tests in a random order
 	@$(PYTEST) -n 0 -m chaos $(TESTS)
+	@$(PYTEST) $(PARALLEL) -m "not chaos and not bench" --order random $(TESTS)
 
 bench: $(VENV)/.installed-test  ## Measure: launches, streams, turns, growth
 	@$(PYTEST) -n 0 -m bench -s $(TESTS)

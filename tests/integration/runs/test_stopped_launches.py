@@ -112,6 +112,7 @@ def test_while_deletes_are_refused_nothing_is_created_and_launches_are_told(pape
     paper_fleet.turns(15, seconds_apart=60)
     assert paper_fleet.cloud.state()["creates"] - creates == made_meanwhile <= 2
     paper_fleet.cloud.faults.clear()
+    paper_fleet.cloud.fault(operation="delete", linger_seconds=3600)  # one that is accepted is word enough
     paper_fleet.turns(10, seconds_apart=20)
     assert api_launch("cold").status_code == 201
 
