@@ -8,6 +8,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models.signals import post_migrate, pre_migrate
 
 from orchestrator_site.postgresql.base import DatabaseWrapper
+from orchestrator_site.postgresql.clock import install as install_clock
 
 
 def ensure_schedules(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
@@ -57,6 +58,8 @@ class SiteConfig(AppConfig):
 
         from orchestrator_site.cluster.watchdog import note_recorded, note_taken
 
+        if isinstance(connections[DEFAULT_DB_ALIAS], DatabaseWrapper):
+            install_clock()
         pre_execute.connect(note_taken)
         post_execute.connect(note_recorded)
         pre_migrate.connect(limit_for_migrations, sender=self)

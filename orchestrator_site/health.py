@@ -110,12 +110,19 @@ class Check:
         self._asked_at_seconds = 0.0
         self._answer: Future[Verdict] | None = None
 
-    def asked(self, pool: ThreadPoolExecutor) -> Future[Verdict]:
+    def ask(self, pool: ThreadPoolExecutor) -> None:
         with self._lock:
             age = time.monotonic() - self._asked_at_seconds
             if self._answer is None or (self._answer.done() and age > VERDICT_KEPT_SECONDS):
                 self._answer, self._asked_at_seconds = pool.submit(self._answer_now), time.monotonic()
-            return self._answer
+
+    def verdict(self) -> Verdict:
+        """The answer, or that it is late: PATIENCE_SECONDS after it was asked for, whoever did."""
+        with self._lock:
+            answer, left = self._answer, self._asked_at_seconds + PATIENCE_SECONDS - time.monotonic()
+        if answer is not None and wait([answer], timeout=max(0.0, left)).done:
+            return answer.result()
+        return Verdict(False, f"no answer within {PATIENCE_SECONDS:g} s")
 
     def _answer_now(self) -> Verdict:
         try:
@@ -137,10 +144,9 @@ def live(_request: HttpRequest) -> JsonResponse:
 
 def ready(_request: HttpRequest) -> JsonResponse:
     """200 when all is well; else 503, and the check that is not says why."""
-    asked = {check.name: check.asked(_pool) for check in CHECKS}
-    wait(asked.values(), timeout=PATIENCE_SECONDS)
-    late = Verdict(False, f"no answer within {PATIENCE_SECONDS:g} s")
-    verdicts = {name: answer.result() if answer.done() else late for name, answer in asked.items()}
+    for check in CHECKS:
+        check.ask(_pool)
+    verdicts = {check.name: check.verdict() for check in CHECKS}
     is_ready = all(verdict.is_ok for verdict in verdicts.values())
     answer = {
         "status": "ready" if is_ready else "not ready",

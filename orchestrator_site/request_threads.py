@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,10 +13,11 @@ from django.db import close_old_connections, reset_queries
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from orchestrator_site import health
+from orchestrator_site import health, unavailable
 
 THREADS = 32
 PROBE_THREADS = 2
+LONGEST_WAIT_SECONDS = 5.0  # for a thread: when all of them wait for a lock, the next is told so, and waits not as well
 
 
 class InOneThread(ASGIHandler):
@@ -27,9 +29,12 @@ class InOneThread(ASGIHandler):
         super().load_middleware(is_async=False)
         chain: Callable[[HttpRequest], HttpResponseBase] = self._middleware_chain  # type: ignore[has-type]
         requests = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
-        probes = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")  # they never wait for the others
+        # Probes never wait for the others, and whether the process lives is told without a word from the database.
+        probes = {path: ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe") for path in health.VIEWS}
 
-        def answer(request: HttpRequest) -> HttpResponseBase:
+        def answer(request: HttpRequest, came_at_seconds: float) -> HttpResponseBase:
+            if time.monotonic() - came_at_seconds > LONGEST_WAIT_SECONDS:
+                return unavailable.answer(request.path)
             reset_queries()
             close_old_connections()
             try:
@@ -38,8 +43,8 @@ class InOneThread(ASGIHandler):
                 close_old_connections()
 
         async def answer_in_thread(request: HttpRequest) -> HttpResponseBase:
-            threads = probes if request.path in health.VIEWS else requests
-            answering = asyncio.ensure_future(sync_to_async(answer, thread_sensitive=False, executor=threads)(request))
+            in_thread = sync_to_async(answer, thread_sensitive=False, executor=probes.get(request.path, requests))
+            answering = asyncio.ensure_future(in_thread(request, time.monotonic()))
             try:
                 return await asyncio.shield(answering)
             except asyncio.CancelledError:  # the client left; its request is closed only when the view is done with it

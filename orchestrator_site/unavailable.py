@@ -15,6 +15,7 @@ from functools import wraps
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError
+from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views.defaults import server_error
@@ -43,6 +44,15 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _leaves(error: Exception) -> Iterator[Exception]:
+    """A consumer's tasks fail in groups; what failed in them is what counts."""
+    if not isinstance(error, ExceptionGroup):
+        yield error
+        return
+    for each in error.exceptions:
+        yield from _leaves(each)
+
+
 def is_unavailable(error: BaseException | None) -> bool:
     """Whether the database or the disk is to blame, and asking again may help."""
     for cause in _causes(error):
@@ -53,6 +63,8 @@ def is_unavailable(error: BaseException | None) -> bool:
             return True
         if isinstance(cause, InternalError):
             return getattr(driver, "sqlstate", None) in PASSING_STATES
+        if isinstance(cause, TransactionManagementError):
+            continue  # what broke the transaction was before it
         if isinstance(cause, DatabaseError):
             return False
         if isinstance(cause, OSError) and cause.errno in NO_SPACE:
@@ -116,11 +128,10 @@ class OrUnavailable:
         try:
             await self.application(scope, receive, sent)
         except Exception as error:
-            # A consumer's task fails in a group; what failed in it is what counts.
-            inner = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
-            if not is_unavailable(inner) or (has_begun and scope["type"] != "websocket"):
+            blamed = next((each for each in _leaves(error) if is_unavailable(each)), None)
+            if blamed is None or (has_begun and scope["type"] != "websocket"):
                 raise
-            _note(inner, scope["path"])
+            _note(blamed, scope["path"])
             await _refuse(scope, send)
 
 

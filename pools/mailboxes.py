@@ -103,6 +103,7 @@ class ListeningMailbox:
 
     def __init__(self, channel: str, using: str) -> None:
         self.channel = _postgresql_name(channel)
+        self.limits: dict[str, str] = connections[using].settings_dict.get("LIMITS", {})
         self.parameters: dict[str, Any] = connections[using].get_connection_params()
         self.parameters.pop("cursor_factory", None)  # what only Django's own connections know
         self.parameters.pop("context", None)
@@ -112,6 +113,8 @@ class ListeningMailbox:
         import psycopg
 
         self.connection = psycopg.connect(**self.parameters, autocommit=True)
+        for limit in self.limits.items():  # a server forgets a machine that is gone as soon as with the others
+            self.connection.execute("SELECT set_config(%s, %s, false)", limit)
         self.connection.execute(f"LISTEN {self.channel}")
         self.proven_at_seconds = time.monotonic()
 

@@ -561,6 +561,7 @@ class FleetEvent(models.Model):
 
     class Meta:
         ordering = ["-seq"]
+        indexes = [models.Index(fields=["pool_name", "-seq"], name="event_of_pool")]
 
     def __str__(self) -> str:
         return self.message

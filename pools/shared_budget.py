@@ -32,8 +32,15 @@ def seen(fleet: Fleet) -> RequestBudget:
     return budget
 
 
-@transaction.atomic
 def exchange(cloud: AppPlatform) -> None:
-    """Tell others what this process has sent, and hear what they have."""
-    state = Fleet.lock().request_budget
-    Fleet.objects.filter(pk=1).update(request_budget=cloud.budget.exchange(state))
+    """Tell others what this process has sent, and hear what they have. What could not be told is told the next time."""
+    news = None
+    try:
+        with transaction.atomic():
+            state = Fleet.lock().request_budget
+            news = cloud.budget.news()
+            Fleet.objects.filter(pk=1).update(request_budget=cloud.budget.exchange(state))
+    except BaseException:
+        if news is not None:
+            cloud.budget.keep(news)
+        raise

@@ -3,14 +3,13 @@ can't be written to, and tell this process the database's time."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from django.db.backends.postgresql import base
-from django.utils import timezone
 
-from orchestrator_site.postgresql.clock import clock, machine_now
+from orchestrator_site.postgresql.clock import clock, install
+from pools.steady import steady_seconds
 
 # Limits that no statement of a migration meets, and that still end what hangs for good.
 MIGRATION_LIMITS = {
@@ -29,11 +28,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             connection.autocommit = True  # what is set in a transaction goes with it
             self._limit(connection, self.settings_dict.get("LIMITS", {}))
-            asked_at = time.monotonic()
+            asked_at = steady_seconds()
             row = connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
             clock.note(float(row[0]), asked_at)
-            if timezone.now is machine_now:
-                timezone.now = clock.now
+            install()
         except BaseException:
             connection.close()
             raise
@@ -43,7 +41,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """False as well when the server has become read-only: the next connection finds the one to write to."""
         if self.connection is None:
             return False
-        asked_at = time.monotonic()
+        asked_at = steady_seconds()
         try:
             with self.connection.cursor() as cursor:
                 row = cursor.execute(

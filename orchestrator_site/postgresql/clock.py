@@ -7,14 +7,18 @@ ends, leases, signs of life, Django-Q's queue and schedules, sessions) is of one
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from django.db import connection
 from django.utils import timezone
 
 from pools.steady import steady_seconds
 
 LONGEST_ASKING_SECONDS = 1.0  # an answer that took longer says little about now
+ASK_AGAIN_SECONDS = 5.0  # a database that can't be asked is not asked with each look at the clock
 
 machine_now = timezone.now
 
@@ -22,18 +26,33 @@ machine_now = timezone.now
 class DatabaseClock:
     def __init__(self) -> None:
         self._at_zero: float | None = None  # the database's epoch seconds when our steady clock was at zero
+        self._asked_at_seconds = -ASK_AGAIN_SECONDS
+        self._asking = threading.Lock()
 
     def note(self, epoch_seconds: float, asked_at_seconds: float) -> None:
-        """The database said it is `epoch_seconds`; it was asked at `asked_at_seconds` of `time.monotonic`."""
-        took_seconds = time.monotonic() - asked_at_seconds
+        """The database said it is `epoch_seconds`; it was asked at `asked_at_seconds` of `steady_seconds`."""
+        took_seconds = steady_seconds() - asked_at_seconds
         if self._at_zero is None or took_seconds <= LONGEST_ASKING_SECONDS:
             self._at_zero = epoch_seconds + took_seconds / 2 - steady_seconds()
 
     def now(self) -> datetime:
-        """Return the database's time; this machine's until the database has been asked."""
+        """Return the database's time; this machine's while the database can't be asked."""
+        if self._at_zero is None:
+            self._ask()
         if self._at_zero is None:
             return machine_now()
         return datetime.fromtimestamp(self._at_zero + steady_seconds(), tz=UTC)
+
+    def _ask(self) -> None:
+        """The first look at the clock may come before the first query: a connection brings the time along."""
+        if steady_seconds() - self._asked_at_seconds < ASK_AGAIN_SECONDS or not self._asking.acquire(blocking=False):
+            return
+        try:
+            self._asked_at_seconds = steady_seconds()
+            with suppress(Exception):  # nor from the event loop; whoever needs the database hears of its trouble
+                connection.ensure_connection()
+        finally:
+            self._asking.release()
 
     def machine_ahead_seconds(self) -> float:
         """Return by how much this machine's clock is ahead of the database's; negative when it is behind."""
@@ -41,3 +60,9 @@ class DatabaseClock:
 
 
 clock = DatabaseClock()
+
+
+def install() -> None:
+    """Make it this process's time, unless a test has a time of its own."""
+    if timezone.now is machine_now:
+        timezone.now = clock.now

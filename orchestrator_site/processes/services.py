@@ -14,7 +14,7 @@ from django.utils import timezone
 from orchestrator_site.models import FRESH_SECONDS, Beat
 from orchestrator_site.processes.supervisor import Service, Supervisor
 from pools.cloud.connection import local_endpoint, local_token
-from pools.leases import this_host
+from pools.leases import prove_writable, this_host
 from pools.models import Fleet
 from pools.nudge import nudge
 
@@ -142,9 +142,10 @@ def watch_clusters(supervisor: Supervisor) -> None:
 
 
 def is_silent(pid: int) -> bool:
-    """Whether the database answers and holds no recent beat of that cluster."""
+    """Whether the database can be written to and holds no recent beat of that cluster."""
     close_old_connections()
     try:
+        prove_writable()
         return not Beat.objects.fresh(timezone.now()).filter(host=this_host(), pid=pid).exists()
     except DatabaseError:
         return False

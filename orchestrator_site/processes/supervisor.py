@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ LOOK_SECONDS = 0.1
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 30.0
 STEADY_SECONDS = 60.0  # alive that long, and the next death is a new story
 ENDS_BEFORE_GIVING_UP = 3  # of a service that never answered once
+MOST_UNSHOWN_LINES = 10_000
+DRAIN_SECONDS = 2.0
 COLOURS = ["36", "33", "35", "32"]
 
 
@@ -61,20 +64,33 @@ class Service:
 
 class Terminal:
     """Whole lines from several sources, each with its prefix. A line that can't be shown is lost, and nothing else:
-    a disk may be full, or whoever read us gone. A terminal that is closed sends SIGHUP."""
+    a disk may be full, or whoever read us gone, or stand still. A terminal that is closed sends SIGHUP."""
 
     def __init__(self, width: int) -> None:
         self.width = width
-        self.lock = threading.Lock()
         self.is_coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self.lines: queue.Queue[str] = queue.Queue(MOST_UNSHOWN_LINES)
+        threading.Thread(target=self._show, name="terminal", daemon=True).start()
 
     def say(self, line: str) -> None:
-        with self.lock:
+        with suppress(queue.Full):
+            self.lines.put_nowait(line)
+
+    def drain(self) -> None:
+        """Wait until what was said is shown, unless it takes too long."""
+        until = time.monotonic() + DRAIN_SECONDS
+        while self.lines.unfinished_tasks and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def _show(self) -> None:
+        while True:
+            line = self.lines.get()
             with suppress(OSError, ValueError):
                 sys.stdout.flush()  # what commands have printed comes first
             # Not by print: what it could not write it would keep, and fail again with each line.
             with suppress(OSError, ValueError):
                 os.write(sys.stdout.fileno(), f"{line}\n".encode())
+            self.lines.task_done()
 
     def relay(self, name: str, colour: str, output: IO[bytes]) -> None:
         prefix = f"{name:<{self.width}} |"
@@ -143,7 +159,8 @@ class Supervisor:
             if time.monotonic() >= service.restart_at_seconds:
                 try:
                     self.start(service)
-                except OSError as error:  # no memory, no processes left, a full disk
+                except (OSError, RuntimeError) as error:  # no memory, no processes or threads left, a full disk
+                    self._give_up_start(service)
                     service.restart_at_seconds = time.monotonic() + LONGEST_BACKOFF_SECONDS
                     self.terminal.say(f"{service.name} can't be started ({error}); again in a while.")
             return
@@ -166,6 +183,16 @@ class Supervisor:
         service.restart_at_seconds = time.monotonic() + delay
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
         self.terminal.say(f"{service.name} ended {how}; it starts again in {delay:g} s.")
+
+    def _give_up_start(self, service: Service) -> None:
+        """Nothing of a start that failed half-way goes on."""
+        if service.process is not None:
+            with suppress(OSError):
+                process_sessions.kill(service.pid)
+            service.process.kill()
+            service.process.wait()
+            self.register.remove(service.name)
+            service.process = None
 
     def stop(self) -> None:
         """Stop every service, those of the lowest order first, and everything they started."""

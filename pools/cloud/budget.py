@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -68,6 +69,15 @@ class _Window:
 
     def _leaves_at(self, slot: int) -> float:
         return float((slot + 1) * self.slot_seconds + self.span_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What one process has to tell the others: requests by slot for each window, and the cloud's last word."""
+
+    spent: list[dict[int, int]]
+    blocked_until: float
+    has_heard: bool
 
 
 class RequestBudget:
@@ -147,6 +157,20 @@ class RequestBudget:
         with self._lock:
             self._refusals = 0
             self._has_heard = True
+
+    def news(self) -> News:
+        """What this process did since the last exchange."""
+        with self._lock:
+            return News([dict(slots) for slots in self._news], self._blocked_by_news, self._has_heard)
+
+    def keep(self, news: News) -> None:
+        """An exchange was not stored: what it would have told is still to be told."""
+        with self._lock:
+            for slots, kept in zip(self._news, news.spent, strict=True):
+                for slot, n in kept.items():
+                    slots[slot] = slots.get(slot, 0) + n
+            self._blocked_by_news = max(self._blocked_by_news, news.blocked_until)
+            self._has_heard = self._has_heard or news.has_heard
 
     def exchange(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Take in what other processes wrote into `state`, and give it back with what this one did since the last time,

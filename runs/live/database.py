@@ -1,4 +1,4 @@
-"""Database reads for what runs on the event loop: streams and the proxy.
+"""Database reads, and the few writes, for what runs on the event loop: streams and the proxy.
 
 They have threads and connections of their own. Django's would be pinned to one request, and a stream can be a request
 of an hour.
@@ -20,14 +20,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 THREADS = 4
+WRITERS = 2
 PROVEN_SECONDS = 2.0  # how long a kept connection is believed to be one to the server that is written to
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="reader")
+_writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="writer")
 
 
 async def read(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """What the function returns, called in a thread whose connection is kept from call to call."""
     call = partial(_call, partial(function, *args, **kwargs))
     return await asyncio.get_running_loop().run_in_executor(_threads, call)
+
+
+async def write(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """The same for what writes, and may wait for a lock: no reader waits with it."""
+    call = partial(_call, partial(function, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_writers, call)
 
 
 _proven = threading.local()
@@ -46,6 +54,8 @@ def _call(function: Callable[[], R]) -> R:
     try:
         return function()
     except (OperationalError, InterfaceError):
+        if connection.connection is not None and connection.is_usable():
+            raise  # it waited for a lock, say: asked once more, it would wait as long again
         connection.close()  # the server was restarted, or cut an idle connection: once more with a new one
         return function()
     except DatabaseError:

@@ -30,7 +30,7 @@ from pools import claims
 from pools.cloud.sandbox_agent import may_be_the_agents_refusal
 from pools.problems import Problem
 from runs.live.backpressure import Flow, TooSlow
-from runs.live.database import read
+from runs.live.database import read, write
 from runs.models import OVER, Run, RunState
 from runs.origins import require_allowed_host
 from runs.play.notices import (
@@ -133,7 +133,7 @@ def note_dead(run_id: UUID) -> None:
 async def _note_dead(visit: Visit) -> None:
     _seats.pop(visit.run_id, None)
     try:
-        await read(note_dead, visit.run_id)
+        await write(note_dead, visit.run_id)
     except DatabaseError:
         logger.warning("That a game does not answer could not be noted.", exc_info=True)
 
@@ -326,7 +326,7 @@ async def _first(visit: Visit, chunks: AsyncIterator[bytes]) -> bytes | None:
         raise Refused(SLOW) from None
     except httpx.HTTPError:
         try:
-            await read(note_cut, visit.run_id, f"/{visit.path.decode('ascii')}")
+            await write(note_cut, visit.run_id, f"/{visit.path.decode('ascii')}")
         except DatabaseError:
             logger.warning("That an answer breaks off could not be noted.", exc_info=True)
         raise Refused(CUT_OFF) from None

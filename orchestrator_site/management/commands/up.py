@@ -8,6 +8,7 @@ import secrets
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from django.db import DatabaseError, connections
 from django_q.tasks import async_task
 
 from orchestrator_site.processes import process_sessions, services
-from orchestrator_site.processes.supervisor import GivenUp, Supervisor
+from orchestrator_site.processes.supervisor import GivenUp, Service, Supervisor
 from pools.first_pool import first_pool
 from pools.key_change import key_trouble
 
@@ -38,6 +39,16 @@ class Command(BaseCommand):
 
         cloud = [services.local_cloud()] if settings.CLOUD_IS_EMBEDDED else []
         supervisor = Supervisor([*cloud, services.cluster(), services.web()], register)
+        try:
+            self.keep_up(supervisor, cloud)
+            register.close()
+            supervisor.terminal.say("Stopped.")
+        finally:
+            supervisor.terminal.drain()
+        lock.close()
+
+    def keep_up(self, supervisor: Supervisor, cloud: Sequence[Service]) -> None:
+        """Until a signal. Raises SystemExit with a sentence when it can't be."""
         supervisor.stop_on_signals()
         for service in cloud:
             supervisor.start(service)  # it needs no database: while it starts, that is made ready
@@ -66,9 +77,6 @@ class Command(BaseCommand):
             supervisor.run(say_ready)
         except GivenUp as error:
             sys.exit(str(error))
-        register.close()
-        supervisor.terminal.say("Stopped.")
-        lock.close()
 
 
 def hold_the_folder(folder: Path) -> Any:

@@ -6,13 +6,17 @@ import time
 from datetime import datetime
 from threading import Thread
 
-from django.db import connection
+import pytest
+from django.db import OperationalError, connection
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from pools import claims, leases
 from pools.cloud.app_platform import AppPlatform
+from pools.cloud.budget import REQUESTS_PER_HOUR, Share
+from pools.cloud.connection import connect
 from pools.models import Fleet, Lease, Pool, Sandbox, State
-from pools.shared_budget import counted
+from pools.shared_budget import counted, exchange
 from pools.tasks import reconcile
 from pools.turn.facts import FleetFacts
 from pools.turn.observe import observe
@@ -92,3 +96,18 @@ def test_requests_are_counted_by_the_databases_time(paper_fleet, monkeypatch):
     paper_fleet.clock.advance(6)
     with counted() as cloud:
         assert cloud.budget.remaining() > 0
+
+
+def test_requests_of_a_turn_whose_exchange_failed_are_counted_later(paper_fleet, monkeypatch):
+    cloud = connect()
+    cloud.budget.spend(40)
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(QuerySet, "update", out_of_room)
+        with pytest.raises(OperationalError):
+            exchange(cloud)
+    with counted() as cloud:
+        assert cloud.budget.hour_left(Share.CREATING) == REQUESTS_PER_HOUR - 40
+
+
+def out_of_room(*_: object, **__: object) -> int:
+    raise OperationalError("database or disk is full")

@@ -90,3 +90,24 @@ async def test_a_health_probe_is_answered_while_every_thread_is_taken(monkeypatc
     assert (await asked.receive_output(PATIENCE_SECONDS))["status"] == 200
     await asked.wait(PATIENCE_SECONDS)
     await probe.wait(PATIENCE_SECONDS)
+
+
+@override_settings(ROOT_URLCONF=__name__)
+async def test_who_waits_too_long_for_a_thread_is_told_to_come_again(monkeypatch):
+    """All threads wait for one lock: the next would wait as long once they are done, and so on."""
+    monkeypatch.setattr(request_threads, "THREADS", 1)
+    monkeypatch.setattr(request_threads, "LONGEST_WAIT_SECONDS", 0.1)
+    application = InOneThread()
+    first = ask(application, "/slow/")
+    await first.receive_nothing(0)
+    await at_work()
+    second = ask(application, "/slow/")
+    await second.receive_nothing(0.3)
+    slow.may_go_on.set()
+    assert (await first.receive_output(PATIENCE_SECONDS))["status"] == 200
+    answer = await second.receive_output(PATIENCE_SECONDS)
+    assert answer["status"] == 503
+    assert (b"Retry-After", b"5") in answer["headers"]
+    await first.wait(PATIENCE_SECONDS)
+    await second.wait(PATIENCE_SECONDS)
+    assert len(slow.bodies) == 1

@@ -6,6 +6,7 @@ import signal
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -84,10 +85,18 @@ def test_a_check_that_hangs_is_late_for_everybody_and_asked_once(monkeypatch: py
 
     monkeypatch.setattr(health, "CHECKS", [health.Check(stubborn)])
     monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.2)
+    waits, wait = [], health.wait
+
+    def waited(answers: list[Any], timeout: float) -> Any:
+        waits.append(timeout)
+        return wait(answers, timeout)
+
+    monkeypatch.setattr(health, "wait", waited)
     try:
         for _ in range(3):
             assert client.get("/health/ready").json()["checks"] == {"stubborn": "no answer within 0.2 s"}
         assert len(asked) == 1
+        assert waits[1:] == [0, 0], "who comes later does not wait as long once more: probes would pile up"
     finally:
         release.set()
     until(lambda: client.get("/health/ready").status_code == 200, "it answers")

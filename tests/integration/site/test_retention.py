@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.sessions.models import Session
 from django.db import connection
+from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -15,7 +16,7 @@ from games.models import Game
 from orchestrator_site import retention
 from pools import portions, spending
 from pools.journal import record
-from pools.models import FleetEvent, Origin, Sandbox, SpentHour, State
+from pools.models import FleetEvent, Lease, Origin, Sandbox, SpentHour, State
 from runs import launch_hours
 from runs import retention as runs_retention
 from runs.models import Run, RunEvent, RunState
@@ -169,3 +170,18 @@ def test_launches_count_the_same_from_totals(game):
     assert hit_rate(since) == one_by_one
     played(game, now)
     assert hit_rate(since).total == one_by_one.total + 1
+
+
+def test_a_lease_that_is_taken_while_the_others_are_cleaned_up_is_kept(monkeypatch: pytest.MonkeyPatch):
+    """The lease of a turn that had just begun was deleted, and a second turn began beside it."""
+    for name in ("old", "turn"):
+        Lease.objects.create(name=name, holder=uuid4(), expires_at=timezone.now() - timedelta(days=2))
+    delete = portions.delete
+
+    def taken_meanwhile(rows: QuerySet[Lease]) -> int:
+        Lease.objects.filter(name="turn").update(expires_at=timezone.now() + timedelta(minutes=1))
+        return delete(rows)
+
+    monkeypatch.setattr(portions, "delete", taken_meanwhile)
+    retention.clean_up(timezone.now(), LONG_ENOUGH)
+    assert list(Lease.objects.values_list("name", flat=True)) == ["turn"]

@@ -5,6 +5,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.tasks import async_task
@@ -78,3 +79,15 @@ def test_a_database_that_is_new_is_no_trouble_at_a_start(monkeypatch, caplog):
     monkeypatch.setattr(Fleet._meta, "db_table", "not_there_yet")
     services.note_start()
     assert not caplog.records
+
+
+def test_a_cluster_is_not_silent_because_nothing_can_be_written(monkeypatch):
+    """On a full disk each cluster was killed every 45 s: it could not give a sign of life."""
+    beat(seconds_ago=300)
+    assert services.is_silent(PID)
+
+    def out_of_room() -> None:
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(services, "prove_writable", out_of_room)
+    assert not services.is_silent(PID)

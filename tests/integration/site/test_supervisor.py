@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orchestrator_site.processes.process_sessions import Register
@@ -53,6 +55,21 @@ def test_it_goes_on_when_nobody_reads_its_output_any_more(tmp_path: Path) -> Non
     goes_on(supervisor, tmp_path)
 
 
+def test_it_goes_on_when_whoever_reads_its_output_stands_still(tmp_path: Path) -> None:
+    """`make run | less`: nothing was restarted any more, and in the end the site stood still as well."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 1024)
+    os.set_blocking(writing, True)
+    try:
+        goes_on(supervise(tmp_path, writing), tmp_path)
+    finally:
+        os.close(writing)
+        os.close(reading)
+
+
 def test_it_goes_on_when_its_register_cannot_be_written(tmp_path: Path) -> None:
     """On a full disk, say."""
     service = Service("sleeper", [sys.executable, "-c", "import time\ntime.sleep(60)"], answers=lambda: True)
@@ -71,18 +88,43 @@ def test_it_goes_on_when_its_register_cannot_be_written(tmp_path: Path) -> None:
     assert not running.is_alive()
 
 
-def test_a_service_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No memory or no process was left for a moment, and the supervisor ended for good."""
+@pytest.mark.parametrize("error", [OSError("no room"), RuntimeError("can't start new thread")])
+def test_a_service_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """No memory, process or thread was left for a moment, and the supervisor ended for good."""
     monkeypatch.setattr("orchestrator_site.processes.supervisor.LONGEST_BACKOFF_SECONDS", 0.1)
     tries = []
 
     def before_start() -> None:
         tries.append(1)
         if len(tries) == 1:
-            raise OSError("no room")
+            raise error
 
     sleep = [sys.executable, "-c", "import time\ntime.sleep(60)"]
     service = Service("sleeper", sleep, answers=lambda: True, before_start=before_start)
     supervisor = Supervisor([service], Register(tmp_path / "up.json"))
     supervisor.run(supervisor.stopping.set)
     assert len(tries) == 2
+
+
+def test_nothing_of_a_start_that_failed_half_way_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process had been started, and nothing would have read what it says."""
+    monkeypatch.setattr("orchestrator_site.processes.supervisor.LONGEST_BACKOFF_SECONDS", 0.1)
+    sleep = [sys.executable, "-c", "import time\ntime.sleep(60)"]
+    service = Service("sleeper", sleep, answers=lambda: True)
+    supervisor = Supervisor([service], Register(tmp_path / "up.json"))
+    begun: list[int] = []
+    add = supervisor.register.add
+
+    def no_thread_the_first_time(name: str, pid: int) -> None:
+        add(name, pid)
+        begun.append(pid)
+        if len(begun) == 1:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(supervisor.register, "add", no_thread_the_first_time)
+    supervisor.run(supervisor.stopping.set)
+    first, second = begun
+    assert first != second
+    assert not psutil.pid_exists(first)

@@ -3,11 +3,14 @@
 import errno
 
 import pytest
-from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.models import Session
 from django.db import DataError, InterfaceError, OperationalError, ProgrammingError, connection
+from django.db.transaction import TransactionManagementError
 from django.test import Client
 
-from orchestrator_site.unavailable import is_unavailable
+from orchestrator_site.sessions import SessionStore
+from orchestrator_site.unavailable import OrUnavailable, is_unavailable
 
 pytestmark = pytest.mark.django_db
 
@@ -42,6 +45,40 @@ def test_a_table_that_is_not_there_is_a_mistake_although_sqlite_calls_it_operati
 
 def broken(*_args: object, **_kwargs: object) -> None:
     raise OperationalError("database is locked")
+
+
+def test_what_broke_a_transaction_counts_and_not_that_it_is_broken():
+    with pytest.raises(TransactionManagementError) as raised:
+        raise TransactionManagementError("the transaction is broken") from OperationalError("database is locked")
+    assert is_unavailable(raised.value)
+
+
+async def test_what_failed_in_a_task_of_a_task_counts():
+    async def consumer(*_: object) -> None:
+        inner = ExceptionGroup("inner", [OperationalError("database is locked")])
+        raise ExceptionGroup("outer", [ValueError("beside it"), inner])
+
+    sent: list[dict[str, object]] = []
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    await OrUnavailable(consumer)({"type": "http", "path": "/api/stream/x"}, None, send)
+    assert sent[0]["status"] == 503
+
+
+def test_a_session_that_can_not_be_saved_just_now_was_not_deleted(monkeypatch: pytest.MonkeyPatch):
+    """An operator was told so, with a 400."""
+    store = SessionStore()
+    store.create()
+    store["theme"] = "dark"
+    with monkeypatch.context() as locked:
+        locked.setattr(Session, "save", broken)
+        with pytest.raises(OperationalError):
+            store.save()
+    Session.objects.all().delete()
+    with pytest.raises(UpdateError):
+        store.save()
 
 
 def test_a_view_that_meets_it_is_503(client: Client, monkeypatch: pytest.MonkeyPatch):

@@ -306,3 +306,19 @@ def test_whoever_keeps_to_the_pace_is_never_refused(pages: int):
         budget.spend(pages, Share.LISTING)
         clock.now += min(pages * budget.pace_seconds(), LONGEST_PACE_SECONDS)
     assert budget.hour_left(Share.CREATING) > 1_000
+
+
+def test_what_could_not_be_stored_is_told_the_next_time():
+    """A turn lost its lease: its requests and the cloud's "wait ten minutes" were forgotten by all."""
+    clock = Clock()
+    budget, another = (RequestBudget(per_minute=100, clock=clock) for _ in range(2))
+    budget.spend(40)
+    budget.obey(600)
+    news = budget.news()
+    budget.exchange({})  # and what it gave back was lost
+    budget.keep(news)
+    another.exchange(budget.exchange({}))
+    assert another.remaining() == 0
+    assert another.remaining(clock.now + 601) == 100
+    clock.now += 30
+    assert another.hour_left(Share.CREATING) == 5000 - 40
