@@ -49,8 +49,12 @@ class DatabaseClock:
             return
         try:
             self._asked_at_seconds = steady_seconds()
-            with suppress(Exception):  # nor from the event loop; whoever needs the database hears of its trouble
-                connection.ensure_connection()
+            # Nor from the event loop; whoever needs the database hears of its trouble. What was opened for this alone
+            # is closed: this process may fork next.
+            with suppress(Exception):
+                if connection.connection is None:
+                    connection.ensure_connection()
+                    connection.close()
         finally:
             self._asking.release()
 
