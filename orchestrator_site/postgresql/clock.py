@@ -7,6 +7,7 @@ ends, leases, signs of life, Django-Q's queue and schedules, sessions) is of one
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from contextlib import suppress
@@ -27,7 +28,7 @@ class DatabaseClock:
     def __init__(self) -> None:
         self._at_zero: float | None = None  # the database's epoch seconds when our steady clock was at zero
         self._asked_at_seconds = -ASK_AGAIN_SECONDS
-        self._asking = threading.Lock()
+        self._asking = threading.RLock()
 
     def note(self, epoch_seconds: float, asked_at_seconds: float) -> None:
         """The database said it is `epoch_seconds`; it was asked at `asked_at_seconds` of `steady_seconds`."""
@@ -44,23 +45,32 @@ class DatabaseClock:
         return datetime.fromtimestamp(self._at_zero + steady_seconds(), tz=UTC)
 
     def _ask(self) -> None:
-        """The first look at the clock may come before the first query: a connection brings the time along."""
-        if steady_seconds() - self._asked_at_seconds < ASK_AGAIN_SECONDS or not self._asking.acquire(blocking=False):
+        """The first look at the clock may come before the first query: a connection brings the time along. Who comes
+        meanwhile waits for it, but for the event loop, which never does."""
+        if _on_the_event_loop():
             return
-        try:
-            self._asked_at_seconds = steady_seconds()
-            # Nor from the event loop; whoever needs the database hears of its trouble. What was opened for this alone
-            # is closed: this process may fork next.
+        with self._asking:
+            if self._at_zero is not None or steady_seconds() - self._asked_at_seconds < ASK_AGAIN_SECONDS:
+                return
+            # Whoever needs the database hears of its trouble. What was opened for this alone is closed: this process
+            # may fork next.
             with suppress(Exception):
                 if connection.connection is None:
                     connection.ensure_connection()
                     connection.close()
-        finally:
-            self._asking.release()
+            self._asked_at_seconds = steady_seconds()
 
     def machine_ahead_seconds(self) -> float:
         """Return by how much this machine's clock is ahead of the database's; negative when it is behind."""
         return 0.0 if self._at_zero is None else time.time() - (self._at_zero + steady_seconds())
+
+
+def _on_the_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 clock = DatabaseClock()

@@ -184,3 +184,18 @@ def test_machines_share_the_databases_time_however_their_clocks_go(own: Database
         "print(abs(timezone.now().timestamp() - real()) < 60, round(clock.machine_ahead_seconds(), -1))"
     )
     assert own.answer(skewed) == "True 3600.0"
+
+
+def test_the_first_look_at_the_clock_leaves_nothing_behind_and_never_holds_the_event_loop(own: Database) -> None:
+    """A process that forks next would share its connection; one whose database is away would stand still."""
+    looks = (
+        "import asyncio\nfrom django.db import connection\nfrom django.utils import timezone\n"
+        "from orchestrator_site.postgresql.clock import clock\n"
+        "async def look(): return timezone.now()\n"
+        "asyncio.run(look())\nfirst = clock._at_zero\n"
+        "timezone.now()\n"
+        "print(first is None, clock._at_zero is not None, connection.connection is None)"
+    )
+    assert own.answer(looks) == "True True True"
+    away = Database(own.environment | {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing"})
+    assert away.answer("from django.utils import timezone\nprint(timezone.now().year > 2000)") == "True"
