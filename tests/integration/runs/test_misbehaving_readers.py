@@ -113,14 +113,18 @@ def test_a_slow_reader_gets_every_line(impatient_web: Web, make_run: MakeRun, do
 def test_readers_that_vanish_free_everything_at_once(impatient_web: Web, make_run: MakeRun, door: Any):
     run = make_run()
     process = psutil.Process(impatient_web.process.pid)
-    door(impatient_web, run).close()  # what is made at the first
-    until(lambda: open_connections(process) == 0, "nothing is left of others")
+
+    def come_and_vanish() -> None:
+        sockets = [door(impatient_web, run) for _ in range(40)]
+        assert open_connections(process) == 40
+        for sock in sockets:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # no farewell
+            sock.close()
+        until(lambda: open_connections(process) == 0, "nothing is left of them")
+
+    come_and_vanish()  # what is made once: the database's connections of all threads that read
     before = process.num_fds()
-    sockets = [door(impatient_web, run) for _ in range(40)]
-    assert open_connections(process) == 40
-    for sock in sockets:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # no farewell
-        sock.close()
+    come_and_vanish()
     until(lambda: process.num_fds() <= before, "their sockets are closed")
     events.emit(run.id, EventKind.LOG, "for nobody")
     assert impatient_web.get("/health/live").status_code == 200
