@@ -418,4 +418,29 @@ MISTAKES: list[Mistake] = [
         ("read-only", "A read-only database counts as ready.", "    prove_writable()\n", ""),
         ("dead-turns", "Turns that die go unseen.", "(death := turn_death(fleet))", "(death := None)"),
     ),
+    *_of(
+        "waits", "runs/live/database.py", ("tests/integration/runs/test_live_database.py",),
+        ("twice", "Who waited for a lock in vain waits as long again, and all readers with them.",
+         "if connection.connection is not None and connection.is_usable():", "if False:"),
+    ),
+    *_of(
+        "portions", "pools/portions.py", ("tests/integration/site/test_retention.py",),
+        ("unconditional", "A lease that was taken just now is cleaned up.", "delete(rows.filter(pk__in=ids))",
+         "delete(rows.model._default_manager.filter(pk__in=ids))"),
+    ),
+    *_of(
+        "told", "pools/shared_budget.py", ("tests/integration/pools/test_turns.py",),
+        ("forgotten", "Requests that could not be stored are sent once more.", "            cloud.budget.keep(news)\n",
+         "            pass\n"),
+    ),
+    *_of(
+        "outlook", "runs/launching/outlook.py", ("tests/unit/pages/test_speed.py",
+                                                 "tests/integration/runs/test_stopped_launches.py"),
+        ("unsaid", "A player is promised what is refused at the click.", "    if outlook.no_creates:\n",
+         "    if False:\n"),
+    ),
+    *_of(
+        "silence", "orchestrator_site/processes/services.py", ("tests/integration/site/test_services.py",),
+        ("full-disk", "A full disk costs each cluster its life.", "        prove_writable()\n", ""),
+    ),
 ]  # fmt: skip
