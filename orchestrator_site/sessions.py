@@ -15,6 +15,7 @@ class SessionStore(db.SessionStore):
         try:
             super().save(must_create)
         except UpdateError as error:
-            if error.__context__ is not None and is_unavailable(error.__context__):
-                raise error.__context__ from None
-            raise
+            blamed = error.__context__
+            if blamed is None or not is_unavailable(blamed):
+                raise
+            raise blamed from blamed.__cause__  # which tells what the driver said

@@ -199,3 +199,9 @@ def test_the_first_look_at_the_clock_leaves_nothing_behind_and_never_holds_the_e
     assert own.answer(looks) == "True True True"
     away = Database(own.environment | {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing"})
     assert away.answer("from django.utils import timezone\nprint(timezone.now().year > 2000)") == "True"
+
+
+def test_the_databases_time_changes_no_model(own: Database) -> None:
+    """Migrations name `timezone.now` as a default: in its place it seemed to be another."""
+    check = "from django.core.management import call_command\ncall_command('makemigrations', check=True, dry_run=True)"
+    assert own.answer(check) == "No changes detected"

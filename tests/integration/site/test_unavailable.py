@@ -2,10 +2,11 @@
 
 import errno
 
+import psycopg
 import pytest
 from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.models import Session
-from django.db import DataError, InterfaceError, OperationalError, ProgrammingError, connection
+from django.db import DataError, InterfaceError, InternalError, OperationalError, ProgrammingError, connection
 from django.db.transaction import TransactionManagementError
 from django.test import Client
 
@@ -67,15 +68,28 @@ async def test_what_failed_in_a_task_of_a_task_counts():
     assert sent[0]["status"] == 503
 
 
+def read_only() -> InternalError:
+    """As Django tells that the server has become read-only."""
+    error = InternalError("cannot execute UPDATE in a read-only transaction")
+    error.__cause__ = psycopg.errors.ReadOnlySqlTransaction()
+    return error
+
+
 def test_a_session_that_can_not_be_saved_just_now_was_not_deleted(monkeypatch: pytest.MonkeyPatch):
     """An operator was told so, with a 400."""
     store = SessionStore()
     store.create()
     store["theme"] = "dark"
-    with monkeypatch.context() as locked:
-        locked.setattr(Session, "save", broken)
-        with pytest.raises(OperationalError):
-            store.save()
+    for trouble in (OperationalError("database is locked"), read_only()):
+
+        def fail(*_: object, error: Exception = trouble, **__: object) -> None:
+            raise error from error.__cause__
+
+        with monkeypatch.context() as locked:
+            locked.setattr(Session, "save", fail)
+            with pytest.raises(type(trouble)) as raised:
+                store.save()
+        assert is_unavailable(raised.value)
     Session.objects.all().delete()
     with pytest.raises(UpdateError):
         store.save()
