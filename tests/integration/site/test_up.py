@@ -242,13 +242,24 @@ def test_a_task_that_died_with_its_cluster_runs_again_at_once(running: Stack, tm
     until(lambda: started.read_text().count("began") == 2, "the task began again", seconds=60)
 
 
+def idle_cluster(stack: Stack, folder: Path) -> tuple[int, list[psutil.Process]]:
+    """A new cluster that has done a task and waits for the next: its leader's pid, and its workers, its monitor and its
+    pusher in the order in which they were started."""
+    before = until(lambda: stack.pid("cluster"), "a cluster runs")
+    stack.kill("cluster")
+    leader = until(lambda: stack.pid("cluster") not in (0, before) and stack.pid("cluster"), "a new one", seconds=60)
+    guard = until(lambda: psutil.Process(leader).children(), "it has its guard")[0]
+    done = folder / "first"
+    stack.python(f"from django_q.tasks import async_task; async_task('os.mkdir', {str(done)!r})")
+    until(lambda: done.exists() and len(guard.children()) >= 6, "it works", seconds=60)
+    return leader, sorted(guard.children(), key=lambda process: process.pid)
+
+
 def test_a_cluster_whose_workers_were_killed_while_idle_is_replaced(running: Stack, tmp_path):
     """One of the idle workers waits with the queue's lock in its hands: killed, it takes the lock along."""
-    leader = until(lambda: running.pid("cluster"), "the cluster runs")
-    guard = until(lambda: psutil.Process(leader).children(), "it has its guard")[0]
-    until(lambda: len(guard.children()) >= 4, "it has its workers")
-    for child in sorted(guard.children(), key=lambda process: process.pid)[:4]:
-        child.kill()
+    leader, processes = idle_cluster(running, tmp_path)
+    for worker in processes[:4]:
+        worker.kill()
     done = tmp_path / "done"
     running.python(f"from django_q.tasks import async_task; async_task('os.mkdir', {str(done)!r})")
     until(done.exists, "a task is done by the next cluster", seconds=60)
@@ -256,13 +267,10 @@ def test_a_cluster_whose_workers_were_killed_while_idle_is_replaced(running: Sta
     assert "is stuck and ends itself" in running.log
 
 
-def test_a_cluster_whose_results_are_not_recorded_is_replaced_while_tasks_flow(running: Stack):
+def test_a_cluster_whose_results_are_not_recorded_is_replaced_while_tasks_flow(running: Stack, tmp_path):
     """Its tasks were done, and due again, one after the other, for as long as others kept moving."""
-    leader = until(lambda: running.pid("cluster"), "the cluster runs")
-    guard = until(lambda: psutil.Process(leader).children(), "it has its guard")[0]
-    until(lambda: len(guard.children()) >= 6, "it has its workers, its monitor and its pusher")
-    monitor = sorted(guard.children(), key=lambda process: process.pid)[-2]
-    monitor.suspend()
+    leader, processes = idle_cluster(running, tmp_path)
+    processes[-2].suspend()  # the monitor
     flow = "import time\nfrom django_q.tasks import async_task\n"
     running.python(flow + "for _ in range(50): async_task('math.sqrt', 4); time.sleep(0.4)")
     until(lambda: running.pid("cluster") not in (0, leader), "the cluster was replaced", seconds=60)
