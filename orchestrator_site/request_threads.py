@@ -17,7 +17,7 @@ from orchestrator_site import health, unavailable
 
 THREADS = 32
 PROBE_THREADS = 2
-LONGEST_WAIT_SECONDS = 5.0  # for a thread: when all of them wait for a lock, the next is told so, and waits not as well
+LONGEST_WAIT_SECONDS = 5.0  # for a thread: with all of them stuck at a lock, who comes next is told so
 
 
 class InOneThread(ASGIHandler):
@@ -34,7 +34,7 @@ class InOneThread(ASGIHandler):
 
         def answer(request: HttpRequest, came_at_seconds: float) -> HttpResponseBase:
             if time.monotonic() - came_at_seconds > LONGEST_WAIT_SECONDS:
-                return unavailable.answer(request.path)
+                return unavailable.answer_alone(request.path)
             reset_queries()
             close_old_connections()
             try:

@@ -13,7 +13,7 @@ Portions = Iterator[int]  # how many rows each was; between two nothing is locke
 
 
 def delete_in_portions(rows: QuerySet[Any]) -> Portions:
-    """Delete them in the order that they come in; what is no longer of these when its turn comes is kept."""
+    """Delete them in the order that they come in; a row that no longer matches when its portion comes is kept."""
     while ids := list(rows.values_list("pk", flat=True)[:ROWS]):
         yield delete(rows.filter(pk__in=ids))
 

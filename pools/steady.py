@@ -1,4 +1,4 @@
-"""A clock that nobody sets, and that counts on while the machine sleeps, where there is such a one."""
+"""A clock that nobody can set, and that runs on while the machine sleeps, where the system has one."""
 
 from __future__ import annotations
 

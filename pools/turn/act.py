@@ -43,8 +43,8 @@ from pools.occupants import served
 from pools.reasons import CreateCode, EndCode, HoldCode, LogKind, StepCode
 from pools.shared_budget import exchange
 from pools.signals import cold_sandbox_healthy, staging_wanted
-from pools.turn.asking import ASKED_A_TURN, Trouble, ask_all, sandbox_id
-from pools.turn.decisions import Decision, Kind
+from pools.turn.asking import ASKED_A_TURN, Trouble, ask_all
+from pools.turn.decisions import Decision, Kind, sandbox_id
 from pools.turn.deletions import Deletions
 from pools.turn.facts import AppFacts, FleetFacts
 from pools.turn.identities import Identities

@@ -1,14 +1,12 @@
-"""Questions and requests for many at once, from several threads; what a decision is about."""
+"""Questions and requests for many at once, from several threads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
-from uuid import UUID
 
 from pools.cloud.errors import AgentError, CloudError
-from pools.turn.decisions import Decision
 
 AT_ONCE = 8  # requests in flight
 ASKED_A_TURN = 20
@@ -31,8 +29,3 @@ def ask_all(ask: Callable[[Asked], Answer], items: Sequence[Asked]) -> list[tupl
         return [(item, safely(item)) for item in items]
     with ThreadPoolExecutor(AT_ONCE) as threads:
         return list(zip(items, threads.map(safely, items), strict=True))
-
-
-def sandbox_id(decision: Decision) -> UUID:
-    assert decision.sandbox_id is not None  # noqa: S101  each of these kinds is about a sandbox
-    return decision.sandbox_id

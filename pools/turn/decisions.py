@@ -84,3 +84,9 @@ def decide(
 def leaving(plans: Sequence[Decision]) -> set[UUID | None]:
     """Return the sandboxes that these decisions take out of use."""
     return {decision.sandbox_id for decision in plans if decision.kind in LEAVING}
+
+
+def sandbox_id(decision: Decision) -> UUID:
+    """The sandbox of a decision whose kind is about one."""
+    assert decision.sandbox_id is not None  # noqa: S101
+    return decision.sandbox_id

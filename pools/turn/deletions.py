@@ -18,8 +18,8 @@ from pools.cloud.errors import (
 )
 from pools.models import CloudApp, Fleet, FleetEvent, Level, Sandbox, State
 from pools.reasons import LogKind
-from pools.turn.asking import ASKED_A_TURN, Trouble, ask_all, sandbox_id
-from pools.turn.decisions import Decision, Kind
+from pools.turn.asking import ASKED_A_TURN, Trouble, ask_all
+from pools.turn.decisions import Decision, Kind, sandbox_id
 from pools.turn.facts import FleetFacts
 from pools.turn.identities import Identities
 

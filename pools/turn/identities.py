@@ -14,8 +14,8 @@ from pools.cloud.records import App
 from pools.models import Fleet, Level, Sandbox, State
 from pools.ownership import Identity
 from pools.reasons import EndCode, LogKind, StepCode
-from pools.turn.asking import ASKED_A_TURN, ask_all, sandbox_id
-from pools.turn.decisions import Decision
+from pools.turn.asking import ASKED_A_TURN, ask_all
+from pools.turn.decisions import Decision, sandbox_id
 from pools.turn.facts import FleetFacts
 
 KNOWN_AT_ONCE = 5_000  # below SQLite's limit of variables

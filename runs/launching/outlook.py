@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, partial
 from statistics import median
 
 from django.conf import settings
@@ -30,7 +31,7 @@ class Outlook:
     """The circumstances that one launch of one game would meet."""
 
     closed: str = ""  # why nothing can be launched at all
-    no_creates: str = ""  # why no sandbox can be created
+    no_creates: Callable[[], str] = str  # why no sandbox can be created; asked when one would have to be
     has_pool: bool = False
     cold_when_empty: bool = True
     ready: int = 0
@@ -69,8 +70,8 @@ def speed(outlook: Outlook) -> Speed:
         return Speed("soon", about(seconds), seconds)
     if outlook.has_pool and not outlook.cold_when_empty:
         return Speed("closed", NONE_FREE)
-    if outlook.no_creates:
-        return Speed("closed", outlook.no_creates)
+    if why := outlook.no_creates():
+        return Speed("closed", why)
     if outlook.places + outlook.idle > outlook.waiting_for_places:
         return Speed("cold", about(outlook.cold_seconds), outlook.cold_seconds)
     if outlook.waiting_for_places:
@@ -113,7 +114,6 @@ def no_creates(runtime: str, fleet: Fleet, now: datetime) -> str:
 
 def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
     """The speed of each game by its slug, in a handful of queries for each runtime, however many games there are."""
-    games = list(games)
     why_closed = closed(now)
     pools = {pool.runtime: pool for pool in Pool.objects.exclude(mode=Mode.DRAINING)}
     sandboxes = list(Sandbox.objects.existing())
@@ -123,7 +123,7 @@ def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
     past = past_launches()
     fleet = Fleet.get()
     warm_up = {runtime: warm_up_seconds(pool) for runtime, pool in pools.items()}
-    none_made = {runtime: no_creates(runtime, fleet, now) for runtime in {game.runtime for game in games}}
+    why_none = cache(lambda runtime: no_creates(runtime, fleet, now))
     result = {}
     for game in games:
         pool = pools.get(game.runtime)
@@ -134,7 +134,7 @@ def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
         result[game.slug] = speed(
             Outlook(
                 closed=why_closed,
-                no_creates=none_made[game.runtime],
+                no_creates=partial(why_none, game.runtime),
                 has_pool=pool is not None,
                 cold_when_empty=pool is None or pool.on_empty == OnEmpty.COLD,
                 ready=len(ready),

@@ -436,8 +436,8 @@ MISTAKES: list[Mistake] = [
     *_of(
         "outlook", "runs/launching/outlook.py", ("tests/unit/pages/test_speed.py",
                                                  "tests/integration/runs/test_stopped_launches.py"),
-        ("unsaid", "A player is promised what is refused at the click.", "    if outlook.no_creates:\n",
-         "    if False:\n"),
+        ("unsaid", "A player is promised what is refused at the click.", "    if why := outlook.no_creates():\n",
+         "    if why := \"\":\n"),
     ),
     *_of(
         "silence", "orchestrator_site/processes/services.py", ("tests/integration/site/test_services.py",),

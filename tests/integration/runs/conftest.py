@@ -6,7 +6,9 @@ import pytest
 from django.utils import timezone
 
 from games.models import Game, Snapshot
-from pools.models import Sandbox, State
+from pools.models import Pool, Sandbox, State
+from runs.launching.launch import launch
+from runs.models import Run, RunState
 from tests.fixtures.web import Web
 
 
@@ -36,6 +38,17 @@ def staged(paper_fleet, pool, game, worker) -> Sandbox:
     entry = {"snake": {"sha256": snapshot.sha256, "port": 5000, "pid": 1}}
     Sandbox.objects.filter(state=State.READY).update(staged=entry)
     return Sandbox.objects.get(state=State.READY)
+
+
+@pytest.fixture
+def deploying(paper_fleet, pool, game) -> Run:
+    """A run whose game is to be deployed into its warm sandbox."""
+    Pool.objects.update(target_ready=2, max_ready=2)
+    paper_fleet.acquire(pool)
+    paper_fleet.settle()
+    run = launch(game="snake", mode="warm", visitor="ada")
+    assert run.state == RunState.DEPLOYING
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -9,27 +9,15 @@ from django.utils import timezone
 
 from games.deploy import Deployed
 from games.failures import DeployFailed
-from pools.models import FleetEvent, Pool, Sandbox, State
+from pools.models import FleetEvent, Sandbox, State
 from pools.tenure import LEASE_SECONDS
 from runs import tasks, upkeep
 from runs.launching.handover import replace_dead
-from runs.launching.launch import launch
 from runs.lifecycle import Attempt, begin_attempt
 from runs.models import Run, RunState
 from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def deploying(paper_fleet, pool, game) -> Run:
-    """A run whose game is to be deployed into its warm sandbox."""
-    Pool.objects.update(target_ready=2, max_ready=2)
-    paper_fleet.acquire(pool)
-    paper_fleet.settle()
-    run = launch(game="snake", mode="warm", visitor="ada")
-    assert run.state == RunState.DEPLOYING
-    return run
 
 
 def interrupted(run: Run) -> None:

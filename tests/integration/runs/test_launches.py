@@ -19,9 +19,8 @@ from runs.launching import deployment
 from runs.launching.acquire import PoolEmpty, take_ready
 from runs.launching.handover import replace_dead
 from runs.launching.launch import KeyReused, Maintenance, UnknownGame, launch
-from runs.limits import LimitReached
 from runs.models import Run, RunState, ServedBy
-from runs.reasons import RefusalCode, RunEndCode, RunNoticeCode
+from runs.reasons import RunEndCode, RunNoticeCode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -333,17 +332,6 @@ def test_more_time_that_is_given_at_the_last_moment_counts(paper_fleet, staged, 
     assert run.state == RunState.RUNNING
 
 
-def test_more_time_is_given_a_set_number_of_times(staged, settings):
-    settings.MAX_EXTENSIONS = 2
-    run = start()
-    given = [lifecycle.extend(run.id, timezone.now()) for _ in range(3)]
-    assert given == [True, True, False]
-    before = run.expires_at
-    run.refresh_from_db()
-    run.sandbox.refresh_from_db()
-    assert run.expires_at == run.sandbox.expires_at > before
-
-
 # What goes wrong on the way.
 
 
@@ -464,47 +452,3 @@ def test_maintenance_refuses_with_the_operators_words(paper_fleet, game):
     Fleet.objects.update(maintenance=True, maintenance_message="Back at noon.")
     with pytest.raises(Maintenance, match="Back at noon"):
         start()
-
-
-@pytest.mark.parametrize(
-    ("limit", "mode"),
-    [
-        ("MAX_CONCURRENT_WARM", "warm"),
-        ("MAX_CONCURRENT_COLD", "cold"),
-        ("MAX_TOTAL_ACTIVE", "warm"),
-        ("MAX_RUNS_PER_HOUR", "cold"),
-    ],
-)
-def test_each_limit_refuses_by_its_name_and_says_when_to_come_back(paper_fleet, game, settings, limit, mode):
-    setattr(settings, limit, 1)
-    start(mode=mode)
-    with pytest.raises(LimitReached) as refused:
-        start(mode=mode)
-    assert (refused.value.code, refused.value.limit) == (RefusalCode.LIMIT_REACHED, limit)
-    assert refused.value.retry_after_seconds > 0
-    assert Run.objects.count() == 1
-
-
-def test_launches_of_one_kind_take_nothing_of_the_others_limit(paper_fleet, game, settings):
-    settings.MAX_CONCURRENT_WARM = settings.MAX_CONCURRENT_COLD = 1
-    start(mode="cold")
-    assert start(mode="warm").mode == "warm"
-
-
-def test_a_launch_leaves_the_hours_count_an_hour_later(paper_fleet, game, settings):
-    settings.MAX_RUNS_PER_HOUR = 1
-    start(mode="cold")
-    Run.objects.update(created_at=timezone.now() - timedelta(minutes=59))
-    with pytest.raises(LimitReached, match="All 1 launches of this hour"):
-        start(mode="cold")
-    Run.objects.update(created_at=timezone.now() - timedelta(minutes=61))
-    start(mode="cold")
-
-
-def test_a_full_fleet_refuses_a_cold_launch_and_keeps_no_row(paper_fleet, game, settings):
-    settings.MAX_TOTAL_SANDBOXES = 1
-    start(mode="cold")
-    with pytest.raises(LimitReached) as refused:
-        start(mode="cold")
-    assert refused.value.limit == "MAX_TOTAL_SANDBOXES"
-    assert Run.objects.count() == 1

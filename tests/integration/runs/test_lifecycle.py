@@ -10,22 +10,11 @@ from django.utils import timezone
 from pools.models import Sandbox, State
 from pools.tenure import LEASE_SECONDS
 from runs import lifecycle
-from runs.launching.launch import launch
 from runs.lifecycle import Attempt
 from runs.models import DeployedFrom, Run, RunState
 from runs.reasons import RunEndCode
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def deploying(paper_fleet, pool, game) -> Run:
-    """A run whose game is to be deployed into its warm sandbox; nobody has begun."""
-    paper_fleet.acquire(pool)
-    paper_fleet.settle()
-    run = launch(game="snake", mode="warm", visitor="ada")
-    assert run.state == RunState.DEPLOYING
-    return run
 
 
 def begun(run: Run, now: datetime) -> Attempt:
@@ -83,11 +72,6 @@ def test_more_time_is_given_while_there_is_some_left_and_not_without_end(deployi
     assert not lifecycle.extend(run.pk, over), "it has expired, though no turn has ended it yet"
     assert [lifecycle.extend(run.pk, timezone.now()) for _ in range(3)] == [True, True, False]
     assert Sandbox.objects.get(pk=run.sandbox_id).expires_at == Run.objects.get().expires_at
-
-
-def test_a_run_that_is_over_takes_its_sandbox_along(deploying):
-    assert lifecycle.end(deploying.pk, RunEndCode.ENDED_BY_PLAYER, "enough", timezone.now())
-    assert Sandbox.objects.get(pk=deploying.sandbox_id).state == State.DELETING
 
 
 def test_a_sandbox_that_was_found_dead_is_parted_from_and_deleted(deploying):

@@ -1,7 +1,8 @@
-"""What stops launches, and what must not: creates that fail, deletes that are refused, sandboxes that answer badly."""
+"""What stops launches, and what must not: limits, creates that fail, deletes that are refused, bad answers."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -16,7 +17,7 @@ from runs import lifecycle
 from runs.launching.launch import launch
 from runs.limits import LimitReached
 from runs.models import Run, RunState, ServedBy
-from runs.reasons import RunEndCode
+from runs.reasons import RefusalCode, RunEndCode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -191,3 +192,50 @@ def test_a_spent_budget_is_said_before_anybody_clicks(paper_fleet, pool, game, s
     monkeypatch.setattr("pools.capacity.spent_usd", lambda now: Decimal(1))
     assert shown() == "none is free right now"
     assert api_launch("warm").json()["limit"] == "MONTHLY_BUDGET_USD"
+
+
+# Limits.
+
+
+@pytest.mark.parametrize(
+    ("limit", "mode"),
+    [
+        ("MAX_CONCURRENT_WARM", "warm"),
+        ("MAX_CONCURRENT_COLD", "cold"),
+        ("MAX_TOTAL_ACTIVE", "warm"),
+        ("MAX_RUNS_PER_HOUR", "cold"),
+    ],
+)
+def test_each_limit_refuses_by_its_name_and_says_when_to_come_back(paper_fleet, game, settings, limit, mode):
+    setattr(settings, limit, 1)
+    start(mode=mode)
+    with pytest.raises(LimitReached) as refused:
+        start(mode=mode)
+    assert (refused.value.code, refused.value.limit) == (RefusalCode.LIMIT_REACHED, limit)
+    assert refused.value.retry_after_seconds > 0
+    assert Run.objects.count() == 1
+
+
+def test_launches_of_one_kind_take_nothing_of_the_others_limit(paper_fleet, game, settings):
+    settings.MAX_CONCURRENT_WARM = settings.MAX_CONCURRENT_COLD = 1
+    start(mode="cold")
+    assert start(mode="warm").mode == "warm"
+
+
+def test_a_launch_leaves_the_hours_count_an_hour_later(paper_fleet, game, settings):
+    settings.MAX_RUNS_PER_HOUR = 1
+    start(mode="cold")
+    Run.objects.update(created_at=timezone.now() - timedelta(minutes=59))
+    with pytest.raises(LimitReached, match="All 1 launches of this hour"):
+        start(mode="cold")
+    Run.objects.update(created_at=timezone.now() - timedelta(minutes=61))
+    start(mode="cold")
+
+
+def test_a_full_fleet_refuses_a_cold_launch_and_keeps_no_row(paper_fleet, game, settings):
+    settings.MAX_TOTAL_SANDBOXES = 1
+    start(mode="cold")
+    with pytest.raises(LimitReached) as refused:
+        start(mode="cold")
+    assert refused.value.limit == "MAX_TOTAL_SANDBOXES"
+    assert Run.objects.count() == 1

@@ -77,7 +77,7 @@ def test_times_are_said_as_people_say_them(seconds, words):
 
 
 def test_while_none_can_be_created_only_what_is_there_or_coming_is_promised():
-    stopped = {"has_pool": True, "no_creates": "none is free right now", "places": 3, "waiting_for_places": 1}
+    stopped = {"has_pool": True, "no_creates": lambda: "none is free right now", "places": 3, "waiting_for_places": 1}
     assert (speed(Outlook(**stopped)).kind, speed(Outlook(**stopped)).text) == ("closed", "none is free right now")
     assert speed(Outlook(**stopped, ready=1, is_staged=True)).kind == "ready"
     assert speed(Outlook(**stopped, arriving_in_seconds=(5.0,))).kind == "soon"
