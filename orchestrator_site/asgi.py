@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import django
@@ -12,8 +13,9 @@ from django.urls import re_path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
 django.setup(set_prefix=False)
 
-from orchestrator_site.request_threads import InOneThread  # noqa: E402  the apps must be loaded
-from orchestrator_site.root_path import AtTheRoot  # noqa: E402
+from orchestrator_site.bodies import LimitedBodies  # noqa: E402  the apps must be loaded
+from orchestrator_site.forwarded import BehindProxies  # noqa: E402
+from orchestrator_site.request_threads import InOneThread  # noqa: E402
 from orchestrator_site.unavailable import OrUnavailable  # noqa: E402
 from runs.live.origin_validator import OwnPagesOriginValidator  # noqa: E402
 from runs.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
@@ -22,13 +24,20 @@ django_application: Any = InOneThread()
 http_routes: list[Any] = [*http_urlpatterns, re_path(r"", django_application)]
 
 # No session is loaded here: who knows a run's id may read along, and everybody may read the fleet's log.
-application = AtTheRoot(
-    OrUnavailable(
-        ProtocolTypeRouter(
-            {
-                "http": URLRouter(http_routes),
-                "websocket": OwnPagesOriginValidator(URLRouter(websocket_urlpatterns)),
-            }
+application = BehindProxies(
+    LimitedBodies(
+        OrUnavailable(
+            ProtocolTypeRouter(
+                {
+                    "http": URLRouter(http_routes),
+                    "websocket": OwnPagesOriginValidator(URLRouter(websocket_urlpatterns)),
+                }
+            )
         )
     )
 )
+
+if "daphne.server" in sys.modules:  # it is Daphne that loads this
+    from orchestrator_site import daphne_http
+
+    daphne_http.install()

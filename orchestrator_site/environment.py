@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection
+from ipaddress import IPv6Address
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ SWITCHES = {
     "no": False,
     "off": False,
 }
+HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9])?")
+DEFAULT_PORTS = {"http": 80, "https": 443}
 PASSWORD = re.compile(r"//.*@")  # in a URL, with the name before it
 
 
@@ -90,6 +93,25 @@ def url(name: str, default: str = "", schemes: Collection[str] = ("http", "https
         return raw.rstrip("/")
 
     return _read(name, default, parse, "a URL that starts with " + " or ".join(f"{s}://" for s in schemes))
+
+
+def origin(name: str, default: str = "", *, wildcard: bool = False) -> str:
+    """Scheme, host and port of an address without a path: the port only where it is not the scheme's own. With
+    `wildcard`, the host may begin with `*.`, for any name below."""
+
+    def parse(raw: str) -> str:
+        parts = urlsplit(raw)
+        host = (parts.hostname or "").lower()
+        name_of_it = host.removeprefix("*.") if wildcard else host
+        is_address = ":" in name_of_it and IPv6Address(name_of_it)
+        if parts.scheme not in ("http", "https") or not (is_address or HOST_NAME.fullmatch(name_of_it)):
+            raise ValueError
+        if parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None or parts.port == 0:
+            raise ValueError
+        port = "" if parts.port in (None, DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+        return f"{parts.scheme}://{f'[{host}]' if is_address else host}{port}"
+
+    return _read(name, default, parse, "an address without a path, like https://arcade.example.com")
 
 
 # A server that does not answer is an error soon, and not a thread that waits for minutes; one that can't be written to

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from logging import LogRecord
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from orchestrator_site import addresses
 from orchestrator_site import environment as env
 from orchestrator_site.kept_key import kept_key
 
@@ -130,12 +130,21 @@ SANDBOXES_KEPT_DAYS = env.number("SANDBOXES_KEPT_DAYS", 90, least=32, most=3650)
 # The site.
 PORT = env.number("PORT", 8000, least=1, most=65535)
 BIND = env.text("BIND", "127.0.0.1", pattern=r"[0-9.]+|[0-9A-Fa-f:]+", allowed="an IP address")
-PUBLIC_URL = env.url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
+# Where browsers find the site, and where they find the games: on an origin of their own, if that can be had.
+PUBLIC_URL = env.origin("PUBLIC_URL", addresses.default_public_url(BIND, PORT))
+PLAY_URL = env.origin("PLAY_URL", addresses.other_loopback(PUBLIC_URL) or PUBLIC_URL, wildcard=True)
+PLAY_PORT = env.number("PLAY_PORT", 0, most=65535)  # another one to listen on; 0: none
+# How many proxies stand in front, each of which adds to X-Forwarded-For and sets X-Forwarded-Proto.
+TRUSTED_PROXIES = env.number("TRUSTED_PROXIES", int(env.switch("TRUST_FORWARDED_HEADERS", False)), most=10)
+if _contradiction := addresses.contradiction(PUBLIC_URL, PLAY_URL, bind=BIND, port=PORT, proxies=TRUSTED_PROXIES):
+    raise ImproperlyConfigured(_contradiction)
 SECRET_KEY, SECRET_KEY_FALLBACKS = _secret_key()
 DEBUG = env.switch("DEBUG", False)
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]", urlsplit(PUBLIC_URL).hostname or ""])
+ALLOWED_HOSTS = env.words(
+    "ALLOWED_HOSTS",
+    list(dict.fromkeys(["127.0.0.1", "localhost", "[::1]", *map(addresses.host_pattern, (PUBLIC_URL, PLAY_URL))])),
+)
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [PUBLIC_URL])
-TRUST_FORWARDED_HEADERS = env.switch("TRUST_FORWARDED_HEADERS", False)
 HTTPS_ONLY = PUBLIC_URL.startswith("https://")
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"])
 REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
@@ -159,6 +168,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "orchestrator_site.health.HealthMiddleware",
+    "orchestrator_site.games_host.GamesHostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "orchestrator_site.security_headers.SecurityHeadersMiddleware",
     "orchestrator_site.api.ProblemMiddleware",
@@ -257,10 +267,8 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
 X_FRAME_OPTIONS = "DENY"
 CSRF_FAILURE_VIEW = "orchestrator_site.error_pages.form_expired"
-if TRUST_FORWARDED_HEADERS:
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 API_VERSION = "1"
-NINJA_NUM_PROXIES = 1 if TRUST_FORWARDED_HEADERS else 0
+NINJA_NUM_PROXIES = 0  # addresses are the client's already: orchestrator_site.forwarded
 NINJA_PAGINATION_MAX_LIMIT = 500
 
 

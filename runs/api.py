@@ -16,6 +16,7 @@ from pools.models import Pool
 from pools.problems import Problem
 from pools.schemas import ProblemOut
 from runs import events, lifecycle
+from runs.addresses import page_url
 from runs.launching.launch import KeyReused, Maintenance, UnknownGame, launch
 from runs.limits import LaunchRefused
 from runs.models import LaunchMode, Run, RunState
@@ -118,7 +119,7 @@ def list_games(request: HttpRequest) -> list[dict[str, Any]]:
             "title": game.title,
             "tagline": game.tagline,
             "runtime": game.runtime,
-            "page_url": request.build_absolute_uri(reverse("game", args=[game.slug])),
+            "page_url": page_url(reverse("game", args=[game.slug])),
             "has_pool": game.runtime in warm,
         }
         for game in Game.objects.playable()
@@ -151,12 +152,7 @@ def problem_of(refused: LaunchRefused) -> Problem:
 
 
 def run_out(request: HttpRequest, run: Run) -> dict[str, Any]:
-    """A run as RunOut has it, with whole addresses, as the caller reached us."""
-
-    def whole(path: str) -> str:
-        return request.build_absolute_uri(path)
-
-    play_url = whole(reverse("play", args=[run.id]))
+    """A run as RunOut has it, with whole addresses."""
     return {
         "run_id": run.id,
         "status": run.state,
@@ -170,12 +166,12 @@ def run_out(request: HttpRequest, run: Run) -> dict[str, Any]:
         "sandbox": run.sandbox.name if run.sandbox else None,
         "end_code": run.end_code,
         "end_reason": run.end_reason,
-        "stream_url": whole(f"/api/stream/{run.id}"),
-        "events_url": whole(f"/api/runs/{run.id}/events"),
-        "sandbox_url": whole(f"/api/sandbox/{run.id}"),
-        "page_url": whole(run.get_absolute_url()),
-        "play_url": play_url,
-        "ingress_url": play_url if run.state == RunState.RUNNING else None,
+        "stream_url": page_url(f"/api/stream/{run.id}"),
+        "events_url": page_url(f"/api/runs/{run.id}/events"),
+        "sandbox_url": page_url(f"/api/sandbox/{run.id}"),
+        "page_url": page_url(run.get_absolute_url()),
+        "play_url": run.play_url,
+        "ingress_url": run.play_url if run.state == RunState.RUNNING else None,
         "created_at": run.created_at,
         "ready_at": run.ready_at,
         "expires_at": run.expires_at,

@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from games.models import Game
 from pools.models import Level, Sandbox
+from runs.addresses import play_url
 from runs.reasons import RunEndCode, RunNoticeCode
 
 
@@ -182,8 +183,8 @@ class Run(models.Model):
 
     @property
     def play_url(self) -> str:
-        """The game's address, served by `runs.play.proxy`, outside of Django's URLs."""
-        return f"/play/{self.id}/"
+        """The game's whole address, served by `runs.play.proxy`, outside of Django's URLs."""
+        return play_url(self.id)
 
     @property
     def short_id(self) -> str:

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from pools.problems import Problem
+from runs.addresses import is_for_games
 
 
 def is_allowed_host(host: str) -> bool:
@@ -35,7 +36,7 @@ def is_own_origin(origin: str, host: str) -> bool:
     if parts.scheme not in ("http", "https") or not parts.netloc:
         return False
     trusted = f"{parts.scheme}://{parts.netloc}".lower() in {each.lower() for each in settings.CSRF_TRUSTED_ORIGINS}
-    return trusted or (parts.netloc.lower() == host.lower() and is_allowed_host(host))
+    return trusted or (parts.netloc.lower() == host.lower() and is_allowed_host(host) and not is_for_games(host, None))
 
 
 def may_change(*, origin: str | None, fetch_site: str | None, host: str) -> bool:

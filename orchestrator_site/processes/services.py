@@ -52,11 +52,17 @@ def web() -> Service:
         command=[
             *(sys.executable, "-m", "daphne", "-b", settings.BIND, "-p", str(settings.PORT)),
             *("-v", "1" if settings.LOG_LEVEL == "DEBUG" else "0", "--no-server-name"),
-            *(["--proxy-headers"] if settings.TRUST_FORWARDED_HEADERS else []),
+            *(["-e", _endpoint(settings.PLAY_PORT)] if settings.PLAY_PORT else []),
             "orchestrator_site.asgi:application",
         ],
         answers=lambda: gives_200(host(), settings.PORT, "/health/live"),
     )
+
+
+def _endpoint(port: int) -> str:
+    """Another port to listen on, in Twisted's words."""
+    bind = settings.BIND.replace(":", "\\:")
+    return f"tcp6:port={port}:interface={bind}" if ":" in bind else f"tcp:port={port}:interface={bind}"
 
 
 def cluster() -> Service:

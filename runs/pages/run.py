@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from runs import lifecycle
+from runs.addresses import games_have_an_origin
 from runs.launching import progress
 from runs.launching.outlook import about, ahead_of, usual_seconds
 from runs.launching.steps import ACTIVE, steps
@@ -72,6 +73,7 @@ def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
         "is_starting": found.state in STARTING,
         "is_running": found.state == RunState.RUNNING,
         "is_mine": found.visitor == known_visitor(request),
+        "opens_alone": games_have_an_origin(),
         "extensions_left": max(0, settings.MAX_EXTENSIONS - found.extensions),
         "elapsed_seconds": max(0, round((now - found.created_at).total_seconds())),
     }

@@ -17,6 +17,7 @@ class Notice:
     title: str
     detail: str
     retry_seconds: int = 0
+    link: str = ""  # to a page of ours
 
     def page(self) -> bytes:
         return render_to_string("play/notice.html", {"notice": self}).encode()
@@ -33,6 +34,11 @@ class Refused(Exception):
 NOT_THERE = Notice(404, "There is no such game", "Nobody launched a game with this address.")
 NOT_FOR_OUR_PAGES = Notice(403, "Games stay in their frames", "A page of this site runs nothing of theirs.")
 NOT_PASSED_ON = Notice(400, "This address is not passed on", "It has a part that could mean another place.")
+TOO_MANY = Notice(
+    503, "One moment, please", "This game has many requests under way. This page looks again by itself.", 2
+)
+BUSY = Notice(503, "The arcade is busy", "Many play just now; the game is well. This page looks again by itself.", 2)
+TOO_SLOW = Notice(408, "The request did not come in time", "Its rest was waited for too long. You can send it again.")
 STARTING = Notice(503, "The game is starting", "This page looks again by itself.", STARTING_RETRY_SECONDS)
 BACK_SOON = Notice(503, "The game stopped", "It is being started again. This page looks again by itself.", 2)
 DEAD = Notice(502, "The game does not answer", "It may have crashed: it is being looked at. You can look again.", 5)

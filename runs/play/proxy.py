@@ -1,22 +1,23 @@
 """`/play/<run>/…`: the game in its sandbox, for the player's browser.
 
 Game code is not trusted. It gets an origin of its own that nothing else shares (CSP `sandbox`), sees none of our
-cookies and sets none, and a browser loads nothing for it from anywhere but its own address. How a request gets to the
-game, and that it gets to nothing else, is `runs.play.upstream`'s business.
+cookies and sets none, and a browser loads nothing for it from anywhere but its own address. It is shown on an origin
+where there are only games; where there is none, only in a frame of our page, for its script could write any of our
+addresses above it. How a request gets to the game, and to nothing else, is `runs.play.upstream`'s business.
 
 A plain ASGI application, no consumer: its safety rests on the path as the client wrote it (`raw_path`), which Channels'
-router decodes, and it refuses a body before that is complete.
+router decodes; and it passes a body on as it comes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -29,12 +30,23 @@ from django.utils import timezone
 from pools import claims
 from pools.cloud.sandbox_agent import may_be_the_agents_refusal
 from pools.problems import Problem
-from runs.live.backpressure import Flow, TooSlow
+from runs.addresses import (
+    games_have_an_origin,
+    is_for_games,
+    is_for_pages,
+    page_url,
+    play_origin,
+    play_url,
+    policy_source,
+)
+from runs.live.backpressure import Flow
 from runs.live.database import read, write
 from runs.models import OVER, Run, RunState
 from runs.origins import require_allowed_host
+from runs.play.client import STALL_SECONDS, Client, Receive, Scope, Send, header
 from runs.play.notices import (
     BACK_SOON,
+    BUSY,
     CUT_OFF,
     DEAD,
     LEADS_OUT,
@@ -44,30 +56,27 @@ from runs.play.notices import (
     NOT_THERE,
     SLOW,
     STARTING,
+    TOO_MANY,
     Notice,
     Refused,
 )
 from runs.play.packed import note_cut
+from runs.play.shares import LIMIT, NoTurn, Shares
 from runs.play.upstream import ForbiddenPath, Headers, Upstream, inner_location, response_headers
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
 ADDRESS = re.compile(rb"/play/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/(.*))?", re.DOTALL)
 SEAT_KEPT_SECONDS = 1.0
 MOST_SEATS = 1_000
-LARGEST_BODY_BYTES = 10_000_000  # the agent holds whole bodies in memory
-TOO_LARGE = Notice(413, "Too much at once", f"A request may hold {LARGEST_BODY_BYTES // 1_000_000} MB.")
-STALL_SECONDS = 30.0
 # The agent gives up after 60 s and says so.
 TIMEOUT = httpx.Timeout(65, connect=5, pool=5)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 # A game's own requests come from an opaque origin; from ours, such a request would make its code that of our page.
 RUN_BY_A_PAGE = frozenset({"script", "style", "worker", "sharedworker", "serviceworker"})
 BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT = 502, 503, 504
+# What this machine lacks, and no game.
+OUR_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 ALWAYS: Headers = [
@@ -76,23 +85,23 @@ ALWAYS: Headers = [
     (b"cross-origin-resource-policy", b"cross-origin"),  # the game's own files are cross-origin to its opaque origin
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
 ]
-# Without `allow-scripts` (there are none) a browser does not look again by itself.
-OWN_POLICY = (
-    b"content-security-policy",
-    b"sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'",
-)
-OWN: Headers = [*ALWAYS, OWN_POLICY]  # of what is no game's
 PREFLIGHT: Headers = [
-    *OWN,
     (b"access-control-allow-methods", ", ".join(sorted(METHODS)).encode()),
     (b"access-control-allow-headers", b"cache-control, content-type, if-match, if-none-match, range"),
     (b"access-control-max-age", b"600"),
 ]
 
 
-def header(scope: Scope, name: bytes) -> str:
-    """A request header's value; empty when it is absent."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name), "")
+def frame_ancestors() -> str:
+    """Which pages show a game: the site's own."""
+    return f"frame-ancestors {policy_source(settings.PUBLIC_URL)}"
+
+
+def own_headers() -> Headers:
+    """Of what is no game's."""
+    # Without `allow-scripts` (there are none) a browser does not look again by itself.
+    policy = f"sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; {frame_ancestors()}"
+    return [*ALWAYS, (b"content-security-policy", policy.encode())]
 
 
 def play_address(_request: HttpRequest, run_id: UUID) -> HttpResponse:
@@ -167,22 +176,29 @@ class Visit:
     def base(self) -> str:
         return f"/play/{self.run_id}/"
 
-    def request(self, body: bytes) -> httpx.Request:
+    def request(self, body: AsyncIterator[bytes]) -> httpx.Request:
         """Return the request for the game. Raises ForbiddenPath."""
         url = self.upstream.target(self.path, self.scope["query_string"])
         headers = self.upstream.request_headers(self.scope["headers"])
+        has_body = True
+        if length := header(self.scope, b"content-length"):
+            headers.append((b"content-length", length.encode()))
+            has_body = int(length) > 0
+        elif not header(self.scope, b"transfer-encoding"):
+            has_body = False
         timeout = {"timeout": TIMEOUT.as_dict()}
-        return httpx.Request(self.scope["method"], url, headers=headers, content=body or None, extensions=timeout)
+        content = body if has_body else None
+        return httpx.Request(self.scope["method"], url, headers=headers, content=content, extensions=timeout)
 
     def headers(self, response: httpx.Response) -> Headers:
         """Return the headers of our answer. Raises Refused for a redirect that leads out of the game."""
-        headers = [*response_headers(response.headers.raw), NOSNIFF, *ALWAYS]
+        headers = [*response_headers(response.headers.raw, response.status_code), NOSNIFF, *ALWAYS]
         # An opaque origin, and nothing to load from but the game's own address.
-        own = f"{self.scope.get('scheme', 'http')}://{header(self.scope, b'host')}{self.base}"
+        own = policy_source(play_url(self.run_id))
         policy = (
             "sandbox allow-scripts allow-pointer-lock; "
             f"default-src {own} data: blob: 'unsafe-inline' 'unsafe-eval'; "
-            "form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+            f"form-action 'none'; base-uri 'none'; {frame_ancestors()}"
         )
         headers.append((b"content-security-policy", policy.encode()))
         if location := response.headers.get("location"):
@@ -209,27 +225,67 @@ async def _play(scope: Scope, receive: Receive, send: Send) -> None:
     if found is None:
         raise Refused(NOT_THERE)
     run_id, path = UUID(found[1].decode()), found[2]
-    if path is None:
-        query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        await _answer(send, 308, b"", "text/plain", [*OWN, (b"location", b"/play/%s/%s" % (found[1], query))])
-        return
-    if scope["method"] == "OPTIONS" and header(scope, b"access-control-request-method"):
-        await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
-        await send({"type": "http.response.body"})
-        return
     if header(scope, b"sec-fetch-site") == "same-origin" and header(scope, b"sec-fetch-dest") in RUN_BY_A_PAGE:
         raise Refused(NOT_FOR_OUR_PAGES)
+    query = b"?" + scope["query_string"] if scope["query_string"] else b""
+    if leads_to := _games_own_address(scope, run_id):
+        await _redirect(send, 307, leads_to.encode() + (path or b"") + query)
+        return
+    if path is None:
+        await _redirect(send, 308, b"/play/%s/%s" % (found[1], query))
+        return
+    if scope["method"] == "OPTIONS" and header(scope, b"access-control-request-method"):
+        await send({"type": "http.response.start", "status": 204, "headers": [*own_headers(), *PREFLIGHT]})
+        await send({"type": "http.response.body"})
+        return
     if scope["method"] not in METHODS:
         raise Refused(Notice(405, "Games are not asked that way", f"{scope['method']} is not passed on."))
+    client = Client(scope, receive)
     visit = Visit(scope, run_id, path, _upstream(await _seat(run_id)))
-    body = await _body(scope, receive)
-    if body is None:
-        return
     try:
-        request = visit.request(body)
+        request = visit.request(client.body())
     except ForbiddenPath:
         raise Refused(NOT_PASSED_ON) from None
-    await _while_there(_pass_on(visit, request, send), receive)
+    await client.while_there(_in_turn(visit, request, send, client))
+
+
+def _games_own_address(scope: Scope, run_id: UUID) -> str:
+    """Where the game is instead, for a browser that asks at the site's address; empty for who may be answered here.
+
+    Raises Refused for what is not shown here.
+    """
+    host, port = header(scope, b"host"), (scope.get("server") or (None, None))[1]
+    if is_for_games(host, port):
+        if play_origin(run_id) != settings.PLAY_URL and not host.startswith(f"{run_id}."):
+            raise Refused(NOT_THERE)  # with a wildcard, one game has no address under another's name
+        return ""
+    if games_have_an_origin() and is_for_pages(host, port):
+        return play_url(run_id) if _is_a_browser(scope) else ""
+    if _is_on_top(scope):
+        raise Refused(
+            Notice(
+                403,
+                "Games are shown in their frame",
+                "Here they have no address of their own, and what looks like a page of this site might be a game.",
+                link=page_url(f"/runs/{run_id}/"),
+            )
+        )
+    return ""
+
+
+def _is_a_browser(scope: Scope) -> bool:
+    """Whether what answers would have an origin. Programs have none, and are told nothing else."""
+    said = (b"sec-fetch-dest", b"sec-fetch-mode", b"origin")
+    return any(header(scope, name) for name in said) or "text/html" in header(scope, b"accept")
+
+
+def _is_on_top(scope: Scope) -> bool:
+    """Whether a browser is about to show the answer as a page, and not in a frame of ours. Over plain http, browsers
+    say so to this machine only; else a frame's first request is known by the page that it comes from."""
+    if said := header(scope, b"sec-fetch-dest"):
+        return said == "document"
+    is_a_page = "text/html" in header(scope, b"accept") and scope["method"] in ("GET", "HEAD")
+    return is_a_page and not header(scope, b"referer").startswith(f"{settings.PUBLIC_URL}/")
 
 
 def _upstream(seat: Seat | None) -> Upstream:
@@ -243,31 +299,27 @@ def _upstream(seat: Seat | None) -> Upstream:
     return seat.upstream
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes | None:
-    """The request's body; None when the client left before it was complete."""
-    length = header(scope, b"content-length")
-    if length.isdigit() and int(length) > LARGEST_BODY_BYTES:
-        raise Refused(TOO_LARGE)
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if len(body) > LARGEST_BODY_BYTES:
-            raise Refused(TOO_LARGE)
-        if not message.get("more_body"):
-            return bytes(body)
+async def _in_turn(visit: Visit, request: httpx.Request, send: Send, client: Client) -> None:
+    """Pass it on when the game has its turn, so that one that hangs holds up no other."""
+    shares = _shares.setdefault(asyncio.get_running_loop(), Shares())
+    try:
+        async with shares.turn(visit.run_id):
+            await _pass_on(visit, request, send, client)
+    except NoTurn as none:
+        raise Refused(TOO_MANY if none.is_own else BUSY) from None
 
 
-async def _pass_on(visit: Visit, request: httpx.Request, send: Send) -> None:
+async def _pass_on(visit: Visit, request: httpx.Request, send: Send, client: Client) -> None:
     try:
         response = await _sent(request)
     except httpx.ReadTimeout:
         raise Refused(SLOW) from None
-    except httpx.HTTPError:
+    except httpx.HTTPError as error:
+        if _is_our_shortage(error):
+            raise Refused(BUSY) from None
         await _note_dead(visit)
         raise Refused(DEAD) from None
+    client.drop_the_rest()
     try:
         if may_be_the_agents_refusal(response.status_code, response.headers.get("content-type", "")):
             await _require_admission(visit.upstream)
@@ -302,8 +354,8 @@ async def _require_admission(upstream: Upstream) -> None:
     request = httpx.Request("GET", upstream.admission_url, headers=headers, extensions=timeout)
     try:
         response = await _sent(request)
-    except httpx.HTTPError:
-        raise Refused(DEAD) from None
+    except httpx.HTTPError as error:
+        raise Refused(BUSY if _is_our_shortage(error) else DEAD) from None
     await response.aclose()
     if may_be_the_agents_refusal(response.status_code, response.headers.get("content-type", "")):
         raise Refused(LOCKED)
@@ -313,9 +365,18 @@ async def _sent(request: httpx.Request) -> httpx.Response:
     try:
         return await _connections().handle_async_request(request)
     except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-        if request.method not in ("GET", "HEAD"):
+        if request.method not in ("GET", "HEAD") or not isinstance(request.stream, httpx.ByteStream):
             raise
         return await _connections().handle_async_request(request)  # the other side had just closed the kept connection
+
+
+def _is_our_shortage(error: BaseException | None) -> bool:
+    """Whether it is this machine that has no connection to give."""
+    while error is not None:
+        if isinstance(error, httpx.PoolTimeout) or getattr(error, "errno", None) in OUR_SHORTAGES:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 async def _first(visit: Visit, chunks: AsyncIterator[bytes]) -> bytes | None:
@@ -333,6 +394,7 @@ async def _first(visit: Visit, chunks: AsyncIterator[bytes]) -> bytes | None:
 
 
 _transports: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncHTTPTransport] = WeakKeyDictionary()
+_shares: WeakKeyDictionary[asyncio.AbstractEventLoop, Shares] = WeakKeyDictionary()
 
 
 def _connections() -> httpx.AsyncHTTPTransport:
@@ -341,36 +403,20 @@ def _connections() -> httpx.AsyncHTTPTransport:
     transport = _transports.get(loop)
     if transport is None:
         idle_seconds = 4.0 if settings.CLOUD_IS_EMBEDDED else 60.0  # local agents close after 5 s, the edge after 100
-        limits = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=idle_seconds)
+        limits = httpx.Limits(max_connections=2 * LIMIT, max_keepalive_connections=50, keepalive_expiry=idle_seconds)
         transport = _transports[loop] = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
     return transport
 
 
-async def _while_there(work: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Do it, and stop when the client has left."""
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_until_gone(receive))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-    except TooSlow:
-        pass
-    finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _show(send: Send, notice: Notice) -> None:
-    headers: Headers = [*OWN, (b"cache-control", b"no-store")]
+    headers: Headers = [*own_headers(), (b"cache-control", b"no-store")]
     if notice.retry_seconds:
         headers.append((b"retry-after", str(notice.retry_seconds).encode()))
     await _answer(send, notice.status, notice.page(), "text/html; charset=utf-8", headers)
+
+
+async def _redirect(send: Send, status: int, location: bytes) -> None:
+    await _answer(send, status, b"", "text/plain", [*own_headers(), (b"location", location)])
 
 
 async def _answer(

@@ -16,15 +16,19 @@ import httpx
 
 Headers = list[tuple[bytes, bytes]]
 
-# RFC 3986's characters, and encoded ones except a dot, a slash, a backslash, a percent sign or a control character.
-SEGMENT = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%(?!2[ef5]|5c|[01][0-9a-f]|7f)[0-9a-f]{2})*", re.IGNORECASE)
-DECODED_BY_AGENT = re.compile(rb"%(3f|23)", re.IGNORECASE)  # which would begin a query there, or end the path
+# What browsers write as it is, and encoded characters except a dot, a slash, a backslash or a control character.
+SEGMENT = re.compile(rb"(?:[\w.~!$&'()*+,;=:@|^\[\]-]|%(?!2[ef]|5c|[01][0-9a-f]|7f)[0-9a-f]{2})*", re.IGNORECASE)
+# The agent decodes a path once, and then these would begin a query, end the path, or begin an encoded character.
+DECODED_BY_AGENT = re.compile(rb"%(3f|23|25)", re.IGNORECASE)
+ENCODED_ONCE_MORE = re.compile(r"%([0-9a-f]{2}|u)", re.IGNORECASE)
+NOT_AS_IT_IS = re.compile(rb"[|^\[\]\\]")  # browsers write these, RFC 3986 does not
 # Also with what some servers cut off: parameters, blanks.
 DOTS = re.compile(r"[.\s]+|[.\s]*;.*", re.DOTALL)
 LEADING_OUT = frozenset("./\\%")
-QUERY = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@/?%|{}\[\]^`-]*")
+QUERY = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@/?%|{}\[\]\\^`-]*")
 HEADER_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 LONGEST_TARGET_BYTES = 8_000
+NO_BODY = frozenset({204, 205, 304})
 ADMISSION_PATH = "/api/processes"
 
 REQUEST_HEADERS = frozenset(
@@ -83,7 +87,15 @@ def _is_unambiguous(segment: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     narrowed = unicodedata.normalize("NFKC", name)
-    return not DOTS.fullmatch(name) and all(narrowed.count(mark) == name.count(mark) for mark in LEADING_OUT)
+    return not (
+        DOTS.fullmatch(name)
+        or ENCODED_ONCE_MORE.search(name)
+        or any(narrowed.count(mark) != name.count(mark) for mark in LEADING_OUT)
+    )
+
+
+def _written_out(text: bytes) -> bytes:
+    return NOT_AS_IT_IS.sub(lambda found: b"%%%02X" % found[0][0], text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +110,8 @@ class Upstream:
         """The address of `path`, which is what follows `/play/<run>/` as the client wrote it. Raises ForbiddenPath."""
         if not is_plain(path, query) or len(path) + len(query) > LONGEST_TARGET_BYTES:
             raise ForbiddenPath("The address has a part that is not passed on.")
-        decoded_once = DECODED_BY_AGENT.sub(rb"%25\1", path)
-        raw = b"/proxy/%d/%s" % (self.port, decoded_once) + (b"?" + query if query else b"")
+        decoded_once = _written_out(DECODED_BY_AGENT.sub(rb"%25\1", path))
+        raw = b"/proxy/%d/%s" % (self.port, decoded_once) + (b"?" + query.replace(b"\\", b"%5C") if query else b"")
         url = httpx.URL(self.url).copy_with(raw_path=raw)
         if url.raw_path != raw:  # a library that reads it otherwise than we do
             raise ForbiddenPath("The address can be read in more than one way.")
@@ -118,12 +130,12 @@ class Upstream:
         return [*passing, (b"accept-encoding", b"identity"), (b"authorization", f"Bearer {self.token}".encode())]
 
 
-def response_headers(given: Iterable[tuple[bytes, bytes]]) -> Headers:
+def response_headers(given: Iterable[tuple[bytes, bytes]], status: int = 200) -> Headers:
     """Of a game's headers those that pass. A length that the game said of a body in chunks may be wrong: what is beyond
-    it would be taken for the next answer on the same connection."""
+    it would be taken for the next answer on the same connection. So would one of an answer that has no body."""
     named = [(name.lower(), value) for name, value in given]
     passing = RESPONSE_HEADERS
-    if any(name == b"transfer-encoding" for name, _ in named):
+    if status in NO_BODY or any(name == b"transfer-encoding" for name, _ in named):
         passing -= {b"content-length"}
     return [(name, value) for name, value in named if name in passing]
 

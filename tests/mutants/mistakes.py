@@ -164,8 +164,11 @@ MISTAKES: list[Mistake] = [
          "                pass\n"),
         ("over-is-there", "A game that is over is asked on.", "if seat.state in OVER:", "if False:"),
         ("our-pages", "A page of ours runs a game's code.", "raise Refused(NOT_FOR_OUR_PAGES)", "pass"),
-        ("body", "A body fills the agent's memory.", "        if len(body) > LARGEST_BODY_BYTES:\n",
-         "        if False:\n"),
+    ),
+    *_of(
+        "client", "runs/play/client.py", PROXY,
+        ("body", "A body fills the agent's memory.", "            if count > LARGEST_BODY_BYTES:\n",
+         "            if False:\n"),
     ),
     *_of(
         "snapshots", "games/snapshots.py", SNAPSHOTS,

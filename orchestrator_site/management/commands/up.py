@@ -34,7 +34,8 @@ class Command(BaseCommand):
         lock = hold_the_folder(settings.VAR_DIR)
         register = process_sessions.Register(settings.VAR_DIR / "up.json")
         process_sessions.end(register.left_over(), LEFTOVER_GRACE_SECONDS)
-        require_free_port(settings.BIND, settings.PORT)
+        for port in filter(None, (settings.PORT, settings.PLAY_PORT)):
+            require_free_port(settings.BIND, port)
         register.start_reaper(LEFTOVER_GRACE_SECONDS)
 
         cloud = [services.local_cloud()] if settings.CLOUD_IS_EMBEDDED else []

@@ -95,7 +95,7 @@ def test_it_launched_nothing_in_the_visitors_name(arcade: Stack, visitor: Player
 def test_no_address_reaches_anything_of_its_sandbox_but_the_game(arcade: Stack, playing: str, path: bytes) -> None:
     """As bytes, against the sandbox's real agent: what is above the game's port is a shell."""
     with socket.create_connection(("127.0.0.1", arcade.port), timeout=30) as sock:
-        lines = [b"GET /play/%s/%s HTTP/1.1" % (playing.encode(), path), b"Host: 127.0.0.1", b"Connection: close"]
+        lines = [b"GET /play/%s/%s HTTP/1.1" % (playing.encode(), path), b"Host: localhost", b"Connection: close"]
         sock.sendall(b"\r\n".join([*lines, b"", b""]))
         answer = b""
         while part := sock.recv(65_536):

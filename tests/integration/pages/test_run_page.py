@@ -42,7 +42,7 @@ def test_a_running_game_is_in_a_frame_that_may_run_scripts_and_nothing_else(play
     run = make_run()
     page = text(player.get(f"/runs/{run.id}/"))
     frame = page.split("<iframe")[1].split(">")[0]
-    assert f'src="/play/{run.id}/"' in frame
+    assert f'src="http://localhost:8000/play/{run.id}/"' in frame
     assert "allow-same-origin" not in frame
     assert "allow-scripts" in frame
 

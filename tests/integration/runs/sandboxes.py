@@ -59,12 +59,29 @@ class Handler(socketserver.StreamRequestHandler):
         while (line := self.rfile.readline().decode("latin-1")) not in ("\r\n", ""):
             name, _, value = line.partition(":")
             headers.append((name.lower(), value.strip()))
-        length = dict(headers).get("content-length", "0")
-        sandbox.asked.append(Asked(method, target, headers, self.rfile.read(int(length))))
+        body = self.body(dict(headers))
+        if body is None:
+            return
+        sandbox.asked.append(Asked(method, target, headers, body))
         if callable(sandbox.answer):
             sandbox.answer(self.connection)
         else:
             self.wfile.write(sandbox.answer)
+
+    def body(self, headers: dict[str, str]) -> bytes | None:
+        """The whole body, as the agent passes it on; None when it broke off."""
+        if headers.get("transfer-encoding") != "chunked":
+            length = int(headers.get("content-length", "0"))
+            body = self.rfile.read(length)
+            return body if len(body) == length else None
+        parts = []
+        while size := int(self.rfile.readline() or b"-1", 16):
+            if size < 0:
+                return None
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
 
 class Server(socketserver.ThreadingTCPServer):

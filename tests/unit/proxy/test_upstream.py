@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pools.localcloud.agent.proxy import target_of
 from runs.play.upstream import ForbiddenPath, Upstream, inner_location, is_plain, response_headers
 from tests.fixtures.addresses import CLIMBING, PLAIN
 
@@ -30,13 +31,13 @@ def test_an_address_that_could_lead_out_of_the_games_port_is_refused(path: bytes
 
 
 @pytest.mark.parametrize(
-    "query", [b"a=1&b=2", b"q=%2e%2e%2f", b"u=http://evil.example/../..", b"x=%0d%0a", b"?", b"a[]=1"]
+    "query", [b"a=1&b=2", b"q=%2e%2e%2f", b"u=http://evil.example/../..", b"x=%0d%0a", b"?", b"a[]=1", b"q=100%"]
 )
 def test_a_query_leads_nowhere_and_is_passed_on(query: bytes):
     assert GAME.target(b"a", query).raw_path == b"/proxy/5000/a?" + query
 
 
-@pytest.mark.parametrize("query", [b"a\r\nb", b"a b", b"a\x00", b"a#b", b"a\\b", b"\xff", b'"'])
+@pytest.mark.parametrize("query", [b"a\r\nb", b"a b", b"a\x00", b"a#b", b"\xff", b'"'])
 def test_a_query_that_is_none_is_refused(query: bytes):
     with pytest.raises(ForbiddenPath):
         GAME.target(b"a", query)
@@ -53,7 +54,8 @@ def test_whatever_is_asked_for_it_stays_below_the_games_port(path: bytes):
         url = GAME.target(path)
     except ForbiddenPath:
         return
-    assert re.sub(rb"%25(3f|23)", rb"%\1", url.raw_path, flags=re.IGNORECASE) == b"/proxy/5000/" + path
+    written = re.sub(rb"%(5B|5C|5D|5E|7C)", lambda found: bytes([int(found[1], 16)]), url.raw_path)
+    assert re.sub(rb"%25(3f|23|25)", rb"%\1", written, flags=re.IGNORECASE) == b"/proxy/5000/" + path
     assert url.netloc == b"sandbox-0000beef-x.ondigitalocean.app"
     # However often it is decoded, and however its slashes are read.
     decoded = str(url)
@@ -67,6 +69,27 @@ def test_whatever_is_asked_for_it_stays_below_the_games_port(path: bytes):
 
 def test_a_question_mark_or_a_hash_in_a_name_stays_one_behind_the_agent_that_decodes_it():
     assert GAME.target(b"a%3Fb%23c%3f.txt", b"x=%3F").raw_path == b"/proxy/5000/a%253Fb%2523c%253f.txt?x=%3F"
+
+
+@pytest.mark.parametrize(
+    ("path", "asked_for"),
+    [
+        (b"level[1].json", b"level%5B1%5D.json"),
+        (b"a|b^c.png", b"a%7Cb%5Ec.png"),
+        (b"50%25.png", b"50%2525.png"),
+        (b"100%25", b"100%2525"),
+        (b"%25%20off.png", b"%2525%20off.png"),
+    ],
+)
+def test_harmless_names_reach_the_game_behind_the_agent_that_decodes_them(path: bytes, asked_for: bytes):
+    raw = GAME.target(path).raw_path
+    assert raw == b"/proxy/5000/" + asked_for
+    behind = target_of(unquote(raw.decode()).removeprefix("/proxy/5000/"), "")
+    assert unquote(behind) == "/" + unquote(path.decode())
+
+
+def test_a_backslash_in_a_query_is_passed_on():
+    assert GAME.target(b"a", b"path=C:\\dir").raw_path == b"/proxy/5000/a?path=C:%5Cdir"
 
 
 # Headers.
@@ -135,6 +158,11 @@ def test_a_length_beside_chunks_is_dropped():
 
 def test_the_token_is_not_in_what_a_log_would_say():
     assert "the-token" not in repr(GAME)
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_an_answer_without_a_body_has_no_length(status: int):
+    assert response_headers([(b"Content-Length", b"3"), (b"ETag", b'"1"')], status) == [(b"etag", b'"1"')]
 
 
 # Redirects.

@@ -1,0 +1,302 @@
+"""Daphne's side of HTTP: nothing of a request is read or kept before somebody wants it.
+
+Daphne begins with an application when a body is complete: in memory or on disk, whatever its size, and parsed as a form
+in the event loop. Here the application begins at the headers; the body comes to it in parts while it reads, and an
+answer does not wait for the rest. Limits on bodies are therefore the application's (`orchestrator_site.bodies`).
+
+Other servers stream by themselves: nothing outside this module knows of it. See docs/private-hooks.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import MutableMapping
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any
+from urllib.parse import unquote
+
+import daphne.http_protocol
+import daphne.server
+from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
+from twisted.web.http import HTTPChannel
+
+LONGEST_LINE_BYTES = 16_384  # of a request's head: browsers and proxies send such cookies
+LARGEST_HEAD_BYTES = 32_768
+KEEP_ALIVE_SECONDS = 130  # more than proxies keep a connection (60 to 120 s): they close it, or a request would be lost
+HEAD_SECONDS = 20  # from a request's first byte to the last of its head
+UNREAD_BYTES = 65_536  # of a body, before its sender is stopped
+# A client that still sends when its answer is there must be listened to for a while, or it never sees the answer.
+LINGER_SECONDS = 2
+LINGER_BYTES = 2_000_000
+MOST_DESCRIPTORS = 65_536
+# Words between a proxy and the server behind it. Here they could only come from a client.
+SERVERS_OWN = (b"daphne-root-path",)
+
+Message = MutableMapping[str, Any]
+
+
+class BodyQueue(asyncio.Queue[Message]):
+    """What the application receives. Its request is told what was read."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self.request = request
+
+    async def get(self) -> Message:
+        self.request.is_wanted()
+        message = await super().get()
+        self.request.was_read(len(message.get("body", b"")))
+        return message
+
+
+class Request(daphne.http_protocol.WebRequest):  # type: ignore[misc]
+    """A request whose application begins at its headers."""
+
+    channel: Channel
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self.is_complete = False
+        self.expects_to_be_asked = False
+        self._unread_bytes = 0
+        self._is_paused = False
+        super().__init__(*arguments, **named)
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802  Twisted's names, here and below
+        """The head is complete. `length` is None for a body in chunks."""
+        self.content = BytesIO()  # stays empty
+        if length != 0:
+            self._begin(*self.channel.request_line())
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        if self.application_queue is None or self.finished:
+            return
+        self._unread_bytes += len(data)
+        self.application_queue.put_nowait({"type": "http.request", "body": data, "more_body": True})
+        if self._unread_bytes > UNREAD_BYTES and not self._is_paused:
+            self._is_paused = True
+            self.channel.hold_back()
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
+        """The body is complete. Forms in it are not parsed, as Twisted would do."""
+        self.is_complete = True
+        if self.path is None:
+            self._begin(command, path, version)
+        if self.application_queue is not None and not self.finished:
+            self.application_queue.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+
+    def is_wanted(self) -> None:
+        """The application reads: whoever asked whether to send may send."""
+        if self.expects_to_be_asked and not self._response_started and not self._disconnected:
+            self.expects_to_be_asked = False
+            self.channel.ask_for_the_body()
+
+    def was_read(self, count: int) -> None:
+        self._unread_bytes -= count
+        if self._is_paused and self._unread_bytes <= UNREAD_BYTES // 2:
+            self._is_paused = False
+            if not self._disconnected and not self.finished:
+                self.channel.go_on()
+
+    def _begin(self, command: bytes, path: bytes, version: bytes) -> None:
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path, _, self.query_string = path.partition(b"?")
+        for name in SERVERS_OWN:
+            self.requestHeaders.removeHeader(name)
+        if wrong := self._wrong():
+            self.basic_error(400, b"Bad Request", wrong)
+        elif self.requestHeaders.getRawHeaders(b"Upgrade", [b""])[0].lower() == b"websocket":
+            if self.is_complete:
+                super().process()
+            else:
+                self.basic_error(400, b"Bad Request", "A WebSocket begins without a body")
+        else:
+            self.process()
+
+    def _wrong(self) -> str:
+        """What of the head can't be passed on; empty when all is well."""
+        for name, values in self.requestHeaders.getAllRawHeaders():
+            if not HEADER_NAME_RE.fullmatch(name):
+                return "Invalid header name"
+            if any(INVALID_HEADER_VALUE_BYTES.intersection(value) for value in values):
+                return "Invalid header value"
+        if not self.method.isascii():
+            return "Invalid method"
+        return "" if self.uri.isascii() else "Invalid characters in the address"
+
+    def process(self) -> None:
+        """Start the application, as Daphne's `process` and `create_application` do with a body that is complete."""
+        host, client = self.channel.getHost(), self.channel.getPeer()
+        has_address = hasattr(client, "port")
+        self.client_addr = [str(client.host), client.port] if has_address else None
+        self.server_addr = [str(host.host), host.port] if has_address else None
+        headers = [
+            (name.lower(), value)
+            for name, values in self.requestHeaders.getAllRawHeaders()
+            if b"_" not in name  # CVE-2015-0219
+            for value in values
+        ]
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": self.clientproto.split(b"/")[-1].decode("ascii"),
+            "method": self.method.decode("ascii"),
+            "path": unquote(self.path.decode("ascii")),
+            "raw_path": self.path,
+            "root_path": "",
+            "scheme": "https" if self.isSecure() else "http",
+            "query_string": self.query_string,
+            "headers": headers,
+            "client": self.client_addr,
+            "server": self.server_addr,
+        }
+        self.application_queue = BodyQueue(self)
+        application = self.server.application(
+            scope=scope, receive=self.application_queue.get, send=partial(self.server.handle_reply, self)
+        )
+        self.server.connections[self]["application_instance"] = asyncio.ensure_future(application)
+
+    def handle_reply(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and not self.is_complete and not self._disconnected:
+            # The rest of the body may never be read, and what follows it can't be told from it.
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            self.channel.persistent = False
+        super().handle_reply(message)
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A client's connection, with limits that are answered instead of cut."""
+
+    MAX_LENGTH = LONGEST_LINE_BYTES
+    totalHeadersSize = LARGEST_HEAD_BYTES  # noqa: N815
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._head_is_due: Any = None
+        self._lingers = False
+        self._unheard_bytes = 0
+
+    def request_line(self) -> tuple[bytes, bytes, bytes]:
+        """Method, address and version of the request whose head is complete."""
+        return self._command, self._path, self._version
+
+    def hold_back(self) -> None:
+        self._networkProducer.pauseProducing()
+        self._kept_timeout = self.setTimeout(None)  # it is not the client who is slow
+
+    def go_on(self) -> None:
+        if not self._handlingRequest:
+            self.setTimeout(self._kept_timeout)
+        if not self._waitingForTransport:
+            self._networkProducer.resumeProducing()
+
+    def ask_for_the_body(self) -> None:
+        self._send100Continue()
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        if self.line_mode and self._head_is_due is None:
+            self._head_is_due = self.callLater(HEAD_SECONDS, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
+        super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> Any:  # noqa: N802
+        if not line and not self.requests:  # some send an empty line behind a body
+            self._head_is_complete()
+        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            return self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        return super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> Any:  # noqa: N802
+        is_address = not self.requests and not self._receivedHeaderSize
+        too_long = HTTPStatus.REQUEST_URI_TOO_LONG if is_address else HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        return self._refuse(too_long)
+
+    def allHeadersReceived(self) -> None:  # noqa: N802
+        """As Twisted's, but who asks whether to send a body is told so when somebody wants it."""
+        self._head_is_complete()
+        request = self.requests[-1]
+        self.persistent = self.checkPersistence(request, self._version)
+        expects = request.requestHeaders.getRawHeaders(b"Expect", [b""])[0].lower()
+        request.expects_to_be_asked = expects == b"100-continue" and self._version == b"HTTP/1.1"
+        request.gotLength(self.length)
+
+    def _head_is_complete(self) -> None:
+        if self._head_is_due is not None and self._head_is_due.active():
+            self._head_is_due.cancel()
+        self._head_is_due = None
+
+    def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
+        if not self._lingers:
+            super().rawDataReceived(data)
+            return
+        self._unheard_bytes += len(data)
+        if self._unheard_bytes > LINGER_BYTES:
+            self.transport.abortConnection()
+
+    def requestDone(self, request: Request) -> None:  # noqa: N802
+        if request.is_complete or request is not self.requests[0]:
+            super().requestDone(request)
+            return
+        del self.requests[0]
+        self._linger()
+
+    def _linger(self) -> None:
+        """Send what was written and no more; listen a while to who still sends."""
+        self._lingers = True
+        self.setRawMode()
+        self.setTimeout(None)
+        self._abortingCall = self.callLater(LINGER_SECONDS, self.forceAbortClient)
+        self._networkProducer.resumeProducing()
+        with suppress(AttributeError):  # not every transport has halves
+            self.transport.loseWriteConnection()
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Answer for a request that is not understood, unless something else was answered already."""
+        self._head_is_complete()
+        if self._lingers:
+            return
+        if self.requests and self.requests[0].startedWriting:
+            self.transport.abortConnection()
+            return
+        body = f"{status.phrase}. {status.description}".strip().encode() + b"\n"
+        head = [
+            f"HTTP/1.1 {status.value} {status.phrase}",
+            "Content-Type: text/plain; charset=utf-8",
+            f"Content-Length: {len(body)}",
+            "X-Content-Type-Options: nosniff",
+            "Connection: close",
+        ]
+        self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
+        self.persistent = False
+        self._linger()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
+        has_too_many = self._receivedHeaderCount > self.maxHeaders
+        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if has_too_many else HTTPStatus.BAD_REQUEST)
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+        self._head_is_complete()
+        super().connectionLost(reason)
+
+
+class Factory(daphne.http_protocol.HTTPFactory):  # type: ignore[misc]
+    protocol = Channel
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        self.timeOut = KEEP_ALIVE_SECONDS
+
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = Request
+        return protocol
+
+
+def install() -> None:
+    """Before Daphne listens: have it use these, and as many connections as the machine allows."""
+    daphne.server.HTTPFactory = Factory
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, MOST_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[0]), most))

@@ -1,0 +1,233 @@
+"""Nothing of a request is read, kept or parsed before somebody wants it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from uuid import UUID, uuid4
+
+import psutil
+import pytest
+
+from tests.fixtures.waiting import until
+from tests.fixtures.web import Web
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATIENCE_SECONDS = 20
+FORM = "Content-Type: application/x-www-form-urlencoded"
+PARTS = "Content-Type: multipart/form-data; boundary=x"
+
+
+@contextmanager
+def connected(web: Web) -> Iterator[socket.socket]:
+    with closing(socket.create_connection(("127.0.0.1", web.port), timeout=PATIENCE_SECONDS)) as connection:
+        yield connection
+
+
+def head(method: str, path: str, *headers: str) -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *headers, "", ""]).encode()
+
+
+def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the next answer, whose length is said."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        if not (data := connection.recv(65536)):
+            raise AssertionError(f"it was cut: {received!r}")
+        received += data
+    top, body = received.split(b"\r\n\r\n", 1)
+    first, *lines = top.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    while len(body) < int(headers.get("content-length", 0)):
+        body += connection.recv(65536)
+    return int(first.split(" ")[1]), headers, body
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/", "/api/launch/warm", "/admin/login/", f"/api/stream/{UUID(int=7)}"])
+def test_a_large_upload_is_refused_at_its_head(web: Web, path: str) -> None:
+    with connected(web) as connection:
+        connection.sendall(head("POST", path, FORM, "Content-Length: 300000000"))
+        status, headers, _ = answer(connection)
+    assert status == 413
+    assert headers["connection"] == "close"
+
+
+def test_who_asks_first_is_not_told_to_send(web: Web) -> None:
+    with connected(web) as connection:
+        connection.sendall(head("POST", "/nothing", "Content-Length: 300000000", "Expect: 100-continue"))
+        assert answer(connection)[0] == 413
+
+
+def test_who_asks_first_is_told_when_somebody_reads(web: Web) -> None:
+    body = json.dumps({"game": "no-such-game"}).encode()
+    with connected(web) as connection:
+        length = f"Content-Length: {len(body)}"
+        connection.sendall(head("POST", "/api/launch/warm", length, "Expect: 100-continue"))
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert answer(connection)[0] == 422
+
+
+def test_chunks_are_refused_after_the_allowed_bytes(web: Web) -> None:
+    with connected(web) as connection:
+        connection.sendall(head("POST", "/nothing", "Transfer-Encoding: chunked"))
+        sent = 0
+        with suppress(OSError):
+            for _ in range(10_000):
+                connection.sendall(b"2000\r\n" + b"a" * 0x2000 + b"\r\n")
+                sent += 0x2000
+        assert sent < 30_000_000, "the server read on"
+
+
+def test_chunks_that_are_too_many_are_answered(web: Web) -> None:
+    with connected(web) as connection:
+        connection.sendall(head("POST", "/nothing", "Transfer-Encoding: chunked"))
+        for _ in range(10):
+            connection.sendall(b"2000\r\n" + b"a" * 0x2000 + b"\r\n")
+        status, headers, body = answer(connection)
+    assert (status, headers["connection"]) == (413, "close")
+    assert b"64 kB" in body
+
+
+def test_programs_get_a_problem(web: Web) -> None:
+    refused = web.client().post("/api/launch/warm", content=b" " * 100_000)
+    assert refused.status_code == 413
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json()["detail"] == "A request to this address may hold 64 kB."
+
+
+def test_a_form_of_allowed_size_is_not_parsed_in_the_event_loop(web: Web) -> None:
+    """2 MB of parts held every answer for 4 s, and are refused now; 64 kB of them must not be felt either."""
+    part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n'
+    body = part * (64_000 // len(part))
+    seconds: list[float] = []
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            began = time.monotonic()
+            web.get("/health/live")
+            seconds.append(time.monotonic() - began)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        with web.client() as client:
+            for path in ("/", "/nothing", "/admin/login/", "/api/launch/warm") * 5:
+                sent = client.post(path, content=body, headers={"content-type": "multipart/form-data; boundary=x"})
+                assert sent.status_code in (400, 403, 404, 405, 413, 422)
+    finally:
+        is_over.set()
+        looking.join()
+    assert max(seconds) < 4
+
+
+def test_memory_and_disk_stay_flat_under_large_uploads(web: Web) -> None:
+    process = psutil.Process(web.process.pid)
+    web.get("/")
+    before = web.memory_mb()
+
+    async def upload() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+        writer.write(head("POST", f"/play/{uuid4()}/save", "Transfer-Encoding: chunked"))
+        try:
+            for _ in range(200):
+                writer.write(b"8000\r\n" + b"a" * 0x8000 + b"\r\n")
+                await writer.drain()
+            await reader.read()
+        except OSError:
+            pass
+        writer.close()
+
+    async def uploads() -> None:
+        await asyncio.gather(*(upload() for _ in range(50)))
+
+    asyncio.run(uploads())
+    assert web.memory_mb() - before < 50
+    assert not [file for file in process.open_files() if file.path.startswith("/tmp/tmp")]
+
+
+def test_a_body_that_comes_slowly_holds_nobody_up(web: Web) -> None:
+    body = json.dumps({"game": "no-such-game"}).encode()
+    with connected(web) as connection:
+        connection.sendall(head("POST", "/api/launch/warm", f"Content-Length: {len(body)}"))
+        assert web.get("/health/live").status_code == 200
+        for place in range(len(body)):
+            connection.sendall(body[place : place + 1])
+        assert answer(connection)[0] == 422
+
+
+def test_requests_on_one_connection_follow_each_other(web: Web) -> None:
+    """Bodies and pipelined requests are told apart."""
+    body = b'{"game": "no-such-game"}'
+    launch = head("POST", "/api/launch/warm", f"Content-Length: {len(body)}") + body
+    with connected(web) as connection:
+        connection.sendall(launch + launch + head("GET", "/health/live", "Connection: close"))
+        received = b""
+        while data := connection.recv(65536):
+            received += data
+    assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"422", b"422", b"200"]
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_body_is_forgotten(web: Web) -> None:
+    process = psutil.Process(web.process.pid)
+    for _ in range(20):
+        with connected(web) as connection:
+            connection.sendall(head("POST", "/api/launch/warm", "Content-Length: 1000") + b"{")
+    until(
+        lambda: not [each for each in process.net_connections() if each.status in ("ESTABLISHED", "CLOSE_WAIT")],
+        "no connection is left",
+    )
+    assert web.get("/health/live").status_code == 200
+
+
+def test_a_body_in_broken_chunks_is_a_bad_request(web: Web) -> None:
+    with connected(web) as connection:
+        connection.sendall(head("POST", "/api/launch/warm", "Transfer-Encoding: chunked") + b"zz\r\n")
+        assert answer(connection)[0] == 400
+
+
+def test_a_socket_that_brings_a_body_is_refused(web: Web) -> None:
+    upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: a")
+    with connected(web) as connection:
+        connection.sendall(head("GET", "/ws/orchestrator/", *upgrade, "Content-Length: 5") + b"hello")
+        assert answer(connection)[0] == 400
+
+
+class TestHeads:
+    def test_17_kb_of_cookies_are_read(self, web: Web) -> None:
+        cookies = [f"Cookie: c{number}={'x' * 4000}" for number in range(5)]
+        with connected(web) as connection:
+            connection.sendall(head("GET", "/api/games", *cookies))
+            assert answer(connection)[0] == 200
+
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            ([f"Cookie: {'x' * 17_000}"], 431),
+            ([f"Cookie: c{number}={'x' * 4000}" for number in range(10)], 431),
+            ([f"X-{number}: y" for number in range(600)], 431),
+        ],
+    )
+    def test_too_much_is_said_to_be_too_much(self, web: Web, headers: list[str], status: int) -> None:
+        with connected(web) as connection:
+            connection.sendall(head("GET", "/", *headers))
+            found, _, body = answer(connection)
+        assert found == status
+        assert body
+
+    def test_a_long_address_is_said_to_be_too_long(self, web: Web) -> None:
+        with connected(web) as connection:
+            connection.sendall(head("GET", "/" + "x" * 20_000))
+            assert answer(connection)[0] == 414
+
+    def test_a_bad_request_is_told_so(self, web: Web) -> None:
+        with connected(web) as connection:
+            connection.sendall(b"what is this\r\n\r\n")
+            assert answer(connection)[0] == 400
