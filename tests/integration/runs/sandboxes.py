@@ -9,6 +9,11 @@ from dataclasses import dataclass, field
 from socket import socket
 from threading import Thread
 from typing import Any
+from uuid import uuid4
+
+from django.utils import timezone
+
+from pools.models import Origin, Sandbox, State
 
 Answer = bytes | Callable[[socket], None]
 
@@ -102,3 +107,14 @@ def fake_sandbox() -> Iterator[FakeSandbox]:
         yield server.sandbox
         server.shutdown()
         thread.join()
+
+
+def row(url: str) -> Sandbox:
+    """The row of a sandbox in use at that address."""
+    now = timezone.now()
+    name = f"sandbox-{uuid4().hex[:8]}"
+    return Sandbox.objects.create(
+        name=name, app_id=name, runtime="python", image="a/b:c", region="syd", size="s", url=url, state=State.IN_USE,
+        origin=Origin.COLD, create_code="cold", create_reason="a test", requested_at=now,
+        accepted_at=now, acquired_at=now,
+    )  # fmt: skip

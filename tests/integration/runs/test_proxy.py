@@ -24,7 +24,7 @@ from django_q.models import OrmQ
 from pytest_django import DjangoDbBlocker
 from websockets.exceptions import ConnectionClosed
 
-from pools.models import Fleet, Origin, Sandbox, State
+from pools.models import Fleet, Sandbox
 from runs import lifecycle
 from runs.models import Run
 from runs.reasons import RunEndCode
@@ -32,7 +32,7 @@ from tests.fixtures.addresses import CLIMBING, PLAIN
 from tests.fixtures.waiting import free_port, until
 from tests.fixtures.web import PLAIN as CLIENT
 from tests.fixtures.web import Web, new_run
-from tests.integration.runs.sandboxes import A_GAME, FakeSandbox, fake_sandbox, http
+from tests.integration.runs.sandboxes import A_GAME, FakeSandbox, fake_sandbox, http, row
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,16 +69,6 @@ def sandbox(shared_sandbox: tuple[FakeSandbox, Run]) -> FakeSandbox:
 def run(shared_sandbox: tuple[FakeSandbox, Run]) -> Run:
     """A run whose game is in that sandbox, on port 5000."""
     return shared_sandbox[1]
-
-
-def row(url: str) -> Sandbox:
-    now = timezone.now()
-    name = f"sandbox-{uuid4().hex[:8]}"
-    return Sandbox.objects.create(
-        name=name, app_id=name, runtime="python", image="a/b:c", region="syd", size="s", url=url, state=State.IN_USE,
-        origin=Origin.COLD, create_code="cold", create_reason="a test", requested_at=now,
-        accepted_at=now, acquired_at=now,
-    )  # fmt: skip
 
 
 class Answer(NamedTuple):
