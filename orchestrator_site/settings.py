@@ -101,6 +101,7 @@ if SANDBOX_MIN_LIFETIME_MINUTES > SANDBOX_MAX_LIFETIME_MINUTES:
         f"SANDBOX_MAX_LIFETIME_MINUTES ({SANDBOX_MAX_LIFETIME_MINUTES})."
     )
 MAX_EXTENSIONS = env.number("MAX_EXTENSIONS", 2, most=100)
+ANYONE_MAY_END_RUNS = env.switch("ANYONE_MAY_END_RUNS", False)  # over the API, who knows a run's id
 
 # Games and their snapshots. A folder by default, DigitalOcean Spaces when its four variables are set.
 CATALOG_DIR = Path(env.text("CATALOG_DIR", str(BASE_DIR / "games" / "catalog")))

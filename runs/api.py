@@ -22,7 +22,8 @@ from runs.limits import LaunchRefused
 from runs.models import LaunchMode, Run, RunState
 from runs.origins import may_change
 from runs.reasons import RunEndCode
-from runs.schemas import EventsOut, GameOut, LaunchIn, RunOut
+from runs.rights import actor_on, token_of
+from runs.schemas import EventsOut, GameOut, LaunchedOut, LaunchIn, RunOut
 from runs.visitors import caller_of
 
 router = Router()
@@ -45,7 +46,7 @@ Wait = QueryEx[int, P(ge=0, description="Seconds to wait when there are none yet
 
 @router.post(
     "/launch/{mode}",
-    response={201: RunOut, 403: ProblemOut, 409: ProblemOut, 422: ProblemOut, 429: ProblemOut, 503: ProblemOut},
+    response={201: LaunchedOut, 403: ProblemOut, 409: ProblemOut, 422: ProblemOut, 429: ProblemOut, 503: ProblemOut},
     tags=["runs"],
     summary="Launch a game",
 )
@@ -67,28 +68,45 @@ def launch_game(
         )
     except LaunchRefused as refused:
         raise problem_of(refused) from refused
-    return 201, run_out(request, run)
+    return 201, run_out(run) | {"token": token_of(run.id)}
 
 
 @router.get(
     "/sandbox/{uuid:run_id}", response={200: RunOut, 404: ProblemOut}, tags=["runs"], summary="How a launch stands"
 )
 def get_run(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
-    return run_out(request, find_run(run_id))
+    return run_out(find_run(run_id))
+
+
+Reason = QueryEx[
+    str,
+    P(max_length=200, description="Why: operators have to say, and it is written to the log"),
+]
 
 
 @router.delete(
     "/sandbox/{uuid:run_id}",
-    response={200: RunOut, 403: ProblemOut, 404: ProblemOut},
+    response={200: RunOut, 403: ProblemOut, 404: ProblemOut, 422: ProblemOut},
     tags=["runs"],
     summary="End a run; its sandbox goes with it",
 )
-def end_run(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
-    """Anybody who knows a run's id may end it. Ending it again changes nothing and gives the same answer."""
+def end_run(request: HttpRequest, run_id: UUID, reason: Reason = "") -> dict[str, Any]:
+    """For who launched it: from the same browser, or with the `token` of the launch's answer (`Authorization: Bearer
+    …`); and for operators. Ending it again changes nothing and gives the same answer."""
     require_own_page(request)
     run = find_run(run_id)
-    lifecycle.end(run.id, RunEndCode.ENDED_BY_API, "Ended through the API.", timezone.now())
-    return run_out(request, find_run(run_id))
+    actor = actor_on(request, run)
+    if not actor:
+        detail = "This run is somebody else's. Send the token that its launch answered: Authorization: Bearer run_…"
+        raise Problem(403, detail, code="not_yours")
+    if actor == request.user.get_username():
+        if not reason.strip():
+            raise Problem.field("reason", "say why: it is written to the log")
+        code, sentence = RunEndCode.ENDED_BY_OPERATOR, f"An operator ended it: {reason.strip()}"
+    else:
+        code, sentence = RunEndCode.ENDED_BY_API, "Ended through the API."
+    lifecycle.end(run.id, code, sentence, timezone.now(), by=actor)
+    return run_out(find_run(run_id))
 
 
 @router.get(
@@ -151,7 +169,7 @@ def problem_of(refused: LaunchRefused) -> Problem:
     )
 
 
-def run_out(request: HttpRequest, run: Run) -> dict[str, Any]:
+def run_out(run: Run) -> dict[str, Any]:
     """A run as RunOut has it, with whole addresses."""
     return {
         "run_id": run.id,

@@ -321,9 +321,9 @@ def play_on(attempt: Attempt, *, port: int, now: datetime) -> bool:
 
 
 @transaction.atomic
-def extend(run_id: UUID, now: datetime) -> bool:
+def extend(run_id: UUID, now: datetime, by: str = "") -> bool:
     """Needs RUNNING, extended less than MAX_EXTENSIONS times, in a sandbox that has not expired. Leaves both with
-    SANDBOX_MIN_LIFETIME_MINUTES more. False when that may not be."""
+    SANDBOX_MIN_LIFETIME_MINUTES more. False when that may not be. `by` is who, where nobody else writes it down."""
     run = locked(run_id)
     if run.state != RunState.RUNNING or run.extensions >= settings.MAX_EXTENSIONS:
         return False
@@ -335,6 +335,10 @@ def extend(run_id: UUID, now: datetime) -> bool:
     _step(run, frm=RunState.RUNNING, to=RunState.RUNNING, expires_at=expires_at, extensions=run.extensions + 1)
     data = {"code": StatusCode.EXTENDED, "expires_at": events.moment(expires_at)}
     events.emit(run_id, EventKind.STATUS, f"Extended until {expires_at:%H:%M:%S} UTC.", data=data, now=now)
+    if by:
+        message = f"run {run.short_id}: {run.game.slug} extended until {expires_at:%H:%M:%S}"
+        code = StatusCode.EXTENDED
+        journal.record(LogKind.RUN, message, code=code, sandbox=run.sandbox, run_id=run_id, now=now, actor=by)
     return True
 
 

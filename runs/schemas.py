@@ -67,6 +67,12 @@ class RunOut(Schema):
     timings: TimingsOut
 
 
+class LaunchedOut(RunOut):
+    """A launch's answer: the run, and what one acts on it with."""
+
+    token: str = Field(description="Ends the run: `Authorization: Bearer …`. It is told here only")
+
+
 class EventOut(Schema):
     """One line of a run, the same through every door."""
 

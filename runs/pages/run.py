@@ -23,6 +23,7 @@ from runs.models import STARTING, Run, RunEvent, RunState
 from runs.pages.answers import fresh, see_other
 from runs.pages.forms import new_key
 from runs.reasons import RunEndCode
+from runs.rights import actor_on, is_operator
 from runs.visitors import known_visitor
 
 RUN_LOG_LINES = 400
@@ -42,7 +43,7 @@ def run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
         "events_url": f"/api/runs/{found.id}/events?after=0",
         "key": new_key(),
     }
-    context["is_operator"] = not context["is_mine"] and request.user.has_perms(["pools.operate_fleet", "runs.view_run"])
+    context["is_operator"] = not context["is_mine"] and is_operator(request)
     return render(request, "run/page.html", context)
 
 
@@ -93,14 +94,15 @@ def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
 @require_POST
 def end_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     found = own_run(request, run_id)
-    lifecycle.end(found.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now())
+    actor = actor_on(request, found)
+    lifecycle.end(found.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now(), by=actor)
     return see_other(found)
 
 
 @require_POST
 def extend_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     found = own_run(request, run_id)
-    is_extended = lifecycle.extend(found.id, timezone.now())
+    is_extended = lifecycle.extend(found.id, timezone.now(), by=actor_on(request, found))
     if request.accepts("text/html"):
         if is_extended:
             messages.success(request, "You have more time.")

@@ -38,8 +38,9 @@ class Site(Stack):
     def games(self) -> list[str]:
         return [game["slug"] for game in self.get("/api/games").json()]
 
-    def call(self, method: str, path: str, **body: object) -> dict:
-        answer = httpx.request(method, self.url + path, json=body or None, timeout=30, trust_env=False)
+    def call(self, method: str, path: str, token: str = "", **body: object) -> dict:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = httpx.request(method, self.url + path, json=body or None, headers=headers, timeout=30, trust_env=False)
         return answer.json() | {"http": answer.status_code}
 
     def click(self, game: str, mode: str) -> dict:
@@ -48,6 +49,7 @@ class Site(Stack):
 
     def play(self, run: dict) -> dict:
         """The run when it is running; its page has come through the proxy, and then it is ended."""
+        token = run["token"]
         path = f"/api/sandbox/{run['run_id']}"
 
         def settled() -> dict | None:
@@ -59,7 +61,7 @@ class Site(Stack):
         page = self.get(f"/play/{run['run_id']}/")
         assert (page.status_code, f"<h1>{run['game'].title()}</h1>" in page.text) == (200, True), page.text
         assert sum(run["timings"][part] for part in PARTS) == run["timings"]["total_ms"]
-        self.call("DELETE", path)
+        assert self.call("DELETE", path, token)["http"] == 200
         return run
 
     def staged(self, runtime: str) -> list[str]:
@@ -128,7 +130,7 @@ def test_a_game_without_its_folder_is_gone_and_its_runs_are_kept(site: Site):
     site.catalog.write("draughts", position=4)
     site.load_catalog()
     run = site.click("draughts", "cold")
-    site.call("DELETE", f"/api/sandbox/{run['run_id']}")
+    site.call("DELETE", f"/api/sandbox/{run['run_id']}", run["token"])
     shutil.rmtree(site.catalog.folder / "draughts")
     assert site.load_catalog() == ("gone: draughts\n", "")
     assert "draughts" not in site.games()

@@ -1,0 +1,59 @@
+"""Who may end a run or give it more time: one rule for its page and the API.
+
+Who launched it, from the same browser; who holds its token, which the launch's answer had; and operators. Not whoever
+knows its id: that is in the address of a page which people show to each other.
+"""
+
+from __future__ import annotations
+
+import hmac
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.crypto import salted_hmac
+
+from runs.models import Run
+from runs.visitors import caller_of, known_visitor
+
+TOKEN_PREFIX = "run_"  # noqa: S105  what tokens of runs begin with
+BEARER = "bearer "
+OPERATOR_RIGHTS = ("pools.operate_fleet", "runs.view_run")
+
+
+def token_of(run_id: UUID) -> str:
+    """A run's own token, which is kept nowhere: it follows from its id and SECRET_KEY."""
+    return _token(run_id, settings.SECRET_KEY)
+
+
+def _token(run_id: UUID, key: str) -> str:
+    return TOKEN_PREFIX + salted_hmac("runs.token", str(run_id), secret=key, algorithm="sha256").hexdigest()
+
+
+def is_token_of(token: str, run_id: UUID) -> bool:
+    """Whether it is the run's, under the present key or a former one."""
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return any(hmac.compare_digest(token.encode(), _token(run_id, key).encode()) for key in keys)
+
+
+def is_operator(request: HttpRequest) -> bool:
+    return bool(request.user.is_staff and request.user.has_perms(OPERATOR_RIGHTS))
+
+
+def actor_on(request: HttpRequest, run: Run) -> str:
+    """By what right somebody acts on this run, as the log names them; empty when by none."""
+    if run.visitor == known_visitor(request):
+        return f"player {run.visitor[:8]}"
+    if is_token_of(bearer_of(request), run.id):
+        return f"holder of the token of run {run.short_id}"
+    if is_operator(request):
+        return str(request.user.get_username())
+    if settings.ANYONE_MAY_END_RUNS:
+        return f"caller {caller_of(request)[:8]}"
+    return ""
+
+
+def bearer_of(request: HttpRequest) -> str:
+    """The token that a program sent along; empty when none."""
+    said = request.headers.get("Authorization", "")
+    return said[len(BEARER) :].strip() if said.lower().startswith(BEARER) else ""
