@@ -6,10 +6,17 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.html import format_html
+from django_q.admin import FailAdmin, TaskAdmin
+from django_q.models import Failure, Success, Task
+from django_q.tasks import async_task
 
 from orchestrator_site.models import Beat
-from pools.console.rights import MachineOwned
+from pools import journal
+from pools.console.rights import ActingAdmin, MachineOwned
+from pools.reasons import LogKind
 from pools.templatetags.fleet import since
 
 
@@ -37,3 +44,37 @@ class LogEntryAdmin(MachineOwned):
     def about(self, entry: LogEntry) -> Any:
         url = entry.get_admin_url()
         return format_html('<a href="{}">{}</a>', url, entry.object_repr) if url else entry.object_repr
+
+
+def resubmit(task: Task, *, actor: str, reason: str) -> str:
+    """Queue it again; a failed one is forgotten then."""
+    options = {"hook": task.hook, "group": task.group, "cluster": task.cluster, "task_name": task.name}
+    async_task(task.func, *(task.args or ()), **options, **(task.kwargs or {}))
+    done = f"task {task.name} queued again"
+    journal.record(LogKind.RESUBMIT, f"{done}; an operator: {reason}", actor=actor, data={"func": task.func})
+    if not task.success:
+        Task.objects.filter(pk=task.pk).delete()
+    return done
+
+
+class ResubmittingAdmin(ActingAdmin):
+    """Tasks of Django-Q that are over. Its own action asks nobody why, and leaves no trace."""
+
+    actions = ("resubmit_chosen",)
+
+    @admin.action(description="Queue again", permissions=["operate"])
+    def resubmit_chosen(self, request: HttpRequest, chosen: QuerySet[Task]) -> None:
+        self.act_on_each(request, chosen, resubmit)
+
+
+admin.site.unregister([Failure, Success])
+
+
+@admin.register(Failure)
+class FailureAdmin(ResubmittingAdmin, FailAdmin):  # type: ignore[misc]
+    pass
+
+
+@admin.register(Success)
+class SuccessAdmin(ResubmittingAdmin, TaskAdmin):  # type: ignore[misc]
+    pass

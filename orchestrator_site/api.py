@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
+from games.models import Game
 from pools.api import router as fleet
 from pools.problems import CONTENT_TYPE, Problem
 from runs.api import router as runs
@@ -19,10 +20,44 @@ from runs.api import router as runs
 logger = logging.getLogger(__name__)
 
 PREFIX = "/api/"
+JSON = "application/json"
+PROBLEM = "#/components/schemas/ProblemOut"
+# Whatever is asked for.
+ERRORS_EVERYWHERE = {
+    400: "It can't be understood",
+    413: "It is too large",
+    431: "Its headers are too large",
+    503: "The database or the disk can't be used right now",
+}
 # Where in a request a field is, and what Ninja calls the whole of a body: not parts of the field's name.
 PLACES = frozenset({"body", "query", "path", "header", "response"})
 
-api = NinjaAPI(
+
+class Api(NinjaAPI):
+    """Ninja's, whose schema says of errors what is sent."""
+
+    def get_openapi_schema(self, **options: Any) -> Any:
+        schema = super().get_openapi_schema(**options)
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                _tell_of_errors(operation["responses"])
+        if slugs := [game.slug for game in Game.objects.playable()]:
+            schema["components"]["schemas"]["LaunchIn"]["properties"]["game"]["enum"] = slugs
+        return schema
+
+
+def _tell_of_errors(responses: dict[Any, Any]) -> None:
+    """Name the content type of errors, and those that every address has."""
+    always = {"content": {CONTENT_TYPE: {"schema": {"$ref": PROBLEM}}}}
+    for status, when in ERRORS_EVERYWHERE.items():
+        responses.setdefault(status, always | {"description": when})
+    for status, response in responses.items():
+        content = response.get("content", {})
+        if int(status) >= 400 and JSON in content:
+            response["content"] = {CONTENT_TYPE: content[JSON]}
+
+
+api = Api(
     title="Sandbox orchestrator",
     version=settings.API_VERSION,
     description="Launch games in sandboxes, follow them, end them. Errors are `application/problem+json`.",
@@ -34,9 +69,9 @@ api.add_router("", fleet)
 
 
 def respond(problem: Problem) -> HttpResponse:
-    return HttpResponse(
-        json.dumps(problem.as_json()), status=problem.status, content_type=CONTENT_TYPE, headers=problem.headers()
-    )
+    body = json.dumps(problem.as_json()).encode()
+    headers = problem.headers() | {"Content-Length": str(len(body))}
+    return HttpResponse(body, status=problem.status, content_type=CONTENT_TYPE, headers=headers)
 
 
 @api.exception_handler(Problem)
@@ -74,6 +109,23 @@ DETAILS = {
     405: "This address does not take this method.",
     500: "Something went wrong here. It was logged.",
 }
+
+
+class HeadMiddleware:
+    """HEAD where GET is (RFC 9110, 9.3.2): servers send such an answer without its body."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        is_head = request.method == "HEAD" and request.path.startswith(PREFIX)
+        if not is_head:
+            return self.get_response(request)
+        request.method = "GET"
+        response = self.get_response(request)
+        request.method = "HEAD"
+        response.headers.setdefault("Content-Length", str(len(response.content)))
+        return response
 
 
 class ProblemMiddleware:

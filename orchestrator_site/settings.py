@@ -172,6 +172,7 @@ MIDDLEWARE = [
     "orchestrator_site.games_host.GamesHostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "orchestrator_site.security_headers.SecurityHeadersMiddleware",
+    "orchestrator_site.api.HeadMiddleware",
     "orchestrator_site.api.ProblemMiddleware",
     "orchestrator_site.unavailable.UnavailableMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -260,6 +261,13 @@ STORAGES = {
     "snapshots": SNAPSHOT_STORAGE,
 }
 
+# Over https, for who once was here and who comes by http.
+SECURE_SSL_REDIRECT = HTTPS_ONLY
+SECURE_SSL_HOST = PUBLIC_URL.partition("://")[2]
+SECURE_HSTS_SECONDS = env.number("HSTS_SECONDS", 30 * 24 * 3600, most=10 * 365 * 24 * 3600) if HTTPS_ONLY else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.switch("HSTS_SUBDOMAINS", False)
+# Subdomains and browsers' preloaded lists are for whoever owns the domain to decide; there is no way back soon.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_ENGINE = "orchestrator_site.sessions"

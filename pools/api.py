@@ -25,7 +25,9 @@ Limit = QueryEx[int, P(ge=1, le=fleet_log.PAGE, description="Lines at the most")
 After = QueryEx[
     int | None, P(ge=0, le=fleet_log.HIGHEST_CURSOR, description="Lines beyond this number; without it, the last ones")
 ]
-Wait = QueryEx[int, P(ge=0, description="Seconds to wait when there are none yet, 30 at the most")]
+Wait = QueryEx[
+    int, P(ge=0, le=fleet_log.HIGHEST_CURSOR, description="Seconds to wait when there are none yet, 30 at the most")
+]
 UNSEEN = "unseen"
 COUNTED = (State.READY, State.REQUESTED, State.CREATING, State.STAGING, State.IN_USE, State.DELETING)
 
@@ -98,7 +100,7 @@ def require_operator(request: HttpRequest) -> None:
         raise Problem(403, "This is for operators who may see the fleet.")
 
 
-@router.get("/orchestrator/logs", response=FleetEventsOut, summary="The orchestrator log")
+@router.get("/orchestrator/logs", response={200: FleetEventsOut, 422: ProblemOut}, summary="The orchestrator log")
 def logs(
     request: HttpRequest,
     limit: Limit = 50,

@@ -41,7 +41,7 @@ IdempotencyKey = HeaderEx[
 ]
 After = QueryEx[int, P(ge=0, le=HIGHEST_CURSOR, description="Events beyond this number")]
 Limit = QueryEx[int, P(ge=1, le=MOST_EVENTS, description="Events at the most")]
-Wait = QueryEx[int, P(ge=0, description="Seconds to wait when there are none yet, 30 at the most")]
+Wait = QueryEx[int, P(ge=0, le=HIGHEST_CURSOR, description="Seconds to wait when there are none yet, 30 at the most")]
 
 
 @router.post(

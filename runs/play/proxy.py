@@ -258,7 +258,7 @@ def _games_own_address(scope: Scope, run_id: UUID) -> str:
     if is_for_games(host, port):
         if play_origin(run_id) != settings.PLAY_URL and not host.startswith(f"{run_id}."):
             raise Refused(NOT_THERE)  # with a wildcard, one game has no address under another's name
-        return ""
+        return play_url(run_id) if settings.HTTPS_ONLY and scope["scheme"] == "http" else ""
     if games_have_an_origin() and is_for_pages(host, port):
         return play_url(run_id) if _is_a_browser(scope) else ""
     if _is_on_top(scope):
