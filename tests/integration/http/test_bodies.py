@@ -15,8 +15,11 @@ from uuid import UUID, uuid4
 import psutil
 import pytest
 
+from orchestrator_site import daphne_http
+from pools.models import Sandbox
 from tests.fixtures.waiting import until
-from tests.fixtures.web import Web
+from tests.fixtures.web import Web, new_run
+from tests.integration.runs.sandboxes import fake_sandbox, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE_SECONDS = 20
@@ -231,3 +234,48 @@ class TestHeads:
         with connected(web) as connection:
             connection.sendall(b"what is this\r\n\r\n")
             assert answer(connection)[0] == 400
+
+
+class TestSlowness:
+    def test_a_head_that_trickles_is_answered_in_time(self, impatient_web: Web) -> None:
+        with connected(impatient_web) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+            trickle(connection, b"X")
+            assert answer(connection)[0] == 408
+
+    def test_not_even_a_first_line_may_trickle(self, impatient_web: Web) -> None:
+        with connected(impatient_web) as connection:
+            trickle(connection, b"G")
+            assert answer(connection)[0] == 408
+
+    def test_a_body_that_trickles_is_answered_in_time(self, impatient_web: Web) -> None:
+        with connected(impatient_web) as connection:
+            connection.sendall(head("POST", "/api/launch/warm", "Content-Length: 1000"))
+            assert answer(connection)[0] == 408
+
+    def test_a_game_is_not_held_by_a_body_that_does_not_come(self, impatient_web: Web) -> None:
+        with fake_sandbox() as sandbox:
+            run = new_run(state="running", sandbox=row(sandbox.url), port=5000)
+            with connected(impatient_web) as connection:
+                connection.sendall(head("POST", f"/play/{run.id}/save", "Content-Length: 1000") + b"{")
+                assert answer(connection)[0] == 408
+            assert sandbox.asked == []
+            assert Sandbox.objects.get(pk=run.sandbox_id).health_failures == 0, "it was not the game"
+
+    def test_a_kept_connection_outlives_those_of_proxies(self) -> None:
+        """nginx keeps one for 60 s, Traefik for 90, Caddy for 120: closed at that very moment, a request is lost."""
+        assert daphne_http.Factory(server=None).timeOut > 120
+
+
+def trickle(connection: socket.socket, byte: bytes) -> None:
+    """Send a byte now and then until somebody has had enough."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    connection.settimeout(0.2)
+    while time.monotonic() < deadline:
+        connection.sendall(byte)
+        try:
+            connection.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            continue
+        break
+    connection.settimeout(PATIENCE_SECONDS)

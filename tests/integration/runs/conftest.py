@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.utils import timezone
 
@@ -9,7 +7,6 @@ from games.models import Game, Snapshot
 from pools.models import Pool, Sandbox, State
 from runs.launching.launch import launch
 from runs.models import Run, RunState
-from tests.fixtures.web import Web
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +46,3 @@ def deploying(paper_fleet, pool, game) -> Run:
     run = launch(game="snake", mode="warm", visitor="ada")
     assert run.state == RunState.DEPLOYING
     return run
-
-
-@pytest.fixture(scope="module")
-def impatient_web(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """A web server whose heartbeats come often, and that soon gives up readers that do not read."""
-    log = tmp_path_factory.mktemp("impatient") / "web.log"
-    shared = Web(log, application="tests.integration.runs.impatient:application").start()
-    yield shared
-    shared.stop()
-    print(log.read_text())

@@ -2,16 +2,19 @@
 
 import httpx
 
+from orchestrator_site import bodies, daphne_http
 from orchestrator_site.asgi import application
 from runs.live import consumers
-from runs.play import proxy
+from runs.play import client, proxy
 
 HEARTBEAT_SECONDS = 0.3
 STALL_SECONDS = 1.0
 GAME_SECONDS = 1.5  # a game has to answer
+HEAD_SECONDS = BODY_SECONDS = 1.5  # a request has to come
 
 __all__ = ["application"]
 consumers.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
 consumers.STALL_SECONDS = STALL_SECONDS
-proxy.STALL_SECONDS = STALL_SECONDS
+proxy.STALL_SECONDS = client.STALL_SECONDS = STALL_SECONDS
+daphne_http.HEAD_SECONDS, bodies.BODY_SECONDS = HEAD_SECONDS, BODY_SECONDS
 proxy.TIMEOUT = httpx.Timeout(GAME_SECONDS)
