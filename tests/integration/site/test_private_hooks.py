@@ -32,6 +32,7 @@ from django_q.status import Stat
 from twisted.internet.testing import StringTransport
 from uvicorn.server import ServerState
 
+from orchestrator_site import daphne_http
 from orchestrator_site.asgi import InOneThread
 from orchestrator_site.cluster.broker import WakingBroker
 from orchestrator_site.cluster.watchdog import Guard
@@ -126,6 +127,33 @@ async def test_behind_daphnes_send_is_the_connection_of_a_socket():
         flow.cut()
     assert transport.disconnected
     assert transport.producer is None
+
+
+async def test_daphne_begins_at_the_head():
+    """`WebRequest.gotLength` when the head is complete, `handleContentChunk`, `requestReceived`; `server.connections`;
+    the channel's request line, and its producer, which can be paused."""
+    received: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        received.append(scope)
+        while (message := await receive())["more_body"]:
+            received.append(message["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    server = Server(application, endpoints=["tcp:port=0"])
+    server.connections = {}
+    connection, transport = daphne_http.Factory(server).buildProtocol(None), StringTransport()
+    connection.makeConnection(transport)
+    connection.dataReceived(b"POST /a?b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n")
+    await wait_for(lambda: bool(received))
+    assert (received[0]["method"], received[0]["raw_path"], received[0]["query_string"]) == ("POST", b"/a", b"b")
+    connection.dataReceived(b"x" * 100_000)
+    assert transport.producerState == "paused"
+    await wait_for(lambda: transport.producerState == "producing")
+    connection.dataReceived(b"x" * 100_000)
+    await wait_for(lambda: transport.value().startswith(b"HTTP/1.1 200 OK"))
+    assert b"".join(received[1:]) == b"x" * 200_000
 
 
 # Django-Q.
