@@ -10,15 +10,11 @@ from django.core.exceptions import ImproperlyConfigured
 from orchestrator_site import addresses
 from orchestrator_site import environment as env
 from orchestrator_site.kept_key import kept_key
+from orchestrator_site.private_folder import keep_private
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("ORCHESTRATOR_VAR", str(BASE_DIR / "var"))).resolve()
-try:
-    VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds tokens and sessions
-except OSError as _error:
-    raise ImproperlyConfigured(
-        f"ORCHESTRATOR_VAR is {str(VAR_DIR)!r}; it must be a folder that can be written ({_error.strerror})."
-    ) from None
+keep_private("ORCHESTRATOR_VAR", VAR_DIR)
 
 
 def _secret_key() -> tuple[str, list[str]]:

@@ -15,6 +15,7 @@ from orchestrator_site.models import FRESH_SECONDS, Beat
 from orchestrator_site.processes.supervisor import Service, Supervisor
 from pools.cloud.connection import local_endpoint, local_token
 from pools.leases import prove_writable, this_host
+from pools.localcloud.tokens import write_token
 from pools.models import Fleet
 from pools.nudge import nudge
 
@@ -91,12 +92,12 @@ def note_start() -> None:
 
 
 def local_cloud() -> Service:
-    settings.LOCALCLOUD_DIR.mkdir(parents=True, exist_ok=True)
+    write_token(settings.LOCALCLOUD_DIR, local_token())
     return Service(
         name="cloud",
         command=[
             *(sys.executable, "-m", "pools.localcloud", "--dir", str(settings.LOCALCLOUD_DIR)),
-            *("--port", str(settings.LOCALCLOUD_PORT), "--token", local_token()),  # 0: as last time, or a free one
+            *("--port", str(settings.LOCALCLOUD_PORT)),  # 0: as last time, or a free one
             *("--deploy-seconds", str(settings.LOCALCLOUD_DEPLOY_SECONDS)),
         ],
         answers=local_cloud_answers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import time
 from typing import Any
 
@@ -18,7 +19,8 @@ from pools.localcloud.trouble import FAULTS, UnknownFault, json_in
 LOOKS = "/tmp/command-"  # noqa: S108  in a command that tells how another stands: it has ended well
 PAPER_GAME = "<!doctype html><title>Paper</title><p>A game on paper"
 PAPER_EVENTS = 'event: exit\ndata: {"code": 0, "duration_ms": 0, "timestamp": 0}\n\n'
-HELP = f"""The local cloud's own endpoints, for programs on the same machine. Bodies are JSON.
+HELP = f"""The local cloud's own endpoints, for programs on the same machine that send its token.
+Bodies are JSON.
 
 GET, POST, DELETE /_local/faults       the faults in force; one more; none
 DELETE /_local/faults/ID               one less
@@ -279,6 +281,7 @@ class Control:
         return JSONResponse({"success": True, "path": request.query_params.get("path", "")})
 
     def routes(self) -> list[BaseRoute]:
+        token = self.cloud.control_token
         own = [
             ("/_local", self.help, ["GET"]),
             ("/_local/faults", self.faults, ["GET", "POST", "DELETE"]),
@@ -292,18 +295,21 @@ class Control:
         ]
         anything = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
         return [
-            *(Route(path, from_this_machine(handler), methods=methods) for path, handler, methods in own),
+            *(Route(path, for_its_owner(handler, token), methods=methods) for path, handler, methods in own),
             Route("/_paper/{id}/{path:path}", self.paper, methods=anything),
         ]
 
 
-def from_this_machine(handler: Handler) -> Handler:
-    """No token is asked for there, so a page in a browser must not reach it either."""
+def for_its_owner(handler: Handler, token: str) -> Handler:
+    """For programs on this machine that know the cloud's token; never for a page in a browser."""
 
     async def guarded(request: Request) -> Response:
         client = request.client.host if request.client else ""
         if client not in LOOPBACK or request.url.hostname not in LOOPBACK or "origin" in request.headers:
             raise Refusal(403, "This is for programs on the same machine.")
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+            raise Refusal(401, "This takes the token in the file `token` of the local cloud's folder: Bearer …")
         return await handler(request)
 
     return guarded

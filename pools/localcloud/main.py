@@ -1,4 +1,7 @@
-"""Starts the local cloud: `python -m pools.localcloud --port 0 --dir var/localcloud --token …`."""
+"""Starts the local cloud: `python -m pools.localcloud --port 0 --dir var/localcloud`.
+
+Whoever asks it for anything sends its token, which lies in the file `token` of its folder: `Authorization: Bearer …`.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +25,23 @@ from pools.localcloud.connections import KEEP_ALIVE_SECONDS, Connections
 from pools.localcloud.control import Control
 from pools.localcloud.mortality import adopt_orphans
 from pools.localcloud.server import MISSING, FrontDoor, LocalCloud, Refusal
+from pools.localcloud.tokens import kept_token
 from pools.localcloud.trouble import Troubled
 
 PREDECESSOR_SECONDS = 5.0  # one that was killed may take a moment to be gone
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, has_defaults: bool = False) -> None:
-    """`has_defaults`: the caller knows the folder and a token, so nobody has to name them."""
-    required = not has_defaults
+    """`has_defaults`: the caller knows the folder, so nobody has to name it."""
     parser.add_argument("--port", type=int, default=0, help="0 takes the port of the last start, or a free one")
     parser.add_argument("--bind", default="127.0.0.1", help="the address to listen on; sandboxes stay on the loopback")
-    parser.add_argument("--dir", type=Path, required=required, help="where apps and their files are kept")
-    parser.add_argument("--token", action="append", required=required, help="a token that is accepted; may be repeated")
+    parser.add_argument("--dir", type=Path, required=not has_defaults, help="where apps and their files are kept")
+    parser.add_argument(
+        "--token",
+        action="append",
+        help="a token that is accepted; may be repeated. Others on this machine can read it here; without it, the one "
+        "in the folder's file `token` counts, which is made if there is none",
+    )
     parser.add_argument("--deploy-seconds", type=float, default=2.0, help="how long a deployment takes")
     parser.add_argument("--paper", action="store_true", help="apps without processes")
 
@@ -47,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(options: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT; then every process that an app started is ended."""
     folder: Path = options.dir.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with alone(folder), contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(folder, options))
 
@@ -55,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
 async def serve(folder: Path, options: argparse.Namespace) -> None:
     adopt_orphans()
     port_file = folder / "port"
-    cloud = LocalCloud(folder, set(options.token), options.deploy_seconds, paper=options.paper)
+    cloud = LocalCloud(folder, options.token or [kept_token(folder)], options.deploy_seconds, paper=options.paper)
     cloud.containers.prepare(cloud.account.apps)
     kept = options.port
     with contextlib.suppress(OSError, ValueError):

@@ -8,7 +8,7 @@ import re
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,13 @@ class Refusal(Exception):
 class LocalCloud:
     """The account, its containers, the faults in force, and the handlers of every path."""
 
-    def __init__(self, folder: Path, tokens: set[str], deploy_seconds: float, *, paper: bool) -> None:
+    def __init__(self, folder: Path, tokens: Sequence[str], deploy_seconds: float, *, paper: bool) -> None:
         self.account = Account(folder)
         self.containers = Containers(folder, self.changed)
         self.faults = Faults()
         self.limits = Limits()
-        self.tokens = tokens
+        self.tokens = set(tokens)
+        self.control_token = tokens[0]  # also when none of them opens the account any more
         self.deploy_seconds = deploy_seconds
         self.paper = paper
         self.operations: Counter[str] = Counter()

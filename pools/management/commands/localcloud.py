@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from pools.cloud.connection import local_token
 from pools.localcloud import main
+from pools.localcloud.tokens import write_token
 
 
 class Command(BaseCommand):
@@ -25,5 +26,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        options["token"] = options["token"] or [local_token()]
+        if not options["token"]:
+            write_token(options["dir"], local_token())
         main.run(Namespace(**options))

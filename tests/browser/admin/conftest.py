@@ -46,7 +46,8 @@ def product(built_var: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="module")
 def cloud(product: Stack) -> LocalCloudControl:
     port = (product.var / "localcloud" / "port").read_text()
-    return LocalCloudControl(f"http://127.0.0.1:{port.strip()}")
+    token = (product.var / "localcloud" / "token").read_text()
+    return LocalCloudControl(f"http://127.0.0.1:{port.strip()}", token)
 
 
 class Operator:

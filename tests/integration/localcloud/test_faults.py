@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from pools.localcloud.trouble import EFFECTS, MATCHES
-from tests.fixtures.local_cloud import LocalCloudProcess
+from tests.fixtures.local_cloud import TOKEN, LocalCloudProcess
 from tests.fixtures.waiting import until
 from tests.integration.localcloud.conftest import AGENT_TOKEN, Api, Running, deployment_of, running, sandbox_spec
 
 APPS = "/v2/apps"
+AS_ITS_OWNER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def create(api: Api, name: str = "sandbox-00000001") -> httpx.Response:
@@ -394,7 +395,7 @@ def test_requests_are_counted_by_operation(paper_cloud: LocalCloudProcess, paper
 
 
 def test_it_says_itself_what_can_be_asked_of_it(paper_cloud: LocalCloudProcess):
-    said = httpx.get(f"{paper_cloud.url}/_local", trust_env=False).text
+    said = httpx.get(f"{paper_cloud.url}/_local", headers=AS_ITS_OWNER, trust_env=False).text
     for field in EFFECTS | MATCHES:
         assert field in said
 
@@ -409,7 +410,16 @@ def test_tokens_can_stop_working(paper_cloud: LocalCloudProcess, paper_api: Api)
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
 def test_a_page_in_a_browser_does_not_reach_the_control(paper_cloud: LocalCloudProcess, headers: dict[str, str]):
     for path in ("/_local/state", "/_local/faults"):
-        assert httpx.get(f"{paper_cloud.url}{path}", headers=headers, trust_env=False).status_code == 403
+        asked = httpx.get(f"{paper_cloud.url}{path}", headers=AS_ITS_OWNER | headers, trust_env=False)
+        assert asked.status_code == 403
+
+
+@pytest.mark.parametrize("said", ["", "Bearer", "Bearer another", f"Basic {TOKEN}", TOKEN])
+def test_who_does_not_know_the_token_controls_nothing(paper_cloud: LocalCloudProcess, said: str):
+    headers = {"Authorization": said} if said else {}
+    for method, path in (("GET", "/_local"), ("GET", "/_local/state"), ("POST", "/_local/reset")):
+        asked = httpx.request(method, f"{paper_cloud.url}{path}", headers=headers, trust_env=False)
+        assert asked.status_code == 401, (method, path)
 
 
 def _is_healthy(url: str) -> bool:

@@ -235,7 +235,7 @@ def report(kill_at: int) -> dict[str, Any]:
 if __name__ == "__main__":
     url, token, life = sys.argv[1:4]
     lives = {"pool": a_worker_s_life, "launch": a_launch_s_life}
-    control = LocalCloudControl(url)
+    control = LocalCloudControl(url, token)
     settings.DIGITALOCEAN_TOKEN, settings.DIGITALOCEAN_API_URL, settings.CLOUD_IS_EMBEDDED = token, url, False
     settings.CLOUD_REQUESTS_PER_MINUTE = 5000
     begin()
