@@ -159,6 +159,20 @@ class Request(daphne.http_protocol.WebRequest):  # type: ignore[misc]
         )
         self.server.connections[self]["application_instance"] = asyncio.ensure_future(application)
 
+    def finish(self) -> None:
+        self._forget_the_body()
+        super().finish()
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+        if not self.is_complete:  # else it was asked for, though its sender did not wait for the answer
+            self._forget_the_body()
+        super().connectionLost(reason)
+
+    def _forget_the_body(self) -> None:
+        """Daphne keeps a request for a second or two after its end."""
+        while self.application_queue is not None and not self.application_queue.empty():
+            self.application_queue.get_nowait()
+
     def handle_reply(self, message: Message) -> None:
         if message["type"] == "http.response.start" and not self.is_complete and not self._disconnected:
             # The rest of the body may never be read, and what follows it can't be told from it.

@@ -17,6 +17,7 @@ import pytest
 
 from orchestrator_site import daphne_http
 from pools.models import Sandbox
+from runs.models import Run
 from tests.fixtures.waiting import until
 from tests.fixtures.web import Web, new_run
 from tests.integration.runs.sandboxes import fake_sandbox, row
@@ -154,6 +155,26 @@ def test_memory_and_disk_stay_flat_under_large_uploads(web: Web) -> None:
     asyncio.run(uploads())
     assert web.memory_mb() - before < 50
     assert not [file for file in process.open_files() if file.path.startswith("/tmp/tmp")]
+
+
+def test_nothing_stays_of_bodies_that_nobody_read(web: Web) -> None:
+    """Daphne forgets a request a second or two after its end."""
+    web.get("/")
+    before = web.memory_mb()
+    body = (b"8000\r\n" + b"a" * 0x8000 + b"\r\n") * 8
+    for _ in range(600):
+        with connected(web) as connection, suppress(OSError):
+            connection.sendall(head("POST", f"/play/{uuid4()}/save", "Transfer-Encoding: chunked") + body)
+            connection.recv(1000)
+    assert web.memory_mb() - before < 40
+
+
+def test_what_was_asked_for_is_done_though_its_sender_does_not_wait(web: Web) -> None:
+    other = new_run()
+    body = b'{"game": "snake"}'
+    with connected(web) as connection:
+        connection.sendall(head("POST", "/api/launch/cold", f"Content-Length: {len(body)}") + body)
+    until(lambda: Run.objects.exclude(pk=other.pk).exists(), "the launch is there")
 
 
 def test_a_body_that_comes_slowly_holds_nobody_up(web: Web) -> None:

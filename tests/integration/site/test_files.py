@@ -81,9 +81,10 @@ def test_a_folder_of_somebody_else_is_not_used(folder: Path, monkeypatch: pytest
 
 
 def test_the_product_starts_on_an_open_folder_and_closes_it(folder: Path):
+    given = {"ORCHESTRATOR_VAR": str(folder), "DJANGO_SETTINGS_MODULE": "orchestrator_site.settings"}
     ended = subprocess.run(
         [sys.executable, "manage.py", "check"],
-        env=os.environ | {"ORCHESTRATOR_VAR": str(folder), "DJANGO_SETTINGS_MODULE": "orchestrator_site.settings"}, capture_output=True, text=True, check=False,
+        env=os.environ | given, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert mode(folder) == 0o700
