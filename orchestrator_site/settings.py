@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from orchestrator_site import environment as env
+from orchestrator_site.cookies import cookie_name
 from orchestrator_site.kept_key import kept_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -252,6 +253,11 @@ STORAGES = {
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_ENGINE = "orchestrator_site.sessions"
+SESSION_COOKIE_NAME = cookie_name("session", PUBLIC_URL)
+CSRF_COOKIE_NAME = cookie_name("csrf", PUBLIC_URL)
+VISITOR_COOKIE_NAME = cookie_name("visitor", PUBLIC_URL)
+MESSAGES_COOKIE_NAME = cookie_name("messages", PUBLIC_URL)
+MESSAGE_STORAGE = "orchestrator_site.messages.OwnStorage"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
