@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from axes.models import AccessAttempt
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.http import HttpRequest
 from django.utils.html import format_html
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from orchestrator_site.models import Beat
 from pools.console.rights import MachineOwned
@@ -37,3 +41,20 @@ class LogEntryAdmin(MachineOwned):
     def about(self, entry: LogEntry) -> Any:
         url = entry.get_admin_url()
         return format_html('<a href="{}">{}</a>', url, entry.object_repr) if url else entry.object_repr
+
+
+# Secrets and recovery codes are shown to whom they are for, and to nobody else (`sign_in.second_factor`).
+admin.site.unregister([TOTPDevice, StaticDevice])
+
+
+@admin.register(AccessAttempt)
+class AccessAttemptAdmin(MachineOwned):
+    """Sign-ins that failed lately. Who may delete a row lifts the lock that it is counted for."""
+
+    list_display = ("attempt_time", "username", "ip_address", "failures_since_start")
+    list_filter = ("attempt_time",)
+    search_fields = ("username", "ip_address")
+    fields = ("attempt_time", "username", "ip_address", "failures_since_start")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("axes.delete_accessattempt")

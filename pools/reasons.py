@@ -139,6 +139,7 @@ class LogKind(models.TextChoices):
     SWEEP = "sweep", "Sweep"
     END = "end", "End by an operator"
     EXTEND = "extend", "Extension by an operator"
+    SIGN_IN = "sign_in", "Sign-in"
 
 
 class Limit(StrEnum):
