@@ -52,7 +52,7 @@ def failed(
     message = f"a sign-in as {shown(account)} from {told(network)} failed: {code.label}"
     if lock is not None:
         code, ends_at = lock
-        message += f"; locked until {ends_at:%H:%M} UTC is {code.label}"
+        message += f"; {code.label} is locked until {ends_at:%H:%M} UTC"
     _write(message, code, account=account, network=network, level=Level.WARNING, now=now)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import django_otp
 import segno
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import transaction
 from django.http import HttpRequest
@@ -56,7 +57,7 @@ def _verified(user: Any, device: Any, code: str) -> Any:
 def unconfirmed(user: Any) -> Any:
     """Return what the person is about to set up; it is the same until they have."""
     with transaction.atomic():
-        list(type(user)._default_manager.select_for_update().filter(pk=user.pk))  # not two at once
+        get_user_model().objects.select_for_update().get(pk=user.pk)  # not two at once
         device = TOTPDevice.objects.devices_for_user(user, confirmed=False).first()
         return device or TOTPDevice.objects.create(user=user, name=APP, confirmed=False)
 
@@ -86,7 +87,7 @@ def recovery_codes_left(user: Any) -> int:
 
 @transaction.atomic
 def remove(user: Any) -> bool:
-    """Take it away; False if there was none. Sessions that were begun with it end."""
+    """Take it away; False if there was none. Sessions that were begun with it go on."""
     had_one = has_one(user)
     for kind in (TOTPDevice, StaticDevice):
         kind.objects.devices_for_user(user).delete()

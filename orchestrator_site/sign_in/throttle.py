@@ -105,25 +105,21 @@ class Throttle(AxesDatabaseHandler):  # type: ignore[misc]
             return  # nobody at the door; or refused, and not looked at
         account, network, now = account_of(credentials), request.axes_ip_address, timezone.now()  # type: ignore[attr-defined]
         with transaction.atomic():
-            attempt, is_new = AccessAttempt.objects.select_for_update().get_or_create(
+            attempt, _ = AccessAttempt.objects.select_for_update().get_or_create(
                 username=account,
                 ip_address=network,
                 user_agent="",
-                defaults={"failures_since_start": 1, "path_info": request.path[:255]},
+                defaults={"failures_since_start": 0, "path_info": request.path[:255]},
             )
-            if not is_new:
+            lock = lock_of(account, network, now)
+            if lock is None:  # else another one, on another machine, was faster, and this one is refused in hindsight
                 is_over = attempt.attempt_time <= now - settings.AXES_COOLOFF_TIME
                 attempt.failures_since_start = 1 if is_over else attempt.failures_since_start + 1
                 attempt.attempt_time = now
                 attempt.save(update_fields=["failures_since_start", "attempt_time"])
-            lock = lock_of(account, network, now)
-            records.failed(
-                account,
-                network,
-                kwargs.get("code", SignInCode.WRONG_PASSWORD),
-                now,
-                lock=(lock.code, lock.ends_at) if lock else None,
-            )
+                lock = lock_of(account, network, now)
+                code = kwargs.get("code", SignInCode.WRONG_PASSWORD)
+                records.failed(account, network, code, now, lock=(lock.code, lock.ends_at) if lock else None)
         note_lock(request, lock)
 
     def clean_expired_user_attempts(self, *_: Any, **__: Any) -> int:

@@ -248,7 +248,8 @@ def test_a_success_a_failure_and_a_lock_are_a_line_each(caplog: pytest.LogCaptur
     assert lines("signed_in") == [f"otto signed in from {HOME} (password)"]
     assert lines("wrong_password") == [f"a sign-in as otto from {HOME} failed: wrong name or password"] * 4
     (locked,) = lines("pair_locked")
-    assert locked.startswith(f"a sign-in as otto from {HOME} failed: wrong name or password; locked until ")
+    assert locked.startswith(f"a sign-in as otto from {HOME} failed: wrong name or password; the account from ")
+    assert " is locked until " in locked
     event = FleetEvent.objects.get(code="pair_locked")
     assert (event.level, event.actor, event.data) == ("warning", "", {"account": "otto", "address": HOME})
     assert FleetEvent.objects.get(code="signed_in").actor == "otto"
@@ -470,3 +471,13 @@ def test_a_form_without_our_token_is_one_line_too(caplog):
     assert told.getMessage() == (
         f"403: somebody from {STRANGER} sent a form without our token (CSRF cookie not set): POST /admin/login/"
     )
+
+
+def test_what_a_client_is_suspected_of_is_one_line(monkeypatch, caplog):
+    """As the handler in the settings writes it."""
+    record = logging.LogRecord(
+        "django.security.TooManyFieldsSent", logging.ERROR, "", 0, "too many", (), ("a", "b", "c")
+    )
+    (name,) = site.LOGGING["handlers"]["stderr"]["filters"]
+    assert site.LOGGING["filters"][name]["callback"](record)
+    assert record.exc_info is None
