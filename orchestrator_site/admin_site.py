@@ -166,16 +166,13 @@ def _task_alarms(now: datetime) -> Iterator[Alarm]:
 
 
 def _sign_in_alarms(now: datetime) -> Iterator[Alarm]:
-    from orchestrator_site.sign_in import records, throttle
-    from orchestrator_site.sign_in.addresses import told
+    from orchestrator_site.sign_in import throttle
 
     page = reverse("admin:pools_fleetevent_changelist") + f"?kind__exact={LogKind.SIGN_IN}"
     if locked := throttle.locked_now(now):
-        named = [f"{records.shown(account)} from {told(network)}" for account, network, _ in locked[:LOCKS_NAMED]]
-        if len(locked) > LOCKS_NAMED:
-            named.append("others")
+        named = [*locked[:LOCKS_NAMED], *(["others"] if len(locked) > LOCKS_NAMED else [])]
         minutes = settings.AXES_COOLOFF_TIME.total_seconds() / 60
-        detail = f"{', '.join(named)}. A lock ends by itself, {minutes:.0f} minutes after the last failure."
+        detail = f"For {', '.join(named)}. A lock ends by itself, {minutes:.0f} minutes after the last failure."
         yield Alarm(Urgency.WARNING, "Sign-ins are locked", detail, page)
     failures = throttle.failures_since(now - timedelta(hours=1))
     if failures >= MANY_FAILED_SIGN_INS:

@@ -10,6 +10,7 @@ The count is looked at before anything is hashed, and grows after it. A web proc
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -24,13 +25,15 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from orchestrator_site.sign_in import records
+from orchestrator_site.sign_in.addresses import told
 from orchestrator_site.sign_in.reasons import SignInCode
+from orchestrator_site.sign_in.records import shown
 
 PAIR_FAILURES = 5
 ADDRESS_FAILURES = 20
 ACCOUNT_FAILURES = 100
 NAME_CHARACTERS = 150  # of Django's accounts
-LOCKS_TOLD = 100  # of the rows that may be locks as many are looked at for the alarm
+ROWS_FOR_THE_ALARM = 1000  # the newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +153,20 @@ def failures_since(at: datetime) -> int:
     return total or 0
 
 
-def locked_now(now: datetime) -> list[tuple[str, str | None, Lock]]:
-    """Account, address and lock of attempts that are stopped now, the newest first."""
-    rows = _recent(now).order_by("-attempt_time").values_list("username", "ip_address")[:LOCKS_TOLD]
-    found = ((account, network, lock_of(account, network, now)) for account, network in rows)
-    return [(account, network, lock) for account, network, lock in found if lock is not None]
+def locked_now(now: datetime) -> list[str]:
+    """Whom sign-ins are locked for, in one query however many there are."""
+    pairs, networks, accounts = Counter[tuple[str, str | None]](), Counter[str | None](), Counter[str]()
+    rows = _recent(now).order_by("-attempt_time").values_list("username", "ip_address", "failures_since_start")
+    for account, network, failures in rows[:ROWS_FOR_THE_ALARM]:
+        pairs[account, network] += failures
+        networks[network] += failures
+        accounts[account] += failures
+    return [
+        *(f"everybody from {told(network)}" for network, count in networks.items() if count >= ADDRESS_FAILURES),
+        *(f"{shown(account)} from new addresses" for account, count in accounts.items() if count >= ACCOUNT_FAILURES),
+        *(
+            f"{shown(account)} from {told(network)}"
+            for (account, network), count in pairs.items()
+            if count >= PAIR_FAILURES and networks[network] < ADDRESS_FAILURES
+        ),
+    ]

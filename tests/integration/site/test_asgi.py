@@ -128,8 +128,8 @@ def test_what_hashes_passwords_is_known_by_its_path(name: str):
 
 def test_what_hashes_no_passwords_does_not_wait_for_it():
     asked = RequestFactory()
-    for path in ("/", "/games/snake/", "/admin/", "/admin/pools/fleet/turn/", "/api/launch/warm"):
-        assert not request_threads.may_hash(asked.post(path))
+    for page in ("/", "/games/snake/", "/admin/", "/admin/pools/fleet/turn/", "/api/launch/warm"):
+        assert not request_threads.may_hash(asked.post(page))
 
 
 @override_settings(ROOT_URLCONF=__name__)

@@ -312,7 +312,26 @@ def test_locks_are_an_alarm_that_names_them(otto):
     assert alarms(client) == {}
     fail(5, address=STRANGER)
     (told,) = alarms(client).values()
-    assert told.startswith(f"otto from {STRANGER}.")
+    assert told.startswith(f"For otto from {STRANGER}.")
+    fail(15, "others", address="192.0.2.1")
+    fail(15, "more", address="192.0.2.1")
+    fail(15, "many", address="192.0.2.1")
+    fail(15, "even more", address="192.0.2.1")
+    (told,) = [detail for title, detail in alarms(client).items() if "locked" in title]
+    assert told.startswith(f"For everybody from 192.0.2.1, otto from {STRANGER}.")
+
+
+def test_an_attack_from_everywhere_does_not_slow_the_index(otto, django_assert_max_num_queries):
+    client = Client()
+    client.force_login(otto)
+    now = timezone.now()
+    AccessAttempt.objects.bulk_create(
+        AccessAttempt(username=f"name {number}", ip_address=f"10.0.{number % 250}.1", failures_since_start=5)
+        for number in range(500)
+    )
+    with django_assert_max_num_queries(4):
+        assert throttle.locked_now(now)
+        assert throttle.lock_of("otto", HOME, now) is None
 
 
 def test_many_failures_within_an_hour_are_an_alarm(otto):
