@@ -159,6 +159,7 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # a lock ends, whoever go
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+OTP_TOTP_ISSUER = f"Sandbox orchestrator at {urlsplit(PUBLIC_URL).hostname}"
 
 INSTALLED_APPS = [
     "orchestrator_site.apps.OperatorsConfig",  # django.contrib.admin, with a site of our own
@@ -298,9 +299,10 @@ NINJA_PAGINATION_MAX_LIMIT = 500
 
 
 def _is_news(record: LogRecord) -> bool:
-    """A probe's 503 is an answer, and no error to be logged for each probe. A 403 is told by its page (error_pages)."""
-    request = getattr(record, "request", None)
-    is_told = getattr(record, "status_code", 0) == 403 and record.exc_info is not None
+    """A probe's 503 is an answer, and no error to be logged for each probe. A 403 is told by its page (error_pages);
+    a sign-in that a lock refuses, by the lock's one line."""
+    request, status = getattr(record, "request", None), getattr(record, "status_code", 0)
+    is_told = (status == 403 and record.exc_info is not None) or (status == 429 and hasattr(request, "sign_in_lock"))
     return not is_told and (request is None or not request.path.startswith("/health/"))
 
 

@@ -94,8 +94,9 @@ def _change(request: HttpRequest, user: Any, code: str, context: dict[str, Any])
     told = {"network": network, "actor": account}
     if not context["has_one"]:
         device, codes = second_factor.confirm(user, code)
-        request.user = user  # somebody again
+        request.user = user  # somebody, from now on
         django_otp.login(request, device)
+        context = {**context, "has_permission": True}
         records.changed(account, SignInCode.FACTOR_ON, "by themselves", **told)
     elif request.POST.get("act") == "remove":
         second_factor.verify(user, code)

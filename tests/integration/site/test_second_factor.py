@@ -255,6 +255,9 @@ def test_after_the_set_up_everything_is_open(required, otto, clock):
 
 def test_who_has_yet_to_set_it_up_can_sign_out(required, otto):
     client = signed_in()
+    page = client.get(FACTOR).content.decode()
+    assert "otto, every operator here needs a second factor" in page
+    assert 'action="/admin/logout/"' in page
     assert client.post("/admin/logout/").status_code in (200, 302)
     assert client.get(FACTOR)["Location"].startswith(SIGN_IN)
 

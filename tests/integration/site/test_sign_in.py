@@ -255,11 +255,14 @@ def test_a_success_a_failure_and_a_lock_are_a_line_each(caplog: pytest.LogCaptur
     assert FleetEvent.objects.get(code="signed_in").actor == "otto"
 
 
-def test_what_is_refused_while_locked_writes_nothing():
+def test_what_is_refused_while_locked_writes_nothing(caplog):
+    """Neither do the process's own logs, of a request that Django answers with 429."""
     fail(5)
     before = lines()
+    caplog.clear()
     fail(20)
     assert lines() == before
+    assert caplog.messages == []
 
 
 def test_a_flood_from_everywhere_is_a_few_lines_and_one_that_says_so():
