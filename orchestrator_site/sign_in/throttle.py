@@ -5,7 +5,9 @@ names. One account, wherever from: many addresses that try one name. The last wo
 lock an operator out; so it spares addresses that the account has signed in from.
 
 The count is looked at before anything is hashed, and grows after it. A web process hashes one password at a time
-(`request_threads`), so with several of them a limit may be passed by one for each further process, and no more.
+(`request_threads`), so one more for each further process may be under way when a limit is met. Of an account from one
+address they are refused all the same, their number is exact; but one whose password is right gets in. The limits of an
+address, and of an account from everywhere, may be passed by one failure for each further process.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from orchestrator_site.sign_in import records
-from orchestrator_site.sign_in.addresses import told
+from orchestrator_site.sign_in.addresses import network_of, told
 from orchestrator_site.sign_in.reasons import SignInCode
 from orchestrator_site.sign_in.records import shown
 
@@ -97,7 +99,7 @@ class Throttle(AxesDatabaseHandler):  # type: ignore[misc]
     forms, headers, a row for each browser."""
 
     def is_locked(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
-        lock = lock_of(account_of(credentials), request.axes_ip_address, timezone.now())  # type: ignore[attr-defined]
+        lock = lock_of(account_of(credentials), network_of(request), timezone.now())
         note_lock(request, lock)
         return lock is not None
 
@@ -106,7 +108,7 @@ class Throttle(AxesDatabaseHandler):  # type: ignore[misc]
     ) -> None:
         if request is None or lock_on(request) is not None:
             return  # nobody at the door; or refused, and not looked at
-        account, network, now = account_of(credentials), request.axes_ip_address, timezone.now()  # type: ignore[attr-defined]
+        account, network, now = account_of(credentials), network_of(request), timezone.now()
         with transaction.atomic():
             attempt, _ = AccessAttempt.objects.select_for_update().get_or_create(
                 username=account,

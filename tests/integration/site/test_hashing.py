@@ -14,6 +14,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
 
 from orchestrator_site.sign_in import throttle
+from tests.fixtures.databases import Database
 from tests.fixtures.waiting import until
 from tests.fixtures.web import PLAIN, MakeWeb, Web
 
@@ -74,3 +75,24 @@ def test_no_more_passwords_are_tried_at_once_than_one_after_the_other(make_web: 
         answers = Counter(people.map(sign_in, range(20)))
     assert answers == {200: 4, 429: 16}
     assert AccessAttempt.objects.get().failures_since_start == throttle.PAIR_FAILURES
+
+
+GUESS = """
+import sys
+from django.test import Client
+answers = []
+for _ in range(4):
+    answer = Client(REMOTE_ADDR="203.0.113.7", HTTP_HOST="127.0.0.1").post(
+        "/admin/login/", {"username": "otto", "password": "wrong"}, secure=False)
+    answers.append(str(answer.status_code))
+print(*answers)
+"""
+
+
+def test_several_web_processes_count_together(database: Database):
+    """Each may be at work on a guess when another one's meets the limit: that guess is refused all the same."""
+    machines = [database.script(GUESS) for _ in range(3)]
+    answers = Counter(" ".join(machine.communicate(timeout=120)[0] for machine in machines).split())
+    assert answers == {"200": 4, "429": 8}
+    count = "from axes.models import AccessAttempt; print(AccessAttempt.objects.get().failures_since_start)"
+    assert database.answer(count) == "5"
