@@ -14,6 +14,7 @@ from orchestrator_site.sign_in.addresses import network_of, told
 from orchestrator_site.sign_in.records import shown
 
 logger = logging.getLogger(__name__)
+PATH_CHARACTERS = 200
 
 
 @requires_csrf_token
@@ -36,5 +37,5 @@ def form_expired(request: HttpRequest, reason: str = "") -> HttpResponse:
 def _note(request: HttpRequest, what: str) -> None:
     """One line for each 403, who and from where; Django's own are switched off in the settings."""
     who = shown(request.user.get_username()) if request.user.is_authenticated else "somebody"
-    path = shown(request.path)
+    path = shown(request.path, PATH_CHARACTERS)
     logger.warning("403: %s from %s %s %s %s", who, told(network_of(request)), what, request.method, path)

@@ -18,9 +18,9 @@ FLOOD_WITHIN = timedelta(minutes=10)
 FLOOD_LINES = 30  # of failures within that time; what comes beyond is only counted
 
 
-def shown(text: str) -> str:
-    """What somebody typed, cut, and with nothing in it that ends a line or turns a terminal's."""
-    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in fitted(text, SHOWN_CHARACTERS))
+def shown(text: str, most: int = SHOWN_CHARACTERS) -> str:
+    """What somebody sent, cut, and with nothing in it that ends a line or steers a terminal."""
+    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in fitted(text, most))
 
 
 def signed_in(account: str, network: str | None, *, has_given_code: bool) -> None:
