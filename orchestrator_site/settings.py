@@ -147,7 +147,7 @@ OPERATOR_SESSION_HOURS = env.number("OPERATOR_SESSION_HOURS", 12, least=1, most=
 REQUIRE_SECOND_FACTOR = env.switch("REQUIRE_SECOND_FACTOR", False)
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["orchestrator_site.sign_in.throttle.Gate", "django.contrib.auth.backends.ModelBackend"]
 AXES_HANDLER = "orchestrator_site.sign_in.throttle.Throttle"
 AXES_CLIENT_IP_CALLABLE = "orchestrator_site.sign_in.addresses.network_of"
 AXES_LOCKOUT_CALLABLE = "orchestrator_site.sign_in.view.locked_answer"

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
+from axes.backends import AxesStandaloneBackend
 from axes.handlers.database import AxesDatabaseHandler
 from axes.models import AccessAttempt, AccessLog
 from django.conf import settings
@@ -130,6 +131,15 @@ class Throttle(AxesDatabaseHandler):  # type: ignore[misc]
     def clean_expired_user_attempts(self, *_: Any, **__: Any) -> int:
         """Not here: the clean-up does it (`retention`), and the alarm counts the last hour's."""
         return 0
+
+
+class Gate(AxesStandaloneBackend):  # type: ignore[misc]
+    """Axes' backend, which is asked before those that hash. A program of ours, which has no request, passes."""
+
+    def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
+        """Raise what stops all other backends while a lock is on."""
+        if request is not None:
+            super().authenticate(request, **credentials)
 
 
 def account_of(credentials: dict[str, Any] | None) -> str:

@@ -450,7 +450,7 @@ MISTAKES: list[Mistake] = [
          "recent.filter(username=account, ip_address=network), PAIR", "recent.filter(username=account), PAIR"),
         ("stranger", "Who has many addresses locks an operator out.", " and _has_signed_in(account, network):",
          " and False:"),
-        ("for-good", "A lock never ends while somebody knocks.", "or lock_on(request) is not None:", "or False:"),
+        ("rows", "Who is locked out goes on to fill the database.", "or lock_on(request) is not None:", "or False:"),
         ("hindsight", "Guesses on several machines are more than are allowed.",
          "            if lock is None:  # else", "            if True:  # else"),
     ),

@@ -10,6 +10,7 @@ import pytest
 import time_machine
 from axes.models import AccessAttempt, AccessLog
 from django.conf import settings as site
+from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
@@ -215,6 +216,12 @@ def test_what_a_stranger_sends_is_not_kept():
         assert secret not in kept
 
 
+def test_what_is_refused_while_locked_leaves_no_row():
+    for number in range(throttle.ADDRESS_FAILURES + 10):
+        attempt(f"name-{number}")
+    assert AccessAttempt.objects.count() == throttle.ADDRESS_FAILURES
+
+
 def test_a_name_that_is_too_long_is_neither_hashed_nor_kept(hashed):
     hashed.clear()
     assert attempt("n" * 151).status_code == 200
@@ -235,6 +242,12 @@ def test_old_attempts_go_and_where_people_signed_in_from_is_kept_for_a_while(set
     assert AccessLog.objects.exists()
     retention.clean_up(now + timedelta(days=6), 60)
     assert not AccessLog.objects.exists()
+
+
+def test_a_program_of_ours_asks_without_a_request_and_is_not_counted():
+    assert authenticate(username="otto", password="wrong") is None
+    assert authenticate(username="otto", password=PASSWORD) is not None
+    assert not AccessAttempt.objects.exists()
 
 
 # What is written down.
