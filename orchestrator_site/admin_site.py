@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
@@ -24,6 +25,9 @@ from django.views.decorators.csrf import csrf_protect
 from django_q.models import Failure, Schedule
 
 from orchestrator_site.models import CLOCK_OFF_SECONDS, Beat, clock_sentence
+from orchestrator_site.sign_in import throttle
+from orchestrator_site.sign_in.second_factor import who_must_set_up
+from orchestrator_site.sign_in.view import SignInView, second_factor_page
 from pools.ages import ago
 from pools.console.alarms import Alarm, Urgency, fleet_alarms
 from pools.console.fleet_page import picture
@@ -55,9 +59,6 @@ class OperatorsSite(AdminSite):
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Django's own, with a second factor, a throttle, and nobody led to where there is nothing."""
-        from orchestrator_site.sign_in.second_factor import who_must_set_up
-        from orchestrator_site.sign_in.view import SignInView
-
         if request.method == "GET" and who_must_set_up(request):
             return redirect("admin:second_factor")
         if request.method == "GET" and self.has_permission(request):
@@ -74,8 +75,6 @@ class OperatorsSite(AdminSite):
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         """As Django's; and who has yet to set up a second factor that is required comes to nothing else."""
-        from orchestrator_site.sign_in.second_factor import who_must_set_up
-
         guarded = super().admin_view(view, cacheable)
 
         @wraps(guarded)
@@ -95,9 +94,6 @@ class OperatorsSite(AdminSite):
 
     def second_factor(self, request: HttpRequest) -> HttpResponseBase:
         """A person's own second factor."""
-        from orchestrator_site.sign_in.second_factor import who_must_set_up
-        from orchestrator_site.sign_in.view import second_factor_page
-
         if not who_must_set_up(request) and not self.has_permission(request):
             return redirect_to_login(request.get_full_path(), reverse("admin:login"))
         return second_factor_page(request, self.each_context(request))
@@ -112,8 +108,9 @@ class OperatorsSite(AdminSite):
 def _page_before(request: HttpRequest) -> str:
     """The page whose button was pressed: after the sign-in it is there to be seen, and what was pressed is not."""
     url = request.headers.get("Referer", "")
-    is_ours = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
-    return url if is_ours else reverse("admin:index")
+    if not url_has_allowed_host_and_scheme(url, {request.get_host()}):
+        return reverse("admin:index")
+    return urlsplit(url)._replace(scheme="", netloc="").geturl()
 
 
 def alarms(now: datetime) -> list[Alarm]:
@@ -166,8 +163,6 @@ def _task_alarms(now: datetime) -> Iterator[Alarm]:
 
 
 def _sign_in_alarms(now: datetime) -> Iterator[Alarm]:
-    from orchestrator_site.sign_in import throttle
-
     page = reverse("admin:pools_fleetevent_changelist") + f"?kind__exact={LogKind.SIGN_IN}"
     if locked := throttle.locked_now(now):
         named = [*locked[:LOCKS_NAMED], *(["others"] if len(locked) > LOCKS_NAMED else [])]

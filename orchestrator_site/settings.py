@@ -173,11 +173,11 @@ INSTALLED_APPS = [
     "channels",
     "ninja",
     "django_q",
+    "axes",
     "django_otp",
     "django_otp.plugins.otp_totp",
     "django_otp.plugins.otp_static",
     "orchestrator_site",
-    "axes",  # after orchestrator_site, whose clock it takes over by name
     "pools",
     "games",
     "runs",

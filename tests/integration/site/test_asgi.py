@@ -134,6 +134,7 @@ def test_what_hashes_no_passwords_does_not_wait_for_it():
 
 @override_settings(ROOT_URLCONF=__name__)
 async def test_who_waits_to_be_hashed_keeps_nobody_else_waiting(monkeypatch):
+    monkeypatch.setattr(request_threads, "THREADS", 1)
     monkeypatch.setattr(request_threads, "HASHING", ("/slow/",))
     monkeypatch.setattr(request_threads, "MOST_WAITING_TO_HASH", 2)
     application = InOneThread()
