@@ -96,8 +96,9 @@ def remove(user: Any) -> bool:
 
 def picture(device: Any) -> str:
     """The device's secret as a QR code, as the address of an image."""
-    code: str = segno.make(device.config_url, error="m").svg_data_uri(scale=5, border=4, light="#fff", dark="#000")
-    return code
+    code = segno.make(device.config_url, error="m")
+    address: str = code.svg_data_uri(border=4, light="#fff", dark="#000", omitsize=True)  # dark on light, at night too
+    return address
 
 
 class SecondFactorMiddleware:
