@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from axes.models import AccessAttempt
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_q.admin import FailAdmin, TaskAdmin
 from django_q.models import Failure, Success, Task
 from django_q.tasks import async_task
@@ -78,3 +81,20 @@ class FailureAdmin(ResubmittingAdmin, FailAdmin):  # type: ignore[misc]
 @admin.register(Success)
 class SuccessAdmin(ResubmittingAdmin, TaskAdmin):  # type: ignore[misc]
     pass
+
+
+# Secrets and recovery codes are shown to whom they are for, and to nobody else (`sign_in.second_factor`).
+admin.site.unregister([TOTPDevice, StaticDevice])
+
+
+@admin.register(AccessAttempt)
+class AccessAttemptAdmin(MachineOwned):
+    """Sign-ins that failed lately. Who may delete a row lifts the lock that it is counted for."""
+
+    list_display = ("attempt_time", "username", "ip_address", "failures_since_start")
+    list_filter = ("attempt_time",)
+    search_fields = ("username", "ip_address")
+    fields = ("attempt_time", "username", "ip_address", "failures_since_start")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("axes.delete_accessattempt")

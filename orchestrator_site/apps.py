@@ -54,14 +54,17 @@ class SiteConfig(AppConfig):
     verbose_name = "Site"
 
     def ready(self) -> None:
+        from django.contrib.auth.signals import user_logged_in
         from django_q.signals import post_execute, pre_execute
 
         from orchestrator_site.cluster.watchdog import note_recorded, note_taken
+        from orchestrator_site.sign_in.term import end_in_time
 
         if isinstance(connections[DEFAULT_DB_ALIAS], DatabaseWrapper):
             install_clock()
         pre_execute.connect(note_taken)
         post_execute.connect(note_recorded)
+        user_logged_in.connect(end_in_time)
         pre_migrate.connect(limit_for_migrations, sender=self)
         post_migrate.connect(limit_as_usual, sender=self)
         post_migrate.connect(ensure_schedules, sender=self)

@@ -17,7 +17,15 @@ from orchestrator_site import health, unavailable
 
 THREADS = 32
 PROBE_THREADS = 2
+HASHING_THREADS = 1  # a password takes a core for a third of a second
+MOST_WAITING_TO_HASH = 20
 LONGEST_WAIT_SECONDS = 5.0  # for a thread: with all of them stuck at a lock, who comes next is told so
+# What hashes passwords when it is sent something: signing in, changing one's password, and the accounts' own pages.
+HASHING = ("/admin/login/", "/admin/password_change/", "/admin/auth/user/")
+
+
+def may_hash(request: HttpRequest) -> bool:
+    return request.method not in ("GET", "HEAD", "OPTIONS") and request.path.startswith(HASHING)
 
 
 class InOneThread(ASGIHandler):
@@ -31,6 +39,9 @@ class InOneThread(ASGIHandler):
         requests = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
         # Probes never wait for the others, and whether the process lives is told without a word from the database.
         probes = {path: ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe") for path in health.VIEWS}
+        # The others never wait for passwords to be hashed.
+        hashing = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="hashing")
+        at_hashing = 0
 
         def answer(request: HttpRequest, came_at_seconds: float) -> HttpResponseBase:
             if time.monotonic() - came_at_seconds > LONGEST_WAIT_SECONDS:
@@ -42,13 +53,25 @@ class InOneThread(ASGIHandler):
             finally:
                 close_old_connections()
 
-        async def answer_in_thread(request: HttpRequest) -> HttpResponseBase:
-            in_thread = sync_to_async(answer, thread_sensitive=False, executor=probes.get(request.path, requests))
+        async def answer_in(threads: ThreadPoolExecutor, request: HttpRequest) -> HttpResponseBase:
+            in_thread = sync_to_async(answer, thread_sensitive=False, executor=threads)
             answering = asyncio.ensure_future(in_thread(request, time.monotonic()))
             try:
                 return await asyncio.shield(answering)
             except asyncio.CancelledError:  # the client left; its request is closed only when the view is done with it
                 await asyncio.wait([answering])
                 raise
+
+        async def answer_in_thread(request: HttpRequest) -> HttpResponseBase:
+            nonlocal at_hashing
+            if not may_hash(request):
+                return await answer_in(probes.get(request.path, requests), request)
+            if at_hashing >= HASHING_THREADS + MOST_WAITING_TO_HASH:
+                return unavailable.answer_alone(request.path)
+            at_hashing += 1
+            try:
+                return await answer_in(hashing, request)
+            finally:
+                at_hashing -= 1
 
         self._middleware_chain = answer_in_thread

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from axes.models import AccessAttempt, AccessLog
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django_q.models import Failure
@@ -58,6 +59,13 @@ def sessions(now: datetime) -> Portions:
     yield from delete_in_portions(Session.objects.filter(expire_date__lt=now))
 
 
+def sign_ins(now: datetime) -> Portions:
+    """Failures that no lock and no alarm counts any more; where accounts signed in from."""
+    yield from delete_in_portions(AccessAttempt.objects.filter(attempt_time__lt=now - SHORT).order_by())
+    old = now - timedelta(days=settings.EVENTS_KEPT_DAYS)
+    yield from delete_in_portions(AccessLog.objects.filter(attempt_time__lt=old).order_by())
+
+
 def signs_of_life(now: datetime) -> Portions:
     old = now - timedelta(days=settings.EVENTS_KEPT_DAYS)
     yield from delete_in_portions(Failure.objects.filter(stopped__lt=old).order_by())
@@ -75,5 +83,6 @@ RULES: tuple[Rule, ...] = (
     pools_retention.totals,
     runs_retention.totals,
     sessions,
+    sign_ins,
     signs_of_life,
 )

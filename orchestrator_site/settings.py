@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from logging import LogRecord
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 from orchestrator_site import addresses
 from orchestrator_site import environment as env
+from orchestrator_site.cookies import cookie_name
 from orchestrator_site.kept_key import kept_key
 from orchestrator_site.private_folder import keep_private
 
@@ -146,6 +149,25 @@ HTTPS_ONLY = PUBLIC_URL.startswith("https://")
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"])
 REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 
+# Signing in.
+OPERATOR_SESSION_HOURS = env.number("OPERATOR_SESSION_HOURS", 12, least=1, most=24 * 30)
+REQUIRE_SECOND_FACTOR = env.switch("REQUIRE_SECOND_FACTOR", False)
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+AUTHENTICATION_BACKENDS = ["orchestrator_site.sign_in.throttle.Gate", "django.contrib.auth.backends.ModelBackend"]
+AXES_HANDLER = "orchestrator_site.sign_in.throttle.Throttle"
+AXES_CLIENT_IP_CALLABLE = "orchestrator_site.sign_in.addresses.network_of"
+AXES_LOCKOUT_CALLABLE = "orchestrator_site.sign_in.view.locked_answer"
+AXES_LOCKOUT_PARAMETERS = [
+    ["username", "ip_address"]
+]  # what a sign-in that succeeds forgets; the limits are Throttle's
+AXES_COOLOFF_TIME = timedelta(minutes=10)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # a lock ends, whoever goes on knocking
+AXES_RESET_ON_SUCCESS = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+OTP_TOTP_ISSUER = f"Sandbox orchestrator at {urlsplit(PUBLIC_URL).hostname}"
+
 INSTALLED_APPS = [
     "orchestrator_site.apps.OperatorsConfig",  # django.contrib.admin, with a site of our own
     "django.contrib.auth",
@@ -158,6 +180,10 @@ INSTALLED_APPS = [
     "channels",
     "ninja",
     "django_q",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "orchestrator_site",
     "pools",
     "games",
@@ -177,8 +203,11 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "orchestrator_site.sign_in.second_factor.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "orchestrator_site.urls"
 ASGI_APPLICATION = "orchestrator_site.asgi.application"
@@ -267,6 +296,12 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_ENGINE = "orchestrator_site.sessions"
+SESSION_COOKIE_NAME = cookie_name("session", PUBLIC_URL)
+CSRF_COOKIE_NAME = cookie_name("csrf", PUBLIC_URL)
+VISITOR_COOKIE_NAME = cookie_name("visitor", PUBLIC_URL)
+MESSAGES_COOKIE_NAME = cookie_name("messages", PUBLIC_URL)
+MESSAGE_STORAGE = "orchestrator_site.messages.OwnStorage"
+SESSION_COOKIE_AGE = OPERATOR_SESSION_HOURS * 3600
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
@@ -277,24 +312,37 @@ NINJA_NUM_PROXIES = 0  # addresses are the client's already: orchestrator_site.f
 NINJA_PAGINATION_MAX_LIMIT = 500
 
 
-def _is_no_probe(record: LogRecord) -> bool:
-    """A probe's 503 is an answer, and no error to be logged for each probe."""
-    request = getattr(record, "request", None)
-    return request is None or not request.path.startswith("/health/")
+def _is_news(record: LogRecord) -> bool:
+    """A probe's 503 is an answer, and no error to be logged for each probe. A 403 is told by its page (error_pages);
+    a sign-in that a lock refuses, by the lock's one line."""
+    request, status = getattr(record, "request", None), getattr(record, "status_code", 0)
+    is_told = (status == 403 and record.exc_info is not None) or (status == 429 and hasattr(request, "sign_in_lock"))
+    return not is_told and (request is None or not request.path.startswith("/health/"))
+
+
+def _in_one_line(record: LogRecord) -> bool:
+    """What Django refuses as suspicious is a client's doing: where in Django it was noticed says nothing."""
+    if record.name.startswith("django.security."):
+        record.exc_info = record.exc_text = None
+    return True
 
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "filters": {"no_probe": {"()": "django.utils.log.CallbackFilter", "callback": _is_no_probe}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {
+        "news": {"()": "django.utils.log.CallbackFilter", "callback": _is_news},
+        "in_one_line": {"()": "django.utils.log.CallbackFilter", "callback": _in_one_line},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["in_one_line"]}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         **{name: {"level": LOG_LEVEL} for name in ("orchestrator_site", "pools", "games", "runs")},
         # Scanners ask by every name there is, and each would be a traceback.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
-        "django.request": {"filters": ["no_probe"]},
+        "django.security.csrf": {"level": "CRITICAL"},  # told by its page, too
+        "django.request": {"filters": ["news"]},
         # It tells of every task that comes and goes; here that is for debugging.
         "django-q": {"level": "WARNING" if LOG_LEVEL == "INFO" else LOG_LEVEL},
     },

@@ -13,6 +13,7 @@ from pools.reasons import LogKind, StepCode
 
 PAGE = 500
 WRONG_ID_TOLD_FOR = timedelta(hours=1)
+PRIVATE = (LogKind.SIGN_IN,)  # who signs in, and from where, is for operators alone
 HIGHEST_CURSOR = 2**53  # beyond it JavaScript can't count
 
 
@@ -36,12 +37,12 @@ def as_json(event: FleetEvent) -> dict[str, Any]:
 
 def events_after(after: int, limit: int = PAGE) -> list[FleetEvent]:
     """The next events beyond a cursor, oldest first."""
-    return list(FleetEvent.objects.filter(seq__gt=after).order_by("seq")[:limit])
+    return list(FleetEvent.objects.filter(seq__gt=after).exclude(kind__in=PRIVATE).order_by("seq")[:limit])
 
 
 def latest(limit: int = 50) -> list[FleetEvent]:
     """The last events, oldest first."""
-    return list(FleetEvent.objects.order_by("-seq")[:limit])[::-1]
+    return list(FleetEvent.objects.exclude(kind__in=PRIVATE).order_by("-seq")[:limit])[::-1]
 
 
 def turn_death(fleet: Fleet) -> FleetEvent | None:

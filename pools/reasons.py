@@ -140,6 +140,7 @@ class LogKind(models.TextChoices):
     END = "end", "End by an operator"
     EXTEND = "extend", "Extension by an operator"
     RESUBMIT = "resubmit", "Task queued again by an operator"
+    SIGN_IN = "sign_in", "Sign-in"
 
 
 class Limit(StrEnum):

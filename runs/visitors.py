@@ -13,7 +13,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import salted_hmac
 
-COOKIE = "visitor"
+COOKIE_OF_OLD = "visitor"  # its name before each installation had its own
 COOKIE_SECONDS = 365 * 24 * 3600
 SESSION_KEY = "visitor"  # in sessions from before there was the cookie
 BEGUN = "visitor_begun"  # the number that the answer to this request brings along
@@ -52,7 +52,7 @@ class VisitorMiddleware:
         response = self.get_response(request)
         if number := getattr(request, BEGUN, None):
             response.set_signed_cookie(
-                COOKIE,
+                settings.VISITOR_COOKIE_NAME,
                 number,
                 max_age=COOKIE_SECONDS,
                 secure=settings.SESSION_COOKIE_SECURE,
@@ -64,7 +64,9 @@ class VisitorMiddleware:
 
 def _number(request: HttpRequest) -> str | None:
     begun: str | None = getattr(request, BEGUN, None)
-    number = begun or request.session.get(SESSION_KEY) or request.get_signed_cookie(COOKIE, None)
+    number = begun or request.session.get(SESSION_KEY) or request.get_signed_cookie(settings.VISITOR_COOKIE_NAME, None)
+    if number is None and (number := request.get_signed_cookie(COOKIE_OF_OLD, None)) is not None:
+        setattr(request, BEGUN, number)  # from now on under the name of today
     return number if isinstance(number, str) else None
 
 

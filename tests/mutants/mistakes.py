@@ -446,4 +446,34 @@ MISTAKES: list[Mistake] = [
         "silence", "orchestrator_site/processes/services.py", ("tests/integration/site/test_services.py",),
         ("full-disk", "A full disk costs each cluster its life.", "        prove_writable()\n", ""),
     ),
+    *_of(
+        "throttle", "orchestrator_site/sign_in/throttle.py", ("tests/integration/site/test_sign_in.py",
+                                                              "tests/integration/site/test_hashing.py"),
+        ("everywhere", "A stranger locks an operator out by failing with their name.",
+         "recent.filter(username=account, ip_address=network), PAIR", "recent.filter(username=account), PAIR"),
+        ("stranger", "Who has many addresses locks an operator out.", " and _has_signed_in(account, network):",
+         " and False:"),
+        ("rows", "Who is locked out goes on to fill the database.", "or lock_on(request) is not None:", "or False:"),
+        ("hindsight", "Guesses on several machines are more than are allowed.",
+         "            if lock is None:  # else", "            if True:  # else"),
+    ),
+    *_of(
+        "addresses", "orchestrator_site/sign_in/addresses.py", ("tests/integration/site/test_sign_in.py",),
+        ("ipv6", "Who has an IPv6 network guesses without end.", "IPV6_PREFIX = 64", "IPV6_PREFIX = 128"),
+    ),
+    *_of(
+        "second-factor", "orchestrator_site/sign_in/second_factor.py",
+        ("tests/integration/site/test_second_factor.py",),
+        ("old-sessions", "A session from before the second factor goes on without it.",
+         "person.is_staff) or has_one(person)", "person.is_staff)"),
+    ),
+    *_of(
+        "private-lines", "pools/fleet_log.py", ("tests/integration/site/test_sign_in.py",),
+        ("told", "Everybody reads who signs in and from where.", "PRIVATE = (LogKind.SIGN_IN,)", "PRIVATE = ()"),
+    ),
+    *_of(
+        "hashing", "orchestrator_site/request_threads.py", ("tests/integration/site/test_asgi.py",),
+        ("beside", "Sign-ins take all threads, and the lobby waits.", "return await answer_in(hashing, request)",
+         "return await answer_in(requests, request)"),
+    ),
 ]  # fmt: skip

@@ -76,6 +76,8 @@ def left_nothing(visitor: Player) -> None:
     assert "/stats/" not in visitor.page.url
     cookies = {cookie["name"]: cookie["value"] for cookie in visitor.page.context.cookies()}
     assert "stolen" not in cookies
+    assert any(name.startswith("visitor_") for name in cookies)
+    assert not any(name.startswith("session") for name in cookies)
     assert "planted" not in cookies.values()
 
 

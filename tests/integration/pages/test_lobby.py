@@ -1,6 +1,7 @@
 """The lobby: how soon each game would start, who plays, and the log."""
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
@@ -90,7 +91,7 @@ def test_the_number_of_queries_does_not_grow_with_what_there_is(
 
 def test_looking_at_the_live_parts_begins_no_session(client, snake):
     response = client.get("/live/")
-    assert "sessionid" not in response.cookies
+    assert settings.SESSION_COOKIE_NAME not in response.cookies
 
 
 def test_times_are_written_for_machines_too(player, make_run):

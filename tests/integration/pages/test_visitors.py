@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from django.conf import settings as site
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
-from django.test import Client
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, override_settings
 
 from runs.models import Run
-from runs.visitors import COOKIE
 
 pytestmark = pytest.mark.django_db
+COOKIE = site.VISITOR_COOKIE_NAME
 PAGES = ["/", "/live/", "/games/snake/", "/games/snake/live/", "/stats/"]
 
 
@@ -85,3 +89,44 @@ def test_who_has_a_number_in_a_session_of_old_keeps_their_runs(player, make_run)
     answer = player.get("/")
     assert str(run.id) in answer.content.decode()
     assert COOKIE not in answer.cookies
+
+
+OLD = "visitor"  # the cookie's name before each installation had its own
+
+
+def signed(name: str, number: str) -> str:
+    response = HttpResponse()
+    response.set_signed_cookie(name, number)
+    return response.cookies[name].value
+
+
+def number_in(cookies: Any) -> str:
+    request = HttpRequest()
+    request.COOKIES = {COOKIE: cookies[COOKIE].value}
+    return request.get_signed_cookie(COOKIE)
+
+
+def test_who_has_the_cookie_of_an_older_version_keeps_their_runs_and_their_number(client, snake, pool):
+    client.get("/")
+    run = launch(client)
+    upgraded = Client()
+    upgraded.cookies[OLD] = signed(OLD, number_in(client.cookies))
+    answer = upgraded.get("/")
+    assert "yours" in answer.content.decode()
+    assert number_in(answer.cookies) == number_in(client.cookies)
+    del upgraded.cookies[OLD]
+    assert upgraded.post(f"{run}end/").status_code == 303
+
+
+def test_the_old_cookie_of_another_installation_on_this_host_is_nobodys(client, snake):
+    with override_settings(SECRET_KEY="another installation's"):
+        client.cookies[OLD] = signed(OLD, "0" * 32)
+    assert number_in(client.get("/").cookies) != "0" * 32
+
+
+def test_a_number_of_ones_own_comes_before_the_old_one(client, snake):
+    client.get("/")
+    before = client.cookies[COOKIE].value
+    client.cookies[OLD] = signed(OLD, "0" * 32)
+    assert COOKIE not in client.get("/").cookies
+    assert client.cookies[COOKIE].value == before

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.http import HttpRequest, HttpResponse
-from django.test import override_settings
-from django.urls import path
+from django.test import RequestFactory, override_settings
+from django.urls import path, reverse
 from django.views.decorators.csrf import csrf_exempt
 
 from orchestrator_site import request_threads
@@ -42,7 +42,12 @@ def slow_view(request: HttpRequest) -> HttpResponse:
     return slow(request)
 
 
-urlpatterns = [path("slow/", slow_view)]
+@csrf_exempt
+def quick_view(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("done")
+
+
+urlpatterns = [path("slow/", slow_view), path("quick/", quick_view)]
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +116,43 @@ async def test_who_waits_too_long_for_a_thread_is_told_to_come_again(monkeypatch
     await first.wait(PATIENCE_SECONDS)
     await second.wait(PATIENCE_SECONDS)
     assert len(slow.bodies) == 1
+
+
+@pytest.mark.parametrize("name", ["admin:login", "admin:password_change", "admin:auth_user_add"])
+def test_what_hashes_passwords_is_known_by_its_path(name: str):
+    asked = RequestFactory()
+    assert request_threads.may_hash(asked.post(reverse(name)))
+    assert request_threads.may_hash(asked.put(reverse(name)))
+    assert not request_threads.may_hash(asked.get(reverse(name)))
+
+
+def test_what_hashes_no_passwords_does_not_wait_for_it():
+    asked = RequestFactory()
+    for page in ("/", "/games/snake/", "/admin/", "/admin/pools/fleet/turn/", "/api/launch/warm"):
+        assert not request_threads.may_hash(asked.post(page))
+
+
+@override_settings(ROOT_URLCONF=__name__)
+async def test_who_waits_to_be_hashed_keeps_nobody_else_waiting(monkeypatch):
+    monkeypatch.setattr(request_threads, "THREADS", 1)
+    monkeypatch.setattr(request_threads, "HASHING", ("/slow/",))
+    monkeypatch.setattr(request_threads, "MOST_WAITING_TO_HASH", 2)
+    application = InOneThread()
+    signing_in = [ask(application, "/slow/") for _ in range(3)]
+    for asked in signing_in:
+        await asked.receive_nothing(0.01)
+    await at_work()
+    another = ask(application, "/quick/")
+    assert (await another.receive_output(PATIENCE_SECONDS))["status"] == 200
+    one_too_many = ask(application, "/slow/")
+    answer = await one_too_many.receive_output(PATIENCE_SECONDS)
+    assert answer["status"] == 503
+    assert (b"Retry-After", b"5") in answer["headers"]
+    assert slow.bodies == [], "all that was before anybody was hashed"
+    slow.may_go_on.set()
+    for asked in signing_in:
+        assert (await asked.receive_output(PATIENCE_SECONDS))["status"] == 200
+    after_it = ask(application, "/slow/")
+    assert (await after_it.receive_output(PATIENCE_SECONDS))["status"] == 200
+    for asked in (*signing_in, another, one_too_many, after_it):
+        await asked.wait(PATIENCE_SECONDS)

@@ -4,6 +4,7 @@ import errno
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.models import Session
 from django.db import DataError, InterfaceError, InternalError, OperationalError, ProgrammingError, connection
@@ -106,5 +107,5 @@ def test_what_fails_before_or_after_the_view_is_503_as_well(client: Client, monk
     """A session that can't be saved fails in Django's own middleware."""
     client.raise_request_exception = False
     monkeypatch.setattr(SessionStore, "load", broken)
-    client.cookies["sessionid"] = "a" * 32
+    client.cookies[settings.SESSION_COOKIE_NAME] = "a" * 32
     assert client.get("/admin/").status_code == 503
