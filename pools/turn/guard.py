@@ -7,11 +7,13 @@ counts within its turn only. What an operator has let go, by its id, passes and 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
+from pools.models import BEING_CREATED, SUPPLY, Origin
 from pools.reasons import StepCode
-from pools.turn.decisions import DEATHS, Decision, Kind
+from pools.turn.decisions import DEATHS, Decision, Kind, leaving
 from pools.turn.facts import FleetFacts
 
 WINDOW = timedelta(minutes=30)  # in which deaths count together: a slow trickle empties a fleet, too
@@ -33,4 +35,24 @@ def guard(decisions: Sequence[Decision], facts: FleetFacts) -> list[Decision]:
         count = f"{deaths} of {fleet} would be deleted within {WINDOW.seconds // 60} minutes"
     reason = f"{count}, {allowed} at most: an operator must let them go"
     kept = [d for d in decisions if not d.is_guarded or d.target in facts.approved]
-    return [Decision(Kind.STOP, StepCode.TOO_MANY, reason), *kept]
+    return [Decision(Kind.STOP, StepCode.TOO_MANY, reason), *_that_have_room(kept, facts)]
+
+
+def _that_have_room(decisions: Sequence[Decision], facts: FleetFacts) -> list[Decision]:
+    """The decisions, less creates for the places of sandboxes that stay, since their deletions are held back."""
+    gone = leaving(decisions)
+    staying = [s for s in facts.sandboxes if s.origin == Origin.POOL and s.id not in gone]
+    supply = Counter(s.pool_id for s in staying if s.state in SUPPLY)
+    creating = Counter(s.pool_id for s in staying if s.state in BEING_CREATED)
+    room = {
+        pool.id: min(pool.max_ready - supply[pool.id], pool.max_concurrent_creates - creating[pool.id])
+        for pool in facts.pools
+    }
+    kept = []
+    for decision in decisions:
+        if decision.kind == Kind.CREATE and decision.pool_id is not None:
+            if room[decision.pool_id] <= 0:
+                continue
+            room[decision.pool_id] -= 1
+        kept.append(decision)
+    return kept

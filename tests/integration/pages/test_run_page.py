@@ -176,10 +176,10 @@ def test_links_end_and_extend_nothing(player, make_run, ended, path):
 
 def test_more_time_is_asked_for_without_leaving_the_page(player, make_run, monkeypatch):
     run = make_run()
-    monkeypatch.setattr(run_page.lifecycle, "extend", lambda run_id, now: True)
+    monkeypatch.setattr(run_page.lifecycle, "extend", lambda run_id, now, by: True)
     answer = player.post(f"/runs/{run.id}/extend/", headers={"Accept": "application/json"})
     assert answer.status_code == 204
-    monkeypatch.setattr(run_page.lifecycle, "extend", lambda run_id, now: False)
+    monkeypatch.setattr(run_page.lifecycle, "extend", lambda run_id, now, by: False)
     assert player.post(f"/runs/{run.id}/extend/", headers={"Accept": "application/json"}).status_code == 409
     assert player.post(f"/runs/{run.id}/extend/", headers={"Accept": "text/html"}).status_code == 303
 

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from axes.models import AccessAttempt
-from django.conf import settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
 
@@ -43,7 +42,7 @@ def test_forty_sign_ins_at_once_do_not_slow_the_lobby(make_web: MakeWeb, otto: U
     """They took all threads, and the lobby was answered after nine seconds."""
     web = make_web().start()
     cookies, form = form_of(web)
-    assert settings.CSRF_COOKIE_NAME in cookies
+    assert any(name.startswith("csrf_") for name in cookies)
 
     def sign_in(_: int) -> int:
         with httpx.Client(**PLAIN, cookies=cookies) as client:

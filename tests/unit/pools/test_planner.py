@@ -469,6 +469,16 @@ def test_policy_does_not_wait_for_deaths_of_before():
     assert Kind.RETIRE in kinds(replace(facts, deaths=40))
 
 
+def test_nothing_is_created_in_the_place_of_what_the_guard_keeps():
+    lost = [make_sandbox(State.READY, missing_since=NOW - seconds(600), vanished_at=NOW) for _ in range(2)]
+    fleet = make_fleet(*lost, pools=(wanted_pool(max_ready=2, target_ready=2),), deaths=9)
+    fleet = replace(fleet, apps=())
+    assert Kind.STOP in kinds(fleet)
+    assert Kind.CREATE not in kinds(fleet)
+    room = replace(fleet, pools=(wanted_pool(max_ready=3, target_ready=2, max_concurrent_creates=2),))
+    assert kinds(room).count(Kind.CREATE) == 1, "beside them, where there is room"
+
+
 def test_lifetimes_and_failed_creates_are_not_what_the_guard_is_for():
     ended = [make_sandbox(State.IN_USE, expires_at=NOW - seconds(1)) for _ in range(8)]
     assert kinds(make_fleet(*ended)) == [Kind.EXPIRE] * 8
