@@ -1,17 +1,23 @@
 // Reads a log from its cursor on: by WebSocket, or else by server-sent events, or else by polling.
 // Whatever breaks, it continues after the last event it saw, so no event is missed or comes twice.
+// A browser has six connections for all pages of a site. So a page that nobody sees holds none, and of those that are
+// seen two at most hold one open; the others ask shortly.
 
 const WAYS = [
-  { name: "WebSocket", open: bySocket },
-  { name: "event stream", open: byStream },
-  { name: "polling", open: byPolling },
+  { name: "WebSocket", open: bySocket }, // not among the six
+  { name: "event stream", open: byStream, needsPlace: true },
+  { name: "polling", open: byWaiting, needsPlace: true },
 ];
+const SHORTLY = { name: "polling", open: byAsking };
+const PLACES = ["event-stream-1", "event-stream-2"];
+const HIDDEN_MS = 3_000; // a look at another tab and back costs nothing
 const SILENCE_MS = 40_000; // the server sends something at least every 15 s, and at once on an event stream
 const OPEN_MS = 6_000;
 const GOOD_MS = 10_000;
 const FIRST_DELAY_MS = 300;
 const LONGEST_DELAY_MS = 15_000;
 const POLL_SECONDS = 25;
+const ASK_MS = 2_000;
 const POLLING_MS = 60_000; // then try the better ways again
 const KINDS = ["message", "log", "status", "progress", "ready", "end", "heartbeat"];
 
@@ -25,13 +31,17 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
   let failures = 0;
   let attempt = null;
   let timer = 0;
+  let hiding = 0;
   let isOver = false;
+  let isAway = document.visibilityState === "hidden";
 
-  function connect() {
+  async function connect() {
     clearTimeout(timer);
     const began = Date.now();
-    const mine = { isOpen: false, isHeard: false, isNew: false, close: () => {} };
+    const mine = { way: WAYS[way], isOpen: false, isHeard: false, isNew: false, close: () => {} };
     attempt = mine;
+    const leave = mine.way.needsPlace ? await takePlace() : () => {};
+    if (!leave) mine.way = SHORTLY;
     let silence = 0;
     const isCurrent = () => attempt === mine && !isOver;
 
@@ -42,19 +52,18 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
     function lost() {
       if (!isCurrent()) return;
       attempt = null;
-      clearTimeout(silence);
       mine.close();
       const wasGood = mine.isNew || (mine.isHeard && Date.now() - began > GOOD_MS);
       failures = wasGood ? 0 : failures + 1;
       way = wasGood ? 0 : (way + 1) % WAYS.length;
-      onState(WAYS[way].name, false);
+      onState(mine.way.name, false);
       const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures);
       timer = setTimeout(connect, delay * (0.5 + Math.random()));
     }
     function opened() {
       if (!isCurrent()) return;
       lives();
-      if (!mine.isOpen) onState(WAYS[way].name, true);
+      if (!mine.isOpen) onState(mine.way.name, true);
       mine.isOpen = true;
     }
     function heard() {
@@ -70,25 +79,72 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
       onEvent(event);
       if (event.kind === "end") stop();
     }
-    onState(WAYS[way].name, false);
+    if (!isCurrent()) return leave?.(); // gone while it asked for a place
+    onState(mine.way.name, false);
     lives(OPEN_MS);
-    mine.close = WAYS[way].open(urls, () => cursor, { opened, heard, came, lost });
+    const close = mine.way.open(urls, () => cursor, { opened, heard, came, lost });
+    mine.close = () => {
+      clearTimeout(silence);
+      close();
+      leave?.();
+    };
   }
 
+  function release() {
+    clearTimeout(timer);
+    const mine = attempt;
+    attempt = null;
+    mine?.close();
+  }
   function stop() {
     isOver = true;
-    clearTimeout(timer);
-    removeEventListener("online", retry);
-    attempt?.close();
+    watching.abort();
+    clearTimeout(hiding);
+    release();
     onState("", false);
   }
   function retry() {
-    if (attempt === null && !isOver) connect();
+    if (attempt === null && !isOver && !isAway) connect();
+  }
+  function away() {
+    isAway = true;
+    release();
+    onState(WAYS[way].name, false);
+  }
+  function back() {
+    clearTimeout(hiding);
+    isAway = false;
+    failures = 0;
+    retry();
+  }
+  function look() {
+    clearTimeout(hiding);
+    if (document.visibilityState === "visible") back();
+    else hiding = setTimeout(away, HIDDEN_MS);
   }
 
-  addEventListener("online", retry);
-  connect();
+  const watching = new AbortController();
+  const { signal } = watching;
+  addEventListener("online", retry, { signal });
+  addEventListener("pagehide", away, { signal }); // browsers keep no page for the back button that holds a connection
+  addEventListener("pageshow", look, { signal });
+  document.addEventListener("freeze", away, { signal });
+  document.addEventListener("visibilitychange", look, { signal });
+  retry();
   return stop;
+}
+
+/** Resolves to the function that gives the place back, or to null when none is free or the browser has no locks. */
+async function takePlace() {
+  if (!navigator.locks) return null;
+  for (const place of PLACES) {
+    const leave = await new Promise((resolve) => {
+      const hold = (lock) => lock ? new Promise((done) => resolve(done)) : resolve(null);
+      navigator.locks.request(place, { ifAvailable: true }, hold).catch(() => resolve(null));
+    });
+    if (leave) return leave;
+  }
+  return null;
 }
 
 function bySocket(urls, cursor, { opened, came, lost }) {
@@ -112,12 +168,20 @@ function byStream(urls, cursor, { came, lost }) {
   return () => source.close();
 }
 
-function byPolling(urls, cursor, { heard, came, lost }) {
+function byWaiting(urls, cursor, told) {
+  return byPolling(urls, cursor, told, { seconds: POLL_SECONDS, pause: 0 });
+}
+
+function byAsking(urls, cursor, told) {
+  return byPolling(urls, cursor, told, { seconds: 0, pause: ASK_MS });
+}
+
+function byPolling(urls, cursor, { heard, came, lost }, { seconds, pause }) {
   const ending = new AbortController();
   const until = Date.now() + POLLING_MS;
   async function poll() {
     let wait = 0; // the first answer comes at once, which shows that this way works
-    while (Date.now() < until) {
+    while (Date.now() < until && !ending.signal.aborted) {
       const url = new URL(urls.poll, location.href);
       url.searchParams.set("after", cursor());
       url.searchParams.set("wait", wait);
@@ -126,7 +190,8 @@ function byPolling(urls, cursor, { heard, came, lost }) {
       const { events } = await answer.json();
       heard();
       events.forEach(came);
-      wait = POLL_SECONDS;
+      wait = seconds;
+      await new Promise((resolve) => setTimeout(resolve, pause));
     }
     lost();
   }

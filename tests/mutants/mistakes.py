@@ -109,7 +109,8 @@ MISTAKES: list[Mistake] = [
         "guard", "pools/turn/guard.py", POOLS,
         ("off", "A wrong listing deletes the fleet.", "len(waiting) <= allowed and (", "True or ("),
         ("no-stop", "Nobody is told that deletions are held.",
-         "[Decision(Kind.STOP, StepCode.TOO_MANY, reason), *kept]", "kept"),
+         "[Decision(Kind.STOP, StepCode.TOO_MANY, reason), *", "[*"),
+        ("no-room", "A pool grows beyond its maximum.", "if room[decision.pool_id] <= 0:", "if False:"),
     ),
     *_of(
         "breaker", "pools/breaker.py", ("tests/unit/pools",),

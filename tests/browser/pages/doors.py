@@ -50,6 +50,7 @@ class Doors:
         self.open = {"socket", "stream", "poll"}
         self.cut_after: int | None = None
         self.repeats = False  # each connection also repeats the line before the cursor
+        self.streams = 0  # that are open
         self.holds_back = False  # the stream opens, but nothing of what it says gets through
         self.url = ""
 
@@ -98,8 +99,12 @@ class Doors:
             while self.holds_back:
                 await asyncio.sleep(0.01)
             yield 'event: heartbeat\ndata: {"kind":"heartbeat"}\n\n'
-            async for line in self.after(int(request.query_params["after"]), "stream"):
-                yield f"id: {line['seq']}\nevent: {line['kind']}\ndata: {json.dumps(line)}\n\n"
+            self.streams += 1
+            try:
+                async for line in self.after(int(request.query_params["after"]), "stream"):
+                    yield f"id: {line['seq']}\nevent: {line['kind']}\ndata: {json.dumps(line)}\n\n"
+            finally:
+                self.streams -= 1
 
         return StreamingResponse(events(), media_type="text/event-stream")
 

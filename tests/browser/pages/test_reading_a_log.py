@@ -120,3 +120,76 @@ def test_it_stops_at_the_end(reader, doors):
     reader.goto(doors.url)
     saw_all(reader, doors)
     until(lambda: reader.text_content("#way").strip() == "waiting", "it follows nothing any more")
+
+
+# A browser has six connections for all pages of a site.
+
+
+def test_however_many_pages_read_the_site_still_answers(browser: Browser, doors: Doors):
+    """Seven without WebSockets blocked all that came after."""
+    doors.open.remove("socket")
+    doors.write(3)
+    context = browser.new_context()
+    pages = [context.new_page() for _ in range(10)]
+    for page in pages:
+        page.goto(doors.url, timeout=10_000)
+    for page in pages:
+        saw_all(page, doors)
+    assert doors.streams == 2
+    doors.write(3)
+    for page in pages:
+        saw_all(page, doors)
+    assert {way for page in pages for way in ways(page)} == {"event stream", "polling"}
+    pages[0].close()
+    until(lambda: doors.streams == 1, "a page that is closed gives its place back")
+    context.new_page().goto(doors.url)
+    until(lambda: doors.streams == 2, "and the next one takes it")
+    context.close()
+
+
+def turn(page: Page, state: str) -> None:
+    """As when another tab is looked at, or this one again."""
+    page.evaluate(
+        "state => { Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => state });"
+        "document.dispatchEvent(new Event('visibilitychange')); }",
+        state,
+    )
+
+
+def test_a_page_that_nobody_sees_holds_no_connection_and_misses_nothing(reader, doors):
+    doors.open.remove("socket")
+    doors.write(3)
+    reader.goto(doors.url)
+    saw_all(reader, doors)
+    turn(reader, "hidden")
+    until(lambda: doors.streams == 0, "its stream is given back")
+    doors.write(5)
+    assert len(seen(reader)) == 3
+    turn(reader, "visible")
+    saw_all(reader, doors)
+    doors.write(1)
+    saw_all(reader, doors)
+    assert ways(reader) == ["event stream"]
+
+
+def test_a_look_at_another_page_and_back_costs_nothing(reader, doors):
+    doors.open.remove("socket")
+    reader.goto(doors.url)
+    until(lambda: doors.streams == 1, "it reads")
+    turn(reader, "hidden")
+    turn(reader, "visible")
+    doors.write(2)
+    saw_all(reader, doors)
+    assert doors.streams == 1
+    assert ways(reader) == ["event stream"]
+
+
+def test_a_page_that_was_opened_in_the_background_reads_when_it_is_seen(reader, doors):
+    doors.write(2)
+    hidden = "Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => 'hidden' })"
+    reader.add_init_script(hidden)
+    reader.goto(doors.url)
+    reader.wait_for_timeout(300)
+    assert seen(reader) == []
+    turn(reader, "visible")
+    saw_all(reader, doors)
