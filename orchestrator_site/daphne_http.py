@@ -33,8 +33,6 @@ UNREAD_BYTES = 65_536  # of a body, before its sender is stopped
 LINGER_SECONDS = 2
 LINGER_BYTES = 2_000_000
 MOST_DESCRIPTORS = 65_536
-# Words between a proxy and the server behind it. Here they could only come from a client.
-SERVERS_OWN = (b"daphne-root-path",)
 
 Message = MutableMapping[str, Any]
 
@@ -104,8 +102,6 @@ class Request(daphne.http_protocol.WebRequest):  # type: ignore[misc]
     def _begin(self, command: bytes, path: bytes, version: bytes) -> None:
         self.method, self.uri, self.clientproto = command, path, version
         self.path, _, self.query_string = path.partition(b"?")
-        for name in SERVERS_OWN:
-            self.requestHeaders.removeHeader(name)
         if wrong := self._wrong():
             self.basic_error(400, b"Bad Request", wrong)
         elif self.requestHeaders.getRawHeaders(b"Upgrade", [b""])[0].lower() == b"websocket":

@@ -477,4 +477,50 @@ MISTAKES: list[Mistake] = [
         ("beside", "Sign-ins take all threads, and the lobby waits.", "return await answer_in(hashing, request)",
          "return await answer_in(requests, request)"),
     ),
+    *_of(
+        "http-forwarded", "orchestrator_site/forwarded.py", ("tests/unit/site/test_forwarded.py",),
+        ("leftmost", "Anybody comes from an address they made up.", "values[-min(proxies, len(values))]", "values[0]"),
+        ("kept", "A client's words pass for a server's.", "if name not in DROPPED and", "if True or"),
+    ),
+    *_of(
+        "http-bodies", "orchestrator_site/bodies.py", ("tests/integration/http/test_bodies.py",),
+        ("head", "A body of 300 MB is waited for.", "if said.isdigit() and int(said) > most:", "if False:"),
+        ("count", "A body in chunks has no end.", "if came > most:", "if False:"),
+    ),
+    *_of(
+        "http-daphne", "orchestrator_site/daphne_http.py", ("tests/integration/http/test_bodies.py",),
+        ("hold-back", "A body that nobody reads fills the memory.", "self.channel.hold_back()", "pass"),
+    ),
+    *_of(
+        "http-origins", "runs/play/proxy.py", ("tests/integration/http/test_origins.py",),
+        ("site", "A game shows an address of ours above its page.",
+         "return play_url(run_id) if _is_a_browser(scope) else \"\"", "return \"\""),
+        ("on-top", "Where games have no origin, one is shown in a tab.", "    if _is_on_top(scope):", "    if False:"),
+        ("names", "A game is shown under another's name.", "not host.startswith(f\"{run_id}.\")", "False"),
+    ),
+    *_of(
+        "http-games-host", "orchestrator_site/games_host.py", ("tests/integration/http/test_origins.py",),
+        ("pages", "A page to sign in stands where games are.", "if not is_page or not", "if True or not"),
+    ),
+    *_of(
+        "http-shares", "runs/play/shares.py", ("tests/unit/proxy/test_shares.py",),
+        ("one", "A game that hangs takes all the ways.", "(mine < MOST and", "(True and"),
+        ("always", "A game gets no way when others take all.", "(mine < ALWAYS or", "(False or"),
+    ),
+    *_of(
+        "rights", "runs/rights.py", ("tests/integration/pages/test_rights.py",),
+        ("any-token", "One run's token ends another run.", "if is_token_of(bearer_of(request), run.id):",
+         "if bearer_of(request):"),
+        ("anyone", "Whoever knows its id ends a run.", "if settings.ANYONE_MAY_END_RUNS:", "if True:"),
+    ),
+    *_of(
+        "files", "orchestrator_site/private_folder.py", ("tests/integration/site/test_files.py",),
+        ("tmp", "/tmp is closed to everybody.", " and _may_be_closed(folder):", ":"),
+        ("open", "Others read sessions and tokens.", "    if is_open:\n", "    if False:\n"),
+    ),
+    *_of(
+        "localcloud-control", "pools/localcloud/control.py", ("tests/integration/localcloud/test_faults.py",),
+        ("token", "Any user of the machine controls the embedded cloud.",
+         "or not hmac.compare_digest(given.strip().encode(), token.encode())", "or False"),
+    ),
 ]  # fmt: skip
