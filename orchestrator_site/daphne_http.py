@@ -33,6 +33,7 @@ UNREAD_BYTES = 65_536  # of a body, before its sender is stopped
 LINGER_SECONDS = 2
 LINGER_BYTES = 2_000_000
 MOST_DESCRIPTORS = 65_536
+LARGEST_MESSAGE_BYTES = 4_096  # of a socket: nobody reads what they send
 
 Message = MutableMapping[str, Any]
 
@@ -297,6 +298,8 @@ class Factory(daphne.http_protocol.HTTPFactory):  # type: ignore[misc]
     def __init__(self, server: Any) -> None:
         super().__init__(server)
         self.timeOut = KEEP_ALIVE_SECONDS
+        # Read when Daphne makes its factory of sockets, which is next.
+        server.websocket_max_message_size = server.websocket_max_frame_size = LARGEST_MESSAGE_BYTES
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         protocol = super().buildProtocol(addr)

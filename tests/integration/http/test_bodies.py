@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import psutil
 import pytest
+import websockets
 
 from orchestrator_site import daphne_http
 from pools.models import Sandbox
@@ -224,6 +226,18 @@ def test_a_socket_that_brings_a_body_is_refused(web: Web) -> None:
         assert answer(connection)[0] == 400
 
 
+def test_a_socket_takes_no_large_message(web: Web) -> None:
+    """Autobahn keeps a message until it is complete: a megabyte each, of as many sockets as somebody opens."""
+
+    async def is_cut_off() -> bool:
+        async with websockets.connect(f"{web.address}/ws/orchestrator/") as opened:
+            await opened.send("x" * 5_000)
+            await asyncio.wait_for(opened.wait_closed(), PATIENCE_SECONDS)
+            return opened.close_code == 1006
+
+    assert asyncio.run(is_cut_off())
+
+
 class TestHeads:
     def test_17_kb_of_cookies_are_read(self, web: Web) -> None:
         cookies = [f"Cookie: c{number}={'x' * 4000}" for number in range(5)]
@@ -285,7 +299,7 @@ class TestSlowness:
 
     def test_a_kept_connection_outlives_those_of_proxies(self) -> None:
         """nginx keeps one for 60 s, Traefik for 90, Caddy for 120: closed at that very moment, a request is lost."""
-        assert daphne_http.Factory(server=None).timeOut > 120
+        assert daphne_http.Factory(SimpleNamespace()).timeOut > 120
 
 
 def trickle(connection: socket.socket, byte: bytes) -> None:
