@@ -36,6 +36,7 @@ from runs.addresses import (
     is_for_pages,
     page_url,
     play_origin,
+    play_path,
     play_url,
     policy_source,
 )
@@ -174,7 +175,7 @@ class Visit:
 
     @property
     def base(self) -> str:
-        return f"/play/{self.run_id}/"
+        return play_path(self.run_id)
 
     def request(self, body: AsyncIterator[bytes]) -> httpx.Request:
         """Return the request for the game. Raises ForbiddenPath."""
@@ -246,6 +247,8 @@ async def _play(scope: Scope, receive: Receive, send: Send) -> None:
         request = visit.request(client.body())
     except ForbiddenPath:
         raise Refused(NOT_PASSED_ON) from None
+    if isinstance(request.stream, httpx.ByteStream):  # it has no body
+        client.drop_the_rest()
     await client.while_there(_in_turn(visit, request, send, client))
 
 

@@ -603,6 +603,23 @@ def test_an_answer_in_chunks_that_breaks_off_does_not_pass_for_a_whole(web: Web,
         httpx.get(f"{web.play_url}/play/{run.id}/", **CLIENT)
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_visitor_who_leaves_is_waited_for_by_no_game(web: Web, run: Run, sandbox: FakeSandbox, method: str):
+    """Else a game that hangs keeps its turn until its time is up."""
+    has_left = Event()
+
+    def hang(sock: socket.socket) -> None:
+        sock.settimeout(20)
+        if sock.recv(1) == b"":
+            has_left.set()
+
+    sandbox.answer = hang
+    with socket.create_connection(("127.0.0.1", web.port)) as sock:
+        sock.sendall(method.encode() + b" " + play(run) + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n")
+        until(lambda: sandbox.asked, "the game is asked")
+    assert has_left.wait(1), "as soon as its visitor has"
+
+
 def test_a_visitor_who_does_not_read_is_dropped(web: Web, run: Run, sandbox: FakeSandbox):
     has_ended = Event()
 
