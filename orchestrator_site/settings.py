@@ -140,10 +140,8 @@ if _contradiction := addresses.contradiction(PUBLIC_URL, PLAY_URL, bind=BIND, po
     raise ImproperlyConfigured(_contradiction)
 SECRET_KEY, SECRET_KEY_FALLBACKS = _secret_key()
 DEBUG = env.switch("DEBUG", False)
-ALLOWED_HOSTS = env.words(
-    "ALLOWED_HOSTS",
-    list(dict.fromkeys(["127.0.0.1", "localhost", "[::1]", *map(addresses.host_pattern, (PUBLIC_URL, PLAY_URL))])),
-)
+_hosts = env.words("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
+ALLOWED_HOSTS = list(dict.fromkeys([*_hosts, *map(addresses.host_pattern, (PUBLIC_URL, PLAY_URL))]))
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [PUBLIC_URL])
 HTTPS_ONLY = PUBLIC_URL.startswith("https://")
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"])

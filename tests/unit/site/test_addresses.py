@@ -109,6 +109,16 @@ def test_a_start_with_a_contradiction_ends_with_one_line(tmp_path: Path):
     )
 
 
+def test_the_site_answers_to_its_own_names_whatever_else_it_answers_to(tmp_path: Path):
+    given = {
+        "ORCHESTRATOR_VAR": str(tmp_path), "ALLOWED_HOSTS": "intern.test", "PUBLIC_URL": "https://site.test",
+        "PLAY_URL": "https://*.play.test",
+    }  # fmt: skip
+    ask = [sys.executable, "-c", "from orchestrator_site.settings import ALLOWED_HOSTS; print(*ALLOWED_HOSTS)"]
+    told = subprocess.run(ask, env=os.environ | given, capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["intern.test", "site.test", ".play.test"]
+
+
 class TestWhoseAddressWasAsked:
     @pytest.mark.parametrize(
         ("public", "play", "host", "port", "expected"),
