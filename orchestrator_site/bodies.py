@@ -54,10 +54,11 @@ class LimitedBodies:
 
         try:
             await self.application(scope, self._limited(scope, receive), sent)
-        except BodyRefused as refused:
-            if has_begun:
-                raise
-            await _refuse(scope, send, refused)
+        except* BodyRefused as refused:
+            if has_begun:  # a stream, which has heard enough
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await _refuse(scope, send, _first(refused))
 
     def _limited(self, scope: Any, receive: Any) -> Any:
         most = largest_body_bytes(scope["path"])
@@ -83,6 +84,14 @@ class LimitedBodies:
             return message
 
         return limited
+
+
+def _first(error: BaseException) -> BodyRefused:
+    """A consumer's tasks fail in groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, BodyRefused)  # noqa: S101  all of the group are
+    return error
 
 
 async def _refuse(scope: Any, send: Any, refused: BodyRefused) -> None:

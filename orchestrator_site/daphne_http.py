@@ -170,6 +170,14 @@ class Request(daphne.http_protocol.WebRequest):  # type: ignore[misc]
         while self.application_queue is not None and not self.application_queue.empty():
             self.application_queue.get_nowait()
 
+    def handle_exception(self, exception: BaseException) -> None:
+        """An answer that broke off is cut: nobody takes it for the whole. Daphne would begin a second one, fail, and
+        never again look after requests that are over."""
+        if not self._response_started:
+            super().handle_exception(exception)
+        elif self.channel is not None:
+            self.channel.forceAbortClient()
+
     def handle_reply(self, message: Message) -> None:
         if message["type"] == "http.response.start" and not self.is_complete and not self._disconnected:
             # The rest of the body may never be read, and what follows it can't be told from it.

@@ -179,6 +179,21 @@ def test_what_was_asked_for_is_done_though_its_sender_does_not_wait(web: Web) ->
     until(lambda: Run.objects.exclude(pk=other.pk).exists(), "the launch is there")
 
 
+def test_a_stream_that_is_sent_too_much_ends(web: Web) -> None:
+    run = new_run()
+    with connected(web) as connection, suppress(OSError):
+        connection.sendall(head("GET", f"/api/stream/{run.id}", "Transfer-Encoding: chunked"))
+        connection.sendall(b"1\r\na\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        for _ in range(20):
+            connection.sendall(b"2000\r\n" + b"a" * 0x2000 + b"\r\n")
+        connection.settimeout(PATIENCE_SECONDS)
+        while connection.recv(65536):
+            pass
+    assert "Traceback" not in web.log.read_text()
+    assert web.get("/health/live").status_code == 200
+
+
 def test_a_body_that_comes_slowly_holds_nobody_up(web: Web) -> None:
     body = json.dumps({"game": "no-such-game"}).encode()
     with connected(web) as connection:

@@ -156,6 +156,27 @@ async def test_daphne_begins_at_the_head():
     assert b"".join(received[1:]) == b"x" * 200_000
 
 
+async def test_daphne_goes_on_looking_after_requests_when_an_answer_breaks_off():
+    """`handle_exception`, called by `application_checker`, which calls itself again at its end."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a part", "more_body": True})
+        raise RuntimeError("it broke off")
+
+    server = Server(application, endpoints=["tcp:port=0"])
+    server.connections = {}
+    connection, transport = daphne_http.Factory(server).buildProtocol(None), StringTransport()
+    connection.makeConnection(transport)
+    connection.dataReceived(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    (request,) = server.connections
+    await wait_for(server.connections[request]["application_instance"].done)
+    server.application_checker()
+    assert transport.disconnected
+    assert b"a part" in transport.value()
+    assert b"0\r\n\r\n" not in transport.value(), "nobody takes it for the whole"
+
+
 # Django-Q.
 
 
