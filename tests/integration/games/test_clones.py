@@ -65,6 +65,6 @@ def test_requests_are_bounded_and_must_be_what_they_say(chess: Game, web: Web):
         address = f"{web.url}/source/chess.git/git-upload-pack"
         return httpx.post(address, content=body, headers=headers, trust_env=False).status_code
 
-    assert post(b"0" * 70_000) == 400
+    assert post(b"0" * 70_000) == 413
     assert post(gzip.compress(b"0" * 10_000_000), **{"Content-Encoding": "gzip"}) == 400
     assert post(b"not gzip", **{"Content-Encoding": "gzip"}) == 400

@@ -99,4 +99,4 @@ def test_who_may_not_see_the_fleet_is_refused(client: Client, is_staff: bool) ->
 
 def test_the_description_of_the_api_has_it(client: Client) -> None:
     operation = client.get("/api/openapi.json").json()["paths"]["/api/pool/plan"]["get"]
-    assert sorted(operation["responses"]) == ["200", "401", "403"]
+    assert {"200", "401", "403"} <= set(operation["responses"])
