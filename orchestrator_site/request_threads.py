@@ -14,14 +14,18 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from orchestrator_site import health, unavailable
+from orchestrator_site.sign_in.addresses import network_of
+from orchestrator_site.sign_in.pace import Pace
 
 THREADS = 32
 PROBE_THREADS = 2
+SIGN_IN_THREADS = 1
 HASHING_THREADS = 1  # a password takes a core for a third of a second
 MOST_WAITING_TO_HASH = 20
 LONGEST_WAIT_SECONDS = 5.0  # for a thread: with all of them stuck at a lock, who comes next is told so
+SIGN_IN = "/admin/login/"
 # What hashes passwords when it is sent something: signing in, changing one's password, and the accounts' own pages.
-HASHING = ("/admin/login/", "/admin/password_change/", "/admin/auth/user/")
+HASHING = (SIGN_IN, "/admin/password_change/", "/admin/auth/user/")
 
 
 def may_hash(request: HttpRequest) -> bool:
@@ -39,9 +43,11 @@ class InOneThread(ASGIHandler):
         requests = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
         # Probes never wait for the others, and whether the process lives is told without a word from the database.
         probes = {path: ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe") for path in health.VIEWS}
-        # The others never wait for passwords to be hashed.
+        # The others never wait for passwords to be hashed, nor for a flood of who wants to sign in.
         hashing = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="hashing")
+        apart = probes | {SIGN_IN: ThreadPoolExecutor(SIGN_IN_THREADS, thread_name_prefix="sign-in")}
         at_hashing = 0
+        pace = Pace()
 
         def answer(request: HttpRequest, came_at_seconds: float) -> HttpResponseBase:
             if time.monotonic() - came_at_seconds > LONGEST_WAIT_SECONDS:
@@ -64,8 +70,10 @@ class InOneThread(ASGIHandler):
 
         async def answer_in_thread(request: HttpRequest) -> HttpResponseBase:
             nonlocal at_hashing
+            if request.path == SIGN_IN and not pace.allows(network_of(request) or "", time.monotonic()):
+                return await pace.refuse()
             if not may_hash(request):
-                return await answer_in(probes.get(request.path, requests), request)
+                return await answer_in(apart.get(request.path, requests), request)
             if at_hashing >= HASHING_THREADS + MOST_WAITING_TO_HASH:
                 return unavailable.answer_alone(request.path)
             at_hashing += 1

@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from orchestrator_site import request_threads
 from orchestrator_site.request_threads import InOneThread
+from orchestrator_site.sign_in import pace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE_SECONDS = 20
@@ -156,3 +157,43 @@ async def test_who_waits_to_be_hashed_keeps_nobody_else_waiting(monkeypatch):
     assert (await after_it.receive_output(PATIENCE_SECONDS))["status"] == 200
     for asked in (*signing_in, another, one_too_many, after_it):
         await asked.wait(PATIENCE_SECONDS)
+
+
+@override_settings(ROOT_URLCONF=__name__)
+async def test_who_asks_for_the_sign_in_page_without_end_is_refused_without_a_thread(monkeypatch):
+    """Forty clients that try as fast as they can kept the lobby waiting for a second, though each was refused."""
+    monkeypatch.setattr(request_threads, "SIGN_IN", "/quick/")
+    monkeypatch.setattr(request_threads, "THREADS", 1)
+    monkeypatch.setattr(pace, "BURST", 2)
+    monkeypatch.setattr(pace, "LATE_SECONDS", 0.3)
+    application = InOneThread()
+    for _ in range(2):
+        asked = ask(application, "/quick/")
+        assert (await asked.receive_output(PATIENCE_SECONDS))["status"] == 200
+        await asked.wait(PATIENCE_SECONDS)
+    busy = ask(application, "/slow/")
+    await busy.receive_nothing(0)
+    await at_work()
+    too_fast = ask(application, "/quick/")
+    assert await too_fast.receive_nothing(0.1), "late"
+    assert (await too_fast.receive_output(PATIENCE_SECONDS))["status"] == 429
+    slow.may_go_on.set()
+    await busy.wait(PATIENCE_SECONDS)
+    await too_fast.wait(PATIENCE_SECONDS)
+
+
+def test_a_pace_is_kept_for_each_network_and_comes_back():
+    kept = pace.Pace()
+    asked = [kept.allows("192.0.2.1", 0.0) for _ in range(pace.BURST + 5)]
+    assert asked == [True] * pace.BURST + [False] * 5
+    assert kept.allows("192.0.2.2", 0.0)
+    assert kept.allows("192.0.2.1", 1.0)
+    assert [kept.allows("192.0.2.1", 10_000.0) for _ in range(pace.BURST + 1)][-2:] == [True, False]
+
+
+def test_a_pace_keeps_no_end_of_networks(monkeypatch):
+    monkeypatch.setattr(pace, "MOST_NETWORKS", 3)
+    kept = pace.Pace()
+    for number in range(10):
+        kept.allows(str(number), 0.0)
+    assert len(kept._left) <= 3
