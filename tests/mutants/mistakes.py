@@ -488,7 +488,8 @@ MISTAKES: list[Mistake] = [
         ("count", "A body in chunks has no end.", "if came > most:", "if False:"),
     ),
     *_of(
-        "http-daphne", "orchestrator_site/daphne_http.py", ("tests/integration/http/test_bodies.py",),
+        "http-daphne", "orchestrator_site/daphne_http.py", ("tests/integration/site/test_private_hooks.py",
+                                                             "tests/integration/http/test_bodies.py"),
         ("hold-back", "A body that nobody reads fills the memory.", "self.channel.hold_back()", "pass"),
     ),
     *_of(
