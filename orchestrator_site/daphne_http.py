@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -300,6 +300,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().connectionLost(reason)
 
 
+def end_applications(server: Any, end: Callable[[], Any]) -> Any:
+    """End what runs when the server stops. Daphne's own fails at a request that has no application yet, whose head is
+    not complete, and then cuts all others off."""
+    for request, details in list(server.connections.items()):
+        if "application_instance" not in details:
+            del server.connections[request]
+    return end()
+
+
 class Factory(daphne.http_protocol.HTTPFactory):  # type: ignore[misc]
     protocol = Channel
 
@@ -308,6 +317,7 @@ class Factory(daphne.http_protocol.HTTPFactory):  # type: ignore[misc]
         self.timeOut = KEEP_ALIVE_SECONDS
         # Read when Daphne makes its factory of sockets, which is next.
         server.websocket_max_message_size = server.websocket_max_frame_size = LARGEST_MESSAGE_BYTES
+        server.kill_all_applications = partial(end_applications, server, server.kill_all_applications)
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         protocol = super().buildProtocol(addr)

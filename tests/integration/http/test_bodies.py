@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from types import SimpleNamespace
+from unittest.mock import Mock
 from uuid import UUID, uuid4
 
 import psutil
@@ -314,7 +314,7 @@ class TestSlowness:
 
     def test_a_kept_connection_outlives_those_of_proxies(self) -> None:
         """nginx keeps one for 60 s, Traefik for 90, Caddy for 120: closed at that very moment, a request is lost."""
-        assert daphne_http.Factory(SimpleNamespace()).timeOut > 120
+        assert daphne_http.Factory(Mock()).timeOut > 120
 
 
 def trickle(connection: socket.socket, byte: bytes) -> None:

@@ -177,6 +177,30 @@ async def test_daphne_goes_on_looking_after_requests_when_an_answer_breaks_off()
     assert b"0\r\n\r\n" not in transport.value(), "nobody takes it for the whole"
 
 
+async def test_daphne_ends_its_applications_beside_a_request_whose_head_is_not_complete():
+    """`kill_all_applications` takes an application of each request for granted."""
+    has_ended = asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            has_ended.set()
+
+    server = Server(application, endpoints=["tcp:port=0"])
+    server.connections = {}
+    factory = daphne_http.Factory(server)
+    for head in (b"GET / HTTP/1.1\r\nHost: loc", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+        connection = factory.buildProtocol(None)
+        connection.makeConnection(StringTransport())
+        connection.dataReceived(head)
+    assert len(server.connections) == 2
+    await asyncio.sleep(0.01)
+    server.kill_all_applications()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await has_ended.wait()
+
+
 # Django-Q.
 
 
