@@ -141,9 +141,10 @@ def restore(agent: SandboxAgent, game: Game, say: Say = say_nothing, *, folder: 
         raise NotRestored(f"No snapshot: {error}") from error
     say(f"Deploying {game.slug} from snapshot {snapshot.sha256[:12]}...")
     limits = f"--seconds {RESTORE_SECONDS} --idle-seconds {RESTORE_IDLE_SECONDS}"
-    command = f"python3 restore.py --url {shlex.quote(url)} --sha256 {snapshot.sha256} --into {folder} {limits}"
+    command = f"python3 restore.py --sha256 {snapshot.sha256} --into {folder} {limits}"
+    env = {"SNAPSHOT_URL": url, **reaching(url)}
     try:
-        result = agent.run(command, cwd=GAMES_DIR, env=reaching(url), timeout_seconds=RESTORE_SECONDS + 1)
+        result = agent.run(command, cwd=GAMES_DIR, env=env, timeout_seconds=RESTORE_SECONDS + 1)
     except AgentError as error:
         raise NotRestored(f"The snapshot could not be restored: {error}") from error
     lines = [line.strip() for line in (result.stdout + result.stderr).splitlines() if line.strip()]

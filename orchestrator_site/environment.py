@@ -25,7 +25,7 @@ SWITCHES = {
 }
 HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9])?")
 DEFAULT_PORTS = {"http": 80, "https": 443}
-PASSWORD = re.compile(r"//.*@")  # in a URL, with the name before it
+PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=\?).*")  # in a URL, with the name before it, or behind its path
 
 
 def _read(name: str, default: T, parse: Callable[[str], T], allowed: str) -> T:
@@ -35,7 +35,7 @@ def _read(name: str, default: T, parse: Callable[[str], T], allowed: str) -> T:
     try:
         return parse(raw)
     except (ValueError, KeyError):
-        shown = PASSWORD.sub("//…@", raw)
+        shown = PASSWORD.sub("…", raw)
         raise ImproperlyConfigured(f"{name} is {shown!r}; it must be {allowed}.") from None
 
 

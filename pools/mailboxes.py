@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import socket
+import stat
 import tempfile
 import time
 from functools import partial
@@ -55,19 +56,27 @@ def open_mailbox(channel: str, using: str = "default") -> Mailbox:
 
 
 def socket_folder(channel: str) -> Path:
-    """Return the folder of a channel's mailboxes: under VAR_DIR, or a short path that stands for it."""
+    """Return the folder of a channel's mailboxes: under VAR_DIR, or a short path that stands for it. Raises OSError."""
     folder: Path = settings.VAR_DIR / "wake" / channel
     if len(os.fsencode(folder)) + SOCKET_NAME_BYTES > LONGEST_ADDRESS_BYTES:
         digest = hashlib.sha256(os.fsencode(settings.VAR_DIR)).hexdigest()[:12]
-        folder = Path(tempfile.gettempdir()) / f"orchestrator-{os.getuid()}-{digest}" / channel
+        ours = Path(tempfile.gettempdir()) / f"orchestrator-{os.getuid()}-{digest}"
+        ours.mkdir(mode=0o700, exist_ok=True)
+        if (found := ours.lstat()).st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            raise PermissionError(f"{ours} is somebody else's")  # anybody may make a folder or a link of that name
+        folder = ours / channel
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 
 def _send_datagrams(channel: str) -> None:
+    try:
+        folder = socket_folder(channel)
+    except OSError:
+        return  # so nobody waits there either
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
-        for path in socket_folder(channel).glob("*.sock"):
+        for path in folder.glob("*.sock"):
             try:
                 sender.sendto(b"!", str(path))
             except BlockingIOError:

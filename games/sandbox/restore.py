@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Put a game's snapshot in place: download it, check its SHA-256, unpack it beside its place, and swap it in.
 
-    python3 restore.py --url URL --sha256 HEX --into DIR
-                       [--seconds 60] [--idle-seconds 10] [--max-bytes 268435456]
+    SNAPSHOT_URL=URL python3 restore.py --sha256 HEX --into DIR
+                                        [--seconds 60] [--idle-seconds 10] [--max-bytes 268435456]
 
 This file is written into a sandbox and runs there alone, on Python 3.8 or later, without any package.
 It prints a line a step with the milliseconds it took. DIR is whole or as it was before, whatever happens.
@@ -33,7 +33,8 @@ CHUNK_BYTES = 256 * 1024
 MAX_UNPACKED_TIMES = 20  # no honest snapshot shrinks to less than a twentieth
 MAX_UNPACKED_LEAST_BYTES = 64 * 1024 * 1024
 MAX_MEMBERS = 50_000
-OPTIONS = {"url": "", "sha256": "", "into": "", "seconds": "60", "idle-seconds": "10", "max-bytes": str(256 * 1024**2)}
+URL = "SNAPSHOT_URL"  # whoever has it may download, and what stands in a command is there for everybody to read
+OPTIONS = {"sha256": "", "into": "", "seconds": "60", "idle-seconds": "10", "max-bytes": str(256 * 1024**2)}
 
 
 class Failure(Exception):
@@ -263,8 +264,9 @@ def options_of(arguments: list[str]) -> dict[str, str]:
         if not name.startswith("--") or name[2:] not in OPTIONS:
             raise Failure(USAGE, f"{name} is not an option; they are --{', --'.join(OPTIONS)}")
         given[name[2:]] = value
+    given["url"] = os.environ.get(URL, "")
     if not given["url"].startswith(("http://", "https://")):
-        raise Failure(USAGE, "--url must be an http or https address")
+        raise Failure(USAGE, f"{URL} must be an http or https address")
     given["sha256"] = given["sha256"].lower()
     if len(given["sha256"]) != 64 or given["sha256"].strip("0123456789abcdef"):
         raise Failure(USAGE, "--sha256 must be 64 hexadecimal digits")

@@ -185,7 +185,9 @@ function byPolling(urls, cursor, { heard, came, lost }, { seconds, pause }) {
       const url = new URL(urls.poll, location.href);
       url.searchParams.set("after", cursor());
       url.searchParams.set("wait", wait);
-      const answer = await fetch(url, { signal: ending.signal, headers: { Accept: "application/json" } });
+      // Not from the cache: there, browsers make equal questions of two pages wait for each other.
+      const asked = { signal: ending.signal, headers: { Accept: "application/json" }, cache: "no-store" };
+      const answer = await fetch(url, asked);
       if (!answer.ok) return lost();
       const { events } = await answer.json();
       heard();

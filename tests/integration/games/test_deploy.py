@@ -6,6 +6,7 @@ import shutil
 import socket
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings as configured
@@ -17,6 +18,7 @@ from games.loading import load_catalog
 from games.models import Game, SnapshotState
 from games.tasks import check_snapshot
 from pools.cloud.long_command import follow
+from pools.cloud.sandbox_agent import CommandResult, SandboxAgent
 from tests.fixtures.catalog import SERVER, Catalog, Log, MakeSandbox
 from tests.fixtures.waiting import until
 from tests.fixtures.web import Web
@@ -197,6 +199,23 @@ def test_a_snapshot_is_downloaded_verified_and_started(chess: Game, make_sandbox
     assert b"<h1>Chess</h1>" in agent.fetch(done.port, "/").body
     assert log.lines[0] == f"Deploying chess from snapshot {done.sha256[:12]}..."
     assert not log.warnings
+
+
+def test_no_command_holds_the_address_of_a_snapshot(
+    chess: Game, make_sandbox: MakeSandbox, log: Log, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever reads it there, in the list of a machine's processes, could download."""
+    commands: list[str] = []
+    run = SandboxAgent.run
+
+    def noted(agent: SandboxAgent, command: str, **options: Any) -> CommandResult:
+        commands.append(command)
+        return run(agent, command, **options)
+
+    monkeypatch.setattr(SandboxAgent, "run", noted)
+    deploy.deploy(make_sandbox(), chess, use_snapshot=True, say=log)
+    assert any("restore.py" in command for command in commands)
+    assert not [command for command in commands if "http" in command or "signature" in command]
 
 
 def test_a_proxy_for_the_world_outside_is_not_asked_for_this_machine(

@@ -90,6 +90,21 @@ def test_a_long_var_folder_still_gets_wake_ups(tmp_path, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_link_that_somebody_laid_where_its_short_folder_goes_is_not_followed(tmp_path, monkeypatch):
+    """Others may write in /tmp: dead sockets in the folder behind it would have been deleted."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "theirs").mkdir()
+    with override_settings(VAR_DIR=tmp_path / ("deep" * 30)):
+        mailboxes.socket_folder("seen").rmdir()
+        [ours] = tmp_path.glob("orchestrator-*")
+        ours.rmdir()
+        ours.symlink_to(tmp_path / "theirs")
+        assert isinstance(mailboxes.open_mailbox("seen"), mailboxes.PollingMailbox)
+        mailboxes.wake_on_commit("seen")
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+@pytest.mark.django_db(transaction=True)
 def test_where_sockets_cannot_be_made_the_queue_is_polled(monkeypatch):
     def refuse(*_):
         raise PermissionError("no sockets on this file system")

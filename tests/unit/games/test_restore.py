@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -103,11 +104,16 @@ def run(
     url: str, into: Path, *, sha256: str | None = None, content: bytes = GAME, **options: object
 ) -> tuple[int, str]:
     """The exit code and what was printed."""
-    arguments = ["--url", url, "--sha256", sha256 or hashlib.sha256(content).hexdigest(), "--into", str(into)]
+    arguments = ["--sha256", sha256 or hashlib.sha256(content).hexdigest(), "--into", str(into)]
     for name, value in options.items():
         arguments += ["--" + name.replace("_", "-"), str(value)]
     answer = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(SCRIPT), *arguments],
+        env=os.environ | {"SNAPSHOT_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert answer.stderr == ""
     return answer.returncode, answer.stdout
@@ -308,13 +314,18 @@ def test_a_disk_that_refuses_is_code_6(store: Store, tmp_path: Path) -> None:
 def test_a_full_disk_is_code_6(store: Store, place: Path) -> None:
     """A limit on the size of a file stands for a disk that is full: the write fails in the middle."""
     big = pack(member("a", bytes(range(256)) * 40), member("b", hashlib.sha256(b"b").digest() * 2048))
-    command = [sys.executable, str(SCRIPT), "--url", store.put(big), "--into", str(place)]
+    command = [sys.executable, str(SCRIPT), "--into", str(place)]
     command += ["--sha256", hashlib.sha256(big).hexdigest()]
     limited = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
     limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); sys.argv = sys.argv[1:];"
     limited += "runpy.run_path(sys.argv[0], run_name='__main__')"
     answer = subprocess.run(
-        [sys.executable, "-c", limited, *command[1:]], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", limited, *command[1:]],
+        env=os.environ | {"SNAPSHOT_URL": store.put(big)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert answer.returncode == 6, answer.stdout + answer.stderr
     must_be_untouched(place)
@@ -322,8 +333,9 @@ def test_a_full_disk_is_code_6(store: Store, place: Path) -> None:
 
 def test_being_stopped_in_the_middle_leaves_the_older_game(store: Store, place: Path) -> None:
     url = store.put(lambda handler: store.released.wait(60))
-    command = [sys.executable, str(SCRIPT), "--url", url, "--sha256", "0" * 64, "--into", str(place)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, str(SCRIPT), "--sha256", "0" * 64, "--into", str(place)]
+    environment = os.environ | {"SNAPSHOT_URL": url}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     until(store.asked.is_set, "the download begins")
     process.terminate()
     printed, _ = process.communicate(timeout=30)
@@ -333,19 +345,22 @@ def test_being_stopped_in_the_middle_leaves_the_older_game(store: Store, place: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("url", "arguments", "words"),
     [
-        ([], "--url must be"),
-        (["--url", "file:///etc/passwd"], "--url must be an http or https address"),
-        (["--url", "http://x/", "--sha256", "abc"], "--sha256 must be 64 hexadecimal digits"),
-        (["--url", "http://x/", "--sha256", "0" * 64], "--into must be a folder"),
-        (["--url", "http://x/", "--sha256", "0" * 64, "--into", "/"], "--into must be a folder, and not the root"),
-        (["--url", "http://x/", "--sha256", "0" * 64, "--into", "d", "--seconds", "x"], "--seconds must be"),
-        (["--wat", "1"], "--wat is not an option"),
-        (["--url"], "--url has no value"),
+        ("", [], "SNAPSHOT_URL must be"),
+        ("file:///etc/passwd", [], "SNAPSHOT_URL must be an http or https address"),
+        ("http://x/", ["--sha256", "abc"], "--sha256 must be 64 hexadecimal digits"),
+        ("http://x/", ["--sha256", "0" * 64], "--into must be a folder"),
+        ("http://x/", ["--sha256", "0" * 64, "--into", "/"], "--into must be a folder, and not the root"),
+        ("http://x/", ["--sha256", "0" * 64, "--into", "d", "--seconds", "x"], "--seconds must be"),
+        ("http://x/", ["--wat", "1"], "--wat is not an option"),
+        ("http://x/", ["--into"], "--into has no value"),
     ],
 )
-def test_wrong_arguments_are_code_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_code_2(
+    url: str, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SNAPSHOT_URL", url)
     assert restore.main(arguments) == 2
     assert words in capsys.readouterr().out
 

@@ -21,7 +21,14 @@ def test_redis_is_reached_by_network_or_by_socket(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "value", ["reds://:secret@cache/0", "redis://:secret@cache:port/0", "redis://:se/cret@[", "redis:"]
+    "value",
+    [
+        "reds://:secret@cache/0",
+        "redis://:secret@cache:port/0",
+        "redis://:se/cret@[",
+        "redis:",
+        "redis:/cache?password=secret",
+    ],
 )
 def test_a_wrong_address_is_shown_without_its_password(monkeypatch: pytest.MonkeyPatch, value: str):
     monkeypatch.setenv("REDIS_URL", value)
