@@ -50,7 +50,7 @@ class Doors:
         self.open = {"socket", "stream", "poll"}
         self.cut_after: int | None = None
         self.repeats = False  # each connection also repeats the line before the cursor
-        self.streams = 0  # that are open
+        self.streams = self.most_streams = 0  # that are open now, and at any time were
         self.holds_back = False  # the stream opens, but nothing of what it says gets through
         self.url = ""
 
@@ -100,6 +100,7 @@ class Doors:
                 await asyncio.sleep(0.01)
             yield 'event: heartbeat\ndata: {"kind":"heartbeat"}\n\n'
             self.streams += 1
+            self.most_streams = max(self.most_streams, self.streams)
             try:
                 async for line in self.after(int(request.query_params["after"]), "stream"):
                     yield f"id: {line['seq']}\nevent: {line['kind']}\ndata: {json.dumps(line)}\n\n"
