@@ -45,9 +45,10 @@ def wake_on_commit(channel: str, using: str = "default") -> None:
 
 
 def open_mailbox(channel: str, using: str = "default") -> Mailbox:
-    """A mailbox of the calling process, not to be used after a fork."""
+    """A mailbox of the calling process, not to be used after a fork. Raises OperationalError of Django's."""
     if connections[using].vendor == "postgresql":
-        return ListeningMailbox(channel, using)
+        with connections[using].wrap_database_errors:
+            return ListeningMailbox(channel, using)
     try:
         return SocketMailbox(channel)
     except OSError as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
+import time
 from typing import Any
 
+from django.db import Error, close_old_connections
 from django.utils import timezone
 from django_q.conf import Conf
 from django_q.signing import SignedPackage
@@ -17,6 +20,8 @@ from pools.mailboxes import TASKS, Mailbox, open_mailbox, wake_on_commit
 from pools.nudge import TURNS
 from pools.task_rows import TaskRows
 
+logger = logging.getLogger(__name__)
+
 LONGEST_SLEEP_SECONDS = 1.0  # a lost wake-up costs no more than this
 
 
@@ -27,6 +32,7 @@ class WakingBroker(TaskRows):
     _reserve = Reserve(Conf.WORKERS)  # of the one process in the cluster that fetches
     _mailbox: Mailbox | None = None
     _mailbox_pid = 0
+    _is_away = False  # the database, as the one who fetches has seen it
 
     def enqueue(self, task: str) -> Any:
         key = super().enqueue(task)
@@ -34,9 +40,18 @@ class WakingBroker(TaskRows):
         return key
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
-        """The next tasks: of turns first, then others, while a worker besides the reserved one is free."""
-        mailbox = self.mailbox()  # opened before looking: what is committed after the look still wakes
-        tasks: list[tuple[Any, str]] | None = TaskRows(TURNS).dequeue() or self._dequeue_others()
+        """The next tasks: of turns first, then others, while a worker besides the reserved one is free. None while
+        the database is away: an error would make Django-Q fetch nothing for ten seconds after it is back."""
+        try:
+            mailbox = self.mailbox()  # opened before looking: what is committed after the look still wakes
+            tasks: list[tuple[Any, str]] | None = TaskRows(TURNS).dequeue() or self._dequeue_others()
+        except Error as error:
+            if not self._is_away:
+                logger.warning("No tasks can be fetched: %s", error)
+            self._is_away = True
+            time.sleep(LONGEST_SLEEP_SECONDS)
+            return None
+        self._is_away = False
         if not tasks:
             mailbox.wait(LONGEST_SLEEP_SECONDS)
         return tasks
@@ -67,6 +82,7 @@ class WakingBroker(TaskRows):
         stat = SignedPackage.loads(value)
         if self._guard is None:
             self._guard = Guard()
+        close_old_connections()  # one that broke would stay broken
         reserve.note_busy(_busy_workers() + max(0, stat.task_q_size))
         self._guard.look(stat, self.queue_size)
 

@@ -117,7 +117,8 @@ class Guard:
             return
         is_time_to_beat = now_seconds - self.beat_at_seconds >= BEAT_SECONDS
         if is_time_to_beat:
-            self.beat_at_seconds = now_seconds  # first, so that a database that is away is asked once in a while
+            # First, so that a database that is away is asked once in a while, and what was due before counts no more.
+            self.beat_at_seconds, self.due = now_seconds, 0
             schedules.mend(timezone.now())
             self.due = count_due()
         sample = self._sample(stat)

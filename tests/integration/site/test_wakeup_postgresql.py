@@ -4,6 +4,9 @@ import os
 import subprocess
 import sys
 
+from tests.fixtures.databases import own_database
+from tests.fixtures.servers import end_postgres, run_postgres
+
 WAIT_FOR_A_NOTIFICATION = """
 import threading, time, django
 django.setup()
@@ -44,3 +47,41 @@ def test_a_commit_wakes_a_listening_reader(postgres_url):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["committing", "woken"]
+
+
+FETCH_WHILE_IT_IS_AWAY = """
+import django
+django.setup()
+from django_q.tasks import async_task
+from orchestrator_site.cluster.broker import WakingBroker
+
+used, new = WakingBroker(), WakingBroker()
+while used.queue_size():
+    used.acknowledge(used.dequeue()[0][0])
+print("connected", flush=True)
+input()
+assert used.dequeue() is None
+assert new.dequeue() is None, "one that has never read"
+print("nothing", flush=True)
+input()
+async_task("math.sqrt", 4)
+assert used.dequeue()
+async_task("math.sqrt", 4)
+assert new.dequeue()
+"""
+
+
+def test_a_reader_goes_on_after_a_restart_of_its_server(own_postgres, tmp_path):
+    """An error cost ten seconds without any task, and often the whole cluster."""
+    database = own_database(own_postgres, tmp_path / "var")
+    reader = subprocess.Popen(
+        [sys.executable, "-c", FETCH_WHILE_IT_IS_AWAY],
+        env=database.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert reader.stdout.readline() == "connected\n"
+    end_postgres(own_postgres.folder)
+    print(file=reader.stdin, flush=True)
+    assert reader.stdout.readline() == "nothing\n"
+    run_postgres(own_postgres.folder)
+    reader.communicate("\n", timeout=60)
+    assert reader.returncode == 0

@@ -1,10 +1,14 @@
 """When a cluster counts as stuck."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from django.db import OperationalError
+from django_q.conf import Conf
 
-from orchestrator_site.cluster.watchdog import STUCK_SECONDS, Sample, Watchdog
+from orchestrator_site.cluster import schedules
+from orchestrator_site.cluster.watchdog import STUCK_SECONDS, Guard, Sample, Watchdog
 
 QUIET = Sample(workers=4, idle_workers=4, waiting=0, due=0, results=0, taken=7, recorded=7)
 
@@ -48,3 +52,17 @@ def test_results_that_nobody_records_are_stuck_however_many_tasks_flow():
 
 def test_results_that_are_recorded_are_not_stuck_however_many_wait():
     assert verdicts(*[replace(QUIET, results=9, recorded=number) for number in range(10)]) == [""] * 10
+
+
+def test_what_was_due_before_the_database_went_away_is_no_evidence(monkeypatch):
+    """A cluster ended itself for it in the moment in which it had fetched the tasks, which then were nobody's."""
+
+    def is_away(_now):
+        raise OperationalError("away")
+
+    monkeypatch.setattr(schedules, "mend", is_away)
+    guard = Guard()
+    guard.due = 2
+    with pytest.raises(OperationalError):
+        guard.look(SimpleNamespace(status=Conf.IDLE), count_due=lambda: 2)
+    assert guard.due == 0
