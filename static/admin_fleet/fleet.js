@@ -1,6 +1,8 @@
 // Keeps the fleet's page up to date: when the orchestrator's socket says that something happened, the page fetches its
 // live part again. Without the socket it asks every few seconds. Ticks, focus and scroll positions stay.
 
+import { isSeen, whileSeen } from "../js/sight.js";
+
 const FETCH_GAP_MS = 1000; // a storm of events is one fetch a second
 const POLL_MS = 3000; // without the socket
 const POLL_WITH_SOCKET_MS = 10000; // ages grow, and what DigitalOcean does is not in our log
@@ -11,6 +13,7 @@ const live = document.getElementById("fleet-live");
 let socket = null;
 let attempts = 0;
 let timer = 0;
+let reconnecting = 0;
 let fetchedAt = 0;
 let isFetching = false;
 let isStale = false;
@@ -22,7 +25,7 @@ function schedule(delay) {
 
 function soon() {
   isStale = true;
-  if (!isFetching && !document.hidden) schedule(Math.max(0, fetchedAt + FETCH_GAP_MS - Date.now()));
+  if (!isFetching && isSeen()) schedule(Math.max(0, fetchedAt + FETCH_GAP_MS - Date.now()));
 }
 
 function isConnected() {
@@ -30,7 +33,7 @@ function isConnected() {
 }
 
 async function refresh() {
-  if (isFetching || document.hidden) return;
+  if (isFetching || !isSeen()) return;
   isFetching = true;
   isStale = false;
   try {
@@ -88,31 +91,48 @@ function pathTo(element) {
 }
 
 function connect() {
+  clearTimeout(reconnecting);
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  let mine;
   try {
-    socket = new WebSocket(`${scheme}//${location.host}${live.dataset.socket}`);
+    mine = new WebSocket(`${scheme}//${location.host}${live.dataset.socket}`);
   } catch {
     return;
   }
-  socket.addEventListener("open", () => {
+  socket = mine;
+  mine.addEventListener("open", () => {
     attempts = 0;
     soon();
   });
-  socket.addEventListener("message", (event) => {
+  mine.addEventListener("message", (event) => {
     if (!event.data.includes('"kind":"heartbeat"') && !event.data.includes('"kind": "heartbeat"')) soon();
   });
-  socket.addEventListener("close", () => {
+  mine.addEventListener("close", () => {
+    if (socket !== mine) return; // we have let it go
     const wait = RECONNECT_MS[Math.min(attempts, RECONNECT_MS.length - 1)];
     attempts += 1;
-    setTimeout(connect, wait);
+    reconnecting = setTimeout(connect, wait);
     schedule(POLL_MS);
   });
+}
+
+function back() {
+  if (socket === null) connect();
+  soon();
+}
+
+function away() {
+  const mine = socket;
+  socket = null;
+  clearTimeout(reconnecting);
+  clearTimeout(timer);
+  mine?.close();
+  say("Paused.");
 }
 
 live.addEventListener("change", (event) => {
   if (event.target.id !== "fleet-all") return;
   for (const box of live.querySelectorAll("input[name=key]")) box.checked = event.target.checked;
 });
-document.addEventListener("visibilitychange", () => document.hidden || soon());
-connect();
-schedule(POLL_MS);
+back();
+whileSeen({ back, away });

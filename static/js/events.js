@@ -1,7 +1,9 @@
 // Reads a log from its cursor on: by WebSocket, or else by server-sent events, or else by polling.
 // Whatever breaks, it continues after the last event it saw, so no event is missed or comes twice.
 // A browser has six connections for all pages of a site. So a page that nobody sees holds none, and of those that are
-// seen two at most hold one open; the others ask shortly.
+// seen two at most hold one open; the others ask shortly until a place comes free.
+
+import { whileSeen } from "./sight.js";
 
 const WAYS = [
   { name: "WebSocket", open: bySocket }, // not among the six
@@ -10,7 +12,6 @@ const WAYS = [
 ];
 const SHORTLY = { name: "polling", open: byAsking };
 const PLACES = ["event-stream-1", "event-stream-2"];
-const HIDDEN_MS = 3_000; // a look at another tab and back costs nothing
 const SILENCE_MS = 40_000; // the server sends something at least every 15 s, and at once on an event stream
 const OPEN_MS = 6_000;
 const GOOD_MS = 10_000;
@@ -19,10 +20,12 @@ const LONGEST_DELAY_MS = 15_000;
 const POLL_SECONDS = 25;
 const ASK_MS = 2_000;
 const POLLING_MS = 60_000; // then try the better ways again
+export const PAUSED = "paused";
 const KINDS = ["message", "log", "status", "progress", "ready", "end", "heartbeat"];
 
 /**
  * urls: { socket, stream, poll }; after: the last number already shown; onEvent(event); onState(name, isLive).
+ * onState is told PAUSED as the name while nobody sees the page, and "" after the end.
  * Stops by itself after an `end` event. Returns a function that stops it earlier.
  */
 export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
@@ -31,17 +34,19 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
   let failures = 0;
   let attempt = null;
   let timer = 0;
-  let hiding = 0;
   let isOver = false;
-  let isAway = document.visibilityState === "hidden";
+  let isAway = false;
 
   async function connect() {
     clearTimeout(timer);
     const began = Date.now();
     const mine = { way: WAYS[way], isOpen: false, isHeard: false, isNew: false, close: () => {} };
     attempt = mine;
-    const leave = mine.way.needsPlace ? await takePlace() : () => {};
-    if (!leave) mine.way = SHORTLY;
+    let leave = mine.way.needsPlace ? await takePlace() : () => {};
+    if (!leave) {
+      mine.way = SHORTLY;
+      leave = whenPlaceIsFree(again);
+    }
     let silence = 0;
     const isCurrent = () => attempt === mine && !isOver;
 
@@ -59,6 +64,11 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
       onState(mine.way.name, false);
       const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures);
       timer = setTimeout(connect, delay * (0.5 + Math.random()));
+    }
+    function again() {
+      if (!isCurrent()) return;
+      release();
+      connect();
     }
     function opened() {
       if (!isCurrent()) return;
@@ -79,14 +89,14 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
       onEvent(event);
       if (event.kind === "end") stop();
     }
-    if (!isCurrent()) return leave?.(); // gone while it asked for a place
+    if (!isCurrent()) return leave(); // gone while it asked for a place
     onState(mine.way.name, false);
     lives(OPEN_MS);
     const close = mine.way.open(urls, () => cursor, { opened, heard, came, lost });
     mine.close = () => {
       clearTimeout(silence);
       close();
-      leave?.();
+      leave();
     };
   }
 
@@ -99,7 +109,6 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
   function stop() {
     isOver = true;
     watching.abort();
-    clearTimeout(hiding);
     release();
     onState("", false);
   }
@@ -109,27 +118,17 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
   function away() {
     isAway = true;
     release();
-    onState(WAYS[way].name, false);
+    onState(PAUSED, false);
   }
   function back() {
-    clearTimeout(hiding);
     isAway = false;
     failures = 0;
     retry();
   }
-  function look() {
-    clearTimeout(hiding);
-    if (document.visibilityState === "visible") back();
-    else hiding = setTimeout(away, HIDDEN_MS);
-  }
 
   const watching = new AbortController();
-  const { signal } = watching;
-  addEventListener("online", retry, { signal });
-  addEventListener("pagehide", away, { signal }); // browsers keep no page for the back button that holds a connection
-  addEventListener("pageshow", look, { signal });
-  document.addEventListener("freeze", away, { signal });
-  document.addEventListener("visibilitychange", look, { signal });
+  addEventListener("online", retry, { signal: watching.signal });
+  whileSeen({ back, away, signal: watching.signal });
   retry();
   return stop;
 }
@@ -145,6 +144,19 @@ async function takePlace() {
     if (leave) return leave;
   }
   return null;
+}
+
+/** Calls `told` once, when a place comes free. Returns the function that waits no longer. */
+function whenPlaceIsFree(told) {
+  const waiting = new AbortController();
+  const { signal } = waiting;
+  for (const place of navigator.locks ? PLACES : []) {
+    navigator.locks.request(place, { signal }, () => {}).then(
+      () => signal.aborted || told(),
+      () => {}, // it waits no longer
+    );
+  }
+  return () => waiting.abort();
 }
 
 function bySocket(urls, cursor, { opened, came, lost }) {

@@ -1,6 +1,7 @@
 // Keeps the parts of a page marked `data-live` as the server would render them now.
 
 import { localize } from "./local-times.js";
+import { isSeen } from "./sight.js";
 
 const LEAST_GAP_MS = 250;
 const PATIENCE_MS = 15_000;
@@ -9,6 +10,7 @@ const AGAIN_MS = 2_000;
 /**
  * Returns refresh(), which you may call as often as you like. Calls onChange(part) for each part that it replaced.
  * A part whose HTML is the same stays untouched, with its focus, its scroll position and the game in it.
+ * While nobody sees the page nothing is asked for: what was wanted meanwhile comes when it is seen again.
  */
 export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS) {
   const shown = new Map(all(document).map((part) => [part.dataset.live, part.outerHTML]));
@@ -19,11 +21,12 @@ export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS) {
 
   function refresh() {
     isWanted = true;
-    if (!isBusy && !timer) timer = setTimeout(load, pause);
+    if (!isBusy && !timer && isSeen()) timer = setTimeout(load, pause);
   }
 
   async function load() {
     timer = 0;
+    if (!isSeen()) return;
     isBusy = true;
     isWanted = false;
     pause = gap;
@@ -55,6 +58,7 @@ export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS) {
     }
   }
 
+  document.addEventListener("visibilitychange", () => isWanted && refresh());
   return refresh;
 }
 
@@ -62,6 +66,6 @@ const all = (root) => [...root.querySelectorAll("[data-live]")];
 
 /** Calls `refresh` every `everyMs` while the page is visible, and at once when it becomes visible again. */
 export function whileVisible(refresh, everyMs) {
-  setInterval(() => document.visibilityState === "visible" && refresh(), everyMs);
-  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh());
+  setInterval(() => isSeen() && refresh(), everyMs);
+  document.addEventListener("visibilitychange", () => isSeen() && refresh());
 }

@@ -1,5 +1,6 @@
 // Shows a log while it is being written.
 
+import { PAUSED } from "./events.js";
 import { written } from "./local-times.js";
 
 const MOST_LINES = 2_000;
@@ -37,7 +38,14 @@ export function logInto(list) {
 /** Returns show(name, isLive), which says how the log arrives. */
 export function transportInto(element) {
   return function show(name, isLive) {
-    element.dataset.state = name ? (isLive ? "live" : "waiting") : "over";
-    element.textContent = name ? (isLive ? `live via ${name}` : `connecting via ${name} …`) : "complete";
+    const [state, words] = !name
+      ? ["over", "complete"]
+      : name === PAUSED
+        ? ["waiting", "paused"]
+        : isLive
+          ? ["live", `live via ${name}`]
+          : ["waiting", `connecting via ${name} …`];
+    element.dataset.state = state;
+    element.textContent = words;
   };
 }

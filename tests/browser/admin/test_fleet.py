@@ -10,6 +10,7 @@ import pytest
 
 from tests.browser.admin.conftest import FLEET, SECONDS, Operator, SignIn
 from tests.fixtures.accessibility import Screen, must_be_accessible
+from tests.fixtures.browser import see_as
 from tests.fixtures.local_cloud_control import LocalCloudControl
 from tests.fixtures.stack import Stack
 from tests.fixtures.waiting import until
@@ -60,6 +61,20 @@ def test_an_app_made_behind_our_back_appears_as_foreign_without_a_reload(dora, s
     dora.sees("company-website", "foreign")
     assert "only an operator may delete it" in dora.row("company-website").inner_text()
     assert dora.page.evaluate("window.isTheSamePage")
+
+
+def test_a_fleet_that_nobody_sees_holds_no_connection(dora):
+    sockets = []
+    dora.page.on("websocket", lambda socket: sockets.append(socket))
+    dora.page.reload()
+    is_live(dora)
+    see_as(dora.page, "hidden")
+    dora.page.locator("#fleet-link").get_by_text("Paused.", exact=True).wait_for()
+    dora.page.wait_for_timeout(3_000)  # it connected again after one
+    assert [socket.is_closed() for socket in sockets] == [True]
+    see_as(dora.page, "visible")
+    is_live(dora)
+    assert [socket.is_closed() for socket in sockets] == [True, False]
 
 
 def test_an_orphan_is_seen_within_two_turns_force_deleted_and_gone_from_the_cloud(dora, cloud, product):

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.pages.doors import Doors, served
+from tests.fixtures.browser import see_as
 from tests.fixtures.waiting import until
 
 
@@ -140,7 +141,12 @@ def test_however_many_pages_read_the_site_still_answers(browser: Browser, doors:
         saw_all(page, doors)
     assert {way for page in pages for way in ways(page)} == {"event stream", "polling"}
     assert doors.most_streams <= 3, "two, and one that the server has yet to see closed"
-    for page in pages:
+    reading = [page for page in pages if ways(page)[-1] == "event stream"]
+    for page in reading:
+        page.close()
+    others = [page for page in pages if page not in reading]
+    until(lambda: [ways(page)[-1] for page in others].count("event stream") == 2, "others take their places at once")
+    for page in others:
         page.close()
     until(lambda: doors.streams == 0, "pages that are closed give their places back")
     context.new_page().goto(doors.url)
@@ -148,25 +154,17 @@ def test_however_many_pages_read_the_site_still_answers(browser: Browser, doors:
     context.close()
 
 
-def turn(page: Page, state: str) -> None:
-    """As when another tab is looked at, or this one again."""
-    page.evaluate(
-        "state => { Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => state });"
-        "document.dispatchEvent(new Event('visibilitychange')); }",
-        state,
-    )
-
-
 def test_a_page_that_nobody_sees_holds_no_connection_and_misses_nothing(reader, doors):
     doors.open.remove("socket")
     doors.write(3)
     reader.goto(doors.url)
     saw_all(reader, doors)
-    turn(reader, "hidden")
+    see_as(reader, "hidden")
     until(lambda: doors.streams == 0, "its stream is given back")
+    assert reader.text_content("#way") == "paused waiting"
     doors.write(5)
     assert len(seen(reader)) == 3
-    turn(reader, "visible")
+    see_as(reader, "visible")
     saw_all(reader, doors)
     doors.write(1)
     saw_all(reader, doors)
@@ -177,8 +175,8 @@ def test_a_look_at_another_page_and_back_costs_nothing(reader, doors):
     doors.open.remove("socket")
     reader.goto(doors.url)
     until(lambda: doors.streams == 1, "it reads")
-    turn(reader, "hidden")
-    turn(reader, "visible")
+    see_as(reader, "hidden")
+    see_as(reader, "visible")
     doors.write(2)
     saw_all(reader, doors)
     assert doors.streams == 1
@@ -192,5 +190,25 @@ def test_a_page_that_was_opened_in_the_background_reads_when_it_is_seen(reader, 
     reader.goto(doors.url)
     reader.wait_for_timeout(300)
     assert seen(reader) == []
-    turn(reader, "visible")
+    see_as(reader, "visible")
     saw_all(reader, doors)
+
+
+def test_a_page_that_nobody_sees_asks_for_none_of_its_parts(reader, doors):
+    """It asked every two seconds for as long as the server was away."""
+    asked = []
+    reader.on("request", lambda request: asked.append(request.url) if "/parts" in request.url else None)
+    reader.goto(doors.url)
+    reader.evaluate("import('/static/js/live.js').then(({ liveParts }) => (window.refresh = liveParts('/parts')))")
+    with reader.expect_request("**/parts"):
+        reader.evaluate("window.refresh()")
+    with reader.expect_request("**/parts"):
+        pass  # again, because nothing answers there
+    see_as(reader, "hidden")
+    reader.wait_for_timeout(300)
+    before = len(asked)
+    reader.evaluate("window.refresh()")
+    reader.wait_for_timeout(5_000)
+    assert len(asked) == before
+    with reader.expect_request("**/parts"):
+        see_as(reader, "visible")
