@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import WebSocket
 
 from tests.browser.admin.conftest import FLEET, SECONDS, Operator, SignIn
 from tests.fixtures.accessibility import Screen, must_be_accessible
@@ -64,8 +65,13 @@ def test_an_app_made_behind_our_back_appears_as_foreign_without_a_reload(dora, s
 
 
 def test_a_fleet_that_nobody_sees_holds_no_connection(dora):
-    sockets = []
-    dora.page.on("websocket", lambda socket: sockets.append(socket))
+    sockets: list[WebSocket] = []
+
+    def note(socket: WebSocket) -> None:
+        sockets.append(socket)
+
+    is_live(dora)
+    dora.page.on("websocket", note)
     dora.page.reload()
     is_live(dora)
     see_as(dora.page, "hidden")
