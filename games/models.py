@@ -32,6 +32,7 @@ class Game(models.Model):
     cover = models.TextField(blank=True, help_text="The picture, as SVG.")
     position = models.PositiveIntegerField(default=0)
     enabled = models.BooleanField(default=True)
+    current_sha256: str | None = None  # its current snapshot's, where a query has brought it along
 
     objects = GameQuerySet.as_manager()
 

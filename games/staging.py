@@ -237,7 +237,7 @@ def staged_files(sandbox: Sandbox, game: Game) -> Unpacked | None:
     """Return where this sandbox has the files of the game's current snapshot; None when it has not."""
     entry = sandbox.staged_games.get(game.slug)
     try:
-        if entry is None or entry.sha256 != current_snapshot(game).sha256:
+        if entry is None or entry.sha256 != (game.current_sha256 or current_snapshot(game).sha256):
             return None
     except SnapshotUnavailable:
         return None

@@ -12,7 +12,7 @@ from pools.models import EventCursor, Fleet, FleetEvent
 from pools.reasons import LogKind, StepCode
 
 PAGE = 500
-WRONG_ID_TOLD_FOR = timedelta(hours=1)
+NEWS_FOR = timedelta(hours=1)
 PRIVATE = (LogKind.SIGN_IN,)  # who signs in, and from where, is for operators alone
 HIGHEST_CURSOR = 2**53  # beyond it JavaScript can't count
 
@@ -55,8 +55,16 @@ def turn_death(fleet: Fleet) -> FleetEvent | None:
 
 def wrong_id(now: datetime) -> FleetEvent | None:
     """Return the line about the last id of ours that turned out to be another app's, while it is news."""
-    lately = FleetEvent.objects.filter(at__gt=now - WRONG_ID_TOLD_FOR, code=StepCode.ID_OF_ANOTHER)
-    return lately.order_by("-seq").first()
+    return _news(StepCode.ID_OF_ANOTHER, now)
+
+
+def miscount(now: datetime) -> FleetEvent | None:
+    """Return the last line about launches that were counted wrongly, while it is news."""
+    return _news(StepCode.MISCOUNTED, now)
+
+
+def _news(code: StepCode, now: datetime) -> FleetEvent | None:
+    return FleetEvent.objects.filter(at__gt=now - NEWS_FOR, code=code).order_by("-seq").first()
 
 
 def last_trouble(sandbox_name: str) -> FleetEvent | None:

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
+
+from pools.together import Together
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,14 @@ def wake_on_commit(channel: str, using: str = "default") -> None:
             cursor.execute(f"NOTIFY {_postgresql_name(channel)}")
     else:
         transaction.on_commit(partial(_send_datagrams, channel), using=using, robust=True)
+
+
+def wake_together(batch: Together, channel: str) -> None:
+    """The same, with what else goes in one round trip."""
+    if connection.vendor == "postgresql":
+        batch.add(f"NOTIFY {_postgresql_name(channel)}")
+    else:
+        wake_on_commit(channel)
 
 
 def open_mailbox(channel: str, using: str = "default") -> Mailbox:

@@ -277,7 +277,7 @@ class Sandbox(models.Model):
         verbose_name_plural = "sandboxes"
         ordering = ["-requested_at"]
         indexes = [
-            models.Index(fields=["pool", "state", "ready_at"], name="sandbox_claim"),
+            models.Index(fields=["pool", "state", "ready_at", "id"], name="sandbox_claim"),
             # Whole, not of those that exist alone: SQLite takes a partial index for no query with parameters.
             models.Index(fields=["state", "-requested_at"], name="sandbox_state"),
             models.Index(fields=["-requested_at"], name="sandbox_newest"),
@@ -466,6 +466,9 @@ class Fleet(models.Model):
     )
     others = models.PositiveIntegerField(
         default=0, help_text="How many apps the last listing showed that carry our mark and are another installation's."
+    )
+    existing = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How many sandboxes there were when the last turn ended: for launches, about."
     )
     maintenance = models.BooleanField(default=False)
     maintenance_message = models.CharField(max_length=200, blank=True)

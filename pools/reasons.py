@@ -108,6 +108,7 @@ class StepCode(models.TextChoices):
     KEY_CHANGED = "key_changed", "SECRET_KEY was changed"
     TOO_MANY = "too_many", "Too many deletions at once"
     TURN_DIED = "turn_died", "A turn ended in an error"
+    MISCOUNTED = "miscounted", "Launches were counted wrongly"
 
 
 Code = CreateCode | EndCode | HoldCode | StepCode

@@ -12,10 +12,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from pools.models import Level
+from pools.together import Together
 from runs.live.wakeups import wake_readers
 from runs.models import OVER, EventKind, Run, RunEvent
 
@@ -33,6 +35,9 @@ class Entry(NamedTuple):
     message: str
     level: str = Level.INFO
     data: Mapping[str, Any] = {}
+
+
+CUT = Entry(EventKind.LOG, FLOODED, Level.WARNING, {"cut": True})
 
 
 def emit(
@@ -60,18 +65,36 @@ def write(run_id: UUID, entries: Sequence[Entry], now: datetime | None = None) -
     for entry in entries:
         if state in OVER and entry.kind != EventKind.END:
             continue  # a worker that has not noticed yet
-        kind, message, level, data = entry
-        if kind == EventKind.LOG and seq >= LINES_A_RUN:
-            if any(written.data.get("cut") for written in rows) or _is_cut(run_id):
-                continue
-            message, level, data = FLOODED, Level.WARNING, {"cut": True}
+        is_cut = entry.kind == EventKind.LOG and seq >= LINES_A_RUN
+        if is_cut and (any(written.data.get("cut") for written in rows) or _is_cut(run_id)):
+            continue
         seq += 1
-        fitting = fit(message)
-        rows.append(RunEvent(run_id=run_id, seq=seq, kind=kind, level=level, message=fitting, data=dict(data), at=at))
+        rows.append(_row(run_id, seq, CUT if is_cut else entry, at))
     if rows:
         RunEvent.objects.bulk_create(rows)
         Run.objects.filter(pk=run_id).update(last_seq=seq)
         wake_readers()
+
+
+def write_first(batch: Together, run_id: UUID, entries: Sequence[Entry], at: datetime) -> None:
+    """Have the first lines of a new run written in one round trip. Nobody reads it yet: nobody is woken."""
+    batch.insert(*(_row(run_id, seq, entry, at) for seq, entry in enumerate(entries, 1)))
+
+
+def write_next(batch: Together, run_id: UUID, entry: Entry, at: datetime) -> None:
+    """Have one more line written in one round trip, after the run's `last_seq` has grown by one. Who reads is to be
+    woken by the caller."""
+    at_the_end = RawSQL("(SELECT last_seq FROM runs_run WHERE id = %s)", [_adapted(run_id)])
+    batch.insert(_row(run_id, at_the_end, entry, at))
+
+
+def _row(run_id: UUID, seq: Any, entry: Entry, at: datetime) -> RunEvent:
+    kind, message, level, data = entry
+    return RunEvent(run_id=run_id, seq=seq, kind=kind, level=level, message=fit(message), data=dict(data), at=at)
+
+
+def _adapted(run_id: UUID) -> Any:
+    return Run._meta.pk.get_db_prep_value(run_id, connection)
 
 
 def _is_cut(run_id: UUID) -> bool:

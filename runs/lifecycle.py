@@ -4,8 +4,8 @@ A step says what it needs and what it leaves; `docs/run-states.md` draws them. E
 the sandbox, and on the attempt. Those two travel with a deployment (`Attempt`), so that who comes late, with an older
 attempt or another sandbox, is refused by what it carries.
 
-Rows are locked in one order, whoever comes: the fleet, a pool, a sandbox, its run, the logs' cursor. What comes to
-runs from elsewhere skips those that are locked.
+Rows are locked in one order, whoever comes: the fleet, a pool, a sandbox, its run, the logs' cursor, the tally. What
+comes to runs from elsewhere skips those that are locked.
 """
 
 from __future__ import annotations
@@ -17,21 +17,25 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Q
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from games.models import Game
 from pools import claims, journal
 from pools.leases import is_dead, this_process
-from pools.models import LIVE, Fleet, Level, Sandbox, State
+from pools.models import LIVE, Fleet, FleetEvent, Level, Sandbox, State
 from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
 from pools.tenure import LEASE_SECONDS
+from pools.together import Together
 from runs import events, limits
+from runs.live.wakeups import wake_readers_together
 from runs.models import ACTIVE, DeployedFrom, EventKind, LaunchMode, Run, RunQuerySet, RunState, ServedBy
 from runs.reasons import NOTICES, RunEndCode, RunNoticeCode, StatusCode
 
+ACQUIRING = "Acquiring sandbox from warm pool..."
 MAX_RESTARTS = 1  # of a game that stops while it is played
 QUEUED_SECONDS = 10  # a task that nobody has begun by then may be lost
 LONGEST_LEASE = timedelta(seconds=4 * LEASE_SECONDS)  # one that runs longer is from before a clock was set back
@@ -80,6 +84,71 @@ def begin(game: Game, *, mode: LaunchMode, use_snapshot: bool, visitor: str, key
         idempotency_key=key or None,
         created_at=now,
     )
+
+
+def count(run: Run, now: datetime) -> None:
+    """Needs the fleet's lock, and comes last. Leaves the new run numbered, and counted against the limits. Raises
+    LimitReached."""
+    try:
+        run.number = limits.count(run.mode, now)
+    except limits.NotCounted:
+        message = "As many launches as may be were taken on in this moment."
+        raise limits.LimitReached("MAX_TOTAL_ACTIVE", message, limits.RETRY_SECONDS) from None
+    Run.objects.filter(pk=run.pk).update(number=run.number)
+
+
+def begin_in(
+    run_id: UUID,
+    sandbox: Sandbox,
+    game: Game,
+    *,
+    use_snapshot: bool,
+    visitor: str,
+    key: str | None,
+    mark: int,
+    now: datetime,
+) -> Run:
+    """Needs a sandbox that was claimed for it in the same transaction, and room under the limits. Leaves a new warm
+    run, DEPLOYING in that one. Raises NotCounted, and IntegrityError for a key that was used."""
+    acquired_at = timezone.now()
+    run = Run(
+        id=run_id,
+        game=game,
+        sandbox=sandbox,
+        mode=LaunchMode.WARM,
+        served_by=ServedBy.POOL,
+        use_snapshot=use_snapshot,
+        state=RunState.DEPLOYING,
+        visitor=visitor,
+        idempotency_key=key or None,
+        created_at=now,
+        acquired_at=acquired_at,
+        expires_at=sandbox.expires_at,
+        number=RawSQL(limits.NUMBER_SQL, ()),  # noqa: S611
+    )
+    took_ms = milliseconds(acquired_at - now)
+    told = [
+        events.Entry(EventKind.STATUS, ACQUIRING, data={"code": StatusCode.ACQUIRING}),
+        events.Entry(
+            EventKind.STATUS,
+            f"Pool acquisition: {took_ms} ms (pool hit)",
+            data={"code": StatusCode.POOL_HIT, "sandbox": sandbox.name},
+        ),
+    ]
+    batch = Together()
+    journal.record_together(
+        batch,
+        journal.line(LogKind.ACQUIRE, claims.acquired(f"run {run.short_id}"), sandbox=sandbox, now=now),
+        journal.line(LogKind.LAUNCH, f"{run.mode} launch of {game.slug}", run_id=run.pk, now=now),
+    )
+    counted = limits.count_together(batch, run.mode, mark)
+    run.last_seq = len(told)
+    batch.insert(run)
+    events.write_first(batch, run.pk, told, acquired_at)
+    if not batch.run()[counted]:
+        raise limits.NotCounted
+    del run.number  # read when it is asked for
+    return run
 
 
 def wait_for_pool(run: Run, *, ahead: int, coming: int, now: datetime) -> None:
@@ -240,6 +309,37 @@ def measure(attempt: Attempt, **measured: int) -> bool:
     return same.filter(pk=attempt.run_id, state=RunState.DEPLOYING).update(**measured) == 1
 
 
+def play_staged(run: Run, *, port: int, start_ms: int, now: datetime) -> None:
+    """Needs a transaction, and the run as it is in hand: DEPLOYING at its hand-over, in a sandbox where its game was
+    started ahead of time and answers. Leaves it RUNNING and measured. Raises TooLate."""
+    total_ms = milliseconds(now - run.created_at)
+    start_ms = min(start_ms, total_ms)
+    acquire_ms = min(total_ms - start_ms, milliseconds((run.acquired_at or now) - run.created_at))
+    timings = {
+        "acquire_ms": acquire_ms,
+        "bootstrap_ms": total_ms - acquire_ms - start_ms,
+        "restore_ms": 0,
+        "start_ms": start_ms,
+        "total_ms": total_ms,
+    }
+    fields = {"port": port, "deployed_from": DeployedFrom.STAGED, "ready_at": now} | timings | NO_LEASE
+    batch = Together()
+    moved = batch.update(
+        _same(run).filter(state=RunState.DEPLOYING), state=RunState.RUNNING, last_seq=F("last_seq") + 1, **fields
+    )
+    events.write_next(batch, run.pk, _ready(run, DeployedFrom.STAGED, timings), now)
+    journal.record_together(batch, _ready_line(run, DeployedFrom.STAGED, total_ms, now))
+    wake_readers_together(batch)
+    try:
+        is_late = not batch.run()[moved]
+    except IntegrityError:  # where the run has not moved, the line's number is taken
+        is_late = True
+    if is_late:
+        raise TooLate(f"Run {run.short_id} is not where it was when its sandbox was asked.")
+    for name, value in {"state": RunState.RUNNING, **fields}.items():
+        setattr(run, name, value)
+
+
 @transaction.atomic
 def run_now(
     attempt: Attempt, *, port: int, deployed_from: DeployedFrom, restore_ms: int, start_ms: int, now: datetime
@@ -271,11 +371,20 @@ def run_now(
         claims.extend(run.sandbox_id, expires_at, now)
     fields = {"expires_at": expires_at, "port": port, "deployed_from": deployed_from, "ready_at": now}
     _step(run, frm=RunState.DEPLOYING, to=RunState.RUNNING, **fields, **timings, **NO_LEASE)
-    data = {"url": run.play_url, "timings": timings, "deployed_from": deployed_from}
-    events.emit(run.pk, EventKind.READY, f"Game ready! ({total_ms} ms)", data=data, now=now)
-    message = f"run {run.short_id}: {run.game.slug} is ready after {total_ms} ms ({deployed_from.label.lower()})"
-    journal.record(LogKind.RUN, message, sandbox=run.sandbox, run_id=run.pk, now=now)
+    events.write(run.pk, [_ready(run, deployed_from, timings)], now)
+    line = _ready_line(run, deployed_from, total_ms, now)
+    journal.record(LogKind.RUN, line.message, sandbox=run.sandbox, run_id=run.pk, now=now)
     return run
+
+
+def _ready(run: Run, deployed_from: DeployedFrom, timings: dict[str, int]) -> events.Entry:
+    data = {"url": run.play_url, "timings": timings, "deployed_from": deployed_from}
+    return events.Entry(EventKind.READY, f"Game ready! ({timings['total_ms']} ms)", data=data)
+
+
+def _ready_line(run: Run, deployed_from: DeployedFrom, total_ms: int, now: datetime) -> FleetEvent:
+    message = f"run {run.short_id}: {run.game.slug} is ready after {total_ms} ms ({deployed_from.label.lower()})"
+    return journal.line(LogKind.RUN, message, sandbox=run.sandbox, run_id=run.pk, now=now)
 
 
 # A game that stops while it is played.
@@ -393,6 +502,7 @@ def _finish(
     message = f"run {run.short_id}: {run.game.slug} {state.label.lower()}: {reason}"
     level = Level.WARNING if state == RunState.FAILED else Level.INFO
     journal.record(LogKind.RUN, message, code=code, sandbox=run.sandbox, run_id=run_id, now=now, actor=by, level=level)
+    limits.leave(run.mode)
     return True
 
 
@@ -433,9 +543,12 @@ def _drop(attempt: Attempt, run: Run, report: str, now: datetime) -> None:
     journal.record(LogKind.RUN, message, run_id=run.pk, now=now)
 
 
-def lifetime(now: datetime) -> datetime:
-    """Return when a run that gets its sandbox now will end: after the long lifetime, or in a full fleet the short."""
-    full = Sandbox.objects.existing().count() >= settings.MAX_TOTAL_SANDBOXES
+def lifetime(now: datetime, *, existing: int | None = None) -> datetime:
+    """Return when a run that gets its sandbox now will end: after the long lifetime, or in a full fleet the short.
+    `existing`: how many sandboxes there are, where that is known."""
+    if existing is None:
+        existing = Sandbox.objects.existing().count()
+    full = existing >= settings.MAX_TOTAL_SANDBOXES
     minutes = settings.SANDBOX_MIN_LIFETIME_MINUTES if full else settings.SANDBOX_MAX_LIFETIME_MINUTES
     return now + timedelta(minutes=minutes)
 

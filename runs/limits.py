@@ -1,14 +1,27 @@
-"""The limits of launches: at a time, by kind, and in an hour. Checked under the fleet's lock."""
+"""The limits of launches: at a time, by kind, and in an hour.
+
+They are exact because every launch is counted in one row (`Tally`) by one conditional update, and every end is taken
+off. The update comes last in its transaction, so that others wait for it only as long as a commit takes. Whoever takes
+the fleet's lock as well looks at the rows of the runs first (`check`): these say when there will be room again.
+
+How many there were within the hour follows from the launches' numbers: the newest one's, less that of the newest one
+that is an hour old.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db import connection
+from django.db.models import Count, F, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
-from runs.models import LaunchMode, Run
+from pools.together import Together
+from runs.models import LaunchMode, Run, Tally
 from runs.reasons import RefusalCode
 
 HOUR = timedelta(hours=1)
@@ -33,8 +46,113 @@ class LimitReached(LaunchRefused):
         self.limit, self.retry_after_seconds = limit, max(1, retry_after_seconds)
 
 
+class NotCounted(Exception):
+    """The tally has no room for one more launch, or there is none yet."""
+
+
+NUMBER_SQL = "COALESCE((SELECT launches FROM runs_tally WHERE id = 1), 0)"  # of the launch that was just counted
+# How many launches there had been an hour ago: the number of the newest one that is an hour old; before there is one,
+# one less than the lowest. Launches from before they were numbered are counted. Launches that overlap may be numbered
+# in another order than they came in: by so much the hour's begin is blurred.
+MARK_SQL = """COALESCE(
+  NULLIF((SELECT number FROM runs_run WHERE created_at <= %s ORDER BY created_at DESC LIMIT 1), 0),
+  NULLIF((SELECT number FROM runs_run ORDER BY number LIMIT 1), 0) - 1,
+  (SELECT launches FROM runs_tally WHERE id = 1) - (SELECT count(*) FROM runs_run WHERE created_at > %s), 0)"""
+
+
+def have_room(*, warm: int, cold: int, launches: int) -> bool:
+    """Whether one more warm launch would be counted, going by what was counted a moment ago. `launches`: within the
+    hour."""
+    return (
+        warm + cold < settings.MAX_TOTAL_ACTIVE
+        and warm < settings.MAX_CONCURRENT_WARM
+        and launches < settings.MAX_RUNS_PER_HOUR
+    )
+
+
+def count_together(batch: Together, mode: str, mark: int) -> int:
+    """Have a launch counted, if there is room; its place among the batch's counts, of which 0 says that there is none.
+    `mark`: how many launches there had been an hour ago."""
+    return batch.update(_with_room(mode, mark), **_counted(mode))
+
+
+def count(mode: str, now: datetime) -> int:
+    """Count a launch whose row is written and return its number. Needs the fleet's lock, and comes last. Raises
+    NotCounted."""
+    if not _with_room(mode, mark(now)).update(**_counted(mode)):
+        if Tally.objects.filter(pk=1).exists():
+            raise NotCounted
+        Tally.objects.create(pk=1, launches=1, **_active())  # the first of this database, or of this version
+    return Tally.objects.values_list("launches", flat=True).get(pk=1)
+
+
+def leave(mode: str) -> None:
+    """A launch is over. Comes last in its transaction."""
+    column = _column(mode)
+    Tally.objects.filter(pk=1, **{f"{column}__gt": 0}).update(**{column: F(column) - 1})
+
+
+def mark(now: datetime) -> int:
+    """How many launches there had been an hour ago."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {MARK_SQL}", mark_params(now))
+        return int(cursor.fetchone()[0])
+
+
+def mark_params(now: datetime) -> list[Any]:
+    """What MARK_SQL is given."""
+    return [connection.ops.adapt_datetimefield_value(now - HOUR)] * 2
+
+
+def drift() -> str:
+    """Return how the tally differs from the rows of the runs, as a sentence; empty when it does not. In one statement,
+    which sees each launch with its count or not at all."""
+    active = Run.objects.active()
+    found = Tally.objects.filter(pk=1).annotate(
+        warm_runs=_number_of(active.filter(mode=LaunchMode.WARM)),
+        cold_runs=_number_of(active.filter(mode=LaunchMode.COLD)),
+    )
+    for tally in found:
+        if (tally.warm, tally.cold) != (tally.warm_runs, tally.cold_runs):
+            there = f"there are {tally.warm_runs} and {tally.cold_runs}"
+            return f"{tally.warm} warm and {tally.cold} cold launches were counted that are not over, and {there}."
+    return ""
+
+
+def recount() -> None:
+    """Make the tally what the rows say. Comes last in its transaction."""
+    if Tally.objects.select_for_update().filter(pk=1).exists():  # nobody is between a run's row and its count now
+        Tally.objects.filter(pk=1).update(**_active())
+
+
+def _active() -> dict[str, int]:
+    modes = Counter(Run.objects.active().values_list("mode", flat=True))
+    return {"warm": modes[LaunchMode.WARM], "cold": modes[LaunchMode.COLD]}
+
+
+def _number_of(runs: QuerySet[Run]) -> Any:
+    count = runs.annotate(one=Value(1)).values("one").annotate(number_of=Count("pk")).values("number_of")
+    return Coalesce(Subquery(count), 0)
+
+
+def _column(mode: str) -> str:
+    return "warm" if mode == LaunchMode.WARM else "cold"
+
+
+def _counted(mode: str) -> dict[str, Any]:
+    column = _column(mode)
+    return {column: F(column) + 1, "launches": F("launches") + 1}
+
+
+def _with_room(mode: str, mark: int) -> QuerySet[Tally]:
+    most = settings.MAX_CONCURRENT_WARM if mode == LaunchMode.WARM else settings.MAX_CONCURRENT_COLD
+    return Tally.objects.filter(
+        pk=1, warm__lt=settings.MAX_TOTAL_ACTIVE - F("cold"), launches__lt=settings.MAX_RUNS_PER_HOUR + mark
+    ).filter(**{f"{_column(mode)}__lt": most})
+
+
 def check(mode: str, now: datetime) -> None:
-    """Raise LimitReached when one more launch would be too many. Call it under `Fleet.lock()`."""
+    """Raise LimitReached when one more launch would be too many, going by the rows. Call it under `Fleet.lock()`."""
     active = Run.objects.active()
     modes = list(active.order_by().values_list("mode", flat=True))
     _check_count(

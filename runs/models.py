@@ -146,6 +146,11 @@ class Run(models.Model):
     start_ms = models.PositiveIntegerField(null=True, blank=True)
     total_ms = models.PositiveIntegerField(null=True, blank=True)
     last_seq = models.PositiveIntegerField(default=0)
+    number = models.PositiveBigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Of all launches there were, the how manyth; 0 for those from before they were numbered.",
+    )
     created_at = models.DateTimeField()
     acquired_at = models.DateTimeField(null=True, blank=True)
     ready_at = models.DateTimeField(null=True, blank=True)
@@ -162,6 +167,7 @@ class Run(models.Model):
             models.Index(fields=["-created_at"], name="run_newest"),
             models.Index(fields=["visitor", "-created_at"], name="run_of_visitor"),
             models.Index(fields=["game", "-created_at"], name="run_of_game"),
+            models.Index(fields=["number"], name="run_number"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_state_valid"),
@@ -196,6 +202,22 @@ class Run(models.Model):
 
     def has_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
+
+
+class Tally(models.Model):
+    """The one row that counts launches against their limits. Written only by `runs.limits`, as the last thing before a
+    commit: it is locked for no longer. The rows of the runs are the truth; every turn compares."""
+
+    warm = models.PositiveIntegerField(default=0, help_text="Warm launches that are not over.")
+    cold = models.PositiveIntegerField(default=0, help_text="Cold launches that are not over.")
+    launches = models.PositiveBigIntegerField(default=0, help_text="All there ever were: the newest one's number.")
+
+    class Meta:
+        verbose_name_plural = "tally"
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="tally_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"{self.warm} warm, {self.cold} cold, {self.launches} in all"
 
 
 class LaunchHour(models.Model):

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from pools import claims
+from pools import claims, journal
 from pools.leases import LeaseLost
-from pools.models import LIVE, ON_THE_WAY, Fleet, OnEmpty, Pool, Sandbox
-from pools.reasons import EndCode
-from runs import lifecycle
+from pools.models import LIVE, ON_THE_WAY, Fleet, Level, OnEmpty, Pool, Sandbox
+from pools.reasons import EndCode, LogKind, StepCode
+from runs import lifecycle, limits
 from runs.launching import deployment, progress
 from runs.launching.acquire import fall_back, go_on_cold, take_place, take_ready
 from runs.launching.outlook import patience_seconds
@@ -27,7 +27,15 @@ def put_right(now: datetime) -> None:
     """Put right what can be put right without asking the cloud. Free when there is nothing to do. Trouble with one part
     keeps none of the others from being done; it is raised at the end."""
     troubles: list[Exception] = []
-    for part in (serve_all_waiting, place_waiting, tell_progress, redeploy_cut_off, end_parted, end_overdue):
+    for part in (
+        serve_all_waiting,
+        place_waiting,
+        tell_progress,
+        redeploy_cut_off,
+        end_parted,
+        end_overdue,
+        keep_count,
+    ):
         try:
             part(now)
         except LeaseLost:
@@ -132,3 +140,16 @@ def end_overdue(now: datetime) -> None:
     reason = f"It did not start within {START_SECONDS // 60} minutes."
     for run in Run.objects.active().filter(state__in=STARTING, created_at__lte=now - timedelta(seconds=START_SECONDS)):
         lifecycle.fail(run.id, RunEndCode.START_TIMEOUT, reason, now, frm=STARTING)
+
+
+def keep_count(now: datetime) -> None:
+    """The tally of the limits is what the runs' rows say. Where it is not, that is an alarm: something has written
+    around it."""
+    if not (wrong := limits.drift()):
+        return
+    with transaction.atomic():
+        journal.record(LogKind.TROUBLE, wrong, code=StepCode.MISCOUNTED, now=now, level=Level.WARNING)
+        limits.recount()
+
+
+PARTS = (serve_all_waiting, place_waiting, tell_progress, redeploy_cut_off, end_parted, end_overdue, keep_count)

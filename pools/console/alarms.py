@@ -16,7 +16,7 @@ from pools.breaker import breaker_at, deletes_fail
 from pools.cloud.budget import Share
 from pools.console.fleet_page import FleetPicture
 from pools.console.fleet_table import Row, Verdict
-from pools.fleet_log import last_trouble, turn_death, wrong_id
+from pools.fleet_log import last_trouble, miscount, turn_death, wrong_id
 from pools.key_change import key_trouble
 from pools.models import Mode, State
 from pools.shared_budget import seen
@@ -123,6 +123,9 @@ def _account_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     if (mistake := wrong_id(now)) is not None:
         detail = f"{mistake.sandbox_name}: {mistake.message}. It was not touched; its own app is looked for by name."
         yield Alarm(Urgency.ERROR, f"A wrong app id, {ago(mistake.at, now)} ago", detail, page)
+    if (mistake := miscount(now)) is not None:
+        detail = f"{mistake.message} It was put right. Does an older version launch in this database, too?"
+        yield Alarm(Urgency.WARNING, f"Launches were miscounted, {ago(mistake.at, now)} ago", detail, page)
     budget = seen(fleet)
     if (left := budget.hour_left(Share.LISTING)) < FEW_REQUESTS:
         pace = budget.pace_seconds()

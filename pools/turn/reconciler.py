@@ -12,7 +12,7 @@ from django.utils import timezone
 from pools import fleet_log, journal, leases
 from pools.cloud.fitting import fitted
 from pools.key_change import settle as settle_key
-from pools.models import CloudApp, Fleet, Level
+from pools.models import CloudApp, Fleet, Level, Sandbox
 from pools.reasons import LogKind, StepCode
 from pools.shared_budget import counted
 from pools.signals import turn_begins
@@ -65,7 +65,8 @@ def turn() -> Turn:
             pages = CloudApp.objects.count() // PAGE_SIZE + 1
             due = max(due, min(pages * cloud.budget.pace_seconds(), LONGEST_PAUSE_SECONDS))
             due_at = timezone.now() + timedelta(seconds=due)
-        Fleet.objects.filter(pk=1).update(turned_at=timezone.now(), due_at=due_at)
+        existing = Sandbox.objects.existing().count()
+        Fleet.objects.filter(pk=1).update(turned_at=timezone.now(), due_at=due_at, existing=existing)
         return Turn(decisions, due)
 
 

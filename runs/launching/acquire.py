@@ -32,8 +32,7 @@ class PoolEmpty(LaunchRefused):
 def acquire_warm(run: Run, now: datetime) -> None:
     """Give a new warm launch a ready sandbox; else it waits in the pool's line, or for a place of its own. Raises
     PoolEmpty, NoCapacity."""
-    message = "Acquiring sandbox from warm pool..."
-    acquiring = events.Entry(EventKind.STATUS, message, data={"code": StatusCode.ACQUIRING})
+    acquiring = events.Entry(EventKind.STATUS, lifecycle.ACQUIRING, data={"code": StatusCode.ACQUIRING})
     pool = open_pool(run)
     waiting = 0
     if pool is not None:

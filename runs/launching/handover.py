@@ -18,7 +18,7 @@ from pools.task_rows import TaskRows
 from runs import lifecycle
 from runs.launching.acquire import go_on_cold, open_pool, take_ready
 from runs.lifecycle import Attempt, milliseconds
-from runs.models import DeployedFrom, Run, RunState
+from runs.models import Run, RunState
 from runs.reasons import RunNoticeCode
 
 PROBE_TIMEOUT_SECONDS = 2.0
@@ -69,21 +69,21 @@ def _answers(agent: SandboxAgent, port: int) -> bool:
         return False
 
 
-@transaction.atomic
 def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> Run | None:
     """The game that was started ahead of time is played; the others in its sandbox end, which can wait for a second.
 
     The pool can wait, too: a turn at this moment would take the processor from what the player waits for."""
-    nudge(is_urgent=False)
     now = timezone.now()
-    start_ms = milliseconds(now - probed_at)
-    origin = DeployedFrom.STAGED
-    running = lifecycle.run_now(
-        Attempt.of(run), port=port, deployed_from=origin, restore_ms=0, start_ms=start_ms, now=now
-    )
-    if running and len(sandbox.staged) > 1:
-        async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=TaskRows())
-    return running
+    try:
+        with transaction.atomic():
+            lifecycle.play_staged(run, port=port, start_ms=milliseconds(now - probed_at), now=now)
+            if len(sandbox.staged) > 1:
+                async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=TaskRows())
+            nudge(is_urgent=False)
+    except lifecycle.TooLate:
+        lifecycle.drop(Attempt.of(run), "the game is ready", now)
+        return None
+    return run
 
 
 @transaction.atomic

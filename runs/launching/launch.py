@@ -18,6 +18,7 @@ from pools.reasons import LogKind
 from runs import lifecycle
 from runs.launching import deployment, progress
 from runs.launching.acquire import PoolEmpty, acquire_warm, start_cold
+from runs.launching.at_once import launch_at_once
 from runs.launching.handover import hand_over
 from runs.limits import LaunchRefused, LimitReached
 from runs.models import LaunchMode, Run, RunState
@@ -72,6 +73,10 @@ def launch(
     now = now or timezone.now()
     wanted = Wanted(game, LaunchMode(mode), use_snapshot)
     try:
+        if wanted.mode == LaunchMode.WARM and (
+            run := launch_at_once(game, use_snapshot=use_snapshot, visitor=visitor, key=idempotency_key, now=now)
+        ):
+            return _bring_up(run)
         with transaction.atomic():
             found = Game.objects.playable().filter(slug=game).first()
             if found is None:
@@ -119,6 +124,7 @@ def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, visitor: 
         progress.tell_acquiring(run, now)
         nudge()
     journal.record(LogKind.LAUNCH, f"{run.mode} launch of {game.slug}", run_id=run.id, now=now)
+    lifecycle.count(run, now)
     return run
 
 

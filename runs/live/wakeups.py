@@ -14,7 +14,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from pools.mailboxes import Mailbox, open_mailbox, wake_on_commit
+from pools.mailboxes import Mailbox, open_mailbox, wake_on_commit, wake_together
+from pools.together import Together
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,14 @@ def wake_readers() -> None:
     """Wake every reader, in every process, when the current transaction commits."""
     if not settings.REDIS_URL:
         wake_on_commit(CHANNEL)
+    else:
+        transaction.on_commit(_publish, robust=True)
+
+
+def wake_readers_together(batch: Together) -> None:
+    """The same, with what else goes in one round trip."""
+    if not settings.REDIS_URL:
+        wake_together(batch, CHANNEL)
     else:
         transaction.on_commit(_publish, robust=True)
 

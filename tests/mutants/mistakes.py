@@ -18,6 +18,7 @@ RUNS = (
     "tests/integration/runs/test_stopped_launches.py",
     "tests/integration/runs/test_late_workers.py",
 )
+AT_ONCE = ("tests/integration/runs/test_at_once.py",)
 PROXY = ("tests/unit/proxy", "tests/integration/runs/test_proxy.py")
 STAGING = ("tests/integration/games/test_staging.py",)
 SNAPSHOTS = ("tests/integration/games/test_snapshots.py",)
@@ -151,6 +152,36 @@ MISTAKES: list[Mistake] = [
          "len(modes), active"),
         ("hour-is-for-ever", "Launches of yesterday count.", "filter(created_at__gt=now - HOUR).order_by",
          "filter(created_at__lte=now).order_by"),
+        ("room", "Clients at once pass the limits.", "launches__lt=settings.MAX_RUNS_PER_HOUR + mark",
+         "launches__gte=0"),
+        ("kind-room", "Warm launches at once pass their limit.", """).filter(**{f"{_column(mode)}__lt": most})""", ")"),
+        ("drift", "A miscount refuses launches for good.",
+         "if (tally.warm, tally.cold) != (tally.warm_runs, tally.cold_runs):", "if False:"),
+    ),
+    *_of(
+        "at-once", "runs/launching/at_once.py", AT_ONCE,
+        ("line", "A launch overtakes those that wait.", "game.do_others_wait or ", ""),
+        ("maintenance", "Players launch during maintenance.", " AND NOT f.maintenance", ""),
+        ("draining", "A pool that drains is drawn from.", " AND p.mode <> 'draining'", ""),
+        ("disabled", "A game that is switched off is played.", " AND g.enabled", ""),
+        ("demand", "A pool that is played from runs dry.",
+         """        note_demand(pool, f"run {run_id.hex[:8]}", now)\n""", "        pass\n"),
+        ("old-files", "A player gets the game as it was.", " AND n.source_digest = g.source_digest", ""),
+    ),
+    *_of(
+        "at-once", "runs/lifecycle.py", AT_ONCE,
+        ("uncounted", "Clients at once pass the limits together.", "    if not batch.run()[counted]:",
+         "    if batch.run() is None:"),
+        ("late", "A run that was ended is played.",
+         "_same(run).filter(state=RunState.DEPLOYING), state=RunState.RUNNING, last",
+         "_same(run), state=RunState.RUNNING, last"),
+        ("never-left", "Runs that are over count for ever.", "    limits.leave(run.mode)\n", ""),
+    ),
+    *_of(
+        "at-once", "pools/claims.py", AT_ONCE,
+        ("unwell", "A player gets a sandbox that is not well.", " AND s.health_failures = 0", ""),
+        ("unseen", "A player gets a sandbox that nobody has seen since the start.",
+         "      s.health_checked_at >= (SELECT started_at FROM pools_fleet WHERE id = 1),\n", "      NULL,\n"),
     ),
     *_of(
         "proxy", "runs/play/proxy.py", PROXY,
@@ -238,7 +269,8 @@ MISTAKES: list[Mistake] = [
     ),
     *_of(
         "staging", "games/staging.py", STAGING,
-        ("hash", "A player gets the game as it was.", "entry is None or entry.sha256 != current_snapshot(game).sha256",
+        ("hash", "A player gets the game as it was.",
+         "entry is None or entry.sha256 != (game.current_sha256 or current_snapshot(game).sha256)",
          "entry is None"),
         ("readiness", "A game that does not answer counts as started.",
          "            wait_until_it_answers(agent, game, process, port)\n", ""),

@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 from games import staging
-from games.models import Game
+from games.models import Game, Snapshot
 from pools.demand import note_demand
 from pools import claims, journal
 from pools.console import operations
@@ -21,9 +21,11 @@ from pools.demand import note_demand
 from pools.models import Fleet, Pool, Sandbox
 from pools.turn import look
 from pools.turn.observe import Listing, keep
-from runs import lifecycle
+from pools.cloud.sandbox_agent import Fetched, SandboxAgent
+from runs import lifecycle, limits
 from runs.launching import handover
-from runs.models import Run
+from runs.launching.launch import launch
+from runs.models import Run, Tally
 
 now = timezone.now()
 Fleet.get()
@@ -63,6 +65,20 @@ def game_has_stopped():
 
 def player_meets_a_dead_end():
     assert claims.suspect(sandbox.pk, "no game", now)
+
+def lock_log():
+    journal.record("test", "another line")
+
+def somebody_launches():
+    Tally.objects.create(pk=1)
+    Snapshot.objects.create(game=game, state="current", sha256="a", source_digest="0" * 64, started_at=now)
+    SandboxAgent.fetch = lambda *_, **__: Fetched(200, {}, b"")
+    staged = {"snake": {"sha256": "a", "port": 5000, "pid": 1}}
+    Sandbox.objects.filter(pk=idle.pk).update(url="http://127.0.0.1:9", health_checked_at=now, staged=staged)
+    assert launch(game="snake", mode="warm", visitor="ada").state == "running"
+
+def want_count():
+    limits.leave("warm")
 
 def lock_fleet():
     Fleet.lock()
@@ -133,6 +149,7 @@ print("; ".join(errors) or "both went through")
         ("lock_fleet", "game_has_stopped", "want_sandbox"),
         ("lock_fleet", "player_meets_a_dead_end", "want_sandbox"),
         ("lock_sandbox", "player_meets_a_dead_end", "lock_fleet"),
+        ("lock_log", "somebody_launches", "want_count"),
         ("lock_fleet_and_log", "idle_one_is_brought_up_to_date", "want_place_of_idle"),
     ],
 )
