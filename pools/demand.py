@@ -36,3 +36,9 @@ def demand(now: datetime) -> Demand:
 def note_demand(pool: Pool, by: str, now: datetime) -> None:
     """Somebody asked for a sandbox of this pool: what keeps it warm."""
     Pool.objects.filter(pk=pool.pk).update(last_acquired_at=now, last_acquired_by=by)
+
+
+def note_demand_unless_busy(pool: Pool, by: str, now: datetime) -> None:
+    """The same, without waiting for who has locked the pool's row: of many that ask in one moment one is enough."""
+    free = Pool.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=pool.pk).order_by()
+    Pool.objects.filter(pk__in=free.values("pk")).update(last_acquired_at=now, last_acquired_by=by)

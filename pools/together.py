@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models import sql
+from django.db.models.expressions import RawSQL
 
 
 class Together:
@@ -26,13 +27,23 @@ class Together:
         return len(self._statements) - 1
 
     def insert(self, *objects: models.Model) -> None:
-        """Insert rows of one model. Sends no signals, and sets no primary key."""
-        model = type(objects[0])
-        query = sql.InsertQuery(model)
-        fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
-        query.insert_values(fields, list(objects))
-        for statement, params in query.get_compiler(connection=self._connection).as_sql():
-            self.add(statement, params)
+        """Insert rows of one model, whose values may be RawSQL. Sends no signals, and sets no primary key."""
+        meta = type(objects[0])._meta
+        fields = [field for field in meta.concrete_fields if not isinstance(field, models.AutoField)]
+        rows, params = [], []
+        for row in objects:
+            places = []
+            for field in fields:
+                value = getattr(row, field.attname)
+                if isinstance(value, RawSQL):
+                    places.append(value.sql)
+                    params += value.params
+                else:
+                    places.append("%s")
+                    params.append(field.get_db_prep_save(value, self._connection))
+            rows.append(f"({', '.join(places)})")
+        columns = ", ".join(str(field.column) for field in fields)
+        self.add(f"INSERT INTO {meta.db_table} ({columns}) VALUES {', '.join(rows)}", params)  # noqa: S608
 
     def update(self, rows: models.QuerySet[Any], **values: Any) -> int:
         """Update what `rows` selects by its own columns. Return its place among the counts."""

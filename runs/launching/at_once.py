@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from games.models import Game
 from pools import claims
-from pools.demand import note_demand
+from pools.demand import note_demand_unless_busy
 from pools.models import EXISTING, Pool
 from runs import lifecycle, limits
 from runs.models import Run
@@ -55,7 +55,7 @@ def launch_at_once(slug: str, *, use_snapshot: bool, visitor: str, key: str | No
     run_id = uuid4()
     pool = Pool(pk=game.pool_id, name=game.pool_name)
     if not game.is_demand_noted:
-        note_demand(pool, f"run {run_id.hex[:8]}", now)
+        note_demand_unless_busy(pool, f"run {run_id.hex[:8]}", now)
     expires_at = lifecycle.lifetime(now, existing=game.existing)
     sandbox = claims.claim_well(pool, expires_at=expires_at, now=now)
     if sandbox is None:

@@ -27,7 +27,7 @@ from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
-from pools import claims
+from pools import agent_keys, claims
 from pools.cloud.sandbox_agent import may_be_the_agents_refusal
 from pools.problems import Problem
 from runs.addresses import (
@@ -120,17 +120,23 @@ class Seat:
     is_back_soon: bool = False  # its game stopped, and is being started again
 
 
+SEAT_COLUMNS = (
+    *("state", "end_reason", "deploy_lease_until", "port", "game__port"),
+    *("sandbox_id", "sandbox__url", "sandbox__token_key"),
+)
+
+
 def seat_of(run_id: UUID) -> Seat | None:
     """None when there is no such run."""
-    run = Run.objects.select_related("sandbox", "game").filter(pk=run_id).first()
-    if run is None:
+    row = Run.objects.filter(pk=run_id).values_list(*SEAT_COLUMNS).first()
+    if row is None:
         return None
-    sandbox = run.sandbox
+    state, end_reason, lease_until, port, own_port, sandbox_id, url, token_key = row
     upstream = None
-    is_back_soon = run.state == RunState.RUNNING and run.deploy_lease_until is not None
-    if run.state == RunState.RUNNING and sandbox is not None and not is_back_soon:
-        upstream = Upstream(sandbox.url, sandbox.token, run.port or run.game.port)
-    return Seat(run.state, run.end_reason, upstream, is_back_soon)
+    is_back_soon = state == RunState.RUNNING and lease_until is not None
+    if state == RunState.RUNNING and sandbox_id is not None and not is_back_soon:
+        upstream = Upstream(url, agent_keys.token(sandbox_id, token_key), port or own_port)
+    return Seat(state, end_reason, upstream, is_back_soon)
 
 
 def note_dead(run_id: UUID) -> None:

@@ -165,7 +165,7 @@ MISTAKES: list[Mistake] = [
         ("draining", "A pool that drains is drawn from.", " AND p.mode <> 'draining'", ""),
         ("disabled", "A game that is switched off is played.", " AND g.enabled", ""),
         ("demand", "A pool that is played from runs dry.",
-         """        note_demand(pool, f"run {run_id.hex[:8]}", now)\n""", "        pass\n"),
+         """        note_demand_unless_busy(pool, f"run {run_id.hex[:8]}", now)\n""", "        pass\n"),
         ("old-files", "A player gets the game as it was.", " AND n.source_digest = g.source_digest", ""),
     ),
     *_of(
@@ -181,7 +181,7 @@ MISTAKES: list[Mistake] = [
         "at-once", "pools/claims.py", AT_ONCE,
         ("unwell", "A player gets a sandbox that is not well.", " AND s.health_failures = 0", ""),
         ("unseen", "A player gets a sandbox that nobody has seen since the start.",
-         "      s.health_checked_at >= (SELECT started_at FROM pools_fleet WHERE id = 1),\n", "      NULL,\n"),
+         "s.health_checked_at >= (SELECT started_at FROM pools_fleet WHERE id = 1)", "s.health_checked_at IS NOT NULL"),
     ),
     *_of(
         "proxy", "runs/play/proxy.py", PROXY,
