@@ -70,9 +70,11 @@ class InOneThread(ASGIHandler):
 
         async def answer_in_thread(request: HttpRequest) -> HttpResponseBase:
             nonlocal at_hashing
-            if request.path == SIGN_IN and not pace.allows(network_of(request) or "", time.monotonic()):
+            hashes = may_hash(request)
+            is_paced = hashes or request.path == SIGN_IN
+            if is_paced and not pace.allows(network_of(request) or "", time.monotonic()):
                 return await pace.refuse()
-            if not may_hash(request):
+            if not hashes:
                 return await answer_in(apart.get(request.path, requests), request)
             if at_hashing >= HASHING_THREADS + MOST_WAITING_TO_HASH:
                 return unavailable.answer_alone(request.path)

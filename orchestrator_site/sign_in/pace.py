@@ -1,4 +1,5 @@
-"""How fast one network may ask for the sign-in page: what comes faster is refused without a thread, and late.
+"""How fast one network may ask for the sign-in page, and send forms that hash a password: what comes faster is refused
+without a thread, and late.
 
 It protects the others from the work that even a refusal costs. Guesses are counted elsewhere (`throttle`), in the
 database; this is each process's own, and forgets.

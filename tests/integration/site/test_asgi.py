@@ -160,9 +160,11 @@ async def test_who_waits_to_be_hashed_keeps_nobody_else_waiting(monkeypatch):
 
 
 @override_settings(ROOT_URLCONF=__name__)
-async def test_who_asks_for_the_sign_in_page_without_end_is_refused_without_a_thread(monkeypatch):
-    """Forty clients that try as fast as they can kept the lobby waiting for a second, though each was refused."""
-    monkeypatch.setattr(request_threads, "SIGN_IN", "/quick/")
+@pytest.mark.parametrize(("name", "paths"), [("SIGN_IN", "/quick/"), ("HASHING", ("/quick/",))])
+async def test_who_asks_for_the_sign_in_page_without_end_is_refused_without_a_thread(monkeypatch, name, paths):
+    """Forty clients that try as fast as they can kept the lobby waiting for a second, though each was refused. And who
+    sent other forms that may hash, such as that for a new password, kept sign-ins from their one thread."""
+    monkeypatch.setattr(request_threads, name, paths)
     monkeypatch.setattr(request_threads, "THREADS", 1)
     monkeypatch.setattr(pace, "BURST", 2)
     monkeypatch.setattr(pace, "LATE_SECONDS", 0.3)
