@@ -204,11 +204,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def hold_back(self) -> None:
         self._networkProducer.pauseProducing()
-        self._kept_timeout = self.setTimeout(None)  # it is not the client who is slow
+        # It is not the client who is slow. Twisted itself sets the time again where the body ends meanwhile.
+        self._savedTimeOut = self.setTimeout(None)
 
     def go_on(self) -> None:
         if not self._handlingRequest:
-            self.setTimeout(self._kept_timeout)
+            self.setTimeout(self._savedTimeOut)
         if not self._waitingForTransport:
             self._networkProducer.resumeProducing()
 

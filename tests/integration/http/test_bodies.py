@@ -312,6 +312,14 @@ class TestSlowness:
             assert sandbox.asked == []
             assert Sandbox.objects.get(pk=run.sandbox_id).health_failures == 0, "it was not the game"
 
+    def test_a_connection_whose_body_was_held_back_is_closed_like_any_other(self, impatient_web: Web) -> None:
+        """It was kept for ever: the time of a body that comes whole while nobody reads it was not set again."""
+        body = b"a" * 100_000
+        with connected(impatient_web) as connection:
+            connection.sendall(head("POST", f"/play/{uuid4()}/save", f"Content-Length: {len(body)}") + body)
+            assert answer(connection)[0] == 404
+            assert connection.recv(1) == b""
+
     def test_a_kept_connection_outlives_those_of_proxies(self) -> None:
         """nginx keeps one for 60 s, Traefik for 90, Caddy for 120: closed at that very moment, a request is lost."""
         assert daphne_http.Factory(Mock()).timeOut > 120

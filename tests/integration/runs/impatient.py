@@ -11,10 +11,12 @@ HEARTBEAT_SECONDS = 0.3
 STALL_SECONDS = 1.0
 GAME_SECONDS = 1.5  # a game has to answer
 HEAD_SECONDS = BODY_SECONDS = 1.5  # a request has to come
+KEEP_ALIVE_SECONDS = 4  # more than all of these
 
 __all__ = ["application"]
 consumers.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
 consumers.STALL_SECONDS = STALL_SECONDS
 proxy.STALL_SECONDS = client.STALL_SECONDS = STALL_SECONDS
 daphne_http.HEAD_SECONDS, bodies.BODY_SECONDS = HEAD_SECONDS, BODY_SECONDS
+daphne_http.KEEP_ALIVE_SECONDS = KEEP_ALIVE_SECONDS
 proxy.TIMEOUT = httpx.Timeout(GAME_SECONDS)
