@@ -39,17 +39,32 @@ Message = MutableMapping[str, Any]
 
 
 class BodyQueue(asyncio.Queue[Message]):
-    """What the application receives. Its request is told what was read."""
+    """What the application receives; its request is told what was read. Of the body, all that came meanwhile is one
+    message: a body in chunks of a byte would otherwise cost more than its size, in memory and in the event loop."""
 
     def __init__(self, request: Request) -> None:
         super().__init__()
         self.request = request
+        self._came = bytearray()
+
+    def add(self, data: bytes) -> None:
+        if not self._came:
+            self.put_nowait({"type": "http.request", "more_body": True})
+        self._came += data
 
     async def get(self) -> Message:
         self.request.is_wanted()
         message = await super().get()
-        self.request.was_read(len(message.get("body", b"")))
+        if message.get("more_body"):
+            message["body"] = bytes(self._came)
+            self._came.clear()
+            self.request.was_read(len(message["body"]))
         return message
+
+    def forget(self) -> None:
+        while not self.empty():
+            self.get_nowait()
+        self._came.clear()
 
 
 class Request(daphne.http_protocol.WebRequest):  # type: ignore[misc]
@@ -74,7 +89,7 @@ class Request(daphne.http_protocol.WebRequest):  # type: ignore[misc]
         if self.application_queue is None or self.finished:
             return
         self._unread_bytes += len(data)
-        self.application_queue.put_nowait({"type": "http.request", "body": data, "more_body": True})
+        self.application_queue.add(data)
         if self._unread_bytes > UNREAD_BYTES and not self._is_paused:
             self._is_paused = True
             self.channel.hold_back()
@@ -167,8 +182,8 @@ class Request(daphne.http_protocol.WebRequest):  # type: ignore[misc]
 
     def _forget_the_body(self) -> None:
         """Daphne keeps a request for a second or two after its end."""
-        while self.application_queue is not None and not self.application_queue.empty():
-            self.application_queue.get_nowait()
+        if self.application_queue is not None:
+            self.application_queue.forget()
 
     def handle_exception(self, exception: BaseException) -> None:
         """An answer that broke off is cut: nobody takes it for the whole. Daphne would begin a second one, fail, and
