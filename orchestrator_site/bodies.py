@@ -66,14 +66,14 @@ class LimitedBodies:
         too_large = BodyRefused(413, f"A request to this address may hold {most // 1000} kB.")
         if said.isdigit() and int(said) > most:
             raise too_large
-        came, is_complete = 0, False
+        came, is_complete, is_due = 0, False, asyncio.get_running_loop().time() + BODY_SECONDS
 
         async def limited() -> Message:
             nonlocal came, is_complete
             if is_complete:
                 return await receive()  # type: ignore[no-any-return]
             try:
-                async with asyncio.timeout(BODY_SECONDS):
+                async with asyncio.timeout_at(is_due):
                     message: Message = await receive()
             except TimeoutError:
                 raise BodyRefused(408, "The request did not come in time.") from None

@@ -15,6 +15,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 LARGEST_BODY_BYTES = 10_000_000  # the agent holds whole bodies in memory
 STALL_SECONDS = 30.0
+BODY_SECONDS = 120.0  # for all of it: it keeps one of the game's turns
 TOO_LARGE = Notice(413, "Too much at once", f"A request may hold {LARGEST_BODY_BYTES // 1_000_000} MB.")
 
 
@@ -37,17 +38,17 @@ class Client:
 
     async def body(self) -> AsyncIterator[bytes]:
         """Raises Refused when it is too large, or does not come."""
-        count = 0
-        while (part := await self._next_part()) is not None:
+        count, is_due = 0, asyncio.get_running_loop().time() + BODY_SECONDS
+        while (part := await self._next_part(is_due)) is not None:
             count += len(part)
             if count > LARGEST_BODY_BYTES:
                 raise Refused(TOO_LARGE)
             if part:
                 yield part
 
-    async def _next_part(self) -> bytes | None:
+    async def _next_part(self, is_due: float) -> bytes | None:
         try:
-            async with asyncio.timeout(STALL_SECONDS):
+            async with asyncio.timeout_at(min(is_due, asyncio.get_running_loop().time() + STALL_SECONDS)):
                 return await self._parts.get()
         except TimeoutError:
             raise Refused(TOO_SLOW) from None

@@ -313,9 +313,15 @@ class TestSlowness:
             trickle(connection, b"G")
             assert answer(connection)[0] == 408
 
-    def test_a_body_that_trickles_is_answered_in_time(self, impatient_web: Web) -> None:
+    def test_a_body_that_does_not_come_is_answered_in_time(self, impatient_web: Web) -> None:
         with connected(impatient_web) as connection:
             connection.sendall(head("POST", "/api/launch/warm", "Content-Length: 1000"))
+            assert answer(connection)[0] == 408
+
+    def test_nor_may_a_body_trickle(self, impatient_web: Web) -> None:
+        with connected(impatient_web) as connection:
+            connection.sendall(head("POST", "/api/launch/warm", "Content-Length: 1000"))
+            trickle(connection, b" ")
             assert answer(connection)[0] == 408
 
     def test_a_game_is_not_held_by_a_body_that_does_not_come(self, impatient_web: Web) -> None:
@@ -326,6 +332,14 @@ class TestSlowness:
                 assert answer(connection)[0] == 408
             assert sandbox.asked == []
             assert Sandbox.objects.get(pk=run.sandbox_id).health_failures == 0, "it was not the game"
+
+    def test_a_game_is_not_held_by_a_body_that_trickles(self, impatient_web: Web) -> None:
+        with fake_sandbox() as sandbox:
+            run = new_run(state="running", sandbox=row(sandbox.url), port=5000)
+            with connected(impatient_web) as connection:
+                connection.sendall(head("POST", f"/play/{run.id}/save", "Content-Length: 1000"))
+                trickle(connection, b"x")
+                assert answer(connection)[0] == 408
 
     def test_a_connection_whose_body_was_held_back_is_closed_like_any_other(self, impatient_web: Web) -> None:
         """It was kept for ever: the time of a body that comes whole while nobody reads it was not set again."""
@@ -351,4 +365,6 @@ def trickle(connection: socket.socket, byte: bytes) -> None:
         except TimeoutError:
             continue
         break
+    else:
+        raise AssertionError("nobody had enough")
     connection.settimeout(PATIENCE_SECONDS)
