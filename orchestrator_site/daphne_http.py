@@ -212,6 +212,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self._head_is_due: Any = None
         self._lingers = False
         self._unheard_bytes = 0
+        self._unsent: Any = None
 
     def request_line(self) -> tuple[bytes, bytes, bytes]:
         """Method, address and version of the request whose head is complete."""
@@ -271,11 +272,27 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.transport.abortConnection()
 
     def requestDone(self, request: Request) -> None:  # noqa: N802
-        if request.is_complete or request is not self.requests[0]:
+        if request is not self.requests[0] or (request.is_complete and not self._waits_to_send()):
             super().requestDone(request)
             return
         del self.requests[0]
-        self._linger()
+        if request.is_complete:
+            self._unsent = request
+            self.setTimeout(self._savedTimeOut)
+        else:
+            self._linger()
+
+    def _waits_to_send(self) -> bool:
+        """Whether its client has yet to read, before its next request begins: many small ones may have come at once."""
+        return bool(self.persistent and self._waitingForTransport)
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        """All that was written is sent."""
+        super().resumeProducing()
+        if self._unsent is not None:
+            done, self._unsent = self._unsent, None
+            self.requests.append(done)
+            super().requestDone(done)
 
     def _linger(self) -> None:
         """Send what was written and no more; listen a while to who still sends."""
