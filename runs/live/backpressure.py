@@ -25,7 +25,7 @@ class Flow:
     def __init__(self, send: Any) -> None:
         # Daphne's `send` is partial(handle_reply, protocol); there may be wrappers around it.
         protocol: Any = next(iter(getattr(inspect.unwrap(send), "args", ())), None)
-        is_socket = hasattr(protocol, "sendMessage")
+        self._is_socket = is_socket = hasattr(protocol, "sendMessage")
         if is_socket:
             protocol.closeHandshakeTimeout = CLOSE_SECONDS
         self._consumer: Any = getattr(protocol, "transport", None) if is_socket else protocol
@@ -46,6 +46,7 @@ class Flow:
         if hasattr(self._consumer, "unregisterProducer"):
             with suppress(Exception):
                 self._consumer.unregisterProducer()
+        self._hear()
 
     async def ready(self, seconds: float) -> None:
         """Wait until there is room for more. Raises TooSlow, and cuts the connection, when none comes in time."""
@@ -67,9 +68,17 @@ class Flow:
 
     def pauseProducing(self) -> None:  # noqa: N802
         self._has_room.clear()
+        if self._is_socket and self._transport is not None:  # pings that were read now would be answered on top
+            self._transport.pauseProducing()
 
     def resumeProducing(self) -> None:  # noqa: N802
         self._has_room.set()
+        self._hear()
+
+    def _hear(self) -> None:
+        if self._is_socket and self._transport is not None:
+            with suppress(Exception):
+                self._transport.resumeProducing()
 
     def stopProducing(self) -> None:  # noqa: N802
         self._has_room.set()

@@ -8,6 +8,7 @@ import json
 import os
 import select
 import socket
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -81,6 +82,18 @@ def test_a_reader_that_never_reads_is_dropped_and_costs_no_memory(impatient_web:
     assert more_mb < written_mb / 4
     finish(run)
     assert read_stream(f"{impatient_web.url}/api/stream/{run.id}") == written(run), "who reads gets every line"
+
+
+def test_a_socket_that_asks_for_pongs_and_reads_none_costs_no_memory(web: Web, make_run: MakeRun):
+    """57 MB of pings were answered into the memory."""
+    idle = by_socket(web, make_run())
+    idle.settimeout(1)
+    before = web.memory_mb()
+    pings = (bytes([0x89, 0x80 | 125]) + bytes(4) + b"x" * 125) * 500
+    with suppress(OSError):
+        for _ in range(900):
+            idle.sendall(pings)
+    assert web.memory_mb() - before < 20
 
 
 @doors
