@@ -80,6 +80,8 @@ BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT = 502, 503, 504
 OUR_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
+# What `_is_on_top` goes by: else Firefox shows in a tab what it has kept from a frame, and does not ask.
+VARIES = (b"vary", b"sec-fetch-dest, accept, referer")
 ALWAYS: Headers = [
     (b"access-control-allow-origin", b"*"),
     (b"referrer-policy", b"no-referrer"),
@@ -208,6 +210,8 @@ class Visit:
             f"form-action 'none'; base-uri 'none'; {frame_ancestors()}"
         )
         headers.append((b"content-security-policy", policy.encode()))
+        if not is_for_games(*_place(self.scope)):
+            headers.append(VARIES)
         if location := response.headers.get("location"):
             inner = inner_location(location, self.path, self.upstream.port)
             if inner is None:
@@ -263,7 +267,7 @@ def _games_own_address(scope: Scope, run_id: UUID) -> str:
 
     Raises Refused for what is not shown here.
     """
-    host, port = header(scope, b"host"), (scope.get("server") or (None, None))[1]
+    host, port = _place(scope)
     if is_for_games(host, port):
         if play_origin(run_id) != settings.PLAY_URL and not host.startswith(f"{run_id}."):
             raise Refused(NOT_THERE)  # with a wildcard, one game has no address under another's name
@@ -280,6 +284,11 @@ def _games_own_address(scope: Scope, run_id: UUID) -> str:
             )
         )
     return ""
+
+
+def _place(scope: Scope) -> tuple[str, int | None]:
+    """By which name and at which port of ours a request came."""
+    return header(scope, b"host"), (scope.get("server") or (None, None))[1]
 
 
 def _is_a_browser(scope: Scope) -> bool:

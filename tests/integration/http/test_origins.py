@@ -149,6 +149,17 @@ class TestWithoutOne:
         elsewhere = html | {"Referer": f"{one_origin.url}.evil.test/"}
         assert one_origin.get(f"/play/{run.id}/", headers=elsewhere).status_code == 403
 
+    def test_what_a_browser_keeps_from_a_frame_is_not_for_a_tab(
+        self, one_origin: Web, web: Web, sandbox: FakeSandbox
+    ) -> None:
+        """Firefox showed a game on top, from its cache, when the game had it kept."""
+        sandbox.answer = http(b"a game", "Content-Type: text/html", "Cache-Control: max-age=3600", "Vary: Range")
+        run = playing(sandbox)
+        shown = one_origin.get(f"/play/{run.id}/", headers=IN_A_FRAME)
+        assert shown.headers["vary"] == "Range, sec-fetch-dest, accept, referer"
+        on_its_own = httpx.get(f"{web.play_url}/play/{run.id}/", headers=IN_A_FRAME, trust_env=False)
+        assert on_its_own.headers["vary"] == "Range"
+
     def test_its_page_offers_no_tab(self, one_origin: Web, sandbox: FakeSandbox) -> None:
         page = one_origin.get(f"/runs/{playing(sandbox).id}/").text
         assert "Open in a new tab" not in page
