@@ -25,6 +25,7 @@ from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
 from twisted.web.http import HTTPChannel
 
 LONGEST_LINE_BYTES = 16_384  # of a request's head: browsers and proxies send such cookies
+LONGEST_LENGTH_LINE_BYTES = 64
 LARGEST_HEAD_BYTES = 32_768
 KEEP_ALIVE_SECONDS = 130  # more than proxies keep a connection (60 to 120 s): they close it, or a request would be lost
 HEAD_SECONDS = 20  # from a request's first byte to the last of its head
@@ -242,6 +243,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self._head_is_complete()
         if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
             return self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if len(line) > LONGEST_LENGTH_LINE_BYTES and line[:15].lower() == b"content-length:":
+            return self._refuse(HTTPStatus.BAD_REQUEST)  # Twisted would hang up on who sends a number of so many digits
         return super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> Any:  # noqa: N802

@@ -6,12 +6,14 @@ browser keeps for the site is never near them. Where PLAY_URL is PUBLIC_URL, the
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from django.conf import settings
 
 ANY_NAME = "*."
+IPV6_PREFIX = 64  # what one household or server has: within it addresses cost nothing
 
 
 def page_url(path: str) -> str:
@@ -83,3 +85,16 @@ def _is_named(host: str, wanted: str) -> bool:
 
 def _port(parts: SplitResult) -> int:
     return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def network_of(address: str) -> str | None:
+    """Return an IPv4 address as it is, or the first address of an IPv6 address's network; None for what is neither."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((int(found), IPV6_PREFIX), strict=False).network_address)

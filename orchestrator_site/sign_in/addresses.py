@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from django.http import HttpRequest
 
-IPV6_PREFIX = 64  # what one household or server has: within it addresses cost nothing
+import runs.addresses
+from runs.addresses import IPV6_PREFIX
 
 
 def network_of(request: HttpRequest) -> str | None:
@@ -14,15 +13,7 @@ def network_of(request: HttpRequest) -> str | None:
 
     Only REMOTE_ADDR counts: anybody can write a header.
     """
-    try:
-        address = ipaddress.ip_address(request.META.get("REMOTE_ADDR") or "")
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False).network_address)
+    return runs.addresses.network_of(request.META.get("REMOTE_ADDR") or "")
 
 
 def told(network: str | None) -> str:

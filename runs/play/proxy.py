@@ -34,6 +34,7 @@ from runs.addresses import (
     games_have_an_origin,
     is_for_games,
     is_for_pages,
+    network_of,
     page_url,
     play_origin,
     play_path,
@@ -306,6 +307,12 @@ def _is_on_top(scope: Scope) -> bool:
     return is_a_page and not header(scope, b"referer").startswith(f"{settings.PUBLIC_URL}/")
 
 
+def _network(scope: Scope) -> str:
+    """Where the request comes from; all whose address is not known are one."""
+    address, _ = scope.get("client") or ("", 0)
+    return network_of(address) or ""
+
+
 def _upstream(seat: Seat | None) -> Upstream:
     """The way to the game. Raises Refused when there is none (yet, or any more)."""
     if seat is None:
@@ -321,7 +328,7 @@ async def _in_turn(visit: Visit, request: httpx.Request, send: Send, client: Cli
     """Pass it on when the game has its turn, so that one that hangs holds up no other."""
     shares = _shares.setdefault(asyncio.get_running_loop(), Shares())
     try:
-        async with shares.turn(visit.run_id):
+        async with shares.turn(visit.run_id, _network(visit.scope)):
             await _pass_on(visit, request, send, client)
     except NoTurn as none:
         raise Refused(TOO_MANY if none.is_own else BUSY) from None

@@ -491,7 +491,7 @@ MISTAKES: list[Mistake] = [
          "            if lock is None:  # else", "            if True:  # else"),
     ),
     *_of(
-        "addresses", "orchestrator_site/sign_in/addresses.py", ("tests/integration/site/test_sign_in.py",),
+        "addresses", "runs/addresses.py", ("tests/integration/site/test_sign_in.py",),
         ("ipv6", "Who has an IPv6 network guesses without end.", "IPV6_PREFIX = 64", "IPV6_PREFIX = 128"),
     ),
     *_of(
@@ -538,7 +538,8 @@ MISTAKES: list[Mistake] = [
     *_of(
         "http-shares", "runs/play/shares.py", ("tests/unit/proxy/test_shares.py",),
         ("one", "A game that hangs takes all the ways.", "(mine < MOST and", "(True and"),
-        ("always", "A game gets no way when others take all.", "(mine < ALWAYS or", "(False or"),
+        ("always", "A game gets no way when others take all.", "mine < ALWAYS or", "False or"),
+        ("of-one", "Who reads slowly shuts a player out.", " and self._of_one[asker] < MOST_OF_ONE", ""),
     ),
     *_of(
         "rights", "runs/rights.py", ("tests/integration/pages/test_rights.py",),

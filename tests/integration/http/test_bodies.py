@@ -298,6 +298,7 @@ class TestHeads:
             ([f"Cookie: {'x' * 17_000}"], 431),
             ([f"Cookie: c{number}={'x' * 4000}" for number in range(10)], 431),
             ([f"X-{number}: y" for number in range(600)], 431),
+            ([f"Content-Length: {'9' * 5000}"], 400),
         ],
     )
     def test_too_much_is_said_to_be_too_much(self, web: Web, headers: list[str], status: int) -> None:

@@ -33,7 +33,10 @@ def test_the_headers_and_methods_that_pass_are_those_of_the_table():
     [
         ("an address", f"{upstream.LONGEST_TARGET_BYTES:,} bytes"),
         ("a request's body", f"{client.LARGEST_BODY_BYTES // 1_000_000} MB"),
-        ("requests at once", f"{shares.MOST} for each game; {shares.ALWAYS} when"),
+        (
+            "requests at once",
+            f"{shares.MOST} for each game, {shares.MOST_OF_ONE} of them from one address; {shares.ALWAYS} when",
+        ),
     ],
 )
 def test_the_limits_are_those_of_the_table(row: str, says: str):
