@@ -26,6 +26,7 @@ from pools.cloud.sandbox_agent import SandboxAgent
 GAMES_DIR = "/workspace/games"
 PORT_SCRIPT = (Path(__file__).parent / "sandbox" / "port.py").read_text()
 STAMP = "SANDBOX_DEPLOYMENT"
+PAGE_SECONDS = 10
 START_SECONDS = 30
 REACH_SECONDS = 10  # the edge in front of a fresh app may not know it yet
 REACH_AGAIN_SECONDS = 0.5
@@ -177,6 +178,18 @@ def wait_until_it_answers(agent: SandboxAgent, game: Game, started: Started, por
         raise DeployFailed(reason, Cause.PORT_TAKEN)
     said = f" (it answers {status} at {game.health_path})" if status not in (0, 502, 504) else ""
     raise DeployFailed(f"{game.title} did not answer within {START_SECONDS} s of its start{said}.")
+
+
+def warm_its_page(agent: SandboxAgent, game: Game, port: int) -> None:
+    """Fetch the page that a player will see first: the first time takes longest. Raises DeployFailed when it does not
+    come, AgentError."""
+    try:
+        status = agent.fetch(port, "/", timeout_seconds=PAGE_SECONDS).status
+    except AgentUnavailable:  # a game that hangs looks like a sandbox that does
+        agent.health()
+        status = 0
+    if not 0 < status < 400:
+        raise DeployFailed(f"{game.title} runs, but its page {f'answers {status}' if status else 'does not come'}.")
 
 
 def is_itself(agent: SandboxAgent, game: Game, started: Started, port: int) -> bool:

@@ -19,7 +19,16 @@ from django_q.tasks import async_task
 from games.deploy import RESTORE_SCRIPT, NotRestored, Unpacked, restore
 from games.failures import DeployFailed
 from games.models import Game, Snapshot, SnapshotState
-from games.processes import GAMES_DIR, Started, end, end_all, require_running, start, wait_until_it_answers
+from games.processes import (
+    GAMES_DIR,
+    Started,
+    end,
+    end_all,
+    require_running,
+    start,
+    wait_until_it_answers,
+    warm_its_page,
+)
 from games.snapshots import SnapshotUnavailable, current_snapshot
 from pools import claims, journal, leases
 from pools.cloud.errors import AgentError
@@ -185,6 +194,7 @@ def _stage_games(
         entry, process = staged[game.slug], started[game.slug]
         try:
             wait_until_it_answers(agent, game, process, port)
+            warm_its_page(agent, game, port)
             require_running(agent, game, process.pid)  # looks at the idle sandbox go by this process
             staged[game.slug] = replace(entry, started=True)
         except DeployFailed as error:

@@ -115,6 +115,49 @@ def test_a_game_that_does_not_start_is_told_and_keeps_no_other_from_being_staged
     assert site.launch("chess").state == "running"
 
 
+SLOW_AT_FIRST = """
+import http.server, os, time
+asked = []
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/":
+            asked.append(1)
+            time.sleep(1 if len(asked) == 1 else 0)
+        body = str(len(asked)).encode()
+        self.send_response(500 if os.path.exists("broken") else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+PAGE_OF_500 = SLOW_AT_FIRST.replace('os.path.exists("broken")', 'self.path == "/"')
+
+
+def test_the_first_page_which_takes_longest_is_no_players(site: Site, games, pool):
+    games.add("slow", files={"server.py": SLOW_AT_FIRST}, health="/api/health", position=0)
+    games.publish("slow")
+    stage(pool, "started")
+    [sandbox] = site.warm(pool)
+    asked = sandbox.agent().fetch(sandbox.staged["slow"]["port"], "/").body
+    assert asked == b"3", "once from inside, once on the way of a player, and now"
+
+
+def test_a_game_whose_page_does_not_come_is_not_offered_as_started(site: Site, games, pool):
+    games.add("broken", files={"server.py": PAGE_OF_500}, health="/api/health", position=0)
+    games.publish("broken")
+    stage(pool, "started")
+    [sandbox] = site.warm(pool)
+    assert {slug: entry["started"] for slug, entry in sandbox.staged.items()} == {
+        "broken": False, "chess": True, "go": True,
+    }  # fmt: skip
+    assert any("Broken runs, but its page answers 500" in line for line in site.fleet.log("stage"))
+
+
 LEAVE = """
 import subprocess, sys
 subprocess.Popen([sys.executable, "server.py"], start_new_session=True, stdout=subprocess.DEVNULL)
