@@ -1,0 +1,3 @@
+"""See conftest.py."""
+
+from tests.integration.http.test_methods import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""See conftest.py."""
+
+from tests.integration.http.test_origins import *  # noqa: F403

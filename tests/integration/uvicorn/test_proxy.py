@@ -1,0 +1,3 @@
+"""See conftest.py."""
+
+from tests.integration.runs.test_proxy import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""See conftest.py."""
+
+from tests.integration.runs.test_streams import *  # noqa: F403
