@@ -151,9 +151,11 @@ def _with_room(mode: str, mark: int) -> QuerySet[Tally]:
     ).filter(**{f"{_column(mode)}__lt": most})
 
 
-def check(mode: str, now: datetime) -> None:
-    """Raise LimitReached when one more launch would be too many, going by the rows. Call it under `Fleet.lock()`."""
-    active = Run.objects.active()
+def check(mode: str, now: datetime, *, but: Run | None = None) -> None:
+    """Raise LimitReached when one more launch would be too many, going by the rows. Call it under `Fleet.lock()`.
+    `but`: the launch itself, where its row is written already."""
+    others = Run.objects.exclude(pk=but.pk) if but else Run.objects.all()
+    active = others.active()
     modes = list(active.order_by().values_list("mode", flat=True))
     _check_count(
         len(modes),
@@ -167,7 +169,7 @@ def check(mode: str, now: datetime) -> None:
     what = "warm launches are being played" if mode == LaunchMode.WARM else "cold launches are being played"
     most = getattr(settings, limit)
     _check_count(modes.count(mode), active.filter(mode=mode), limit=limit, most=most, what=what, now=now)
-    recent = Run.objects.filter(created_at__gt=now - HOUR).order_by("created_at")
+    recent = others.filter(created_at__gt=now - HOUR).order_by("created_at")
     too_many = recent.count() - settings.MAX_RUNS_PER_HOUR
     if too_many >= 0:
         # Those before it leave the window earlier, and it has to leave, too, before there is room.
