@@ -177,12 +177,12 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "channels",
     "ninja",
-    "django_q",
     "axes",
     "django_otp",
     "django_otp.plugins.otp_totp",
     "django_otp.plugins.otp_static",
     "orchestrator_site",
+    "django_q",  # after ours, whose command starts the cluster
     "pools",
     "games",
     "runs",

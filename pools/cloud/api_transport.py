@@ -66,6 +66,11 @@ class Answer:
         return self.status == 404
 
 
+def preload() -> None:
+    """Load what the first request would load, for processes that are forked from this one."""
+    import pydo  # noqa: F401
+
+
 class AnswerKept(Exception):
     """The way out of pydo once the answer is at hand."""
 

@@ -1,0 +1,24 @@
+"""Django-Q's cluster, with what its workers need loaded once: the processes that are forked share it, a third of their
+memory."""
+
+from __future__ import annotations
+
+import gc
+from importlib import import_module
+from typing import Any
+
+from django_q.management.commands import qcluster
+
+from pools.cloud import api_transport
+
+TASKS = ("pools.tasks", "games.tasks", "runs.tasks", "orchestrator_site.tasks")
+
+
+class Command(qcluster.Command):  # type: ignore[misc]  # django-q has no types
+    def handle(self, *args: Any, **options: Any) -> None:
+        for module in TASKS:
+            import_module(module)
+        api_transport.preload()
+        gc.collect()
+        gc.freeze()  # what is collected is written to, and then no longer shared
+        super().handle(*args, **options)
