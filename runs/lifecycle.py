@@ -86,11 +86,11 @@ def begin(game: Game, *, mode: LaunchMode, use_snapshot: bool, visitor: str, key
     )
 
 
-def count(run: Run, now: datetime) -> None:
-    """Needs the fleet's lock, and comes last. Leaves the new run numbered, and counted against the limits. Raises
-    LimitReached."""
+def count(run: Run, mark: int, now: datetime) -> None:
+    """Needs the fleet's lock, and comes last. Leaves the new run numbered, and counted against the limits. `mark`: from
+    before it began. Raises LimitReached."""
     try:
-        run.number = limits.count(run.mode, now)
+        run.number = limits.count(run.mode, mark)
     except limits.NotCounted:
         limits.check(run.mode, now, but=run)  # by the rows of those that were quicker, which can be seen now
         message = "As many launches as may be were taken on in this moment."

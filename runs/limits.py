@@ -76,10 +76,10 @@ def count_together(batch: Together, mode: str, mark: int) -> int:
     return batch.update(_with_room(mode, mark), **_counted(mode))
 
 
-def count(mode: str, now: datetime) -> int:
-    """Count a launch whose row is written and return its number. Needs the fleet's lock, and comes last. Raises
-    NotCounted."""
-    if not _with_room(mode, mark(now)).update(**_counted(mode)):
+def count(mode: str, mark: int) -> int:
+    """Count a launch whose row is written and return its number. Needs the fleet's lock, and comes last. `mark`: from
+    before its row was written. Raises NotCounted."""
+    if not _with_room(mode, mark).update(**_counted(mode)):
         if Tally.objects.filter(pk=1).exists():
             raise NotCounted
         Tally.objects.create(pk=1, launches=1, **_active())  # the first of this database, or of this version
@@ -92,7 +92,7 @@ def leave(mode: str) -> None:
     Tally.objects.filter(pk=1, **{f"{column}__gt": 0}).update(**{column: F(column) - 1})
 
 
-def mark(now: datetime) -> int:
+def mark_at(now: datetime) -> int:
     """How many launches there had been an hour ago."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {MARK_SQL}", mark_params(now))

@@ -15,7 +15,7 @@ from pools.demand import note_demand
 from pools.models import Fleet, Pool
 from pools.nudge import nudge
 from pools.reasons import LogKind
-from runs import lifecycle
+from runs import lifecycle, limits
 from runs.launching import deployment, progress
 from runs.launching.acquire import PoolEmpty, acquire_warm, start_cold
 from runs.launching.at_once import launch_at_once
@@ -112,6 +112,7 @@ def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, visitor: 
     """Inside one transaction: the run's row, and its sandbox when one is free at once."""
     if fleet.maintenance:
         raise Maintenance(fleet.maintenance_message or "Maintenance: no launches for now.")
+    mark = limits.mark_at(now)
     run = lifecycle.begin(game, mode=wanted.mode, use_snapshot=wanted.use_snapshot, visitor=visitor, key=key, now=now)
     try:
         if run.mode == LaunchMode.COLD:
@@ -124,7 +125,7 @@ def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, visitor: 
         progress.tell_acquiring(run, now)
         nudge()
     journal.record(LogKind.LAUNCH, f"{run.mode} launch of {game.slug}", run_id=run.id, now=now)
-    lifecycle.count(run, now)
+    lifecycle.count(run, mark, now)
     return run
 
 

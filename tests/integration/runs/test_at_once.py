@@ -131,7 +131,7 @@ def test_the_hours_launches_are_those_of_the_last_sixty_minutes(warm, settings, 
     Tally.objects.update(launches=7)
     for number, minutes in ((5, 61), (6, 59), (7, 1)):
         Run.objects.create(game=game, created_at=now - timedelta(minutes=minutes), number=number, **OVER)
-    assert limits.mark(now) == 5
+    assert limits.mark_at(now) == 5
     settings.MAX_RUNS_PER_HOUR = 2
     assert at_once() is None
     settings.MAX_RUNS_PER_HOUR = 3
@@ -147,7 +147,7 @@ def test_launches_from_before_they_were_numbered_are_counted_for_an_hour(warm, s
     start()
     with pytest.raises(LimitReached, match="All 3 launches of this hour"):
         start()
-    assert Tally.objects.get().launches - limits.mark(now) == 3
+    assert Tally.objects.get().launches - limits.mark_at(now) == 3
 
 
 def test_a_miscount_is_put_right_by_the_next_turn_and_is_an_alarm(warm, settings):

@@ -216,6 +216,16 @@ def test_each_limit_refuses_by_its_name_and_says_when_to_come_back(paper_fleet, 
     assert Run.objects.count() == 1
 
 
+def test_as_many_launches_as_an_hour_has_are_taken(paper_fleet, game, settings):
+    """Each counted itself twice while it waited for its number."""
+    settings.MAX_RUNS_PER_HOUR = settings.MAX_CONCURRENT_COLD = settings.MAX_TOTAL_ACTIVE = 3
+    for _ in range(3):
+        start(mode="cold")
+    with pytest.raises(LimitReached):
+        start(mode="cold")
+    assert sorted(Run.objects.values_list("number", flat=True)) == [1, 2, 3]
+
+
 def test_launches_of_one_kind_take_nothing_of_the_others_limit(paper_fleet, game, settings):
     settings.MAX_CONCURRENT_WARM = settings.MAX_CONCURRENT_COLD = 1
     start(mode="cold")
