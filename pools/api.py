@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -12,11 +11,11 @@ from django.utils import timezone
 from ninja import P, QueryEx, Router
 
 from pools import fleet_log
-from pools.breaker import breaker_at
-from pools.models import Fleet, Pool, Sandbox, State
+from pools.census import UNSEEN, census
+from pools.models import Pool, State
+from pools.outcomes import breaker_of
 from pools.problems import Problem
 from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, StatusOut
-from pools.turn.observe import pool_facts
 from pools.turn.preview import explain_plan
 
 router = Router(tags=["fleet"])
@@ -28,37 +27,23 @@ After = QueryEx[
 Wait = QueryEx[
     int, P(ge=0, le=fleet_log.HIGHEST_CURSOR, description="Seconds to wait when there are none yet, 30 at the most")
 ]
-UNSEEN = "unseen"
 COUNTED = (State.READY, State.REQUESTED, State.CREATING, State.STAGING, State.IN_USE, State.DELETING)
 
 
 @router.get("/pool/status", response=StatusOut, summary="Every sandbox, by pool and state")
 def status(request: HttpRequest) -> dict[str, Any]:
-    fleet = Fleet.get()
-    existing = [
-        (sandbox.pool_id, state_of(sandbox, fleet.started_at))
-        for sandbox in Sandbox.objects.existing().only(
-            "pool_id", "state", "health_failures", "health_checked_at", "healthy_at"
-        )
-    ]
+    found = census()
+    fleet = found.fleet
     return {
-        "pools": {
-            pool.name: _pool(pool, Counter(s for p, s in existing if p == pool.pk)) for pool in Pool.objects.all()
-        },
-        "sandboxes": _by_state(Counter(state for _, state in existing)),
-        "total_sandboxes": len(existing),
+        "pools": {pool.name: _pool(pool, found.of_pool[pool.pk]) for pool in found.pools},
+        "sandboxes": _by_state(found.all),
+        "total_sandboxes": found.total,
         "max_total_sandboxes": settings.MAX_TOTAL_SANDBOXES,
         "maintenance": fleet.maintenance,
         "turned_at": fleet.turned_at,
         "listing_code": fleet.listing_code,
         "listing_error": fleet.listing_error,
     }
-
-
-def state_of(sandbox: Sandbox, started_at: datetime | None) -> str:
-    """Its state; a ready one that is not known to be well is unseen."""
-    is_unseen = sandbox.state == State.READY and not sandbox.is_known_well(started_at)
-    return UNSEEN if is_unseen else sandbox.state
 
 
 def _by_state(counts: Counter[str]) -> dict[str, int]:
@@ -76,7 +61,7 @@ def _pool(pool: Pool, counts: Counter[str]) -> dict[str, Any]:
         "min_ready": pool.min_ready,
         "max_ready": pool.max_ready,
         "last_acquired_at": pool.last_acquired_at,
-        "breaker": breaker_at(pool_facts(pool, now).outcomes, now),
+        "breaker": breaker_of(pool.runtime, now),
     }
 
 

@@ -195,6 +195,13 @@ class SandboxQuerySet(models.QuerySet["Sandbox"]):
         """Those that did not fail their looks so often that nothing more is expected of them."""
         return self.filter(health_failures__lt=LOOKS_TO_FAIL)
 
+    def known_well(self, started_at: datetime | None) -> SandboxQuerySet:
+        """Those of which `Sandbox.is_known_well` is true."""
+        well = self.filter(health_failures=0)
+        if started_at is None:
+            return well
+        return well.filter(Q(health_checked_at__gte=started_at) | Q(health_checked_at=None, healthy_at__gte=started_at))
+
     def claimable(self, pool: Pool) -> SandboxQuerySet:
         """The pool's ready ones in the order in which they are taken: those known to be well first, then the oldest."""
         started_at = Fleet.objects.filter(pk=1).values("started_at")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import Case, F, Q, QuerySet, When
 
-from pools.breaker import MEMORY, Outcome
+from pools.breaker import CLOSED, MEMORY, Breaker, Outcome, breaker_at
 from pools.models import FailureKind, Origin, Pool, Sandbox
 
 MOST = 500  # the newest; more change nothing
@@ -22,16 +22,26 @@ def create_outcomes(runtime: str, now: datetime) -> tuple[Outcome, ...]:
     closed_at = Pool.objects.filter(runtime=runtime).values_list("breaker_closed_at", flat=True).first()
     if closed_at is not None:
         since = max(since, closed_at)
-    alike = Q(runtime=runtime) | Q(failure_kind=FailureKind.QUOTA)
-    rows = Sandbox.objects.filter(alike, requested_at__gt=now - MEMORY - LONGEST_CREATE).order_by("-requested_at")
-    found = []
-    for origin, kind, failed_at, ready_at, healthy_at in rows.values_list(
-        "origin", "failure_kind", "delete_requested_at", "ready_at", "healthy_at"
-    )[:MOST]:
-        at = failed_at if kind else ready_at if origin == Origin.POOL else healthy_at
-        if at is not None and since < at <= now:
-            found.append((at, FailureKind(kind) if kind else None))
+    ended_at = Case(
+        When(~Q(failure_kind=""), then=F("delete_requested_at")),
+        When(origin=Origin.POOL, then=F("ready_at")),
+        default=F("healthy_at"),
+    )
+    rows = _newest(runtime, now).annotate(at=ended_at).values_list("at", "failure_kind")
+    found = [(at, FailureKind(kind) if kind else None) for at, kind in rows if at is not None and since < at <= now]
     return tuple(sorted(found, key=lambda outcome: outcome[0]))
+
+
+def breaker_of(runtime: str, now: datetime) -> Breaker:
+    """Return the breaker of the creates of that runtime. No outcome is read while none of them is a failure."""
+    failed = Sandbox.objects.filter(pk__in=_newest(runtime, now).values("pk")).exclude(failure_kind="")
+    return breaker_at(create_outcomes(runtime, now), now) if failed.exists() else CLOSED
+
+
+def _newest(runtime: str, now: datetime) -> QuerySet[Sandbox]:
+    alike = Q(runtime=runtime) | Q(failure_kind=FailureKind.QUOTA)
+    rows = Sandbox.objects.filter(alike, requested_at__gt=now - MEMORY - LONGEST_CREATE)
+    return rows.order_by("-requested_at")[:MOST]
 
 
 def surplus_until(pool: Pool, now: datetime) -> datetime | None:

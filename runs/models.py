@@ -8,7 +8,7 @@ from collections import Counter
 from datetime import datetime
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
 from django.urls import reverse
 
 from games.models import Game
@@ -76,7 +76,8 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def by_runtime(self) -> Counter[str]:
         """Count these runs by the runtime that they need."""
-        return Counter(self.order_by().values_list("game__runtime", flat=True))
+        counted = self.order_by().values("game__runtime").annotate(number=Count("*"))
+        return Counter(dict(counted.values_list("game__runtime", "number")))
 
     def named(self, beginning: str) -> RunQuerySet:
         """The runs whose id begins so; none when no id can. Compared as numbers, for which every database has its

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache, partial
 from statistics import median
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import Count, F
 
 from games.models import Game
 from pools.capacity import NoCapacity, check_creates
-from pools.models import ON_THE_WAY, Fleet, Mode, OnEmpty, Pool, Sandbox, State
+from pools.census import UNSEEN, Census, census
+from pools.models import ON_THE_WAY, Fleet, Mode, OnEmpty, Pool, Sandbox, SandboxQuerySet, State
 from pools.reasons import Limit
+from pools.staged import read as read_staged
 from runs import limits
 from runs.models import DeployedFrom, LaunchMode, Run, RunState, ServedBy
 
 REMEMBERED = 50  # past launches that estimates look back on
 LOOKED_AT = 2_000  # of the newest ones, of any kind, to find them
+READY_LOOKED_AT = 20  # of those taken next, for the games that are started in them
 AT_ONCE_SECONDS = 1.5
 LEAST_PATIENCE_SECONDS = 10.0
 LEAST_LEFT_SECONDS = 1.0  # what is late already will not be there in no time
@@ -88,10 +92,12 @@ def about(seconds: float) -> str:
     return f"about {max(1, round(seconds / 60))} min"
 
 
-def closed(now: datetime) -> str:
+def closed(fleet: Fleet, now: datetime) -> str:
     """Return why nothing can be launched right now; empty when it can."""
-    if Fleet.get().maintenance:
+    if fleet.maintenance:
         return "closed for maintenance"
+    if not _is_at_a_limit(now):
+        return ""
     try:
         limits.check(LaunchMode.WARM, now)
     except limits.LimitReached as reached:
@@ -99,6 +105,14 @@ def closed(now: datetime) -> str:
             return "no launches left this hour"
         return f"full, room {retry_text(reached.retry_after_seconds or 1)}"
     return ""
+
+
+def _is_at_a_limit(now: datetime) -> bool:
+    """Whether a warm launch may be refused for a limit: by counts alone, however many runs there are."""
+    counted = Run.objects.active().values("mode").annotate(number=Count("*"))
+    active = Counter(dict(counted.values_list("mode", "number")))
+    is_full = active.total() >= settings.MAX_TOTAL_ACTIVE or active[LaunchMode.WARM] >= settings.MAX_CONCURRENT_WARM
+    return is_full or not limits.launches_left(now)
 
 
 def no_creates(runtime: str, fleet: Fleet, now: datetime) -> str:
@@ -112,37 +126,36 @@ def no_creates(runtime: str, fleet: Fleet, now: datetime) -> str:
     return ""
 
 
-def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
-    """The speed of each game by its slug, in a handful of queries for each runtime, however many games there are."""
-    why_closed = closed(now)
-    pools = {pool.runtime: pool for pool in Pool.objects.exclude(mode=Mode.DRAINING)}
-    sandboxes = list(Sandbox.objects.existing())
+def speeds(games: Iterable[Game], now: datetime, there_are: Census | None = None) -> dict[str, Speed]:
+    """The speed of each game by its slug, in a handful of queries for each runtime, however many games, sandboxes and
+    runs there are. With `there_are` they are not counted again."""
+    there_are = there_are or census()
+    fleet = there_are.fleet
+    why_closed = closed(fleet, now)
+    pools = {pool.runtime: pool for pool in there_are.pools if pool.mode != Mode.DRAINING}
     waiting = Run.objects.waiting_for_warm().by_runtime()
     waiting_for_places = Run.objects.waiting_for_place().count()
-    idle = sum(sandbox.state in (State.READY, State.DELETING) for sandbox in sandboxes)
     past = past_launches()
-    fleet = Fleet.get()
-    warm_up = {runtime: warm_up_seconds(pool) for runtime, pool in pools.items()}
+    supplies = {
+        runtime: supply(pool, there_are.of_pool[pool.pk], waiting[runtime], fleet, now)
+        for runtime, pool in pools.items()
+    }
     why_none = cache(lambda runtime: no_creates(runtime, fleet, now))
     result = {}
     for game in games:
-        pool = pools.get(game.runtime)
-        mine = [sandbox for sandbox in sandboxes if pool is not None and sandbox.pool_id == pool.id]
-        idle_ones = [sandbox for sandbox in mine if sandbox.state == State.READY]
-        ready = [sandbox for sandbox in idle_ones if sandbox.is_known_well(fleet.started_at)]
-        unseen = (LEAST_LEFT_SECONDS,) * (len(idle_ones) - len(ready))  # they are looked at any moment
+        pool, mine = pools.get(game.runtime), supplies.get(game.runtime, NO_SUPPLY)
         result[game.slug] = speed(
             Outlook(
                 closed=why_closed,
                 no_creates=partial(why_none, game.runtime),
                 has_pool=pool is not None,
                 cold_when_empty=pool is None or pool.on_empty == OnEmpty.COLD,
-                ready=len(ready),
-                is_staged=any(is_started(sandbox, game.slug) for sandbox in ready),
-                arriving_in_seconds=(*unseen, *arrivals(mine, warm_up.get(game.runtime, 0), now)),
+                ready=mine.ready,
+                is_staged=game.slug in mine.started,
+                arriving_in_seconds=mine.arriving_in_seconds,
                 waiting=waiting[game.runtime],
-                places=max(0, settings.MAX_TOTAL_SANDBOXES - len(sandboxes) - fleet.others),
-                idle=idle,
+                places=max(0, settings.MAX_TOTAL_SANDBOXES - there_are.total - fleet.others),
+                idle=sum(there_are.all[state] for state in (State.READY, UNSEEN, State.DELETING)),
                 waiting_for_places=waiting_for_places,
                 deploy_seconds=past.typical_seconds(game.slug, "deploy", 2.0),
                 cold_seconds=past.typical_seconds(game.slug, "cold", usual_create_seconds() + 3),
@@ -151,17 +164,42 @@ def speeds(games: Iterable[Game], now: datetime) -> dict[str, Speed]:
     return result
 
 
-def is_started(sandbox: Sandbox, slug: str) -> bool:
-    game = sandbox.staged_games.get(slug)
-    return game is not None and game.started
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What a pool has for who comes next. `started` are the games that run in one of the ready ones taken next."""
+
+    ready: int = 0
+    started: frozenset[str] = frozenset()
+    arriving_in_seconds: tuple[float, ...] = ()
 
 
-def arrivals(sandboxes: Iterable[Sandbox], warm_up: float, now: datetime) -> tuple[float, ...]:
-    """Return in how many seconds those on their way should be ready, the nearest first. What takes longer than anybody
+NO_SUPPLY = Supply()
+
+
+def supply(pool: Pool, counts: Counter[str], waiting: int, fleet: Fleet, now: datetime) -> Supply:
+    """Read as many rows as launches wait, and a few; the others are only counted."""
+    mine = Sandbox.objects.filter(pool=pool)
+    ready = mine.known_well(fleet.started_at).filter(state=State.READY).order_by("ready_at")[:READY_LOOKED_AT]
+    started = {
+        slug
+        for staged in ready.values_list("staged", flat=True)
+        for slug, it in read_staged(staged).items()
+        if it.started
+    }
+    unseen = (LEAST_LEFT_SECONDS,) * min(counts[UNSEEN], waiting + 1)  # they are looked at any moment
+    coming: tuple[float, ...] = ()
+    if any(counts[state] for state in ON_THE_WAY):
+        coming = arrivals(mine.filter(state__in=ON_THE_WAY), warm_up_seconds(pool), now, most=waiting + 1)
+    return Supply(counts[State.READY], frozenset(started), (*unseen, *coming))
+
+
+def arrivals(on_the_way: SandboxQuerySet, warm_up: float, now: datetime, *, most: int) -> tuple[float, ...]:
+    """Return in how many seconds the nearest ones should be ready, the nearest first. What takes longer than anybody
     would wait for it is not expected."""
-    ages = [(now - s.requested_at).total_seconds() for s in sandboxes if s.state in ON_THE_WAY]
-    expected = [age for age in ages if age < max(LEAST_PATIENCE_SECONDS, 2 * warm_up)]
-    return tuple(sorted(max(LEAST_LEFT_SECONDS, warm_up - age) for age in expected))
+    patience = timedelta(seconds=max(LEAST_PATIENCE_SECONDS, 2 * warm_up))
+    expected = on_the_way.filter(requested_at__gt=now - patience).order_by("requested_at")
+    ages = [(now - at).total_seconds() for at in expected.values_list("requested_at", flat=True)[:most]]
+    return tuple(max(LEAST_LEFT_SECONDS, warm_up - age) for age in ages)
 
 
 def usual_create_seconds() -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from itertools import chain, islice, repeat
 from typing import Any
 
 from django.conf import settings
@@ -14,10 +16,11 @@ from django.views.decorators.http import require_safe
 
 from games.models import Game
 from pools import fleet_log
-from pools.models import Fleet, Sandbox, State
+from pools.census import UNSEEN, Census, census
+from pools.models import ON_THE_WAY, State
 from runs.launching.outlook import Speed, speeds
 from runs.limits import launches_left
-from runs.models import OVER, Run
+from runs.models import ACTIVE, OVER, Run, RunState
 from runs.pages import statistics
 from runs.pages.answers import fresh
 from runs.pages.forms import new_key
@@ -59,43 +62,40 @@ def lobby_now(request: HttpRequest) -> dict[str, Any]:
     now = timezone.now()
     games = list(Game.objects.playable())
     left = launches_left(now)
-    soon = speeds(games, now)
+    there_are = census()
+    soon = speeds(games, now, there_are)
     return {
         "cards": [Card(game, soon[game.slug], new_key()) for game in games],
         "launches_left": left,
         "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
-        "active": list(Run.objects.active().select_related("game").order_by("-created_at")[:RUNS_SHOWN]),
-        "over": newest_over(),
+        "active": newest(ACTIVE),
+        "over": newest(OVER),
         "visitor": known_visitor(request),
         "race": race(statistics.launch_times(now - STATS_WINDOW)),
-        **tiles(),
+        **tiles(there_are),
     }
 
 
-def _kind(sandbox: Sandbox, started_at: datetime | None) -> str:
-    """What it is to players. One that is not known to be well is not ready yet, or not any more."""
-    if sandbox.state == State.READY:
-        return "ready" if sandbox.is_known_well(started_at) else "creating"
-    return {State.IN_USE: "in_use", State.DELETING: "leaving"}.get(State(sandbox.state), "creating")
-
-
-def newest_over() -> list[Run]:
-    """The last ones that are over. Each state by itself, in the order of its index: together, all would be sorted."""
+def newest(states: Iterable[RunState]) -> list[Run]:
+    """The last ones in these states. Each state by itself, in the order of its index: together, all would be sorted."""
     runs = Run.objects.select_related("game").order_by("-created_at")
-    found = [run for state in OVER for run in runs.filter(state=state)[:RUNS_SHOWN]]
+    found = [run for state in states for run in runs.filter(state=state)[:RUNS_SHOWN]]
     return sorted(found, key=lambda run: run.created_at, reverse=True)[:RUNS_SHOWN]
 
 
-def tiles() -> dict[str, Any]:
-    """Every sandbox that exists as one tile: ready, on its way, in use; and the places that are free."""
-    started_at = Fleet.get().started_at
-    existing = Sandbox.objects.existing().only("state", "health_failures", "health_checked_at", "healthy_at")
-    found = [_kind(sandbox, started_at) for sandbox in existing]
-    found.sort(key=["ready", "creating", "in_use", "leaving"].index)
-    free = min(TILES_SHOWN, max(0, settings.MAX_TOTAL_SANDBOXES - len(found)))
+def tiles(there_are: Census) -> dict[str, Any]:
+    """The sandboxes that exist as tiles, the first of them: ready, on its way, in use; and the places that are free."""
+    number = there_are.all
+    counts = {
+        "ready": number[State.READY],
+        # One that is not known to be well is not ready yet, or not any more.
+        "creating": sum(number[state] for state in ON_THE_WAY) + number[UNSEEN],
+        "in_use": number[State.IN_USE],
+        "leaving": number[State.DELETING],
+    }
+    free = max(0, settings.MAX_TOTAL_SANDBOXES - there_are.total)
+    shown = chain.from_iterable(repeat(kind, times) for kind, times in (*counts.items(), ("free", free)))
     return {
-        "tiles": [
-            {"kind": kind, "icon": TILE_ICONS.get(kind, "")} for kind in [*found, *["free"] * free][:TILES_SHOWN]
-        ],
-        "counts": {kind: found.count(kind) for kind in ("ready", "creating", "in_use", "leaving")},
+        "tiles": [{"kind": kind, "icon": TILE_ICONS.get(kind, "")} for kind in islice(shown, TILES_SHOWN)],
+        "counts": counts,
     }

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from games.models import Game
 from pools import claims
+from pools.census import census
 from pools.cloud.agent_transport import AgentWire
 from pools.models import Fleet, Pool, Sandbox, State
 from pools.turn.waits import LOOK_AGAIN_SECONDS, LOOK_IN_USE_SECONDS, LOOK_SECONDS
@@ -203,13 +204,13 @@ def ready(of: str = "python") -> int:
 def test_after_a_start_nothing_counts_as_ready_before_it_was_looked_at(site: Site, chess, pool):
     """ "1 warm and ready", said the lobby, and the launch found it dead."""
     site.warm(pool)
-    assert (ready(), tiles()["counts"]["ready"]) == (1, 1)
+    assert (ready(), tiles(census())["counts"]["ready"]) == (1, 1)
     Fleet.note_start(timezone.now())
     status = Client().get("/api/pool/status").json()["pools"]["python"]
-    assert (status["ready"], status["unseen"], tiles()["counts"]["ready"]) == (0, 1, 0)
+    assert (status["ready"], status["unseen"], tiles(census())["counts"]["ready"]) == (0, 1, 0)
     assert speeds(Game.objects.all(), timezone.now())["chess"].kind == "soon"
     site.turn()
-    assert (ready(), tiles()["counts"]["ready"]) == (1, 1)
+    assert (ready(), tiles(census())["counts"]["ready"]) == (1, 1)
 
 
 def test_a_launch_takes_a_sandbox_that_was_looked_at_before_one_that_was_not(site: Site, chess, pool):
