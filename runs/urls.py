@@ -7,6 +7,7 @@ from runs.play.proxy import play_address
 urlpatterns = [
     path("", lobby.lobby, name="lobby"),
     path("live/", lobby.lobby_live, name="lobby-live"),
+    path("live/mine/", lobby.lobby_mine, name="lobby-mine"),
     path("games/<slug:slug>/", game.game, name="game"),
     path("games/<slug:slug>/live/", game.game_live, name="game-live"),
     path("games/<slug:slug>/cover.svg", cover, name="game-cover"),

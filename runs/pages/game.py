@@ -7,17 +7,17 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from games.models import Game
 from pools.models import Pool
 from runs.launching.launch import Maintenance, launch
-from runs.launching.outlook import retry_text, speeds
-from runs.limits import LaunchRefused, launches_left
+from runs.launching.outlook import retry_text
+from runs.limits import LaunchRefused
 from runs.models import LaunchMode, Run
 from runs.pages.answers import fresh, see_other
 from runs.pages.forms import LaunchForm, new_key
+from runs.pages.now import NOW
 from runs.visitors import known_visitor, visitor_of
 
 
@@ -46,16 +46,15 @@ def game(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def game_page(request: HttpRequest, found: Game, form: LaunchForm, status: int = 200, **context: Any) -> HttpResponse:
-    now = timezone.now()
-    left = launches_left(now)
+    now = NOW.get()
     context |= {
         "game": found,
         "form": form,
         "key": form["key"].value() or new_key(),
         "mode": form["mode"].value(),
         "start_from": form["start_from"].value(),
-        "speed": speeds([found], now)[found.slug],
-        "launches_left": left,
+        "speed": now.speed(found),
+        "launches_left": now.launches_left,
         "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
         "lifetime": lifetime(),
         "has_pool": Pool.objects.filter(runtime=found.runtime).exists(),
@@ -91,12 +90,11 @@ def refusal(request: HttpRequest, found: Game, form: LaunchForm, refused: Launch
 def game_live(request: HttpRequest, slug: str) -> HttpResponse:
     """The parts of a game's page that change, for its script."""
     found = get_object_or_404(Game.objects.playable(), slug=slug)
-    now = timezone.now()
-    left = launches_left(now)
+    now = NOW.get()
     context = {
         "game": found,
-        "speed": speeds([found], now)[slug],
-        "launches_left": left,
+        "speed": now.speed(found),
+        "launches_left": now.launches_left,
         "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
     }
     return render(request, "game/live.html", context)

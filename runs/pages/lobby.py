@@ -1,34 +1,42 @@
-"""The lobby: all games, how soon each would start, and what goes on."""
+"""The lobby: all games, how soon each would start, and what goes on.
+
+Almost all of it is the same for everybody and rendered once a second. A visitor's own are their runs and the forms.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from itertools import chain, islice, repeat
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.cache import get_conditional_response
+from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_safe
 
 from games.models import Game
 from pools import fleet_log
-from pools.census import UNSEEN, Census, census
+from pools.census import UNSEEN, Census
 from pools.models import ON_THE_WAY, State
-from runs.launching.outlook import Speed, speeds
-from runs.limits import launches_left
 from runs.models import ACTIVE, OVER, Run, RunState
 from runs.pages import statistics
 from runs.pages.answers import fresh
 from runs.pages.forms import new_key
+from runs.pages.now import look
 from runs.pages.race import race
+from runs.shared import Shared
 from runs.visitors import known_visitor, visitor_of
 
 LOG_LINES = 40
 RUNS_SHOWN = 8
+MINE_SHOWN = 4
 TILES_SHOWN = 12
 TILE_ICONS = {"ready": "bolt", "in_use": "play"}
 STATS_WINDOW = timedelta(days=7)
@@ -39,41 +47,99 @@ STATS_WINDOW = timedelta(days=7)
 def lobby(request: HttpRequest) -> HttpResponse:
     """All games, how soon each would start, and what goes on."""
     visitor_of(request)  # before a form is sent: two clicks of one visitor must be one visitor's
-    events = fleet_log.latest(LOG_LINES)
-    context = lobby_now(request) | {"events": events, "after": events[-1].seq if events else 0}
-    return render(request, "lobby/page.html", context)
+    return render(request, "lobby/page.html", lobby_now(request))
 
 
 @require_safe
 @fresh
 def lobby_live(request: HttpRequest) -> HttpResponse:
-    """The parts of the lobby that change, for its script."""
-    return render(request, "lobby/live.html", lobby_now(request))
+    """The parts of the lobby that change and are the same for everybody, for its script."""
+    live = LIVE.get()
+    answer = HttpResponse(live.body, headers={"ETag": live.etag})
+    return get_conditional_response(request, etag=live.etag, response=answer) or answer
+
+
+@require_safe
+@fresh
+def lobby_mine(request: HttpRequest) -> HttpResponse:
+    """The visitor's own runs, for the lobby's script."""
+    return render(request, "lobby/mine.html", {"mine": runs_of(known_visitor(request))})
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What changes in the lobby, rendered for everybody."""
+
+    games: Sequence[Game]
+    speeds: Mapping[str, SafeString]
+    pool: SafeString
+    launches_left: SafeString
+    runs: SafeString
+    body: bytes  # all of it
+    etag: str
+
+
+def _live() -> Live:
+    now = look()  # not what is kept, which would be kept twice as long
+    context = {
+        "launches_left": now.launches_left,
+        "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
+        "active": newest(ACTIVE),
+        "over": newest(OVER),
+        "race": race(statistics.launch_times(timezone.now() - STATS_WINDOW)),
+        **tiles(now.there_are),
+    }
+    soon = {
+        game.slug: render_to_string("game/speed.html", {"game": game, "speed": now.speeds[game.slug]})
+        for game in now.games
+    }
+    pool, left, runs = (render_to_string(f"lobby/{part}.html", context) for part in ("pool", "launches_left", "runs"))
+    body = "".join((pool, left, *soon.values(), runs)).encode()
+    return Live(now.games, soon, pool, left, runs, body, f'"{sha256(body).hexdigest()[:16]}"')
+
+
+LIVE = Shared(_live)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The end of the orchestrator log, and the number of its last line."""
+
+    lines: SafeString
+    after: int
+
+
+def _log() -> Log:
+    events = fleet_log.latest(LOG_LINES)
+    lines = "".join(render_to_string("site/log_line.html", {"event": event}) for event in events)
+    return Log(mark_safe(lines), events[-1].seq if events else 0)  # noqa: S308  each is a template's
+
+
+LOG = Shared(_log)
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
     game: Game
-    speed: Speed
+    speed: SafeString
     key: str
 
 
 def lobby_now(request: HttpRequest) -> dict[str, Any]:
-    now = timezone.now()
-    games = list(Game.objects.playable())
-    left = launches_left(now)
-    there_are = census()
-    soon = speeds(games, now, there_are)
+    live = LIVE.get()
     return {
-        "cards": [Card(game, soon[game.slug], new_key()) for game in games],
-        "launches_left": left,
-        "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
-        "active": newest(ACTIVE),
-        "over": newest(OVER),
-        "visitor": known_visitor(request),
-        "race": race(statistics.launch_times(now - STATS_WINDOW)),
-        **tiles(there_are),
+        "cards": [Card(game, live.speeds[game.slug], new_key()) for game in live.games],
+        "live": live,
+        "log": LOG.get(),
+        "mine": runs_of(known_visitor(request)),
     }
+
+
+def runs_of(visitor: str | None) -> list[Run]:
+    """The visitor's newest runs."""
+    if visitor is None:
+        return []
+    return list(Run.objects.filter(visitor=visitor).select_related("game").order_by("-created_at")[:MINE_SHOWN])
 
 
 def newest(states: Iterable[RunState]) -> list[Run]:

@@ -11,6 +11,9 @@ const log = document.getElementById("fleet-log");
 const list = log.querySelector("[data-log]");
 const refresh = liveParts("/live/", undefined, GAP_MS);
 const append = logInto(list);
+const mine = liveParts("/live/mine/", undefined, GAP_MS);
+// The visitor's own games: who has none asks when they come back, from a launch in another tab.
+const refreshMine = () => mine();
 
 log.addEventListener("toggle", () => {
   if (log.open) list.scrollTop = list.scrollHeight;
@@ -25,3 +28,4 @@ follow({
   onState: transportInto(log.querySelector("[data-transport]")),
 });
 whileVisible(refresh, AGAIN_MS);
+whileVisible(refreshMine, AGAIN_MS);
