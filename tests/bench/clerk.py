@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from datetime import timedelta
 from typing import Any
@@ -140,11 +141,38 @@ def commits(count: int) -> list[float]:
     return took
 
 
+def claims(count: int, at_once: int) -> float:
+    """Sandboxes that are claimed in a second, each by one statement, over so many connections; given back then."""
+    skip = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
+    statement = (
+        "UPDATE pools_sandbox SET state = 'in_use', acquired_at = ready_at WHERE state = 'ready' AND id = "
+        f"(SELECT id FROM pools_sandbox WHERE state = 'ready' ORDER BY ready_at LIMIT 1 {skip}) RETURNING id"
+    )
+    taken: list[Any] = []
+
+    def claimant() -> None:
+        with connection.cursor() as cursor:
+            for _ in range(count // at_once):
+                cursor.execute(statement)
+                taken.extend(cursor.fetchall())
+        connection.close()
+
+    threads = [threading.Thread(target=claimant) for _ in range(at_once)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - began
+    Sandbox.objects.filter(state=State.IN_USE, run=None).update(state=State.READY, acquired_at=None)
+    return len(taken) / seconds
+
+
 def count(state: str = "ready") -> int:
     return Sandbox.objects.filter(state=state).count()
 
 
-ORDERS = {act.__name__: act for act in (stock, live, ended, settled, operator, a_run, commits, count)}
+ORDERS = {act.__name__: act for act in (stock, live, ended, settled, operator, a_run, commits, claims, count)}
 
 if __name__ == "__main__":
     found()

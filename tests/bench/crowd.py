@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import CharField, Model, TextField
 from django.utils import timezone
 
 from games.models import Game
-from pools.models import EventCursor, Pool
+from pools.models import EventCursor, FleetEvent, Pool, Sandbox
+from runs.models import Run, RunEvent
 
 RUNS_A_DAY = 1_000_000 / 30
 LAST_SEQ = 2_000_000_000
@@ -30,6 +33,19 @@ MOMENT = {
 }
 
 
+def defaults(model: type[Model]) -> dict[str, str]:
+    """What Django would write into each column that may not be empty, as SQL."""
+    found = {}
+    for field in model._meta.concrete_fields:
+        if not field.null and not field.primary_key and field.has_default():
+            value = field.get_db_prep_save(field.get_default(), connection)
+            text = value if isinstance(value, str) else json.dumps(getattr(value, "obj", value))
+            found[field.column] = f"'{text}'" if not isinstance(value, int | float) else text
+        elif not field.null and field.empty_strings_allowed and isinstance(field, CharField | TextField):
+            found[field.column] = "''"
+    return found
+
+
 def crowd(first: int, until: int) -> None:
     """Write runs that are over, each with a deleted sandbox, at the pace of a million in 30 days. Number 0 is the
     newest; those from `first` on are written, up to `until`."""
@@ -44,9 +60,11 @@ def crowd(first: int, until: int) -> None:
     def pk(digit: str) -> str:
         return ID[vendor].format(digit=digit)
 
-    def insert(cursor: Any, table: str, columns: dict[str, str]) -> None:
+    def insert(cursor: Any, model: type[Model], columns: dict[str, str]) -> None:
+        table = model._meta.db_table
         existing = {field.name for field in connection.introspection.get_table_description(cursor, table)}
-        kept = {column: value for column, value in columns.items() if column in existing}
+        given = defaults(model) | columns
+        kept = {column: value for column, value in given.items() if column in existing}
         head, body = f"INSERT INTO {table} ({', '.join(kept)})", f"SELECT {', '.join(kept.values())} FROM n"
         cursor.execute(f"{head} {rows} {body}" if vendor == "postgresql" else f"{rows} {head} {body}")
 
@@ -115,8 +133,8 @@ def crowd(first: int, until: int) -> None:
         "ended_at": at("600 + i % 97"),
     }
     with transaction.atomic(), connection.cursor() as cursor:
-        for table, columns in (("pools_sandbox", sandbox), ("runs_run", run)):
-            insert(cursor, table, columns)
+        insert(cursor, Sandbox, sandbox)
+        insert(cursor, Run, run)
         run_line = {
             "run_id": pk("b"), "kind": "'log'", "level": "'info'", "message": "'it says something'", "data": "'{}'",
             "seq": "1", "at": at("110"),
@@ -126,6 +144,6 @@ def crowd(first: int, until: int) -> None:
             "message": "'acquired by a run'", "sandbox_name": name, "app_id": "'app-' || i", "pool_name": "'python'",
             "run_id": pk("b"), "actor": "''", "data": "'{}'",
         }  # fmt: skip
-        for table, columns in (("runs_runevent", run_line), ("pools_fleetevent", log_line)):
-            insert(cursor, table, columns)
+        insert(cursor, RunEvent, run_line)
+        insert(cursor, FleetEvent, log_line)
     EventCursor.objects.update_or_create(name="fleet", defaults={"last_seq": LAST_SEQ})

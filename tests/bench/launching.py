@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from tests.bench.figures import P50, Row, timed
+from tests.bench.figures import Row, timed
 from tests.bench.site import Measured, Site
 from tests.bench.statements import Statement, held_ms, shapes
 
 ALONE, COUNTED = 60, 10
 # The rows that every launch may come by: one at a time can hold each.
 ROWS_OF_ALL = ("pools_fleet", "pools_eventcursor", "pools_pool", "runs_limitcount", "pools_count")
-QUEUE_GROWS = 2.0  # the last third takes so many times what the first does
-
-
-def floor(site: Site) -> dict[str, float]:
-    """A bare commit of one row, and one request to a sandbox and back: no launch can be faster."""
-    commits = site.clerk.ask(order="commits", count=50)
-    trip = site.measure("pages", ports=[site.agents_port], path="/proxy/5000/", count=50)
-    return {P50: statistics.median(commits) + statistics.median(trip.took_ms)}
+QUEUE_GROWS, QUEUE_MS = 2.0, 250  # the last third takes so many times what the first does, and that long
 
 
 def failed(measured: Measured) -> dict[str, float]:
@@ -39,12 +33,15 @@ def warm_up(site: Site) -> None:
     site.measure("alone", count=5 * len(site.ports))
 
 
-def alone(site: Site, least: dict[str, float], count: int = ALONE) -> Row:
-    site.stock(count)
-    found = site.measure("alone", count=count)
+def alone(site: Site, least: dict[str, float], among: str = "") -> Row:
+    """`among`: what else is in the database, for the table."""
+    site.stock(ALONE)
+    found = site.measure("alone", count=ALONE)
     told(found)
     figures = timed(found.took_ms, found.processor_ms, **failed(found), **found.shares())
-    return Row("warm launch and its page, one at a time", site.where, figures, least, "≤ 35 / 100 ms, processor ≤ 16")
+    return Row(
+        f"warm launch and its page, one at a time{among}", site.where, figures, least, "≤ 35 / 100 ms, processor ≤ 16"
+    )
 
 
 def counted(site: Site, *, shown: bool = False) -> Row:
@@ -85,25 +82,42 @@ def burst(site: Site, count: int, least: dict[str, float], wanted: str = "") -> 
     return Row(f"burst of {count}", site.where, figures, least, wanted)
 
 
-def poisson(site: Site, rate: float, seconds: float, least: dict[str, float], wanted: str = "") -> Row:
-    """Is there a queue that grows? The first third of the clicks and the last are compared."""
-    site.stock(round(rate * seconds * 1.2) + 20)
-    found = site.measure("poisson", rate=rate, seconds=seconds)
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Clicks that come as they come: so many a second, for so long."""
+
+    rate: float
+    seconds: float
+    wanted: str = ""
+
+
+PACES = (Pace(10, 20), Pace(20, 20), Pace(30, 20), Pace(45, 60, "p50 ≤ 92, p99 ≤ 376, none failed"))
+
+
+def poisson(site: Site, pace: Pace, least: dict[str, float]) -> tuple[Row, bool]:
+    """The row, and whether there was no queue that grew: the first third of the clicks and the last are compared."""
+    site.stock(round(1.2 * pace.rate * pace.seconds) + 20)
+    found = site.measure("poisson", rate=pace.rate, seconds=pace.seconds)
     told(found)
-    first = [ms for ms, at in zip(found.took_ms, found.came_at, strict=True) if at < seconds / 3]
-    last = [ms for ms, at in zip(found.took_ms, found.came_at, strict=True) if at > 2 * seconds / 3]
-    growth = statistics.median(last) / statistics.median(first) if first and last else float("nan")
-    figures = timed(
-        found.took_ms, found.processor_ms, last_third_is_first_times=growth, **failed(found), **found.shares()
-    )
-    return Row(f"{rate:g} a second for {seconds:g} s", site.where, figures, least, wanted)
+    came = list(zip(found.took_ms, found.came_at, strict=True))
+    first = [ms for ms, at in came if at < pace.seconds / 3]
+    last = [ms for ms, at in came if at > 2 * pace.seconds / 3]
+    begin, finish = (statistics.median(part) if part else float("inf") for part in (first, last))
+    grows = finish > max(QUEUE_GROWS * begin, QUEUE_MS)
+    shown = {"p50 of the first third, ms": begin, "of the last, ms": finish} if first and last else {}
+    figures = timed(found.took_ms, found.processor_ms, **shown, **failed(found), **found.shares())
+    what = f"{pace.rate:g} a second for {pace.seconds:g} s" + (", the queue grew" if grows else "")
+    return Row(what, site.where, figures, least, pace.wanted), not grows and not found.refusals
 
 
-def launches(site: Site, *, shown: bool = False) -> Iterator[Row]:
-    """One at a time, statements, and a burst of 100."""
-    least = floor(site)
-    warm_up(site)
-    yield alone(site, least)
-    if site.postgres:
-        yield counted(site, shown=shown)
-    yield burst(site, 100, least, "≤ 800 / 1,600 ms")
+def paces(site: Site, least: dict[str, float], tried: Sequence[Pace] = PACES) -> Iterator[Row]:
+    """Faster and faster, until a queue grows."""
+    sustained = 0.0
+    for pace in tried:
+        row, is_sustained = poisson(site, pace, least)
+        yield row
+        if not is_sustained:
+            break
+        sustained = pace.rate
+    figures = {"launches a second": sustained}
+    yield Row("sustained without a growing queue", site.where, figures, {}, f"{PACES[-1].rate:g} a second")

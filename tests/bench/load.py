@@ -16,6 +16,8 @@ from typing import Any
 PATIENCE_SECONDS = 60.0
 AGAIN_SECONDS = 0.02
 BODY = b'{"game":"snake"}'
+LOBBY_GAP_SECONDS = 1.0  # as static/js/lobby.js has it
+TEXT_FRAME = b"\x81"
 
 
 class Refused(Exception):
@@ -119,6 +121,7 @@ class Tally:
         self.took_ms: list[float] = []
         self.came_at: list[float] = []
         self.refusals: list[str] = []
+        self.launched_ms: list[float] = []  # where something else is tallied
 
     async def note(self, work: Coroutine[Any, Any, float], at: float = 0.0) -> None:
         try:
@@ -147,25 +150,86 @@ async def poisson(site: Site, tally: Tally, rate: float, seconds: float, seed: i
     await asyncio.gather(*clicks)
 
 
-async def pages(site: Site, tally: Tally, path: str, count: int, at_once: int = 1, headers: str = "") -> None:
-    """The same page so many times. Refused when it is no success."""
-
-    async def look() -> float:
-        began = time.perf_counter()
-        status, _ = await site.ask("GET", path, headers=headers)
-        if not 200 <= status < 300:
-            raise Refused(f"{path}: {status}")
-        return time.perf_counter() - began
+async def pages(
+    site: Site,
+    tally: Tally,
+    path: str,
+    count: int,
+    at_once: int = 1,
+    seconds: float = PATIENCE_SECONDS,
+    apart: float = 0.0,
+    headers: str = "",
+) -> None:
+    """The same page so many times, or for that long. What is no success is refused."""
+    until = time.perf_counter() + seconds
 
     async def reader() -> None:
         for _ in range(count // at_once):
-            await tally.note(look())
+            await tally.note(look(site, path, headers))
+            if time.perf_counter() > until:
+                return
+            await asyncio.sleep(apart)
 
     await asyncio.gather(*(reader() for _ in range(at_once)))
 
 
+async def look(site: Site, path: str, headers: str = "") -> float:
+    """Seconds that a page takes. Raises Refused."""
+    began = time.perf_counter()
+    status, _ = await site.ask("GET", path, headers=headers)
+    if not 200 <= status < 300:
+        raise Refused(f"{path}: {status}")
+    return time.perf_counter() - began
+
+
+class OpenLobby(asyncio.Protocol):
+    """A page that follows the log, and wants its live part after each event: once a second at most."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.is_wanted = port, asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        transport.write(
+            f"GET /ws/orchestrator/ HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: Upgrade\r\n"
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+
+    def data_received(self, data: bytes) -> None:
+        if TEXT_FRAME in data:
+            self.is_wanted.set()
+
+    async def follow(self, site: Site, tally: Tally) -> None:
+        while True:
+            await self.is_wanted.wait()
+            self.is_wanted.clear()
+            await tally.note(look(site, "/live/"))
+            await asyncio.sleep(LOBBY_GAP_SECONDS)
+
+
+async def lobbies(site: Site, tally: Tally, count: int, rate: float, seconds: float) -> None:
+    """So many open lobbies while games are launched. What is tallied is their fetches, not the launches."""
+    loop, readers = asyncio.get_running_loop(), []
+    for number in range(count):
+        port = site.ports[number % len(site.ports)]
+        _, reader = await loop.create_connection(lambda port=port: OpenLobby(port), "127.0.0.1", port)
+        readers.append(reader)
+    fetches = Site(site.ports)
+    following = [asyncio.create_task(reader.follow(fetches, tally)) for reader in readers]
+    launched = Tally()
+    await poisson(site, launched, rate, seconds)
+    for task in following:
+        task.cancel()
+    for reader in readers:
+        reader.transport.abort()
+    fetches.close()
+    tally.refusals += launched.refusals
+    tally.launched_ms = launched.took_ms
+
+
 async def obey(order: dict[str, Any]) -> dict[str, Any]:
-    kinds = {"alone": alone, "burst": burst, "poisson": poisson, "pages": pages}
+    kinds = {"alone": alone, "burst": burst, "poisson": poisson, "pages": pages, "lobbies": lobbies}
     site, tally = Site(order.pop("ports")), Tally()
     kind = order.pop("kind")
     began, processor = time.perf_counter(), time.process_time()
@@ -176,6 +240,7 @@ async def obey(order: dict[str, Any]) -> dict[str, Any]:
         "took_ms": tally.took_ms,
         "came_at": tally.came_at,
         "refusals": tally.refusals,
+        "launched_ms": tally.launched_ms,
         "seconds": seconds,
         "processor_seconds": time.process_time() - processor,
     }

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +91,7 @@ class Measured:
     took_ms: list[float]
     came_at: list[float]
     refusals: list[str]
+    launched_ms: list[float]
     seconds: float
     web: float
     load: float
@@ -116,7 +117,6 @@ class Site:
     """`measure` lets the load work; `clerk.ask` writes rows."""
 
     vendor: str
-    server: str
     environment: dict[str, str]
     folder: Path
     agents: Helper
@@ -127,6 +127,8 @@ class Site:
     log: Log | None = None
     web: list[subprocess.Popen[bytes]] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
+    server: str = "daphne"
+    is_crowded: bool = False
 
     @property
     def where(self) -> str:
@@ -135,15 +137,18 @@ class Site:
     def start_web(self, count: int) -> None:
         """So many web processes, each on a port of its own."""
         for _ in range(count - len(self.web)):
-            port = free_port()
-            environment = self.environment | {"PORT": str(port)}
-            with (self.folder / "web.log").open("ab") as output:
-                command = [sys.executable, *SERVERS[self.server], str(port), APPLICATION]
-                process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+            port, process = self._serve(APPLICATION)
             self.web.append(process)
             self.ports.append(port)
         for process, port in zip(self.web, self.ports, strict=True):
             until(lambda process=process, port=port: self._answers(process, port), "the web answers", seconds=60)
+
+    def _serve(self, application: str) -> tuple[int, subprocess.Popen[bytes]]:
+        port = free_port()
+        environment = self.environment | {"PORT": str(port)}
+        command = [sys.executable, *SERVERS[self.server], str(port), application]
+        with (self.folder / "web.log").open("ab") as output:
+            return port, subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
 
     def _answers(self, process: subprocess.Popen[bytes], port: int) -> bool:
         assert process.poll() is None, (self.folder / "web.log").read_text()
@@ -162,15 +167,26 @@ class Site:
         if (lacking := count - self.clerk.ask(order="count")) > 0:
             self.clerk.ask(order="stock", count=lacking, port=self.agents_port)
 
-    def measure(self, kind: str, **order: Any) -> Measured:
-        pids = {
-            "web": [process.pid for process in self.web],
+    @contextmanager
+    def bare(self) -> Iterator[tuple[int, int]]:
+        """Port and process of the same server with an application that does nothing."""
+        port, process = self._serve("tests.bench.bare:application")
+        try:
+            until(lambda: self._answers(process, port), "the bare server answers", seconds=30)
+            yield port, process.pid
+        finally:
+            end(process)
+
+    def measure(self, kind: str, *, pids: Sequence[int] = (), **order: Any) -> Measured:
+        """Let the load work. `pids`: the processes that count as the web's, if not the site's own."""
+        parts = {
+            "web": pids or [process.pid for process in self.web],
             "agents": [self.agents.pid],
             "database": [self._database_pid()] if self.postgres else [],
         }
-        before = {part: sum(map(processor.seconds, these)) for part, these in pids.items()}
+        before = {part: processor.seconds(processor.family(*these)) for part, these in parts.items()}
         told = self.load.ask(kind=kind, ports=order.pop("ports", self.ports), **order)
-        used = {part: sum(map(processor.seconds, these)) - before[part] for part, these in pids.items()}
+        used = {part: processor.seconds(processor.family(*these)) - before[part] for part, these in parts.items()}
         load = told.pop("processor_seconds")
         return Measured(**told, load=load, **used)
 
@@ -217,7 +233,7 @@ def private_postgres(folder: Path) -> Iterator[Postgres]:
 
 
 @contextmanager
-def site(vendor: str, server: str, folder: Path, postgres: Postgres | None = None, **settings: str) -> Iterator[Site]:
+def site(vendor: str, folder: Path, postgres: Postgres | None = None, **settings: str) -> Iterator[Site]:
     """A site over an empty, migrated database; without web processes yet."""
     folder.mkdir()
     inherited = {key: value for key, value in os.environ.items() if key not in ("DATABASE_URL", "REDIS_URL")}
@@ -242,6 +258,6 @@ def site(vendor: str, server: str, folder: Path, postgres: Postgres | None = Non
         agents, load, clerk = helpers
         port = agents.line()
         clerk.line()
-        made = Site(vendor, server, environment, folder, agents, port, load, clerk, postgres, log)
+        made = Site(vendor, environment, folder, agents, port, load, clerk, postgres, log)
         stack.callback(made.stop_web)
         yield made

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
 import time
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -11,6 +14,7 @@ from django.utils import timezone
 from pools.cloud.connection import connect
 from pools.models import Origin, Sandbox, State
 from pools.turn.reconciler import turn
+from tests.bench.turns import FILE
 from tests.fixtures.fleet import FleetUnderTest
 
 pytestmark = [pytest.mark.bench, pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
@@ -54,6 +58,8 @@ def test_turns_grow_linearly(paper_fleet: FleetUnderTest, settings, capsys) -> N
         whole = cpu_seconds(turn, 5)
         listed = paper_fleet.cloud.state()["requests"]["GET /v2/apps"] - requests
         rows.append((size, whole, listing, listed / 8))
+    if file := os.environ.get(FILE):
+        Path(file).write_text(json.dumps(rows))
     with capsys.disabled():
         print("\n| apps | CPU s a turn | of it listing (floor) | ratio | list calls a turn |")
         print("| ---: | ---: | ---: | ---: | ---: |")

@@ -1,0 +1,83 @@
+"""What `make bench` measures, in which order, so that all of it fits into ten minutes on two processors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.bench import floors, launching, pages
+from tests.bench.figures import Row
+from tests.bench.site import Site
+
+LIVE, ENDED = 10_000, 200_000
+AMONG = f"{LIVE:,} live and {ENDED:,} ended runs"
+BURSTS = {20: "p99 ≤ 1,500", 100: "≤ 800 / 1,600 ms", 300: "p50 ≤ 2,400 ms"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One number of web processes of one server over one database, and what is measured there.
+
+    `is_crowded`: among LIVE and ENDED runs, which are written before.
+    """
+
+    database: str
+    server: str
+    web: int
+    parts: tuple[str, ...]
+    bursts: tuple[int, ...] = ()
+    paces: tuple[launching.Pace, ...] = launching.PACES
+    is_crowded: bool = False
+
+
+STAGES = (
+    Stage("postgresql", "daphne", 1, ("claims", "smallest", "launch", "statements"), (100,)),
+    Stage("postgresql", "daphne", 2, ("smallest", "launch", "rates"), (100, 300)),
+    Stage("postgresql", "daphne", 4, ("launch",), (100, 300)),
+    Stage("postgresql", "uvicorn", 1, ("smallest", "launch"), (100,)),
+    Stage("postgresql", "uvicorn", 2, ("launch", "rates"), (100,), launching.PACES[1:3]),
+    Stage("postgresql", "daphne", 1, ("pages", "shared", "launch"), is_crowded=True),
+    Stage("postgresql", "daphne", 2, ("lobbies",), is_crowded=True),
+    Stage("sqlite", "daphne", 1, ("smallest", "launch"), (20,)),
+    Stage("sqlite", "daphne", 2, ("launch", "rates"), (20,), launching.PACES[:1]),
+    Stage("sqlite", "daphne", 4, ("launch",), (20,)),
+    Stage("sqlite", "daphne", 1, ("pages",), is_crowded=True),
+)
+PARTS = ("smallest", "claims", "launch", "statements", "rates", "pages", "shared", "lobbies", "turns", "idle")
+OPEN_LOBBIES, LAUNCHES_A_SECOND, LOBBIES_SECONDS = 1_000, 10, 10
+
+
+def crowd(site: Site) -> None:
+    """Fill the database once."""
+    if site.is_crowded:
+        return
+    site.clerk.ask(order="ended", first=0, until=ENDED)
+    site.clerk.ask(order="live", count=LIVE, port=site.agents_port)
+    site.clerk.ask(order="settled")
+    site.is_crowded = True
+
+
+def rows(site: Site, stage: Stage, least: floors.Floors, *, shown: bool = False) -> Iterator[Row]:
+    """What is measured at a stage; `shown`: print the statements of a launch."""
+    among = f", {AMONG}" if stage.is_crowded else ""
+    launching.warm_up(site)
+    for part in stage.parts:
+        match part:
+            case "smallest":
+                yield from pages.smallest(site, least)
+            case "claims":
+                yield from floors.claims(site)
+            case "launch":
+                yield launching.alone(site, least.launch, among)
+                for count in stage.bursts:
+                    yield launching.burst(site, count, least.launch, BURSTS[count])
+            case "statements":
+                yield launching.counted(site, shown=shown)
+            case "rates":
+                yield from launching.paces(site, least.launch, stage.paces)
+            case "pages":
+                yield from pages.pages(site, least, AMONG)
+            case "shared":
+                yield from pages.shared(site, least, AMONG)
+            case "lobbies":
+                yield from pages.open_lobbies(site, OPEN_LOBBIES, LAUNCHES_A_SECOND, LOBBIES_SECONDS)
