@@ -25,7 +25,7 @@ from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from games.models import Game, Snapshot  # noqa: E402
-from pools.cloud.app_spec import app_name  # noqa: E402
+from orchestrator_site.cookies import cookie_name  # noqa: E402
 from pools.models import Fleet, Lease, Origin, Pool, Sandbox, State  # noqa: E402
 from pools.staged import StagedGame  # noqa: E402
 from pools.staged import write as write_staged  # noqa: E402
@@ -38,6 +38,7 @@ GAME = "snake"
 SHA256 = "a" * 64
 IMAGE, REGION, SIZE = "a/b:c", "syd", "apps-s-1vcpu-1gb"
 BATCH = 500
+FEW = 20
 
 
 def found() -> None:
@@ -69,7 +70,7 @@ def stock(count: int, port: int, **fields: Any) -> None:
         key = uuid4()
         host = f"127.{1 + number // 62_500 % 200}.{number // 250 % 250}.{1 + number % 250}"
         values = {
-            "id": key, "name": app_name(settings.SANDBOX_NAME_PREFIX, key), "pool": pool, "runtime": "python",
+            "id": key, "name": f"{settings.SANDBOX_NAME_PREFIX}f{number:07x}", "pool": pool, "runtime": "python",
             "image": IMAGE, "region": REGION, "size": SIZE, "app_id": str(uuid4()), "url": f"http://{host}:{port}",
             "state": State.READY, "origin": Origin.POOL, "create_code": "demand", "create_reason": "bench",
             "staged": staged, "health_checked_at": now, "requested_at": now, "create_sent_at": now,
@@ -116,12 +117,12 @@ def settled() -> None:
             cursor.execute("ANALYZE")
 
 
-def operator() -> str:
-    """The cookie of an operator who is signed in."""
+def operator(port: int) -> str:
+    """The cookie of an operator who is signed in at the web process on that port."""
     user = User.objects.filter(username="bench").first() or get_user_model().objects.create_superuser("bench")
     client = Client()
     client.force_login(user)
-    return "; ".join(f"{name}={cookie.value}" for name, cookie in client.cookies.items())
+    return f"{cookie_name('session', f'http://127.0.0.1:{port}')}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
 
 
 def a_run() -> str:
@@ -168,11 +169,24 @@ def claims(count: int, at_once: int) -> float:
     return len(taken) / seconds
 
 
+def small_tables() -> list[str]:
+    """The tables of few rows: what every launch writes in one of them, every other launch waits for."""
+    with connection.cursor() as cursor:
+        found = []
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {FEW + 1}) AS beginning")
+            if 0 < cursor.fetchone()[0] <= FEW:
+                found.append(table)
+        return found
+
+
 def count(state: str = "ready") -> int:
     return Sandbox.objects.filter(state=state).count()
 
 
-ORDERS = {act.__name__: act for act in (stock, live, ended, settled, operator, a_run, commits, claims, count)}
+ORDERS = {
+    act.__name__: act for act in (stock, live, ended, settled, operator, a_run, commits, claims, small_tables, count)
+}
 
 if __name__ == "__main__":
     found()

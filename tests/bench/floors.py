@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tests.bench.figures import P50, PROCESSOR, Row, timed
 from tests.bench.site import NAMES, Site
 
-ANSWERS, COMMITS, TRIPS, CLAIMS = 300, 60, 100, 400
+ANSWERS, COMMITS, TRIPS, CLAIMS = 900, 60, 100, 400
 CLAIMANTS = 4
 
 

@@ -11,12 +11,14 @@ import random
 import sys
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 PATIENCE_SECONDS = 60.0
 AGAIN_SECONDS = 0.02
 BODY = b'{"game":"snake"}'
 LOBBY_GAP_SECONDS = 1.0  # as static/js/lobby.js has it
+LOBBY_PATIENCE_SECONDS = 5.0  # for what was launched last
 TEXT_FRAME = b"\x81"
 
 
@@ -218,7 +220,9 @@ async def lobbies(site: Site, tally: Tally, count: int, rate: float, seconds: fl
     fetches = Site(site.ports)
     following = [asyncio.create_task(reader.follow(fetches, tally)) for reader in readers]
     launched = Tally()
-    await poisson(site, launched, rate, seconds)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds + LOBBY_PATIENCE_SECONDS):
+            await poisson(site, launched, rate, seconds)
     for task in following:
         task.cancel()
     for reader in readers:

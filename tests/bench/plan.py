@@ -35,7 +35,7 @@ STAGES = (
     Stage("postgresql", "daphne", 2, ("smallest", "launch", "rates"), (100, 300)),
     Stage("postgresql", "daphne", 4, ("launch",), (100, 300)),
     Stage("postgresql", "uvicorn", 1, ("smallest", "launch"), (100,)),
-    Stage("postgresql", "uvicorn", 2, ("launch", "rates"), (100,), launching.PACES[1:3]),
+    Stage("postgresql", "uvicorn", 2, ("launch", "rates"), (100,), launching.PACES[2:3]),
     Stage("postgresql", "daphne", 1, ("pages", "shared", "launch"), is_crowded=True),
     Stage("postgresql", "daphne", 2, ("lobbies",), is_crowded=True),
     Stage("sqlite", "daphne", 1, ("smallest", "launch"), (20,)),
@@ -72,7 +72,7 @@ def rows(site: Site, stage: Stage, least: floors.Floors, *, shown: bool = False)
                 for count in stage.bursts:
                     yield launching.burst(site, count, least.launch, BURSTS[count])
             case "statements":
-                yield launching.counted(site, shown=shown)
+                yield from launching.counted(site, shown=shown)
             case "rates":
                 yield from launching.paces(site, least.launch, stage.paces)
             case "pages":

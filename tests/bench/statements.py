@@ -16,7 +16,10 @@ LINE = re.compile(
 BEGINS = re.compile(r"\s*(BEGIN|START TRANSACTION)\b", re.IGNORECASE)
 ENDS = re.compile(r"\s*(COMMIT|ROLLBACK|END)\b(?! TO)", re.IGNORECASE)
 CONTROLS = re.compile(r"\s*(BEGIN|START|COMMIT|ROLLBACK|END|SAVEPOINT|RELEASE)\b", re.IGNORECASE)
-LOCKING = r"(?:UPDATE|INTO|FROM)\s+(?:ONLY\s+)?\"?{table}\"?\b"
+HOLDING = (
+    r"\bUPDATE\s+(?:ONLY\s+)?\"?{table}\"?\s|\bINTO\s+\"?{table}\"?\s"
+    r"|\bFROM\s+\"?{table}\"?\s[^()]*\bFOR (?:NO KEY )?UPDATE\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,7 @@ def parsed(lines: Iterable[str], database: str, without: frozenset[int] = frozen
 def held_ms(statements: Iterable[Statement], table: str) -> list[float]:
     """How long each transaction held a row of the table: from the end of the statement that locked or changed it until
     the end of the commit. A statement that is a transaction of its own counts whole."""
-    names = re.compile(LOCKING.format(table=re.escape(table)), re.IGNORECASE)
-    writes = re.compile(r"\bFOR (NO KEY )?UPDATE\b|\bUPDATE\b|\bINSERT\b|\bDELETE\b", re.IGNORECASE)
+    holds = re.compile(HOLDING.format(table=re.escape(table)), re.IGNORECASE)
     is_open: set[int] = set()
     since: dict[int, float] = {}
     took: list[float] = []
@@ -87,7 +89,7 @@ def held_ms(statements: Iterable[Statement], table: str) -> list[float]:
             is_open.discard(pid)
             if pid in since:
                 took.append(1000 * (statement.at - since.pop(pid)))
-        elif names.search(statement.text) and writes.search(statement.text):
+        elif holds.search(statement.text):
             if pid in is_open:
                 since.setdefault(pid, statement.at)
             else:
