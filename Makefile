@@ -40,8 +40,12 @@ chaos: $(VENV)/.installed-test  ## Long random runs against the invariants, and 
 	@$(PYTEST) -n 0 -m chaos $(TESTS)
 	@$(PYTEST) $(PARALLEL) -m "not chaos and not bench" --order random $(TESTS)
 
-bench: $(VENV)/.installed-test  ## Measure: launches, streams, turns, growth
+bench: $(VENV)/.installed-test  ## Measure within ten minutes (SAVE=FILE, BASELINE=FILE; other benches: TESTS=tests/bench)
+ifdef TESTS
 	@$(PYTEST) -n 0 -m bench -s $(TESTS)
+else
+	@$(PYTHON) -m tests.bench.judge $(if $(SAVE),--save $(SAVE)) $(if $(BASELINE),--baseline $(BASELINE))
+endif
 
 mutants: $(VENV)/.installed-test  ## Make known mistakes one at a time: the tests must notice (some: SOME=claims)
 	@$(PYTHON) -m tests.mutants $(SOME)
