@@ -23,6 +23,7 @@ os.environ.setdefault("ORCHESTRATOR_TEST_ROOT", tempfile.mkdtemp(prefix="orchest
 from tests.bench import floors, plan
 from tests.bench.figures import Row, load, save, table, worse
 from tests.bench.idle import idle
+from tests.bench.refill import refill
 from tests.bench.site import private_postgres, site
 from tests.bench.turns import turns
 
@@ -65,6 +66,8 @@ def measured(wanted: argparse.Namespace, folder: Path) -> Iterator[Row]:
                 yield from plan.rows(made, stage, least[stage.server], shown=wanted.statements)
     if "turns" in wanted.only:
         yield from turns()
+    if "refill" in wanted.only:
+        yield from refill()
     if "idle" in wanted.only:
         yield from idle(folder / "idle")
 

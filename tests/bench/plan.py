@@ -43,7 +43,7 @@ STAGES = (
     Stage("sqlite", "daphne", 4, ("launch",), (20,)),
     Stage("sqlite", "daphne", 1, ("pages",), is_crowded=True),
 )
-PARTS = ("smallest", "claims", "launch", "statements", "rates", "pages", "shared", "lobbies", "turns", "idle")
+PARTS = ("smallest", "claims", "launch", "statements", "rates", "pages", "shared", "lobbies", "turns", "refill", "idle")
 OPEN_LOBBIES, LAUNCHES_A_SECOND, LOBBIES_SECONDS = 1_000, 10, 10
 
 
