@@ -6,12 +6,14 @@ from orchestrator_site import bodies, daphne_http
 from orchestrator_site.asgi import application
 from runs.live import consumers
 from runs.play import client, proxy
-
-HEARTBEAT_SECONDS = 0.3
-STALL_SECONDS = 1.0
-GAME_SECONDS = 1.5  # a game has to answer
-HEAD_SECONDS = BODY_SECONDS = 1.5  # a request has to come
-KEEP_ALIVE_SECONDS = 4  # more than all of these
+from tests.integration.runs.patience import (
+    BODY_SECONDS,
+    GAME_SECONDS,
+    HEAD_SECONDS,
+    HEARTBEAT_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    STALL_SECONDS,
+)
 
 __all__ = ["application"]
 consumers.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS

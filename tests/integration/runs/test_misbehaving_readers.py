@@ -23,7 +23,7 @@ from runs.models import EventKind, Run
 from tests.fixtures.servers import Redis
 from tests.fixtures.waiting import free_port, until
 from tests.fixtures.web import PLAIN, MakeRun, MakeWeb, Web
-from tests.integration.runs.impatient import HEARTBEAT_SECONDS
+from tests.integration.runs.patience import HEARTBEAT_SECONDS
 from tests.integration.runs.proxies import in_blocks, proxied
 from tests.integration.runs.readers import read_stream, server_sent
 from tests.integration.runs.writers import finish, in_background, written

@@ -9,6 +9,7 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
+from django.utils.html import escape
 
 from pools import claims
 from pools.cloud.sandbox_agent import Fetched, Process, SandboxAgent
@@ -17,6 +18,7 @@ from runs import lifecycle
 from runs.launching.launch import launch
 from runs.limits import LimitReached
 from runs.models import Run, RunState, ServedBy
+from runs.pages.now import look
 from runs.reasons import RefusalCode, RunEndCode
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,8 +30,9 @@ def start(mode: str = "warm", visitor: str = "ada") -> Run:
 
 def shown() -> str:
     """What the lobby says of the game before anybody clicks."""
-    (card,) = Client().get("/").context["cards"]
-    return card.speed.text
+    text = look().speeds["snake"].text
+    assert escape(text) in Client().get("/").content.decode()
+    return text
 
 
 def api_launch(mode: str) -> HttpResponse:
