@@ -388,6 +388,27 @@ class SpentHour(models.Model):
         return f"{self.hour:%Y-%m-%d %H}:00 {self.size}"
 
 
+class PoolMinute(models.Model):
+    """What a pool had at one minute. Written only by `pools.minutes`."""
+
+    pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="minutes")
+    minute = models.DateTimeField(help_text="Its beginning.")
+    seconds = models.PositiveIntegerField(help_text="How long the count stands for: since the one before.")
+    made = models.PositiveIntegerField(help_text="How many sandboxes were asked for in that time.")
+    creating = models.PositiveIntegerField()
+    ready = models.PositiveIntegerField()
+    in_use = models.PositiveIntegerField()
+    target = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["-minute"]
+        constraints = [models.UniqueConstraint(fields=["pool", "minute"], name="pool_minute_once")]
+        indexes = [models.Index(fields=["minute"], name="pool_minute_age")]
+
+    def __str__(self) -> str:
+        return f"{self.minute:%Y-%m-%d %H:%M} {self.pool}"
+
+
 class CloudApp(models.Model):
     """One app as the cloud's last complete listing showed it: ours, an orphan, or somebody else's."""
 

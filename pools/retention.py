@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from pools import portions
-from pools.models import FleetEvent, Sandbox, SpentHour, State
+from pools import minutes, portions
+from pools.models import FleetEvent, PoolMinute, Sandbox, SpentHour, State
 from pools.portions import Portions, delete, delete_in_portions
 
 
@@ -38,5 +38,6 @@ def sandboxes(now: datetime) -> Portions:
 
 
 def totals(now: datetime) -> Portions:
-    """Totals of hours that nobody looks back to."""
+    """Totals of hours, and counts of minutes, that nobody looks back to."""
+    yield from delete_in_portions(PoolMinute.objects.filter(minute__lt=now - minutes.KEPT).order_by("minute"))
     yield from delete_in_portions(SpentHour.objects.filter(hour__lt=now - timedelta(days=settings.SANDBOXES_KEPT_DAYS)))

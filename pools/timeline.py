@@ -110,6 +110,12 @@ def target(
     return _steps(changes, since, begin=min_ready)
 
 
+def sampled(moments: Sequence[datetime], counts: Sequence[int]) -> Steps:
+    """Return counts that were taken at these moments as steps."""
+    news = [index for index, count in enumerate(counts) if index == 0 or count != counts[index - 1]]
+    return Steps(tuple(moments[index] for index in news), tuple(counts[index] for index in news))
+
+
 def _steps(changes: Iterable[tuple[datetime, int]], since: datetime, begin: int = 0) -> Steps:
     """Changes as steps: those of one moment are one step, and a step that changes nothing is none."""
     sums: dict[datetime, int] = {since: begin}

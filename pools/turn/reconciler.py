@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from pools import fleet_log, journal, leases
+from pools import fleet_log, journal, leases, minutes
 from pools.cloud.fitting import fitted
 from pools.key_change import settle as settle_key
 from pools.models import CloudApp, Fleet, Level, Sandbox
@@ -60,6 +60,7 @@ def turn() -> Turn:
         except Exception as error:
             note_death(error)
             raise
+        minutes.note(timezone.now())
         due, due_at = due_in_seconds(facts, decisions, now), None
         if due is not None:
             pages = CloudApp.objects.count() // PAGE_SIZE + 1

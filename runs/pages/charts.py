@@ -145,8 +145,9 @@ def _hour_rows(history: PoolHistory) -> Iterator[HourRow]:
     while start < line.until:
         end = min(start + timedelta(hours=1), line.until)
         means = {key: steps.between(start, end).average(end) for key, steps in line.steps.items()}
-        made = sum(start <= moment < end for moment in history.made_at)
-        yield HourRow(start, made, target=history.target.between(start, end).average(end), **means)
+        yield HourRow(
+            start, history.made_between(start, end), target=history.target.between(start, end).average(end), **means
+        )
         start = end
 
 

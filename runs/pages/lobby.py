@@ -25,6 +25,7 @@ from games.models import Game
 from pools import fleet_log
 from pools.census import UNSEEN, Census
 from pools.models import ON_THE_WAY, State
+from runs.launching.outlook import Speed
 from runs.models import ACTIVE, OVER, Run, RunState
 from runs.pages import statistics
 from runs.pages.answers import fresh
@@ -71,7 +72,8 @@ class Live:
     """What changes in the lobby, rendered for everybody."""
 
     games: Sequence[Game]
-    speeds: Mapping[str, SafeString]
+    speeds: Mapping[str, Speed]
+    speed_parts: Mapping[str, SafeString]
     pool: SafeString
     launches_left: SafeString
     runs: SafeString
@@ -95,7 +97,7 @@ def _live() -> Live:
     }
     pool, left, runs = (render_to_string(f"lobby/{part}.html", context) for part in ("pool", "launches_left", "runs"))
     body = "".join((pool, left, *soon.values(), runs)).encode()
-    return Live(now.games, soon, pool, left, runs, body, f'"{sha256(body).hexdigest()[:16]}"')
+    return Live(now.games, now.speeds, soon, pool, left, runs, body, f'"{sha256(body).hexdigest()[:16]}"')
 
 
 LIVE = Shared(_live)
@@ -121,14 +123,15 @@ LOG = Shared(_log)
 @dataclass(frozen=True, slots=True)
 class Card:
     game: Game
-    speed: SafeString
+    speed: Speed
+    speed_part: SafeString
     key: str
 
 
 def lobby_now(request: HttpRequest) -> dict[str, Any]:
     live = LIVE.get()
     return {
-        "cards": [Card(game, live.speeds[game.slug], new_key()) for game in live.games],
+        "cards": [Card(game, live.speeds[game.slug], live.speed_parts[game.slug], new_key()) for game in live.games],
         "live": live,
         "log": LOG.get(),
         "mine": runs_of(known_visitor(request)),

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
-from django.db.models import F, FloatField, Q, Sum, Value
+from django.db.models import F, FloatField, Min, Q, Sum, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Greatest, Least
 
-from pools.models import Pool, Sandbox, SandboxQuerySet
+from pools.census import census
+from pools.minutes import MINUTE, counted
+from pools.models import LIVE, Pool, PoolMinute, Sandbox, SandboxQuerySet
 from pools.moments import Seconds
 from pools.prices import usd_per_second
-from pools.timeline import Life, Steps, Timeline, target, timeline
+from pools.timeline import KINDS as TIMELINE_KINDS
+from pools.timeline import Life, Steps, Timeline, sampled, target, timeline
 from runs.launch_hours import served_since
 from runs.models import DeployedFrom, LaunchMode, Run, ServedBy
 
 LAUNCHES_LOOKED_AT = 2000
+LIVES_LOOKED_AT = 500  # of one pool, one by one; of a busier one the minutes are read in which it was counted
+DEMANDS_LOOKED_AT = 2000
+SANDBOXES_SUMMED = 2000
 KINDS = {
     "staged": "Warm, game already started",
     "warm": "Warm, game put in on launch",
@@ -133,34 +140,74 @@ class PoolHistory:
     line: Timeline
     target: Steps
     made_at: Sequence[datetime]  # when each of those was asked for that was made in this time
+    made_in: Sequence[tuple[datetime, int]] = ()  # (minute, how many), where they were counted each minute
 
     @property
     def peak(self) -> int:
         return max(1, self.line.peak, self.target.peak)
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether it was too busy for each sandbox to be looked at."""
+        return bool(self.made_in)
+
+    @property
+    def made(self) -> int:
+        return self.made_between(self.line.since, self.line.until)
+
+    def made_between(self, start: datetime, end: datetime) -> int:
+        return sum(start <= at < end for at in self.made_at) + sum(n for at, n in self.made_in if start <= at < end)
+
 
 def pool_histories(since: datetime, until: datetime) -> list[PoolHistory]:
-    """Each pool's sandboxes over time."""
-    histories = []
-    for pool in Pool.objects.all():
-        rows = _alive_within(Sandbox.objects.filter(pool=pool), since).order_by()  # by date, all would be looked at
-        moments = rows.values_list("requested_at", "ready_at", "acquired_at", "delete_requested_at")
-        lives = sorted((Life(*each) for each in moments), key=lambda life: life.requested_at)
-        earliest = since - timedelta(seconds=pool.idle_timeout_seconds)
-        launches = Run.objects.filter(
-            mode=LaunchMode.WARM, game__runtime=pool.runtime, created_at__gte=earliest, created_at__lte=until
-        )
-        wanted = target(
-            list(launches.values_list("created_at", flat=True)),
-            target_ready=pool.target_ready,
-            min_ready=pool.min_ready,
-            idle_timeout_seconds=pool.idle_timeout_seconds,
-            since=since,
-            until=until,
-        )
-        made_at = [life.requested_at for life in lives if life.requested_at >= since]
-        histories.append(PoolHistory(pool, timeline(lives, since, until), wanted, made_at))
-    return histories
+    """Each pool's sandboxes over time: exact where they are few, else as they were counted each minute."""
+    return [_exact(pool, since, until) or _counted(pool, since, until) for pool in Pool.objects.all()]
+
+
+def _exact(pool: Pool, since: datetime, until: datetime) -> PoolHistory | None:
+    """None when there was too much to look at it one by one."""
+    mine = Sandbox.objects.filter(pool=pool).order_by()  # by date, all would be looked at
+    # Each by itself, in the order of its index.
+    alive_within = (mine.filter(state__in=LIVE), mine.filter(delete_requested_at__gt=since))
+    moments: list[tuple[Any, ...]] = []
+    for rows in alive_within:
+        found = rows.values_list("requested_at", "ready_at", "acquired_at", "delete_requested_at")
+        moments += found[: LIVES_LOOKED_AT + 1 - len(moments)]
+    if len(moments) > LIVES_LOOKED_AT:
+        return None
+    earliest = since - timedelta(seconds=pool.idle_timeout_seconds)
+    launches = Run.objects.filter(
+        mode=LaunchMode.WARM, game__runtime=pool.runtime, created_at__gte=earliest, created_at__lte=until
+    )
+    demands = list(launches.order_by("-created_at").values_list("created_at", flat=True)[: DEMANDS_LOOKED_AT + 1])
+    if len(demands) > DEMANDS_LOOKED_AT:
+        return None
+    wanted = target(
+        demands,
+        target_ready=pool.target_ready,
+        min_ready=pool.min_ready,
+        idle_timeout_seconds=pool.idle_timeout_seconds,
+        since=since,
+        until=until,
+    )
+    lives = sorted((Life(*each) for each in moments), key=lambda life: life.requested_at)
+    made_at = [life.requested_at for life in lives if life.requested_at >= since]
+    return PoolHistory(pool, timeline(lives, since, until), wanted, made_at)
+
+
+def _counted(pool: Pool, since: datetime, until: datetime) -> PoolHistory:
+    """From the first minute on in which it was counted; of one that never was, how it is this minute."""
+    rows = PoolMinute.objects.filter(pool=pool, minute__gte=since, minute__lt=until).order_by("minute")
+    minutes = rows.values_list("minute", "made", "target", *TIMELINE_KINDS)
+    moments, made, wanted, *columns = zip(*(list(minutes) or [_this_minute(pool, until)]), strict=True)
+    steps = {kind: sampled(moments, values) for kind, values in zip(TIMELINE_KINDS, columns, strict=True)}
+    made_in = tuple(zip(moments, made, strict=True))
+    return PoolHistory(pool, Timeline(moments[0], until, steps), sampled(moments, wanted), (), made_in)
+
+
+def _this_minute(pool: Pool, now: datetime) -> tuple[datetime, int, int, int, int, int]:
+    row = counted(pool, census().of_pool[pool.pk], now - MINUTE, now)
+    return now - MINUTE, row.made, row.target, row.creating, row.ready, row.in_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +217,7 @@ class Cost:
     used_seconds: float
     used_usd: Decimal
     launches: int
+    counted_since: datetime | None = None  # when each minute was counted, not each sandbox
 
     @property
     def idle_usd_a_launch(self) -> Decimal | None:
@@ -177,19 +225,36 @@ class Cost:
 
 
 def idle_cost(since: datetime, until: datetime) -> Cost:
-    """Return what warm sandboxes cost while they waited and while somebody played, at App Platform's prices."""
+    """Return what warm sandboxes cost while they waited and while somebody played, at App Platform's prices. Of many,
+    the minutes are summed in which the pools were counted."""
+    rows = _alive_within(Sandbox.objects.filter(ready_at__isnull=False), since).order_by()
+    if rows[: SANDBOXES_SUMMED + 1].count() > SANDBOXES_SUMMED:
+        return _counted_cost(since, until)
     idle = _overlap_seconds("ready_at", Coalesce(F("acquired_at"), F("delete_requested_at")), since, until)
     used = _overlap_seconds("acquired_at", F("delete_requested_at"), since, until)
-    rows = _alive_within(Sandbox.objects.filter(ready_at__isnull=False), since).order_by()
     by_size = rows.values("size").annotate(idle=Sum(idle), used=Sum(used, filter=Q(acquired_at__isnull=False)))
+    return _cost(by_size.values_list("size", "idle", "used"), since)
+
+
+def _counted_cost(since: datetime, until: datetime) -> Cost:
+    minutes = PoolMinute.objects.filter(minute__gte=since, minute__lt=until).order_by()
+    begun = minutes.aggregate(at=Min("minute"))["at"] or until
+    idle, used = Sum(F("ready") * F("seconds")), Sum(F("in_use") * F("seconds"))
+    by_size = minutes.values("pool__size").annotate(idle=idle, used=used)
+    return _cost(by_size.values_list("pool__size", "idle", "used"), begun, counted_since=begun)
+
+
+def _cost(
+    by_size: Iterable[tuple[str, float, float | None]], since: datetime, counted_since: datetime | None = None
+) -> Cost:
     idle_seconds = used_seconds = 0.0
     idle_usd = used_usd = Decimal(0)
-    for size, idle_part, used_part in by_size.values_list("size", "idle", "used"):
+    for size, idle_part, used_part in by_size:
         price = usd_per_second(size)
         idle_seconds, used_seconds = idle_seconds + idle_part, used_seconds + (used_part or 0)
         idle_usd, used_usd = idle_usd + price * Decimal(idle_part), used_usd + price * Decimal(used_part or 0)
-    launches = Run.objects.filter(created_at__gte=since, served_by=ServedBy.POOL).count()
-    return Cost(idle_seconds, idle_usd, used_seconds, used_usd, launches)
+    served = served_since(since)
+    return Cost(idle_seconds, idle_usd, used_seconds, used_usd, served.at_once + served.waited, counted_since)
 
 
 def _alive_within(sandboxes: SandboxQuerySet, since: datetime) -> SandboxQuerySet:
