@@ -8,6 +8,7 @@ from django.urls import path, re_path
 
 from runs.live.consumers import UNKNOWN, EventSocket, EventStream, LongPoll, RefusedSocket
 from runs.live.hub import FLEET
+from runs.pages.lobby_socket import LobbySocket
 from runs.play.proxy import play
 
 
@@ -23,6 +24,7 @@ nothing_here: Any = RefusedSocket.as_asgi(code=UNKNOWN, detail="There is nothing
 websocket_urlpatterns = [
     *with_or_without_slash("ws/runs/<uuid:topic>", EventSocket.as_asgi()),
     *with_or_without_slash("ws/orchestrator", EventSocket.as_asgi(), fleet),
+    *with_or_without_slash("ws/lobby", LobbySocket.as_asgi()),
     re_path(r"", nothing_here),
 ]
 

@@ -143,11 +143,11 @@ class EventSocket(EventsConsumer, Socket):
                         await self.send(line.json)
                     if not lines and not is_first:
                         await flow.ready(STALL_SECONDS)
-                        await self.send(_heartbeat())
+                        await self.send(heartbeat())
                     is_first = False
 
 
-def _heartbeat() -> str:
+def heartbeat() -> str:
     return json.dumps({"kind": "heartbeat", "at": events.moment(timezone.now())})
 
 

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
@@ -309,3 +310,20 @@ async def _rows(topic: Topic, cursor: int) -> AsyncGenerator[Sequence[Line], Non
         if len(lines) < PAGE:
             return
         cursor = lines[-1].seq
+
+
+async def news(topic: Topic, *, every_seconds: float) -> AsyncGenerator[None, None]:
+    """Come back at once, whenever the topic has new lines, and after so many seconds without any. Lines that come
+    while nobody waits here are one piece of news. Close it (`aclosing`) when it is not wanted any more."""
+    mine = hub()
+    subscription = mine.subscribe(topic)
+    try:
+        now = await read(standing, topic)
+        if now is not None and subscription.is_first:
+            mine.begin(topic, now.last_seq)
+        while True:
+            yield
+            with suppress(TimeoutError):
+                await subscription.news(every_seconds)
+    finally:
+        mine.unsubscribe(topic, subscription)

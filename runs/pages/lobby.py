@@ -5,11 +5,13 @@ Almost all of it is the same for everybody and rendered once a second. A visitor
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from itertools import chain, islice, repeat
+from time import monotonic
 from typing import Any
 
 from django.conf import settings
@@ -77,11 +79,18 @@ class Live:
     pool: SafeString
     launches_left: SafeString
     runs: SafeString
+    made_at: float  # before anything was looked up, on the clock of `monotonic`
     body: bytes  # all of it
-    etag: str
+    version: str  # the same for the same body
+    message: str  # the body as sockets send it
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.version}"'
 
 
 def _live() -> Live:
+    made_at = monotonic()
     now = look()  # not what is kept, which would be kept twice as long
     context = {
         "launches_left": now.launches_left,
@@ -96,8 +105,11 @@ def _live() -> Live:
         for game in now.games
     }
     pool, left, runs = (render_to_string(f"lobby/{part}.html", context) for part in ("pool", "launches_left", "runs"))
-    body = "".join((pool, left, *soon.values(), runs)).encode()
-    return Live(now.games, now.speeds, soon, pool, left, runs, body, f'"{sha256(body).hexdigest()[:16]}"')
+    html = "".join((pool, left, *soon.values(), runs))
+    body = html.encode()
+    version = sha256(body).hexdigest()[:16]
+    message = json.dumps({"kind": "parts", "version": version, "html": html}, ensure_ascii=False)
+    return Live(now.games, now.speeds, soon, pool, left, runs, made_at, body, version, message)
 
 
 LIVE = Shared(_live)

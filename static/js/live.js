@@ -8,12 +8,33 @@ const PATIENCE_MS = 15_000;
 const AGAIN_MS = 2_000;
 
 /**
- * Returns refresh(), which you may call as often as you like. Calls onChange(part) for each part that it replaced.
+ * Returns show(html), which replaces the parts of the page that are in it and differ. Calls onChange(part) for each.
  * A part whose HTML is the same stays untouched, with its focus, its scroll position and the game in it.
+ */
+export function shownParts(onChange = () => {}) {
+  const shown = new Map(all(document).map((part) => [part.dataset.live, part.outerHTML]));
+
+  return function show(text) {
+    for (const part of all(new DOMParser().parseFromString(text, "text/html"))) {
+      const key = part.dataset.live;
+      const html = part.outerHTML;
+      const old = document.querySelector(`[data-live="${CSS.escape(key)}"]`);
+      if (!old || shown.get(key) === html) continue;
+      shown.set(key, html);
+      const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+      localize(part);
+      old.replaceWith(part);
+      if (focused) document.getElementById(focused)?.focus();
+      onChange(part);
+    }
+  };
+}
+
+/**
+ * Returns refresh(), which you may call as often as you like. Calls onChange(part) for each part that it replaced.
  * While nobody sees the page nothing is asked for: what was wanted meanwhile comes when it is seen again.
  */
-export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS) {
-  const shown = new Map(all(document).map((part) => [part.dataset.live, part.outerHTML]));
+export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS, show = shownParts(onChange)) {
   let timer = 0;
   let isBusy = false;
   let isWanted = false;
@@ -33,7 +54,7 @@ export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS) {
     try {
       const answer = await fetch(url, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(PATIENCE_MS) });
       if (!answer.ok) throw new Error(answer.statusText);
-      replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      show(await answer.text());
     } catch {
       // Try again: after the last event of a run, nothing else would fetch what that event changed.
       isWanted = true;
@@ -41,21 +62,6 @@ export function liveParts(url, onChange = () => {}, gap = LEAST_GAP_MS) {
     }
     isBusy = false;
     if (isWanted) refresh();
-  }
-
-  function replace(fresh) {
-    for (const part of all(fresh)) {
-      const key = part.dataset.live;
-      const html = part.outerHTML;
-      const old = document.querySelector(`[data-live="${CSS.escape(key)}"]`);
-      if (!old || shown.get(key) === html) continue;
-      shown.set(key, html);
-      const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
-      localize(part);
-      old.replaceWith(part);
-      if (focused) document.getElementById(focused)?.focus();
-      onChange(part);
-    }
   }
 
   document.addEventListener("visibilitychange", () => isWanted && refresh());

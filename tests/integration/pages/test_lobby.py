@@ -98,3 +98,8 @@ def test_times_are_written_for_machines_too(player, make_run):
     run = make_run()
     assert f'datetime="{run.ready_at.isoformat(timespec="milliseconds")}"' in text(player.get("/"))
     assert run.ready_at <= timezone.now()
+
+
+def test_the_page_names_the_version_that_its_script_asks_beyond(client, snake):
+    version = client.get("/live/")["ETag"].strip('"')
+    assert f'data-lobby="{version}"' in text(client.get("/"))
