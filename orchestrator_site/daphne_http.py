@@ -21,6 +21,7 @@ from urllib.parse import unquote
 
 import daphne.http_protocol
 import daphne.server
+import daphne.ws_protocol
 from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
 from twisted.web.http import HTTPChannel
 
@@ -345,6 +346,19 @@ def end_applications(server: Any, end: Callable[[], Any]) -> Any:
     return end()
 
 
+class Socket(daphne.ws_protocol.WebSocketProtocol):  # type: ignore[misc]
+    """A WebSocket whose limit is for what clients send: autobahn would keep what we send to it as well."""
+
+    maxMessagePayloadSize: int  # noqa: N815
+
+    def sendMessage(self, *arguments: Any, **named: Any) -> None:  # noqa: N802
+        limit, self.maxMessagePayloadSize = self.maxMessagePayloadSize, 0
+        try:
+            super().sendMessage(*arguments, **named)
+        finally:
+            self.maxMessagePayloadSize = limit
+
+
 class Factory(daphne.http_protocol.HTTPFactory):  # type: ignore[misc]
     protocol = Channel
 
@@ -364,6 +378,7 @@ class Factory(daphne.http_protocol.HTTPFactory):  # type: ignore[misc]
 def install() -> None:
     """Before Daphne listens: have it use these, and as many connections as the machine allows."""
     daphne.server.HTTPFactory = Factory
+    daphne.ws_protocol.WebSocketFactory.protocol = Socket
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, MOST_DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[0]), most))

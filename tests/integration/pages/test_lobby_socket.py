@@ -11,7 +11,9 @@ from asgiref.sync import sync_to_async
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.db import OperationalError
+from websockets.sync.client import connect
 
+from orchestrator_site.daphne_http import LARGEST_MESSAGE_BYTES
 from pools import journal
 from pools.models import Fleet
 from runs import shared
@@ -55,6 +57,21 @@ def close_the_house() -> None:
     Fleet.get()
     Fleet.objects.update(maintenance=True)
     journal.record("create", "something happened")
+
+
+@pytest.mark.parametrize("server", ["web", "uvicorn_web"])
+def test_parts_and_lines_that_are_larger_than_what_clients_may_send_pass(server, request, snake, make_run):
+    """The limit of what a socket takes was one of what it was sent, too: such a socket broke at its first message."""
+    served = request.getfixturevalue(server)
+    for _ in range(20):
+        make_run(visitor="somebody else")
+    line = journal.record("create", "x" * 5_000)
+    with connect(f"{served.address}/ws/lobby/", max_size=None) as socket:
+        told = socket.recv(PATIENCE_SECONDS)
+        assert len(told) > LARGEST_MESSAGE_BYTES
+        assert json.loads(told)["html"].count("run-running") == lobby.RUNS_SHOWN
+    with connect(f"{served.address}/ws/orchestrator/?after={line.seq - 1}") as socket:
+        assert json.loads(socket.recv(PATIENCE_SECONDS))["message"] == line.message
 
 
 async def test_all_open_lobbies_are_told_of_a_change_that_was_looked_up_once(looks, snake):
