@@ -29,7 +29,7 @@ from pools.signals import (
 from runs import lifecycle, upkeep
 from runs.launching import deployment
 from runs.live.wakeups import wake_readers
-from runs.models import LaunchMode, Run, RunQuerySet, RunState
+from runs.models import OVER, LaunchMode, Run, RunQuerySet, RunState
 from runs.reasons import RunEndCode
 
 IDS_A_QUERY = 10_000  # below SQLite's limit of variables
@@ -66,9 +66,8 @@ def what_is_served(sandbox_ids: Collection[UUID], **_: Any) -> dict[UUID, Served
     """Return the games that are to answer in these sandboxes."""
     found: dict[UUID, Served] = {}
     for runs in _runs_in(sandbox_ids):
-        for run in runs.played().select_related("game"):
-            if run.sandbox_id is not None:
-                found[run.sandbox_id] = Served(run.port or run.game.port, run.game.health_path)
+        played = runs.played().values_list("sandbox_id", "port", "game__port", "game__health_path")
+        found |= {sandbox_id: Served(port or usual, path) for sandbox_id, port, usual, path in played}
     return found
 
 
@@ -97,13 +96,13 @@ def demand(now: datetime, **_: Any) -> Demand:
 def occupants(sandbox_ids: Collection[UUID] | None, run: str, **_: Any) -> dict[UUID, Occupant]:
     """Return who is in each of these sandboxes, or in those of the runs whose id begins with `run`."""
     found: dict[UUID, Occupant] = {}
+    nobody = UUID(int=0)
+    url = reverse("admin:runs_run_change", args=[nobody])  # once: there may be thousands
     for runs in _runs_in(sandbox_ids) if sandbox_ids is not None else [Run.objects.named(run)]:
-        for each in runs.exclude(sandbox=None).select_related("game").only("id", "state", "visitor", "game", "sandbox"):
-            if each.sandbox_id is not None:
-                url = reverse("admin:runs_run_change", args=[each.pk])
-                found[each.sandbox_id] = Occupant(
-                    f"run {each.short_id}", each.game.title, each.visitor[:8], url, each.is_over
-                )
+        rows = runs.exclude(sandbox=None).values_list("sandbox_id", "pk", "game__title", "visitor", "state")
+        for sandbox_id, pk, title, visitor, state in rows:
+            name, its_url = f"run {pk.hex[:8]}", url.replace(str(nobody), str(pk))
+            found[sandbox_id] = Occupant(name, title, visitor[:8], its_url, state in OVER)
     return found
 
 
