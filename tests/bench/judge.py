@@ -9,6 +9,8 @@ import argparse
 import os
 import platform
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,6 +36,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--web", nargs="+", type=int, default=[1, 2, 4], metavar="N", help="numbers of web processes")
     parser.add_argument("--database", nargs="+", choices=["sqlite", "postgresql"], default=["sqlite", "postgresql"])
     parser.add_argument("--server", nargs="+", choices=["daphne", "uvicorn"], default=["daphne", "uvicorn"])
+    parser.add_argument("--live", type=int, default=plan.Crowd().live, metavar="N", help="runs beside pages")
+    parser.add_argument(
+        "--ended", type=int, default=plan.Crowd().ended, metavar="N", help="the same, a million at most"
+    )
     parser.add_argument("--statements", action="store_true", help="print those of a launch")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep the results, as JSON")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="compare with the results of an earlier run")
@@ -52,18 +58,19 @@ def stages(wanted: argparse.Namespace) -> list[plan.Stage]:
 
 
 def measured(wanted: argparse.Namespace, folder: Path) -> Iterator[Row]:
+    crowd = plan.Crowd(wanted.live, wanted.ended)
     for database, group in groupby(stages(wanted), key=lambda stage: stage.database):
         server = private_postgres(folder) if database == "postgresql" else nullcontext()
         with server as postgres, site(database, folder / database, postgres) as made:
             least: dict[str, floors.Floors] = {}
             for stage in group:
                 if stage.is_crowded:
-                    plan.crowd(made)
+                    crowd.fill(made)
                 made.restart_web(stage.web, stage.server)
                 if stage.server not in least:
                     least[stage.server], rows = floors.measured(made)
                     yield from rows
-                yield from plan.rows(made, stage, least[stage.server], shown=wanted.statements)
+                yield from plan.rows(made, stage, crowd, least[stage.server], shown=wanted.statements)
     if "turns" in wanted.only:
         yield from turns()
     if "refill" in wanted.only:
@@ -99,6 +106,7 @@ def report(rows: list[Row], told: dict[str, object], wanted: argparse.Namespace)
 
 def main() -> None:
     wanted, told = arguments(), about()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     began, rows = time.monotonic(), []
     folder = Path(tempfile.mkdtemp(prefix="orchestrator-bench-"))
     try:

@@ -26,9 +26,10 @@ def told(measured: Measured) -> None:
 
 def warm_up(site: Site) -> None:
     """Everything that is made at the first is made: threads, connections, templates."""
-    site.stock(40)
-    site.measure("burst", count=10 * len(site.ports))
-    site.measure("alone", count=5 * len(site.ports))
+    at_once, alone_each = 10 * len(site.ports), 5 * len(site.ports)
+    site.stock(at_once + alone_each)
+    site.measure("burst", count=at_once)
+    site.measure("alone", count=alone_each)
 
 
 def alone(site: Site, least: dict[str, float], among: str = "") -> Row:

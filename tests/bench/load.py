@@ -105,7 +105,10 @@ async def launch(site: Site) -> float:
     status, body = await site.ask("POST", "/api/launch/warm", BODY)
     if status != 201:
         raise Refused(f"launch: {status} {body[:200].decode(errors='replace')}")
-    run_id = json.loads(body[body.find(b"{") : body.rfind(b"}") + 1])["run_id"]
+    run = json.loads(body[body.find(b"{") : body.rfind(b"}") + 1])
+    if run["served_by"] == "cold_fallback":
+        raise Refused("nothing was ready: this launch is not warm")
+    run_id = run["run_id"]
     while True:
         status, _ = await site.ask("GET", f"/play/{run_id}/")
         took = time.perf_counter() - began
