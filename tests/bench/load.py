@@ -17,9 +17,9 @@ from typing import Any
 PATIENCE_SECONDS = 60.0
 AGAIN_SECONDS = 0.02
 BODY = b'{"game":"snake"}'
-LOBBY_GAP_SECONDS = 1.0  # as static/js/lobby.js has it
 LOBBY_PATIENCE_SECONDS = 5.0  # for what was launched last
-TEXT_FRAME = b"\x81"
+LEAST_HEARD_SECONDS = 3.0  # once a second at the most
+PARTS = b'"kind": "parts"'
 
 
 class Refused(Exception):
@@ -126,7 +126,6 @@ class Tally:
         self.took_ms: list[float] = []
         self.came_at: list[float] = []
         self.refusals: list[str] = []
-        self.launched_ms: list[float] = []  # where something else is tallied
 
     async def note(self, work: Coroutine[Any, Any, float], at: float = 0.0) -> None:
         try:
@@ -188,51 +187,38 @@ async def look(site: Site, path: str, headers: str = "") -> float:
 
 
 class OpenLobby(asyncio.Protocol):
-    """A page that follows the log, and wants its live part after each event: once a second at most."""
+    """A lobby that stands open: the server sends its parts when they have changed."""
 
     def __init__(self, port: int) -> None:
-        self.port, self.is_wanted = port, asyncio.Event()
+        self.port, self.parts = port, 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         transport.write(
-            f"GET /ws/orchestrator/ HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: Upgrade\r\n"
+            f"GET /ws/lobby/?seen= HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: Upgrade\r\n"
             "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
 
     def data_received(self, data: bytes) -> None:
-        if TEXT_FRAME in data:
-            self.is_wanted.set()
-
-    async def follow(self, site: Site, tally: Tally) -> None:
-        while True:
-            await self.is_wanted.wait()
-            self.is_wanted.clear()
-            await tally.note(look(site, "/live/"))
-            await asyncio.sleep(LOBBY_GAP_SECONDS)
+        self.parts += data.count(PARTS)
 
 
 async def lobbies(site: Site, tally: Tally, count: int, rate: float, seconds: float) -> None:
-    """So many open lobbies while games are launched. What is tallied is their fetches, not the launches."""
+    """So many open lobbies while games are launched. The launches are tallied; lobbies that hear little are refused."""
     loop, readers = asyncio.get_running_loop(), []
     for number in range(count):
         port = site.ports[number % len(site.ports)]
         _, reader = await loop.create_connection(lambda port=port: OpenLobby(port), "127.0.0.1", port)
         readers.append(reader)
-    fetches = Site(site.ports)
-    following = [asyncio.create_task(reader.follow(fetches, tally)) for reader in readers]
-    launched = Tally()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds + LOBBY_PATIENCE_SECONDS):
-            await poisson(site, launched, rate, seconds)
-    for task in following:
-        task.cancel()
+            await poisson(site, tally, rate, seconds)
     for reader in readers:
         reader.transport.abort()
-    fetches.close()
-    tally.refusals += launched.refusals
-    tally.launched_ms = launched.took_ms
+    deaf = sum(reader.parts < seconds / LEAST_HEARD_SECONDS for reader in readers)
+    if deaf:
+        tally.refusals.append(f"{deaf} of {count} lobbies heard less than once in {LEAST_HEARD_SECONDS:g} s")
 
 
 async def obey(order: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +233,6 @@ async def obey(order: dict[str, Any]) -> dict[str, Any]:
         "took_ms": tally.took_ms,
         "came_at": tally.came_at,
         "refusals": tally.refusals,
-        "launched_ms": tally.launched_ms,
         "seconds": seconds,
         "processor_seconds": time.process_time() - processor,
     }

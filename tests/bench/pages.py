@@ -60,7 +60,7 @@ def shared(site: Site, floors: Floors, among: str) -> Iterator[Row]:
 
 
 def open_lobbies(site: Site, count: int, rate: float, seconds: float) -> Iterator[Row]:
-    """Lobbies that stand open while games are launched: each follows the log, and fetches what has changed."""
+    """Lobbies that stand open while games are launched: each is sent what has changed. The times are the launches'."""
     site.stock(round(1.2 * rate * seconds) + 20)
     found = site.measure("lobbies", count=count, rate=rate, seconds=seconds)
     told(found)

@@ -91,7 +91,6 @@ class Measured:
     took_ms: list[float]
     came_at: list[float]
     refusals: list[str]
-    launched_ms: list[float]
     seconds: float
     web: float
     load: float
