@@ -56,9 +56,11 @@ class SpacesStorage(S3Storage):  # type: ignore[misc]  # django-storages has no 
         when the storage itself says so, OSError when it can't tell, bounded.TooLarge."""
         url = self.url(key)
         host = urlsplit(url).netloc
-        client = bounded.client_for(is_loopback=is_loopback(url))
         try:
-            with client.stream("GET", url, timeout=bounded.timeout(WHOLE_FILE_SECONDS)) as response:
+            with (
+                bounded.client_for(url, is_loopback=is_loopback(url)) as client,
+                client.stream("GET", url, timeout=bounded.timeout(WHOLE_FILE_SECONDS)) as response,
+            ):
                 if response.status_code == 404 and b"NoSuchKey" in bounded.beginning(response, EXPLANATION_BYTES):
                     raise FileNotFoundError(key)
                 if not response.is_success:

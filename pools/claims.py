@@ -17,7 +17,8 @@ from pools.signals import sandbox_ending, sandbox_ready
 from pools.staged import StagedGame
 from pools.staged import write as write_staged
 
-# Of `claimable` the first ones: found by the index in the order in which they are taken, however many are ready.
+# Of `claimable` the first ones: found by the index in the order in which they are taken, however many are ready. What
+# else there is in a row a launch does not look at.
 CLAIM_SQL = """
 UPDATE pools_sandbox SET state = 'in_use', acquired_at = %s, expires_at = %s
 WHERE state = 'ready' AND id = (
@@ -27,7 +28,7 @@ WHERE state = 'ready' AND id = (
       s.health_checked_at >= (SELECT started_at FROM pools_fleet WHERE id = 1),
       s.unwell_since IS NULL AND (SELECT started_at FROM pools_fleet WHERE id = 1) IS NULL)
   ORDER BY s.ready_at, s.id LIMIT 1 {skip})
-RETURNING *"""
+RETURNING id, name, app_id, state, url, token_key, staged, pool_id, acquired_at, expires_at"""
 STAGING_LEASE = "stage "
 SUSPECT_AGAIN_SECONDS = 5  # a game that answers badly by itself must not keep the fleet busy
 

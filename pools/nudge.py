@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import connection
 from django_q.tasks import async_task
 
 from pools.mailboxes import TASKS, wake_on_commit
-from pools.models import Fleet
 from pools.task_rows import TaskRows
 
 TURNS = "turns"  # the queue of tasks that no install keeps waiting: one worker of each cluster is for it alone
@@ -18,8 +18,14 @@ def nudge(*, is_urgent: bool = True) -> None:
 
     One that is not urgent wakes nobody and begins within a second.
     """
-    if Fleet.objects.filter(pk=1, nudged=False).update(nudged=True):
+    if _is_first():
         how: dict[str, Any] = {"cluster": TURNS} if is_urgent else {"broker": TaskRows(TURNS)}
         async_task("pools.tasks.reconcile", task_name="reconcile", group="reconcile", **how)
     elif is_urgent:
         wake_on_commit(TASKS)  # the one that is queued may not have been urgent
+
+
+def _is_first() -> bool:
+    with connection.cursor() as cursor:  # a launch waits for it
+        cursor.execute("UPDATE pools_fleet SET nudged = %s WHERE id = 1 AND nudged = %s", [True, False])
+        return bool(cursor.rowcount)

@@ -17,8 +17,8 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db import transaction
+from django.db.models import Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -29,7 +29,7 @@ from pools.models import LIVE, Fleet, FleetEvent, Level, Sandbox, State
 from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
 from pools.tenure import LEASE_SECONDS
-from pools.together import Together
+from pools.together import NothingChanged, Together
 from runs import events, limits
 from runs.live.wakeups import wake_readers_together
 from runs.models import ACTIVE, DeployedFrom, EventKind, LaunchMode, Run, RunQuerySet, RunState, ServedBy
@@ -110,7 +110,8 @@ def begin_in(
     now: datetime,
 ) -> Run:
     """Needs a sandbox that was claimed for it in the same transaction, and room under the limits. Leaves a new warm
-    run, DEPLOYING in that one. Raises NotCounted, and IntegrityError for a key that was used."""
+    run, DEPLOYING in that one, and the transaction committed. Raises NotCounted, and IntegrityError for a key that was
+    used."""
     acquired_at = timezone.now()
     run = Run(
         id=run_id,
@@ -142,12 +143,14 @@ def begin_in(
         journal.line(LogKind.ACQUIRE, claims.acquired(f"run {run.short_id}"), sandbox=sandbox, now=now),
         journal.line(LogKind.LAUNCH, f"{run.mode} launch of {game.slug}", run_id=run.pk, now=now),
     )
-    counted = limits.count_together(batch, run.mode, mark)
+    limits.count_together(batch, run.mode, mark)
     run.last_seq = len(told)
     batch.insert(run)
     events.write_first(batch, run.pk, told, acquired_at)
-    if not batch.run()[counted]:
-        raise limits.NotCounted
+    try:
+        batch.run(commit=True)
+    except NothingChanged:
+        raise limits.NotCounted from None
     del run.number  # read when it is asked for
     return run
 
@@ -312,7 +315,7 @@ def measure(attempt: Attempt, **measured: int) -> bool:
 
 def play_staged(run: Run, *, port: int, start_ms: int, now: datetime) -> None:
     """Needs a transaction, and the run as it is in hand: DEPLOYING at its hand-over, in a sandbox where its game was
-    started ahead of time and answers. Leaves it RUNNING and measured. Raises TooLate."""
+    started ahead of time and answers. Leaves it RUNNING and measured, and the transaction committed. Raises TooLate."""
     total_ms = milliseconds(now - run.created_at)
     start_ms = min(start_ms, total_ms)
     acquire_ms = min(total_ms - start_ms, milliseconds((run.acquired_at or now) - run.created_at))
@@ -325,18 +328,16 @@ def play_staged(run: Run, *, port: int, start_ms: int, now: datetime) -> None:
     }
     fields = {"port": port, "deployed_from": DeployedFrom.STAGED, "ready_at": now} | timings | NO_LEASE
     batch = Together()
-    moved = batch.update(
-        _same(run).filter(state=RunState.DEPLOYING), state=RunState.RUNNING, last_seq=F("last_seq") + 1, **fields
-    )
+    here = {"id": run.pk, "sandbox": run.sandbox_id, "deploy_attempts": run.deploy_attempts}
+    grown = {"last_seq": RawSQL("last_seq + 1", ())}
+    batch.require_update(Run, here | {"state": RunState.DEPLOYING}, {"state": RunState.RUNNING} | fields | grown)
     events.write_next(batch, run.pk, _ready(run, DeployedFrom.STAGED, timings), now)
     journal.record_together(batch, _ready_line(run, DeployedFrom.STAGED, total_ms, now))
     wake_readers_together(batch)
     try:
-        is_late = not batch.run()[moved]
-    except IntegrityError:  # where the run has not moved, the line's number is taken
-        is_late = True
-    if is_late:
-        raise TooLate(f"Run {run.short_id} is not where it was when its sandbox was asked.")
+        batch.run(commit=True)
+    except NothingChanged:
+        raise TooLate(f"Run {run.short_id} is not where it was when its sandbox was asked.") from None
     for name, value in {"state": RunState.RUNNING, **fields}.items():
         setattr(run, name, value)
 

@@ -70,16 +70,19 @@ def have_room(*, warm: int, cold: int, launches: int) -> bool:
     )
 
 
-def count_together(batch: Together, mode: str, mark: int) -> int:
-    """Have a launch counted, if there is room; its place among the batch's counts, of which 0 says that there is none.
-    `mark`: how many launches there had been an hour ago."""
-    return batch.update(_with_room(mode, mark), **_counted(mode))
+def count_together(batch: Together, mode: str, mark: int) -> None:
+    """Have a launch counted, if there is room; else nothing of the batch is done. `mark`: how many launches there had
+    been an hour ago."""
+    batch.require(*_counting(mode, mark))
 
 
 def count(mode: str, mark: int) -> int:
     """Count a launch whose row is written and return its number. Needs the fleet's lock, and comes last. `mark`: from
     before its row was written. Raises NotCounted."""
-    if not _with_room(mode, mark).update(**_counted(mode)):
+    with connection.cursor() as cursor:
+        cursor.execute(*_counting(mode, mark))
+        is_counted = cursor.rowcount > 0
+    if not is_counted:
         if Tally.objects.filter(pk=1).exists():
             raise NotCounted
         Tally.objects.create(pk=1, launches=1, **_active())  # the first of this database, or of this version
@@ -139,16 +142,15 @@ def _column(mode: str) -> str:
     return "warm" if mode == LaunchMode.WARM else "cold"
 
 
-def _counted(mode: str) -> dict[str, Any]:
+def _counting(mode: str, mark: int) -> tuple[str, list[int]]:
+    """The statement that counts a launch if there is room, and its parameters."""
     column = _column(mode)
-    return {column: F(column) + 1, "launches": F("launches") + 1}
-
-
-def _with_room(mode: str, mark: int) -> QuerySet[Tally]:
     most = settings.MAX_CONCURRENT_WARM if mode == LaunchMode.WARM else settings.MAX_CONCURRENT_COLD
-    return Tally.objects.filter(
-        pk=1, warm__lt=settings.MAX_TOTAL_ACTIVE - F("cold"), launches__lt=settings.MAX_RUNS_PER_HOUR + mark
-    ).filter(**{f"{_column(mode)}__lt": most})
+    statement = (
+        f"UPDATE runs_tally SET {column} = {column} + 1, launches = launches + 1 "  # noqa: S608
+        f"WHERE id = 1 AND {column} < %s AND warm + cold < %s AND launches < %s"
+    )
+    return statement, [most, settings.MAX_TOTAL_ACTIVE, settings.MAX_RUNS_PER_HOUR + mark]
 
 
 def check(mode: str, now: datetime, *, but: Run | None = None) -> None:

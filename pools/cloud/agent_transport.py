@@ -81,23 +81,23 @@ class AgentWire:
         """An answer whose body is still to be read, within the same time; trouble with it is AgentError's kind, too."""
         if not self._keeps_secrets:
             raise AgentUnavailable(f"{self.url or 'The address'} is not https: the token would travel in clear.")
-        client = bounded.client_for(is_loopback=self._is_loopback)
         began = False
         try:
-            request = client.build_request(
-                method,
-                self.url + path,
-                json=json,
-                params=params,
-                headers={"Authorization": f"Bearer {self._token}"},
-                timeout=bounded.timeout(timeout_seconds),
-            )
-            response = self._sent(client, request)
-            began = True
-            try:
-                yield response
-            finally:
-                response.close()
+            with bounded.client_for(self.url, is_loopback=self._is_loopback) as client:
+                request = client.build_request(
+                    method,
+                    self.url + path,
+                    json=json,
+                    params=params,
+                    headers={"Authorization": f"Bearer {self._token}"},
+                    timeout=bounded.timeout(timeout_seconds),
+                )
+                response = self._sent(client, request)
+                began = True
+                try:
+                    yield response
+                finally:
+                    response.close()
         except httpx.TimeoutException:
             trouble = "'s answer took longer than" if began else " did not answer within"
             raise AgentUnavailable(f"The sandbox{trouble} {timeout_seconds:g} s.") from None

@@ -87,23 +87,23 @@ class Sender:
 
     def send(self, request: Any, **options: Any) -> NoReturn:
         """Send a request of azure's, once."""
-        client = bounded.client_for(is_loopback=is_loopback(self._endpoint))
         began = False
         try:
-            # Not chained: these errors carry the request, and with it the token.
-            sent = client.build_request(
-                request.method,
-                request.url,
-                headers={**request.headers, "Accept-Encoding": "identity"},
-                content=request.content,
-                timeout=bounded.timeout(self._timeout_seconds),
-            )
-            response = client.send(sent, stream=True)
-            began = True
-            try:
-                content = bounded.whole(response, ANSWER_BYTES)
-            finally:
-                response.close()
+            with bounded.client_for(self._endpoint, is_loopback=is_loopback(self._endpoint)) as client:
+                # Not chained: these errors carry the request, and with it the token.
+                sent = client.build_request(
+                    request.method,
+                    request.url,
+                    headers={**request.headers, "Accept-Encoding": "identity"},
+                    content=request.content,
+                    timeout=bounded.timeout(self._timeout_seconds),
+                )
+                response = client.send(sent, stream=True)
+                began = True
+                try:
+                    content = bounded.whole(response, ANSWER_BYTES)
+                finally:
+                    response.close()
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise CloudUnavailable(f"The cloud could not be reached at {self._endpoint}.") from None
         except httpx.TimeoutException:

@@ -12,22 +12,25 @@ import ssl
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import httpcore
 import httpx
 
+from pools.cloud.kept import KeptPools
+
 CONNECT_TIMEOUT_SECONDS = 5.0
 LOOPBACK_IDLE_SECONDS = 4.0  # uvicorn closes after 5: a connection is given up before it goes stale
 EDGE_IDLE_SECONDS = 60.0  # the edge in front of App Platform cuts at about 100
-MOST_CONNECTIONS = 200
-MOST_KEPT_CONNECTIONS = 50
+MOST_CONNECTIONS = 200  # to one address
+MOST_KEPT_CONNECTIONS = 20
+MOST_KEPT_ADDRESSES = 200
 PIECE_BYTES = 64 * 1024
 PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 
-_clients: dict[tuple[int, bool], httpx.Client] = {}
+_clients: dict[tuple[int, bool], KeptPools[httpx.Client]] = {}
 
 
 class TooLarge(Exception):
@@ -54,11 +57,20 @@ def timeout(seconds: float, connect_seconds: float = CONNECT_TIMEOUT_SECONDS) ->
     return httpx.Timeout(Deadline(seconds), connect=connect, pool=connect)
 
 
-def client_for(*, is_loopback: bool) -> httpx.Client:
-    """This process's client, made at first use: one made before a fork would share its sockets."""
+@contextmanager
+def client_for(url: str, *, is_loopback: bool) -> Iterator[httpx.Client]:
+    """This process's client for the address in `url`, for one request and its answer: one made before a fork would
+    share its sockets."""
     key = (os.getpid(), is_loopback)
-    client = _clients.get(key)
-    return client if client is not None else _clients.setdefault(key, _new_client(is_loopback))
+    clients = _clients.get(key) or _clients.setdefault(key, _new_clients(is_loopback))
+    origin = "/".join(url.split("/", 3)[:3])
+    client, unused = clients.take(origin)
+    try:
+        for each in unused:
+            each.close()
+        yield client
+    finally:
+        clients.give_back(origin)
 
 
 def pieces(response: httpx.Response, most_bytes: int) -> Iterator[bytes]:
@@ -179,22 +191,29 @@ def _addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[4][0]) for address in found))
 
 
-def _new_client(is_loopback: bool) -> httpx.Client:
-    client = httpx.Client(
-        headers={"Accept-Encoding": "identity"},
-        trust_env=not is_loopback,  # no HTTP_PROXY between us and this machine
-        # Certificates take 60 ms to load, and loopback speaks http; https there is refused for want of them.
-        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_loopback else True,
-        limits=httpx.Limits(
-            max_connections=MOST_CONNECTIONS,
-            max_keepalive_connections=MOST_KEPT_CONNECTIONS,
-            keepalive_expiry=LOOPBACK_IDLE_SECONDS if is_loopback else EDGE_IDLE_SECONDS,
-        ),
-    )
-    # httpx has no public way to the backend of its pools, nor of those that lead through a proxy.
-    for transport in (client._transport, *client._mounts.values()):
-        with suppress(AttributeError):  # no transport, for what no proxy is asked for
-            transport._pool._network_backend = Punctual()  # type: ignore[union-attr]
-    # A game's cookie must not reach the next sandbox: on loopback all share a host, and cookies know no ports.
-    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return client
+def _new_clients(is_loopback: bool) -> KeptPools[httpx.Client]:
+    idle_seconds = LOOPBACK_IDLE_SECONDS if is_loopback else EDGE_IDLE_SECONDS
+    # Certificates take 20 ms to load, and loopback speaks http; https there is refused for want of them.
+    certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_loopback else httpx.create_ssl_context()
+    # A game's cookie must not reach another sandbox: on loopback all share a host, and cookies know no ports.
+    no_cookies = DefaultCookiePolicy(allowed_domains=[])
+
+    def make() -> httpx.Client:
+        client = httpx.Client(
+            headers={"Accept-Encoding": "identity"},
+            trust_env=not is_loopback,  # no HTTP_PROXY between us and this machine
+            verify=certificates,
+            limits=httpx.Limits(
+                max_connections=MOST_CONNECTIONS,
+                max_keepalive_connections=MOST_KEPT_CONNECTIONS,
+                keepalive_expiry=idle_seconds,
+            ),
+        )
+        # httpx has no public way to the backend of its pools, nor of those that lead through a proxy.
+        for transport in (client._transport, *client._mounts.values()):
+            with suppress(AttributeError):  # no transport, for what no proxy is asked for
+                transport._pool._network_backend = Punctual()  # type: ignore[union-attr]
+        client.cookies.jar.set_policy(no_cookies)
+        return client
+
+    return KeptPools(make, idle_seconds=idle_seconds, most=MOST_KEPT_ADDRESSES)

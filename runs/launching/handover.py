@@ -76,13 +76,14 @@ def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> 
     now = timezone.now()
     try:
         with transaction.atomic():
-            lifecycle.play_staged(run, port=port, start_ms=milliseconds(now - probed_at), now=now)
             if len(sandbox.staged) > 1:
                 async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=TaskRows())
-            nudge(is_urgent=False)
+            lifecycle.play_staged(run, port=port, start_ms=milliseconds(now - probed_at), now=now)
     except lifecycle.TooLate:
         lifecycle.drop(Attempt.of(run), "the game is ready", now)
         return None
+    with transaction.atomic():  # of its own: the fleet's row is never locked after a run's
+        nudge(is_urgent=False)
     return run
 
 

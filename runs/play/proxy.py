@@ -17,18 +17,21 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import httpx
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
 from pools import agent_keys, claims
+from pools.cloud.kept import KeptPools
 from pools.cloud.sandbox_agent import may_be_the_agents_refusal
+from pools.models import Sandbox
 from pools.problems import Problem
 from runs.addresses import (
     games_have_an_origin,
@@ -63,7 +66,7 @@ from runs.play.notices import (
     Refused,
 )
 from runs.play.packed import note_cut
-from runs.play.shares import LIMIT, NoTurn, Shares
+from runs.play.shares import MOST, NoTurn, Shares
 from runs.play.upstream import ForbiddenPath, Headers, Upstream, inner_location, response_headers
 
 logger = logging.getLogger(__name__)
@@ -71,6 +74,7 @@ logger = logging.getLogger(__name__)
 ADDRESS = re.compile(rb"/play/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/(.*))?", re.DOTALL)
 SEAT_KEPT_SECONDS = 1.0
 MOST_SEATS = 1_000
+MOST_KEPT_SANDBOXES = 500  # to which connections are kept that nobody uses now
 # The agent gives up after 60 s and says so.
 TIMEOUT = httpx.Timeout(65, connect=5, pool=5)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
@@ -123,22 +127,27 @@ class Seat:
     is_back_soon: bool = False  # its game stopped, and is being started again
 
 
-SEAT_COLUMNS = (
-    *("state", "end_reason", "deploy_lease_until", "port", "game__port"),
-    *("sandbox_id", "sandbox__url", "sandbox__token_key"),
-)
+# Each page of a game begins with it; Django's own way to this statement takes longer than the database.
+SEAT_SQL = """
+SELECT r.state, r.end_reason, r.deploy_lease_until IS NOT NULL, COALESCE(r.port, g.port), r.sandbox_id,
+  s.url, s.token_key
+FROM runs_run r JOIN games_game g ON g.id = r.game_id LEFT JOIN pools_sandbox s ON s.id = r.sandbox_id
+WHERE r.id = %s"""
 
 
 def seat_of(run_id: UUID) -> Seat | None:
     """None when there is no such run."""
-    row = Run.objects.filter(pk=run_id).values_list(*SEAT_COLUMNS).first()
+    with connection.cursor() as cursor:
+        cursor.execute(SEAT_SQL, [Run._meta.pk.get_db_prep_value(run_id, connection)])
+        row = cursor.fetchone()
     if row is None:
         return None
-    state, end_reason, lease_until, port, own_port, sandbox_id, url, token_key = row
+    state, end_reason, is_deployed, port, sandbox_id, url, token_key = row
     upstream = None
-    is_back_soon = state == RunState.RUNNING and lease_until is not None
+    is_back_soon = state == RunState.RUNNING and bool(is_deployed)
     if state == RunState.RUNNING and sandbox_id is not None and not is_back_soon:
-        upstream = Upstream(url, agent_keys.token(sandbox_id, token_key), port or own_port)
+        token = agent_keys.token(Sandbox._meta.pk.to_python(sandbox_id), token_key)
+        upstream = Upstream(url, token, port)
     return Seat(state, end_reason, upstream, is_back_soon)
 
 
@@ -335,8 +344,15 @@ async def _in_turn(visit: Visit, request: httpx.Request, send: Send, client: Cli
 
 
 async def _pass_on(visit: Visit, request: httpx.Request, send: Send, client: Client) -> None:
+    async with _connections(visit.upstream) as transport:
+        await _pass_over(transport, visit, request, send, client)
+
+
+async def _pass_over(
+    transport: httpx.AsyncHTTPTransport, visit: Visit, request: httpx.Request, send: Send, client: Client
+) -> None:
     try:
-        response = await _sent(request)
+        response = await _sent(transport, request)
     except httpx.ReadTimeout:
         raise Refused(SLOW) from None
     except httpx.HTTPError as error:
@@ -347,7 +363,7 @@ async def _pass_on(visit: Visit, request: httpx.Request, send: Send, client: Cli
     client.drop_the_rest()
     try:
         if may_be_the_agents_refusal(response.status_code, response.headers.get("content-type", "")):
-            await _require_admission(visit.upstream)
+            await _require_admission(transport, visit.upstream)
         if response.status_code == BAD_GATEWAY:
             await _note_dead(visit)
             raise Refused(DEAD)
@@ -373,12 +389,12 @@ async def _pass_on(visit: Visit, request: httpx.Request, send: Send, client: Cli
         await response.aclose()
 
 
-async def _require_admission(upstream: Upstream) -> None:
+async def _require_admission(transport: httpx.AsyncHTTPTransport, upstream: Upstream) -> None:
     """Raises Refused when it is the agent that does not take our token, and not the game that refuses its player."""
     headers, timeout = upstream.request_headers([]), {"timeout": TIMEOUT.as_dict()}
     request = httpx.Request("GET", upstream.admission_url, headers=headers, extensions=timeout)
     try:
-        response = await _sent(request)
+        response = await _sent(transport, request)
     except httpx.HTTPError as error:
         raise Refused(BUSY if _is_our_shortage(error) else DEAD) from None
     await response.aclose()
@@ -386,13 +402,13 @@ async def _require_admission(upstream: Upstream) -> None:
         raise Refused(LOCKED)
 
 
-async def _sent(request: httpx.Request) -> httpx.Response:
+async def _sent(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
     try:
-        return await _connections().handle_async_request(request)
+        return await transport.handle_async_request(request)
     except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
         if request.method not in ("GET", "HEAD") or not isinstance(request.stream, httpx.ByteStream):
             raise
-        return await _connections().handle_async_request(request)  # the other side had just closed the kept connection
+        return await transport.handle_async_request(request)  # the other side had just closed the kept connection
 
 
 def _is_our_shortage(error: BaseException | None) -> bool:
@@ -418,19 +434,36 @@ async def _first(visit: Visit, chunks: AsyncIterator[bytes]) -> bytes | None:
         raise Refused(CUT_OFF) from None
 
 
-_transports: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncHTTPTransport] = WeakKeyDictionary()
+_transports: WeakKeyDictionary[asyncio.AbstractEventLoop, KeptPools[httpx.AsyncHTTPTransport]] = WeakKeyDictionary()
 _shares: WeakKeyDictionary[asyncio.AbstractEventLoop, Shares] = WeakKeyDictionary()
 
 
-def _connections() -> httpx.AsyncHTTPTransport:
-    """Kept, one set a loop. Not a client: that would also keep cookies, and read where a redirect leads."""
+@asynccontextmanager
+async def _connections(upstream: Upstream) -> AsyncIterator[httpx.AsyncHTTPTransport]:
+    """The connections to a sandbox, kept by this loop. Not a client: that would also keep cookies, and read where a
+    redirect leads."""
     loop = asyncio.get_running_loop()
-    transport = _transports.get(loop)
-    if transport is None:
-        idle_seconds = 4.0 if settings.CLOUD_IS_EMBEDDED else 60.0  # local agents close after 5 s, the edge after 100
-        limits = httpx.Limits(max_connections=2 * LIMIT, max_keepalive_connections=50, keepalive_expiry=idle_seconds)
-        transport = _transports[loop] = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
-    return transport
+    transports = _transports.get(loop)
+    if transports is None:
+        transports = _transports[loop] = _new_transports()
+    transport, unused = transports.take(upstream.url)
+    try:
+        for each in unused:
+            await each.aclose()
+        yield transport
+    finally:
+        transports.give_back(upstream.url)
+
+
+def _new_transports() -> KeptPools[httpx.AsyncHTTPTransport]:
+    idle_seconds = 4.0 if settings.CLOUD_IS_EMBEDDED else 60.0  # local agents close after 5 s, the edge after 100
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=MOST, keepalive_expiry=idle_seconds)
+    certificates = httpx.create_ssl_context(trust_env=False)  # takes longer than a request
+
+    def make() -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(verify=certificates, limits=limits, trust_env=False)
+
+    return KeptPools(make, idle_seconds=idle_seconds, most=MOST_KEPT_SANDBOXES)
 
 
 async def _show(send: Send, notice: Notice) -> None:
