@@ -17,19 +17,20 @@ from orchestrator_site import health, unavailable
 from orchestrator_site.sign_in.addresses import network_of
 from orchestrator_site.sign_in.pace import Pace
 
-THREADS = 32
+THREADS = 16  # for those who look, and as many for those who change something and may wait for a lock
 PROBE_THREADS = 2
 SIGN_IN_THREADS = 1
 HASHING_THREADS = 1  # a password takes a core for a third of a second
 MOST_WAITING_TO_HASH = 20
 LONGEST_WAIT_SECONDS = 5.0  # for a thread: with all of them stuck at a lock, who comes next is told so
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 SIGN_IN = "/admin/login/"
 # What hashes passwords when it is sent something: signing in, changing one's password, and the accounts' own pages.
 HASHING = (SIGN_IN, "/admin/password_change/", "/admin/auth/user/")
 
 
 def may_hash(request: HttpRequest) -> bool:
-    return request.method not in ("GET", "HEAD", "OPTIONS") and request.path.startswith(HASHING)
+    return request.method not in SAFE and request.path.startswith(HASHING)
 
 
 class InOneThread(ASGIHandler):
@@ -40,7 +41,8 @@ class InOneThread(ASGIHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)
         chain: Callable[[HttpRequest], HttpResponseBase] = self._middleware_chain  # type: ignore[has-type]
-        requests = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        looking = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        changing = ThreadPoolExecutor(THREADS, thread_name_prefix="change")
         # Probes never wait for the others, and whether the process lives is told without a word from the database.
         probes = {path: ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe") for path in health.VIEWS}
         # The others never wait for passwords to be hashed, nor for a flood of who wants to sign in.
@@ -75,7 +77,8 @@ class InOneThread(ASGIHandler):
             if is_paced and not pace.allows(network_of(request) or "", time.monotonic()):
                 return await pace.refuse()
             if not hashes:
-                return await answer_in(apart.get(request.path, requests), request)
+                usual = looking if request.method in SAFE else changing
+                return await answer_in(apart.get(request.path, usual), request)
             if at_hashing >= HASHING_THREADS + MOST_WAITING_TO_HASH:
                 return unavailable.answer_alone(request.path)
             at_hashing += 1

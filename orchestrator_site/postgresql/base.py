@@ -3,6 +3,7 @@ can't be written to, and tell this process the database's time."""
 
 from __future__ import annotations
 
+import select
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,11 +18,14 @@ MIGRATION_LIMITS = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "10min",
 }
+PROVEN_SECONDS = 2.0  # how long a quiet connection is believed to be one to the server that is written to
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """`LIMITS` in its settings are the session's settings, by PostgreSQL's own names. They are set by a statement, not
     by the connection's `options`: poolers refuse those."""
+
+    proven_at_seconds = 0.0
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
@@ -31,6 +35,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             asked_at = steady_seconds()
             row = connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
             clock.note(float(row[0]), asked_at)
+            self.proven_at_seconds = asked_at
             install()
         except BaseException:
             connection.close()
@@ -50,7 +55,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except self.Database.Error:
             return False
         clock.note(float(row[1]), asked_at)
-        return bool(row[0] == "off")
+        is_writable = bool(row[0] == "off")
+        self.proven_at_seconds = asked_at if is_writable else 0.0
+        return is_writable
+
+    def close_if_health_check_failed(self) -> None:
+        """At the first query of each request. One that was proven a moment ago costs no question: a server that goes
+        says so on the connection."""
+        if self._is_open_and_quiet() and steady_seconds() - self.proven_at_seconds < PROVEN_SECONDS:
+            self.health_check_done = True
+        super().close_if_health_check_failed()
+
+    def _is_open_and_quiet(self) -> bool:
+        if self.connection is None or self.connection.closed:
+            return False
+        poll = select.poll()
+        poll.register(self.connection.fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     @staticmethod
     def _limit(connection: Any, limits: Mapping[str, str]) -> None:

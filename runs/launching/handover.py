@@ -16,6 +16,7 @@ from pools.nudge import nudge
 from pools.reasons import EndCode
 from pools.task_rows import TaskRows
 from runs import lifecycle
+from runs.launching import turnstile
 from runs.launching.acquire import go_on_cold, open_pool, take_ready
 from runs.lifecycle import Attempt, milliseconds
 from runs.models import Run, RunState
@@ -45,7 +46,8 @@ def hand_over(run: Run) -> Run | None:
         try:
             agent = current.sandbox.agent()
             if port is not None and _answers(agent, port):
-                return _play_staged(current, current.sandbox, port, began)
+                with turnstile.launches.passed(is_back=True):
+                    return _play_staged(current, current.sandbox, port, began)
             running = {process.pid for process in agent.look(PROBE_TIMEOUT_SECONDS) if process.is_running}
             staged = current.sandbox.staged_games.get(current.game.slug)
             # The sandbox is well: a game that answers badly, or ends at the first request, would do so in the next one.

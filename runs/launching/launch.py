@@ -16,7 +16,7 @@ from pools.models import Fleet, Pool
 from pools.nudge import nudge
 from pools.reasons import LogKind
 from runs import lifecycle, limits
-from runs.launching import deployment, progress
+from runs.launching import deployment, progress, turnstile
 from runs.launching.acquire import PoolEmpty, acquire_warm, start_cold
 from runs.launching.at_once import launch_at_once
 from runs.launching.handover import hand_over
@@ -73,10 +73,11 @@ def launch(
     now = now or timezone.now()
     wanted = Wanted(game, LaunchMode(mode), use_snapshot)
     try:
-        if wanted.mode == LaunchMode.WARM and (
-            run := launch_at_once(game, use_snapshot=use_snapshot, visitor=visitor, key=idempotency_key, now=now)
-        ):
-            return _bring_up(run)
+        if wanted.mode == LaunchMode.WARM:
+            with turnstile.launches.passed():
+                run = launch_at_once(game, use_snapshot=use_snapshot, visitor=visitor, key=idempotency_key, now=now)
+            if run is not None:
+                return _bring_up(run)
         with transaction.atomic():
             found = Game.objects.playable().filter(slug=game).first()
             if found is None:
@@ -84,7 +85,7 @@ def launch(
             fleet = Fleet.lock()
             if earlier := _earlier(wanted, visitor, idempotency_key):
                 return earlier
-            run = _begin(found, wanted, fleet, now, visitor=visitor, key=idempotency_key)
+            begun = _begin(found, wanted, fleet, now, visitor=visitor, key=idempotency_key)
     except IntegrityError:
         if earlier := _earlier(wanted, visitor, idempotency_key):
             return earlier
@@ -96,7 +97,7 @@ def launch(
                 note_demand(pool, f"visitor {visitor[:8]}", now)
             nudge()
         raise
-    return _bring_up(run) if run.state == RunState.DEPLOYING else run
+    return _bring_up(begun) if begun.state == RunState.DEPLOYING else begun
 
 
 def _earlier(wanted: Wanted, visitor: str, key: str | None) -> Run | None:

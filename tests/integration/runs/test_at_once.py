@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -9,11 +10,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from games.models import Game
+from pools.cloud.sandbox_agent import SandboxAgent
 from pools.console.alarms import fleet_alarms
 from pools.console.fleet_page import picture
 from pools.models import Fleet, FleetEvent, Pool, Sandbox, State
 from pools.reasons import StepCode
 from runs import lifecycle, limits, upkeep
+from runs.launching import turnstile
 from runs.launching.at_once import launch_at_once
 from runs.launching.launch import Maintenance, UnknownGame, launch
 from runs.limits import LimitReached
@@ -106,6 +109,22 @@ def test_a_run_that_was_ended_while_its_sandbox_was_asked_stays_ended(warm):
     run.refresh_from_db()
     assert run.state == RunState.ENDED
     assert not run.events.filter(kind="ready").exists()
+
+
+def test_nobody_waits_for_a_turn_while_a_sandbox_is_asked(warm, monkeypatch):
+    """A sandbox may be far away, or dead: others are launched meanwhile."""
+    fetch, free = SandboxAgent.fetch, []
+
+    def slow_fetch(*args, **kwargs):
+        with turnstile.launches.passed(), turnstile.launches.passed():
+            free.append(True)
+        return fetch(*args, **kwargs)
+
+    monkeypatch.setattr(SandboxAgent, "fetch", slow_fetch)
+    began = time.monotonic()
+    assert start().state == RunState.RUNNING
+    assert free
+    assert time.monotonic() - began < turnstile.PATIENCE_SECONDS
 
 
 def test_what_is_over_counts_no_longer(warm):
