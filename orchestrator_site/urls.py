@@ -3,6 +3,8 @@ from django.urls import include, path
 
 from orchestrator_site.api import api
 
+admin.autodiscover()
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", api.urls),

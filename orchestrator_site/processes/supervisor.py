@@ -18,7 +18,7 @@ from typing import IO
 from orchestrator_site.processes import process_sessions
 
 LEASH = Path(__file__).with_name("leash.py")
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.25
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 30.0
 STEADY_SECONDS = 60.0  # alive that long, and the next death is a new story
 ENDS_BEFORE_GIVING_UP = 3  # of a service that never answered once

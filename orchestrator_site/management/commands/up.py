@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +40,25 @@ class Command(BaseCommand):
         for port in filter(None, (settings.PORT, settings.PLAY_PORT)):
             require_free_port(settings.BIND, port)
         register.start_reaper(LEFTOVER_GRACE_SECONDS)
+        preparing = in_a_child(prepare_database)
 
         cloud = [services.local_cloud()] if settings.CLOUD_IS_EMBEDDED else []
         supervisor = Supervisor([*cloud, services.cluster(), services.web()], register)
         try:
-            self.keep_up(supervisor, cloud)
+            self.keep_up(supervisor, cloud, preparing)
             register.close()
             supervisor.terminal.say("Stopped.")
         finally:
             supervisor.terminal.drain()
         lock.close()
 
-    def keep_up(self, supervisor: Supervisor, cloud: Sequence[Service]) -> None:
+    def keep_up(self, supervisor: Supervisor, cloud: Sequence[Service], preparing: Future[str]) -> None:
         """Until a signal. Raises SystemExit with a sentence when it can't be."""
         supervisor.stop_on_signals()
         for service in cloud:
             supervisor.start(service)  # it needs no database: while it starts, that is made ready
         try:
-            password = prepare_database()
+            password = preparing.result()
         except (DatabaseError, OSError) as error:
             supervisor.stop()
             sys.exit(f"The database cannot be used: {str(error).strip()}")
@@ -99,6 +103,21 @@ def require_free_port(address: str, port: int) -> None:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         sys.exit(f"Port {port} on {address} cannot be used ({reason}). Choose another: PORT={port + 1} make run")
+
+
+def in_a_child(function: Callable[[], str]) -> Future[str]:
+    """Have a function called in a process of its own, which takes its memory along when it ends: a supervisor lives for
+    long. Called before this one has threads, because a fork has none of them."""
+    child = ProcessPoolExecutor(1, get_context("fork"), _ignore_interrupts)
+    try:
+        return child.submit(function)
+    finally:
+        child.shutdown(wait=False)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C is for the supervisor to heed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def prepare_database() -> str:
