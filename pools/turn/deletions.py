@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from django.db import transaction
 from django.utils import timezone
 
@@ -20,11 +22,29 @@ from pools.models import CloudApp, Fleet, FleetEvent, Level, Sandbox, State
 from pools.reasons import LogKind
 from pools.turn.asking import ASKED_A_TURN, Trouble, ask_all
 from pools.turn.decisions import Decision, Kind, sandbox_id
-from pools.turn.facts import FleetFacts
+from pools.turn.facts import FleetFacts, PoolFacts
 from pools.turn.identities import Identities
 
 DELETES_A_TURN = 40  # the rest is for the next: meanwhile somebody may have launched
+DELETES_IN_A_BURST = 5  # players wait for the processor and the requests that deleting takes
+BURST_SECONDS = 3  # after a launch
+LONGEST_DELAY_SECONDS = 60  # what is not needed costs money
 REFUSALS = {error.code for error in (CloudUnavailable, InvalidSpec, NameTaken, OverQuota, Unauthorized, CloudError)}
+
+
+def deletes_a_turn(facts: FleetFacts, now: datetime) -> int:
+    """How many deletions one turn asks for: few while players launch, unless somebody waits for a place, or the
+    deletions have waited for long."""
+    if facts.demand.places or not any(_is_launching(pool, now) for pool in facts.pools):
+        return DELETES_A_TURN
+    unsent = [s.delete_requested_at for s in facts.sandboxes if s.delete_requested_at and not s.delete_sent_at]
+    has_waited = any(now - requested_at > timedelta(seconds=LONGEST_DELAY_SECONDS) for requested_at in unsent)
+    return DELETES_A_TURN if has_waited else DELETES_IN_A_BURST
+
+
+def _is_launching(pool: PoolFacts, now: datetime) -> bool:
+    idle = pool.idle_for(now)
+    return idle is not None and abs(idle) < timedelta(seconds=BURST_SECONDS)
 
 
 class Deletions:
@@ -42,8 +62,8 @@ class Deletions:
             self._deletes_work()
 
     def send_deletes(self, decisions: list[Decision]) -> None:
-        decisions = self.identities.surely_ours(decisions[:DELETES_A_TURN])
         now = timezone.now()
+        decisions = self.identities.surely_ours(decisions[: deletes_a_turn(self.facts, now)])
         Sandbox.objects.filter(pk__in=[sandbox_id(d) for d in decisions]).update(delete_sent_at=now)
         for decision, answer in self._delete(decisions):
             if isinstance(answer, Trouble):

@@ -101,6 +101,13 @@ MISTAKES: list[Mistake] = [
          "self.confirm_deleted([decision])\n            elif not answer:\n                self.confirm"),
     ),
     *_of(
+        "pace", "pools/turn/deletions.py", ("tests/unit/pools/test_deletions.py",),
+        ("burst", "Deleting competes with players who launch.",
+         "return DELETES_A_TURN if has_waited else DELETES_IN_A_BURST", "return DELETES_A_TURN"),
+        ("for-ever", "A fleet that is always busy deletes late, and pays.",
+         "return DELETES_A_TURN if has_waited else DELETES_IN_A_BURST", "return DELETES_IN_A_BURST"),
+    ),
+    *_of(
         "look", "pools/turn/look.py", (*CLOUD_WORD, "tests/integration/games/test_in_use.py"),
         ("forgets", "A dead idle sandbox is never retired.", "sandbox.health_failures + 1", "0"),
         ("ended-game-is-well", "A staged game that has ended is given to a player.", "not started <= running",
