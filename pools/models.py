@@ -441,6 +441,9 @@ class CloudApp(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    # What a listing writes.
+    LISTED = ("name", "owner", "installation", "phase", "url", "region", "size", "failure", "app_created_at")
+
     @staticmethod
     def columns_of(app: App) -> dict[str, Any]:
         """Return what a listing's app writes into its row."""

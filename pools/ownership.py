@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef
 
 from pools.cloud.records import App, Marked, is_disowned
 from pools.models import CloudApp, Fleet, Sandbox
@@ -105,8 +106,11 @@ def ours(apps: Collection[App]) -> list[App]:
 
 def anothers() -> list[CloudApp]:
     """The apps of the last complete listing that carry our mark and are another installation's."""
-    marked = CloudApp.objects.filter(owner=settings.ORCHESTRATOR_ID, adopted_at=None)
-    return sorted_out(list(marked), our_mark())[Standing.ANOTHERS]
+    mark = our_mark()
+    marked = CloudApp.objects.filter(owner=mark.owner, adopted_at=None)
+    has_row = Exists(Sandbox.objects.filter(name=OuterRef("name")))
+    doubtful = marked.exclude(has_row, installation__in=["", mark.installation])  # of thousands nearly all are not
+    return sorted_out(list(doubtful), mark)[Standing.ANOTHERS]
 
 
 AnyApp = TypeVar("AnyApp", bound=Named)

@@ -93,21 +93,20 @@ def note_others(fleet: Fleet, now: datetime) -> None:
 
 
 def _keep_apps(apps: Sequence[App], now: datetime) -> None:
-    known = CloudApp.objects.in_bulk()
+    columns = CloudApp.LISTED
+    known = {app_id: rest for app_id, *rest in CloudApp.objects.values_list("pk", "delete_reason", *columns)}
     new, changed = [], []
     for app in apps:
         fields = CloudApp.columns_of(app)
-        row = known.pop(app.id, None)
-        if row is None:
+        before = known.pop(app.id, None)
+        if before is None:
             new.append(CloudApp(app_id=app.id, first_seen_at=now, **fields))
-        elif any(getattr(row, name) != value for name, value in fields.items()):
-            for name, value in fields.items():
-                setattr(row, name, value)
-            changed.append(row)
+        elif before[1:] != [fields[column] for column in columns]:
+            changed.append(CloudApp(app_id=app.id, **fields))
     _write(new, lambda rows: CloudApp.objects.bulk_create(rows, batch_size=500, ignore_conflicts=True))
-    _write(changed, lambda rows: CloudApp.objects.bulk_update(rows, list(fields), batch_size=200))
+    _write(changed, lambda rows: CloudApp.objects.bulk_update(rows, columns, batch_size=200))
     # What an operator ordered to be deleted is kept until the cloud itself says that it is gone.
-    gone = [app_id for app_id, row in known.items() if not row.delete_reason]
+    gone = [app_id for app_id, (delete_reason, *_) in known.items() if not delete_reason]
     for start in range(0, len(gone), 500):
         CloudApp.objects.filter(app_id__in=gone[start : start + 500]).delete()
 
