@@ -29,8 +29,8 @@ from orchestrator_site.sign_in import throttle
 from orchestrator_site.sign_in.second_factor import who_must_set_up
 from orchestrator_site.sign_in.view import SignInView, second_factor_page
 from pools.ages import ago
-from pools.console.alarms import Alarm, Urgency, fleet_alarms
-from pools.console.fleet_page import picture
+from pools.console.alarms import Alarm, Urgency
+from pools.console.view import view
 from pools.reasons import LogKind
 
 SILENT_SECONDS = 60
@@ -115,7 +115,7 @@ def _page_before(request: HttpRequest) -> str:
 
 def alarms(now: datetime) -> list[Alarm]:
     """Return what needs an operator, the worst first."""
-    found = [*_cluster_alarms(now), *fleet_alarms(picture(now)), *_task_alarms(now), *_sign_in_alarms(now)]
+    found = [*_cluster_alarms(now), *view(now).alarms, *_task_alarms(now), *_sign_in_alarms(now)]
     return sorted(found, key=lambda alarm: list(Urgency).index(alarm.urgency))
 
 

@@ -137,7 +137,7 @@ def _account_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     if fleet.maintenance:
         message = f"No launches; players read: {fleet.maintenance_message}"
         yield Alarm(Urgency.WARNING, "Maintenance mode is on", message, page)
-    existing = others + sum(row.sandbox is not None and row.sandbox.state != State.DELETED for row in picture.rows)
+    existing = others + picture.existing
     if existing >= settings.MAX_TOTAL_SANDBOXES:
         detail = f"{existing} of {settings.MAX_TOTAL_SANDBOXES} places are taken: launches may be refused."
         yield Alarm(Urgency.INFO, "The fleet is full", detail, page)

@@ -18,7 +18,6 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from pools.console import operations
-from pools.console.alarms import fleet_alarms
 from pools.console.fleet_page import FleetQuery, picture
 from pools.console.fleet_table import Row, Verdict
 from pools.console.force_delete import Outcome, force_delete, ours
@@ -26,6 +25,7 @@ from pools.console.forms import ForceDeleteForm, GoForm, MaintenanceForm, Reason
 from pools.console.operations import Refused
 from pools.console.pool_chart import charts
 from pools.console.rights import DESTROY, OPERATE, SAY_WHY, MachineOwned, actor_of, log_act, require
+from pools.console.view import forget, view
 from pools.models import CloudApp, Fleet, Sandbox, State
 from pools.nudge import nudge
 from pools.reasons import EndCode
@@ -101,13 +101,15 @@ class FleetAdmin(MachineOwned):
 
     def _live_context(self, request: HttpRequest) -> dict[str, Any]:
         now = timezone.now()
-        seen = picture(now)
+        shown = view(now)
+        seen = shown.picture
         query = FleetQuery.of(request.GET)
-        page = query.page_of(seen.rows)
+        page = query.page_of(seen.newest_first)
         return {
             "fleet": seen.fleet,
             "picture": seen,
-            "alarms": fleet_alarms(seen),
+            "alarms": shown.alarms,
+            "kept_seconds": shown.kept_seconds,
             "charts": charts(seen.pools, now),
             "query": query,
             "page": page,
@@ -116,7 +118,7 @@ class FleetAdmin(MachineOwned):
             "verdicts": [(each, count, query.but(verdict=each)) for each, count in seen.verdicts],
             "all_url": query.but(verdict=""),
             "page_query": query.but(),
-            "existing": sum(row.sandbox is not None and row.sandbox.state != State.DELETED for row in seen.rows),
+            "existing": seen.existing,
             "max_total": settings.MAX_TOTAL_SANDBOXES,
             "can_operate": request.user.has_perm(OPERATE),
             "can_destroy": request.user.has_perm(DESTROY),
@@ -282,6 +284,7 @@ class FleetAdmin(MachineOwned):
 
 
 def _back() -> HttpResponseRedirect:
+    forget()
     return HttpResponseRedirect(reverse("admin:pools_fleet_changelist"))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from urllib.parse import urlencode
 
 from django.core.paginator import Page, Paginator
@@ -24,9 +25,9 @@ LOST_SHOWN_MOST = 200
 NAMES_A_QUERY = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FleetPicture:
-    """The whole table at one moment."""
+    """The whole table at one moment. What is counted over its rows is counted once."""
 
     fleet: Fleet
     now: datetime
@@ -38,18 +39,27 @@ class FleetPicture:
     def listing_age_seconds(self) -> float | None:
         return (self.now - self.fleet.listed_at).total_seconds() if self.fleet.listed_at else None
 
-    @property
+    @cached_property
     def verdicts(self) -> list[tuple[Verdict, int]]:
         """Count the rows of each verdict, the most urgent first; all verdicts, so that the counters hold still."""
         counts = Counter(row.verdict for row in self.rows)
         return [(verdict, counts[verdict]) for verdict in Verdict]
 
-    @property
+    @cached_property
     def usd_per_hour(self) -> Decimal:
         return sum((row.usd_per_second for row in self.rows if not row.is_foreign), Decimal(0)) * 3600
 
+    @cached_property
+    def existing(self) -> int:
+        """How many sandboxes of ours there are."""
+        return sum(row.sandbox is not None and row.sandbox.state != State.DELETED for row in self.rows)
+
+    @cached_property
+    def newest_first(self) -> list[Row]:
+        return sorted(self.rows, key=lambda row: row.begun_at, reverse=True)
+
     def count(self, verdict: Verdict) -> int:
-        return sum(row.verdict == verdict for row in self.rows)
+        return dict(self.verdicts)[verdict]
 
     def by_key(self) -> dict[str, Row]:
         return {row.key: row for row in self.rows}
@@ -124,10 +134,9 @@ class FleetQuery:
             page=int(number) if number.isascii() and number.isdigit() and len(number) < 8 else 1,
         )
 
-    def page_of(self, rows: Sequence[Row]) -> Page[Row]:
+    def page_of(self, newest_first: Sequence[Row]) -> Page[Row]:
         """The rows wanted, in the order wanted; of equals the newest comes first."""
-        wanted = [row for row in rows if self._wants(row)]
-        wanted.sort(key=lambda row: row.begun_at, reverse=True)
+        wanted = [row for row in newest_first if self._wants(row)]
         wanted.sort(key=SORTS[self.sort], reverse=self.descending)  # type: ignore[arg-type]  # alike within one sort
         return Paginator(wanted, ROWS_A_PAGE).get_page(self.page)
 

@@ -39,6 +39,8 @@ def pages(site: Site, floors: Floors, among: str) -> Iterator[Row]:
         ("pool status", "/api/pool/status", "≤ 5", ""),
         ("admin login", "/admin/login/", "", ""),
         ("admin's list of runs", "/admin/runs/run/", "", operator),
+        ("admin's index", "/admin/", "", operator),
+        ("admin's fleet, live part", "/admin/pools/fleet/table/", "", operator),
     ):
         site.measure("pages", path=path, count=2, headers=headers)
         found = site.measure("pages", path=path, count=LOOKS, seconds=MOST_SECONDS, headers=headers)

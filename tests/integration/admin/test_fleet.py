@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from html import unescape
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from pools.console import view
 from pools.models import CloudApp, Fleet, Mode, Pool, Sandbox, State
 from runs.launching.launch import Maintenance, launch
 from runs.models import Run
@@ -373,3 +377,34 @@ def test_what_was_lost_lately_is_shown_for_an_hour(viewer, fleet, pool):
     assert rows(viewer) == {lost.name: "lost"}
     fleet.clock.ahead += timedelta(hours=1)
     assert rows(viewer) == {}
+
+
+# Of a large fleet.
+
+
+@pytest.fixture
+def large(pool: Pool, snake: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Twenty rows, taken for thousands."""
+    monkeypatch.setattr(view, "SMALL_ROWS", 10)
+    monkeypatch.setattr(view, "ROWS_A_SECOND", 1)
+    on_paper(20, pool, snake)
+    yield
+    view.forget()
+
+
+def test_of_thousands_of_rows_a_picture_is_made_for_all_who_look(destroyer, large):
+    """It takes seconds of the processor: one who looks on, or twenty, must not take it from the players."""
+    pages = (FLEET, f"{FLEET}table/", "/admin/")
+    assert "every 20 s" in text(destroyer.get(FLEET))
+    for page in pages:
+        with CaptureQueriesContext(connection) as asked:
+            destroyer.get(page)
+        assert not [query["sql"] for query in asked if 'FROM "pools_cloudapp"' in query["sql"]]
+
+
+def test_who_has_done_something_sees_what_came_of_it(destroyer, large):
+    name = next(iter(rows(destroyer)))
+    sandbox = Sandbox.objects.get(name=name)
+    destroyer.post(f"{FLEET}delete/", key=f"sandbox:{sandbox.pk}", confirmed="1", reason="broken")
+    assert Sandbox.objects.get(pk=sandbox.pk).state == State.DELETING
+    assert rows(destroyer)[name] == "deleting"
