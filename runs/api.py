@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from runs.models import LaunchMode, Run, RunState
 from runs.origins import may_change
 from runs.reasons import RunEndCode
 from runs.rights import actor_on, token_of
-from runs.schemas import EventsOut, GameOut, LaunchedOut, LaunchIn, RunOut
+from runs.schemas import EndedOut, EventsOut, GameOut, LaunchedOut, LaunchIn, RunOut
 from runs.visitors import caller_of
 
 router = Router()
@@ -68,14 +69,15 @@ def launch_game(
         )
     except LaunchRefused as refused:
         raise problem_of(refused) from refused
-    return 201, run_out(run) | {"token": token_of(run.id)}
+    message = f"Launching {run.game.slug}: {RunState(run.state).label.lower()}."
+    return 201, run_out(run, timezone.now()) | {"message": message, "token": token_of(run.id)}
 
 
 @router.get(
     "/sandbox/{uuid:run_id}", response={200: RunOut, 404: ProblemOut}, tags=["runs"], summary="How a launch stands"
 )
 def get_run(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
-    return run_out(find_run(run_id))
+    return run_out(find_run(run_id), timezone.now())
 
 
 Reason = QueryEx[
@@ -86,7 +88,7 @@ Reason = QueryEx[
 
 @router.delete(
     "/sandbox/{uuid:run_id}",
-    response={200: RunOut, 403: ProblemOut, 404: ProblemOut, 422: ProblemOut},
+    response={200: EndedOut, 403: ProblemOut, 404: ProblemOut, 422: ProblemOut},
     tags=["runs"],
     summary="End a run; its sandbox goes with it",
 )
@@ -105,8 +107,9 @@ def end_run(request: HttpRequest, run_id: UUID, reason: Reason = "") -> dict[str
         code, sentence = RunEndCode.ENDED_BY_OPERATOR, f"An operator ended it: {reason.strip()}"
     else:
         code, sentence = RunEndCode.ENDED_BY_API, "Ended through the API."
-    lifecycle.end(run.id, code, sentence, timezone.now(), by=actor)
-    return run_out(find_run(run_id))
+    now = timezone.now()
+    lifecycle.end(run.id, code, sentence, now, by=actor)
+    return run_out(find_run(run_id), now) | {"message": "The run is over, and its sandbox is deleted."}
 
 
 @router.get(
@@ -148,7 +151,9 @@ def require_own_page(request: HttpRequest) -> None:
     """Neither other sites nor games may change anything with a visitor's browser. Raises Problem."""
     headers = request.headers
     if not may_change(origin=headers.get("Origin"), fetch_site=headers.get("Sec-Fetch-Site"), host=request.get_host()):
-        raise Problem(403, "Browsers may do this from this site's own pages only.")
+        raise Problem(
+            403, "Browsers may do this from this site's own pages, and from those that CORS_ALLOWED_ORIGINS names."
+        )
 
 
 def find_run(run_id: UUID) -> Run:
@@ -169,12 +174,14 @@ def problem_of(refused: LaunchRefused) -> Problem:
     )
 
 
-def run_out(run: Run) -> dict[str, Any]:
+def run_out(run: Run, now: datetime) -> dict[str, Any]:
     """A run as RunOut has it, with whole addresses."""
     return {
         "run_id": run.id,
-        "status": run.state,
+        "status": run.status,
+        "state": run.state,
         "game": run.game.slug,
+        "type": run.mode,
         "mode": run.mode,
         "served_by": run.served_by,
         "notice_code": run.notice_code,
@@ -182,6 +189,7 @@ def run_out(run: Run) -> dict[str, Any]:
         "use_snapshot": run.use_snapshot,
         "deployed_from": run.deployed_from,
         "sandbox": run.sandbox.name if run.sandbox else None,
+        "app_id": (run.sandbox.app_id or None) if run.sandbox else None,
         "end_code": run.end_code,
         "end_reason": run.end_reason,
         "stream_url": page_url(f"/api/stream/{run.id}"),
@@ -201,4 +209,8 @@ def run_out(run: Run) -> dict[str, Any]:
             "start_ms": run.start_ms,
             "total_ms": run.total_ms,
         },
+        "acquire_ms": run.acquire_ms,
+        "bootstrap_ms": run.bootstrap_ms,
+        "restore_ms": run.restore_ms,
+        "duration_ms": run.duration_ms(now),
     }

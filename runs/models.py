@@ -15,6 +15,7 @@ from games.models import Game
 from pools.models import Level, Sandbox
 from runs.addresses import play_url
 from runs.reasons import RunEndCode, RunNoticeCode
+from runs.words import STATUS_OF_STATE, Status
 
 
 class LaunchMode(models.TextChoices):
@@ -198,8 +199,17 @@ class Run(models.Model):
         return self.id.hex[:8]
 
     @property
+    def status(self) -> Status:
+        """The state in the first demo's words."""
+        return STATUS_OF_STATE[self.state]
+
+    @property
     def is_over(self) -> bool:
         return self.state in OVER
+
+    def duration_ms(self, now: datetime) -> int:
+        """How long it has been there: from the click to its end, or to now."""
+        return max(0, round(((self.ended_at or now) - self.created_at).total_seconds() * 1000))
 
     def has_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now

@@ -10,8 +10,9 @@ from django.db.models import TextChoices
 from ninja import Schema
 from pydantic import ConfigDict, Field, StrictBool, StrictStr
 
-from runs.models import LaunchMode
+from runs.models import LaunchMode, RunState
 from runs.reasons import RunEndCode, RunNoticeCode
+from runs.words import TYPES, Status
 
 NO_NUL = r"^[^\x00]*$"  # which PostgreSQL takes in no text
 
@@ -25,7 +26,7 @@ class LaunchIn(Schema):
 
     model_config = ConfigDict(extra="forbid")
 
-    game: Annotated[StrictStr, Field(min_length=1, max_length=100, pattern=NO_NUL, examples=["snake"])]
+    game: Annotated[StrictStr, Field(min_length=1, max_length=100, pattern=NO_NUL, examples=["snake"])] = "snake"
     use_snapshot: StrictBool = True
 
 
@@ -43,8 +44,10 @@ class RunOut(Schema):
     """One launch, from the click to the end."""
 
     run_id: UUID
-    status: str = Field(description="acquiring, deploying, running, ended or failed")
+    status: Status = Field(description="creating, running, completed or failed: the first demo's words")
+    state: RunState = Field(description="The same in more detail")
     game: str
+    type: str = Field(description=f"How it was asked for, as the first demo has it: {', '.join(TYPES)}")
     mode: LaunchMode = Field(description="How it was asked for")
     served_by: str = Field(description="pool, cold_fallback or cold; empty while it is not decided")
     notice_code: str = Field(description=f"Why it was not served as asked, else empty: {_any_of(RunNoticeCode)}")
@@ -52,6 +55,7 @@ class RunOut(Schema):
     use_snapshot: bool
     deployed_from: str = Field(description="staged, snapshot or source; empty before it is deployed")
     sandbox: str | None = Field(description="The name of its sandbox")
+    app_id: str | None = Field(description="Its sandbox's id at DigitalOcean")
     end_code: str = Field(description=f"Why it is over, empty while it is not: {_any_of(RunEndCode)}")
     end_reason: str = Field(description="The same as a sentence")
     stream_url: str = Field(description="Its events, as server-sent events")
@@ -65,11 +69,22 @@ class RunOut(Schema):
     expires_at: datetime | None
     ended_at: datetime | None
     timings: TimingsOut
+    acquire_ms: int | None = Field(description="As in `timings`, where the first demo has it; so are the next two")
+    bootstrap_ms: int | None
+    restore_ms: int | None
+    duration_ms: int = Field(description="From the launch to its end, or to now")
+
+
+class EndedOut(RunOut):
+    """A run that is over."""
+
+    message: str
 
 
 class LaunchedOut(RunOut):
     """A launch's answer: the run, and what one acts on it with."""
 
+    message: str = Field(description="What happens now, as a sentence")
     token: str = Field(description="Ends the run: `Authorization: Bearer …`. It is told here only")
 
 

@@ -84,8 +84,8 @@ def launch(client: httpx.Client, mode: str, *, use_snapshot: bool = True, game: 
     """Milliseconds until the page has come, and the run."""
     began = time.perf_counter()
     run = client.post(f"/api/launch/{mode}", json={"game": game, "use_snapshot": use_snapshot}).json()
-    while run["status"] != "running":
-        assert run["status"] not in ("failed", "ended"), run
+    while run["state"] != "running":
+        assert run["state"] not in ("failed", "ended"), run
         time.sleep(0.01)
         run = client.get(f"/api/sandbox/{run['run_id']}").json()
     page = client.get(f"/play/{run['run_id']}/")

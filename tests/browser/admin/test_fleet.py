@@ -193,12 +193,12 @@ def test_the_fleets_pages_are_accessible_with_every_verdict_on_them(screen: Scre
 
 def test_a_sandbox_deleted_behind_our_back_shows_as_lost_and_its_run_ends(dora, cloud, played):
     """The last one here: a listing may lag behind an app that is younger than half a minute."""
-    sandbox = until(lambda: played()["status"] == "running" and played()["sandbox"], "it is played", seconds=SECONDS)
+    sandbox = until(lambda: played()["state"] == "running" and played()["sandbox"], "it is played", seconds=SECONDS)
     dora.sees(sandbox, "in step")
     assert "Snake" in dora.row(sandbox).inner_text()
     (app,) = [app for app in cloud.apps() if app["name"] == sandbox]
     cloud.delete_app(app["id"])
     turn(dora, "a player complains")
     dora.sees(sandbox, "lost")
-    until(lambda: played()["status"] == "failed", "its run is over", seconds=3 * SECONDS)
+    until(lambda: played()["state"] == "failed", "its run is over", seconds=3 * SECONDS)
     assert "DigitalOcean" in played()["end_reason"]

@@ -44,7 +44,7 @@ def playing(arcade: Stack) -> str:
     ours = {"Idempotency-Key": "a-test-of-ours"}  # the game's own launch would have none
     asked = {"json": {"game": "hostile"}, "headers": ours, "timeout": 60, "trust_env": False}
     run = httpx.post(f"{arcade.url}/api/launch/warm", **asked).json()
-    until(lambda: arcade.get(f"/api/sandbox/{run['run_id']}").json()["status"] == "running", "it runs", seconds=60)
+    until(lambda: arcade.get(f"/api/sandbox/{run['run_id']}").json()["state"] == "running", "it runs", seconds=60)
     return run["run_id"]
 
 

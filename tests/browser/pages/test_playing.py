@@ -90,7 +90,7 @@ def test_the_steps_have_times_and_they_add_up_to_the_total(arcade: Stack, player
     parts = arcade.get(f"/api/sandbox/{player.run_id}").json()
     until(lambda: player.page.locator(".step-done").count() >= 2, "the steps are ticked off")
     assert player.page.locator(".step-bar").count() >= 2
-    assert parts["status"] == "running"
+    assert parts["state"] == "running"
 
 
 def test_more_time_comes_without_interrupting_the_game(player: Player) -> None:

@@ -54,8 +54,8 @@ class Site(Stack):
 
         def settled() -> dict | None:
             now = self.get(path).json()
-            assert now["status"] not in ("failed", "ended"), now
-            return now if now["status"] == "running" else None
+            assert now["state"] not in ("failed", "ended"), now
+            return now if now["state"] == "running" else None
 
         run = until(settled, "the run is running", seconds=60)
         page = self.get(f"/play/{run['run_id']}/")
@@ -110,7 +110,7 @@ def test_a_folder_makes_another_game_playable_cold_and_warm(site: Site):
     site.play(site.click("go", "warm"))  # demand
     until(lambda: site.staged("python") == ["chess", "go"], "a warm sandbox with both", seconds=90)
     warm = site.click("go", "warm")
-    assert (warm["status"], warm["served_by"], warm["deployed_from"]) == ("running", "pool", "staged")
+    assert (warm["state"], warm["served_by"], warm["deployed_from"]) == ("running", "pool", "staged")
     site.play(warm)
 
 
@@ -156,6 +156,6 @@ def test_without_a_node_pool_a_warm_launch_says_that_it_starts_cold_and_with_one
     site.play(site.click("dice", "warm"))  # demand
     until(lambda: site.staged("node") == ["dice"], "a warm Node sandbox", seconds=90)
     warm = site.click("dice", "warm")
-    assert (warm["status"], warm["served_by"], warm["deployed_from"]) == ("running", "pool", "staged")
+    assert (warm["state"], warm["served_by"], warm["deployed_from"]) == ("running", "pool", "staged")
     assert warm["notice"] == ""
     site.play(warm)

@@ -109,8 +109,8 @@ def test_no_process_has_a_secret_among_its_arguments_and_nobody_else_reads_the_f
 
     def is_running() -> bool:
         now = stack.get(f"/api/sandbox/{launched['run_id']}").json()
-        assert now["status"] not in ("failed", "ended"), now
-        return now["status"] == "running"
+        assert now["state"] not in ("failed", "ended"), now
+        return now["state"] == "running"
 
     until(is_running, "a game runs in a sandbox", seconds=90)
     code = "from pools.models import Sandbox; print(*[s.token for s in Sandbox.objects.existing()])"
