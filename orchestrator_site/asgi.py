@@ -14,6 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
 django.setup(set_prefix=False)
 
 from orchestrator_site.bodies import LimitedBodies  # noqa: E402  the apps must be loaded
+from orchestrator_site.cross_origin import CrossOrigin  # noqa: E402
 from orchestrator_site.forwarded import BehindProxies  # noqa: E402
 from orchestrator_site.request_threads import InOneThread  # noqa: E402
 from orchestrator_site.unavailable import OrUnavailable  # noqa: E402
@@ -25,13 +26,15 @@ http_routes: list[Any] = [*http_urlpatterns, re_path(r"", django_application)]
 
 # No session is loaded here: who knows a run's id may read along, and everybody may read the fleet's log.
 application = BehindProxies(
-    LimitedBodies(
-        OrUnavailable(
-            ProtocolTypeRouter(
-                {
-                    "http": URLRouter(http_routes),
-                    "websocket": OwnPagesOriginValidator(URLRouter(websocket_urlpatterns)),
-                }
+    CrossOrigin(
+        LimitedBodies(
+            OrUnavailable(
+                ProtocolTypeRouter(
+                    {
+                        "http": URLRouter(http_routes),
+                        "websocket": OwnPagesOriginValidator(URLRouter(websocket_urlpatterns)),
+                    }
+                )
             )
         )
     )

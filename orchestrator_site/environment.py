@@ -95,23 +95,33 @@ def url(name: str, default: str = "", schemes: Collection[str] = ("http", "https
     return _read(name, default, parse, "a URL that starts with " + " or ".join(f"{s}://" for s in schemes))
 
 
+def _as_origin(raw: str, *, wildcard: bool = False) -> str:
+    parts = urlsplit(raw)
+    host = (parts.hostname or "").lower()
+    name_of_it = host.removeprefix("*.") if wildcard else host
+    is_address = ":" in name_of_it and IPv6Address(name_of_it)
+    if parts.scheme not in ("http", "https") or not (is_address or HOST_NAME.fullmatch(name_of_it)):
+        raise ValueError
+    if parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None or parts.port == 0:
+        raise ValueError
+    port = "" if parts.port in (None, DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{f'[{host}]' if is_address else host}{port}"
+
+
 def origin(name: str, default: str = "", *, wildcard: bool = False) -> str:
     """Scheme, host and port of an address without a path: the port only where it is not the scheme's own. With
     `wildcard`, the host may begin with `*.`, for any name below."""
+    allowed = "an address without a path, like https://arcade.example.com"
+    return _read(name, default, lambda raw: _as_origin(raw, wildcard=wildcard), allowed)
 
-    def parse(raw: str) -> str:
-        parts = urlsplit(raw)
-        host = (parts.hostname or "").lower()
-        name_of_it = host.removeprefix("*.") if wildcard else host
-        is_address = ":" in name_of_it and IPv6Address(name_of_it)
-        if parts.scheme not in ("http", "https") or not (is_address or HOST_NAME.fullmatch(name_of_it)):
-            raise ValueError
-        if parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None or parts.port == 0:
-            raise ValueError
-        port = "" if parts.port in (None, DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
-        return f"{parts.scheme}://{f'[{host}]' if is_address else host}{port}"
 
-    return _read(name, default, parse, "an address without a path, like https://arcade.example.com")
+def origins(name: str) -> list[str]:
+    """Several of them, none by default; each as browsers write it."""
+
+    def parse(raw: str) -> list[str]:
+        return [_as_origin(word.strip()) for word in raw.split(",") if word.strip()]
+
+    return _read(name, [], parse, "a list of addresses without a path, like https://demo.example.com")
 
 
 # A server that does not answer is an error soon, and not a thread that waits for minutes; one that can't be written to
