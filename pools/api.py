@@ -12,7 +12,7 @@ from ninja import P, QueryEx, Router
 
 from pools import fleet_log
 from pools.census import UNSEEN, census
-from pools.models import Pool, State
+from pools.models import Mode, Pool, State
 from pools.outcomes import breaker_of
 from pools.problems import Problem
 from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, StatusOut
@@ -30,11 +30,14 @@ Wait = QueryEx[
 COUNTED = (State.READY, State.REQUESTED, State.CREATING, State.STAGING, State.IN_USE, State.DELETING)
 
 
-@router.get("/pool/status", response=StatusOut, summary="Every sandbox, by pool and state")
+@router.get("/pool/status", response=StatusOut, exclude_unset=True, summary="Every sandbox, by pool and state")
 def status(request: HttpRequest) -> dict[str, Any]:
     found = census()
     fleet = found.fleet
     return {
+        **found.in_pools._asdict(),
+        "pool_started": any(pool.mode == Mode.ACTIVE for pool in found.pools),
+        **{runtime: {"ready": has.ready, "creating": has.creating} for runtime, has in found.of_runtime.items()},
         "pools": {pool.name: _pool(pool, found.of_pool[pool.pk]) for pool in found.pools},
         "sandboxes": _by_state(found.all),
         "total_sandboxes": found.total,

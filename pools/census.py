@@ -6,12 +6,25 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db.models import Count, Q
 
-from pools.models import EXISTING, Fleet, Pool, Sandbox, State
+from pools.models import EXISTING, ON_THE_WAY, Fleet, Pool, Sandbox, State
 
 UNSEEN = "unseen"  # ready before, and not known to be well
+
+
+class Supply(NamedTuple):
+    """Sandboxes of pools as the first demo counted them."""
+
+    ready: int
+    creating: int
+    in_use: int
+
+    @classmethod
+    def of(cls, counts: Counter[str]) -> Supply:
+        return cls(counts[State.READY], sum(counts[state] for state in ON_THE_WAY), counts[State.IN_USE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +40,19 @@ class Census:
     @property
     def total(self) -> int:
         return self.all.total()
+
+    @property
+    def in_pools(self) -> Supply:
+        """What all pools have together."""
+        return Supply.of(sum(self.of_pool.values(), Counter()))
+
+    @property
+    def of_runtime(self) -> dict[str, Supply]:
+        """What the pools of each runtime have that there are pools of."""
+        counts: dict[str, Counter[str]] = {}
+        for pool in self.pools:
+            counts[pool.runtime] = counts.get(pool.runtime, Counter()) + self.of_pool[pool.pk]
+        return {runtime: Supply.of(found) for runtime, found in counts.items()}
 
 
 def census() -> Census:

@@ -80,4 +80,5 @@ def last_seq() -> int:
 def page(after: int | None, limit: int) -> dict[str, Any]:
     """Lines beyond a cursor, or the last ones, and the number to ask with next."""
     found = [as_json(event) for event in (latest(limit) if after is None else events_after(after, limit))]
-    return {"events": found, "after": found[-1]["seq"] if found else after or 0}
+    logs = [{"timestamp": line["at"], "level": line["level"], "message": line["message"]} for line in found]
+    return {"events": found, "after": found[-1]["seq"] if found else after or 0, "logs": logs, "count": len(logs)}

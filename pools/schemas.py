@@ -36,9 +36,21 @@ class PoolOut(Schema):
     breaker: BreakerOut
 
 
-class StatusOut(Schema):
-    """Every sandbox that exists, by pool and by state, against the limits."""
+class SupplyOut(Schema):
+    ready: int
+    creating: int = Field(description="On the way: requested, creating or staging")
 
+
+class StatusOut(Schema):
+    """Every sandbox that exists, by pool and by state, against the limits. The first six are as the first demo has
+    them."""
+
+    ready: int = Field(description="Of all pools together; so are the next two")
+    creating: int = Field(description="On the way: requested, creating or staging")
+    in_use: int
+    pool_started: bool = Field(description="Whether a pool is active")
+    python: SupplyOut | None = Field(None, description="Of its pools; absent without any")
+    node: SupplyOut | None = None
     pools: dict[str, PoolOut]
     sandboxes: dict[str, int] = Field(description="All that exist, cold ones included, by state")
     total_sandboxes: int
@@ -61,9 +73,19 @@ class FleetEventOut(Schema):
     at: str
 
 
+class LogLineOut(Schema):
+    """The same line, as the first demo has it."""
+
+    timestamp: str
+    level: str
+    message: str
+
+
 class FleetEventsOut(Schema):
     events: list[FleetEventOut]
     after: int = Field(description="The number to ask with next")
+    logs: list[LogLineOut] = Field(description="The events once more, as the first demo has them")
+    count: int
 
 
 class DecisionOut(Schema):

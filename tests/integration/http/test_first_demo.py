@@ -4,16 +4,21 @@ them, without a cookie."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
+from django.utils import timezone
 from websockets.sync.client import connect
 
-from pools.models import Pool
+from pools import journal
+from pools.models import Pool, Sandbox
+from pools.reasons import LogKind
 from runs.models import Run
+from tests.fixtures.waiting import until
 from tests.fixtures.web import PLAIN, Web, new_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -54,9 +59,24 @@ class FrontEnd:
 
 @pytest.fixture
 def front_end(open_web: Web) -> FrontEnd:
-    new_run(state="ended", end_code="time_up", end_reason="Its time was up.", ended_at=datetime.now(UTC))
+    new_run().delete()  # and its game stays
     Pool.objects.create(name="python", runtime="python")
     return FrontEnd(open_web)
+
+
+def new_sandbox(pool: Pool, state: str) -> Sandbox:
+    now = timezone.now()
+    return Sandbox.objects.create(
+        name=f"sandbox-{uuid4().hex[:8]}", pool=pool, runtime="python", origin="pool", state=state, requested_at=now,
+        acquired_at=now if state == "in_use" else None,
+        create_code="demand", create_reason="a test wants it", image="a/b:c", region="syd", size="apps-s-1vcpu-1gb",
+        end_code="pool_surplus" if state == "deleting" else "", end_reason="too many" if state == "deleting" else "",
+    )  # fmt: skip
+
+
+def eventually(read: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:
+    """What is the same for everybody may be a second old."""
+    return until(lambda: found if holds(found := read()) else None, "it is looked up again", seconds=5)
 
 
 def is_moment(text: str) -> bool:
@@ -176,3 +196,103 @@ class TestAnotherOrigin:
         stranger = FrontEnd(web)
         assert stranger.ask("POST", "/api/launch/cold", json={}).status_code == 403
         assert "access-control-allow-origin" not in stranger.ask("GET", "/api/games").headers
+
+
+class TestTheFleet:
+    def test_says_what_its_pools_have(self, front_end: FrontEnd) -> None:
+        found = front_end.read("/api/pool/status")
+        assert_has(found, ready=int, creating=int, in_use=int, pool_started=bool, python=dict)
+        assert_has(found["python"], ready=int, creating=int)
+        assert found["pool_started"]
+        assert "node" not in found, "there is no pool of it"
+
+    def test_counts_what_is_on_its_way(self, front_end: FrontEnd) -> None:
+        pool = Pool.objects.get()
+        for state in ("ready", "requested", "creating", "staging", "in_use", "in_use", "deleting"):
+            new_sandbox(pool, state)
+        found = front_end.read("/api/pool/status")
+        assert (found["ready"] + found["pools"]["python"]["unseen"], found["creating"], found["in_use"]) == (1, 3, 2)
+        assert found["python"] == {"ready": found["ready"], "creating": 3}
+
+    def test_tells_what_it_did(self, front_end: FrontEnd) -> None:
+        for number in range(3):
+            journal.record(LogKind.RUN, f"line {number}")
+        found = front_end.read("/api/orchestrator/logs?limit=2")
+        assert [line["message"] for line in found["logs"]] == ["line 1", "line 2"]
+        assert found["count"] == 2
+        for line in found["logs"]:
+            assert_has(line, timestamp=str, level=str, message=str)
+            assert is_moment(line["timestamp"])
+        assert front_end.read("/api/orchestrator/logs?limit=100&wait=0")["count"] == 3, "who waits is told the same"
+
+
+def counts(*, cold: int, warm: int) -> dict[str, int]:
+    return {"cold": cold, "warm": warm, "snapshot": 0, "total": cold + warm}
+
+
+class TestTheOverview:
+    def test_names_what_is_played_and_what_is_left(self, front_end: FrontEnd) -> None:
+        launched = [front_end.launch(mode)["run_id"] for mode in ("cold", "warm", "cold")]
+        found = eventually(lambda: front_end.read("/api/status"), lambda found: found["active_counts"]["total"] == 3)
+        assert [run["run_id"] for run in found["active"]] == launched[::-1]
+        for run in found["active"]:
+            assert_is_a_sandbox(run)
+        assert found["active_counts"] == counts(cold=2, warm=1)
+        assert_has(found["pool"], ready=int, creating=int, in_use=int)
+        assert (found["rate"]["used"], found["rate"]["limit"]) == (3, 25)
+        assert 3590 <= found["rate"]["reset_in_seconds"] <= 3600
+
+    def test_names_all_runs_where_anyone_may_end_them(self, front_end: FrontEnd) -> None:
+        theirs = new_run()
+        assert str(theirs.id) in {run["run_id"] for run in front_end.read("/api/status")["active"]}
+
+    def test_names_but_the_callers_own_where_nobody_else_may(self, web: Web, front_end: FrontEnd) -> None:
+        new_run(visitor="somebody else")
+        with web.client() as client:
+            mine = client.post("/api/launch/cold", json={}).json()
+            assert [run["run_id"] for run in client.get("/api/status").json()["active"]] == [mine["run_id"]]
+            assert client.get("/api/history").json() == {"deleted": [], "count": 0}
+            client.delete(f"/api/sandbox/{mine['run_id']}", headers={"Authorization": f"Bearer {mine['token']}"})
+            assert [run["run_id"] for run in client.get("/api/history").json()["deleted"]] == [mine["run_id"]]
+
+    def test_has_the_limits(self, front_end: FrontEnd) -> None:
+        front_end.launch()
+        found = eventually(lambda: front_end.read("/api/limits"), lambda found: found["active"]["total"] == 1)
+        assert found["active"] == counts(cold=1, warm=0)
+        assert_has(found["rate"], used=int, limit=int, reset_in_seconds=int)
+        assert found["limits"] == {"max_cold": 3, "max_warm": 3, "max_total": 10, "max_per_hour": 25}
+
+    def test_says_what_ended_when_and_why(self, front_end: FrontEnd) -> None:
+        run_id = front_end.launch()["run_id"]
+        front_end.ask("DELETE", f"/api/sandbox/{run_id}")
+        found = front_end.read("/api/history?limit=1")
+        assert found["count"] == 1
+        (deleted,) = found["deleted"]
+        assert_has(
+            deleted, run_id=str, type=str, game=str, status=str, bootstrap_ms=(int, MAYBE), duration_ms=int,
+            created_at=str, deleted_at=str, reason=str,
+        )  # fmt: skip
+        assert (deleted["run_id"], deleted["status"], deleted["type"]) == (run_id, "completed", "cold")
+        assert deleted["reason"] == "Ended through the API."
+        lasted = datetime.fromisoformat(deleted["deleted_at"]) - datetime.fromisoformat(deleted["created_at"])
+        assert deleted["duration_ms"] == pytest.approx(lasted.total_seconds() * 1000, abs=1)
+
+    @pytest.mark.parametrize("limit", ["0", "21", "x"])
+    def test_shows_one_to_twenty_that_ended(self, front_end: FrontEnd, limit: str) -> None:
+        refused = front_end.ask("GET", f"/api/history?limit={limit}")
+        assert (refused.status_code, type(refused.json()["detail"])) == (422, str)
+
+    def test_sums_up(self, front_end: FrontEnd) -> None:
+        for mode in ("cold", "warm"):
+            front_end.launch(mode)
+        Run.objects.filter(mode="cold").update(total_ms=30_000, ready_at=timezone.now(), served_by="cold")
+        found = eventually(lambda: front_end.read("/api/stats"), lambda found: found["total_runs"] == 2)
+        assert found["by_type"] == {"cold": 1, "warm": 1, "snapshot": 0}
+        assert found["avg_times"] == {"cold_ms": 30_000, "warm_ms": None, "snapshot_ms": None}
+        assert_has(found, pool_hit_rate=float)
+
+    def test_is_healthy(self, front_end: FrontEnd) -> None:
+        answer = front_end.ask("GET", "/health")
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert answer.json()["status"] == "healthy"
+        assert is_moment(answer.json()["timestamp"])

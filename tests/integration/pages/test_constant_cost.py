@@ -17,6 +17,7 @@ from django.utils import timezone
 from games.models import Game
 from pools import minutes, outcomes
 from pools.models import Pool, PoolMinute, Sandbox, State
+from runs import overview
 from runs.launching import outlook, progress
 from runs.models import Run, RunState
 from runs.pages import statistics
@@ -32,6 +33,8 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
         (outcomes, "MOST"),
         (outlook, "LOOKED_AT"),
         (progress, "LOOKED_AT"),
+        (overview, "MOST_ACTIVE"),
+        (overview, "ENDED_LOOKED_AT"),
         (statistics, "LAUNCHES_LOOKED_AT"),
         (statistics, "LIVES_LOOKED_AT"),
         (statistics, "DEMANDS_LOOKED_AT"),
@@ -97,7 +100,8 @@ def crowd(pool: Pool, game: Game, first: int, until: int) -> None:
 
 PAGES = [
     "/", "/live/", "/live/mine/", "/stats/", "/games/snake/", "/games/snake/live/", "/api/pool/status", "/api/games",
-    "/api/orchestrator/logs", "a run's page", "its parts", "a starting run's page", "its answer",
+    "/api/orchestrator/logs", "/api/stats", "/api/limits", "a run's page", "its parts", "a starting run's page",
+    "its answer",
 ]  # fmt: skip
 
 
@@ -108,6 +112,13 @@ def address(page: str, running: Run, starting: Run) -> str:
         "a starting run's page": f"/runs/{starting.id}/",
         "its answer": f"/api/sandbox/{running.id}",
     }.get(page, page)
+
+
+@pytest.mark.parametrize("everybodys", [False, True])
+@pytest.mark.parametrize("page", ["/api/status", "/api/history?limit=20"])
+def test_a_list_of_runs_reads_as_much_of_few_as_of_many(monkeypatch, settings, snake, pool, make_run, page, everybodys):
+    settings.ANYONE_MAY_END_RUNS = everybodys
+    test_a_page_reads_as_much_of_few_as_of_many(monkeypatch, snake, pool, make_run, page)
 
 
 @pytest.mark.parametrize("page", PAGES)
