@@ -16,6 +16,7 @@ from games.models import Game
 from pools.api import router as fleet
 from pools.problems import CONTENT_TYPE, Problem
 from runs.api import router as runs
+from runs.overview_api import router as overview
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ api = Api(
     docs_url="/docs",
 )
 api.add_router("", runs)
+api.add_router("", overview)
 api.add_router("", fleet)
 
 

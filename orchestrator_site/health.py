@@ -1,4 +1,5 @@
-"""Whether the process answers (/health/live), and whether the orchestrator can do its work (/health/ready)."""
+"""Whether the process answers (/health/live; /health, as the first demo has it), and whether the orchestrator can do
+its work (/health/ready)."""
 
 from __future__ import annotations
 
@@ -142,6 +143,10 @@ def live(_request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+def healthy(_request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "healthy", "timestamp": timezone.now()})
+
+
 def ready(_request: HttpRequest) -> JsonResponse:
     """200 when all is well; else 503, and the check that is not says why."""
     for check in CHECKS:
@@ -155,7 +160,7 @@ def ready(_request: HttpRequest) -> JsonResponse:
     return JsonResponse(answer, status=200 if is_ready else 503)
 
 
-VIEWS = {"/health/live": live, "/health/ready": ready}
+VIEWS = {"/health": healthy, "/health/live": live, "/health/ready": ready}
 
 
 class HealthMiddleware:

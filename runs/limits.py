@@ -97,14 +97,23 @@ def leave(mode: str) -> None:
 
 def mark_at(now: datetime) -> int:
     """How many launches there had been an hour ago."""
+    return mark_before(now - HOUR)
+
+
+def mark_before(moment: datetime) -> int:
+    """How many launches there had been at that moment."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {MARK_SQL}", mark_params(now))
+        cursor.execute(f"SELECT {MARK_SQL}", _mark_params(moment))
         return int(cursor.fetchone()[0])
 
 
 def mark_params(now: datetime) -> list[Any]:
-    """What MARK_SQL is given."""
-    return [connection.ops.adapt_datetimefield_value(now - HOUR)] * 2
+    """What MARK_SQL is given for an hour ago."""
+    return _mark_params(now - HOUR)
+
+
+def _mark_params(moment: datetime) -> list[Any]:
+    return [connection.ops.adapt_datetimefield_value(moment)] * 2
 
 
 def drift() -> str:

@@ -1,4 +1,4 @@
-"""Who may end a run or give it more time: one rule for its page and the API.
+"""Who may end a run or give it more time, and whose runs are listed: one rule for pages and the API.
 
 Who launched it, from the same browser; who holds its token, which the launch's answer had; and operators. Not whoever
 knows its id: that is in the address of a page which people show to each other.
@@ -51,6 +51,14 @@ def actor_on(request: HttpRequest, run: Run) -> str:
     if settings.ANYONE_MAY_END_RUNS:
         return f"caller {caller_of(request)[:8]}"
     return ""
+
+
+def whose_runs_are_shown_to(request: HttpRequest) -> str | None:
+    """The visitor whose runs are listed for whoever asks: they themselves. None, and so all, for operators, and where
+    anyone may end any run. Elsewhere no id is listed for others: it is a right to look into the run."""
+    if settings.ANYONE_MAY_END_RUNS or is_operator(request):
+        return None
+    return caller_of(request)
 
 
 def bearer_of(request: HttpRequest) -> str:

@@ -111,3 +111,75 @@ class GameOut(Schema):
     runtime: str
     page_url: str
     has_pool: bool = Field(description="Whether a pool keeps sandboxes of its runtime warm")
+
+
+class CountsOut(Schema):
+    """Runs by how they were asked for."""
+
+    cold: int
+    warm: int
+    snapshot: int = Field(description="None: a launch from a snapshot is a cold or a warm one")
+
+
+class ActiveOut(CountsOut):
+    total: int
+
+
+class PoolsOut(Schema):
+    ready: int
+    creating: int
+    in_use: int
+
+
+class RateOut(Schema):
+    used: int = Field(description="Launches within the last hour")
+    limit: int
+    reset_in_seconds: int = Field(description="Until the first of them counts no more; 0 without any")
+
+
+class OverviewOut(Schema):
+    active: list[RunOut] = Field(description="The newest first, 100 at the most")
+    active_counts: ActiveOut = Field(description="Everybody's")
+    pool: PoolsOut
+    rate: RateOut
+
+
+class DeletedOut(RunOut):
+    """A run that is over."""
+
+    deleted_at: datetime = Field(description="As `ended_at`")
+    reason: str = Field(description="As `end_reason`")
+
+
+class HistoryOut(Schema):
+    deleted: list[DeletedOut] = Field(description="The last one first")
+    count: int
+
+
+class AverageTimesOut(Schema):
+    """From the click to the game, in milliseconds, of the newest launches; null without any."""
+
+    cold_ms: int | None
+    warm_ms: int | None
+    snapshot_ms: None
+
+
+class StatisticsOut(Schema):
+    total_runs: int
+    by_type: CountsOut
+    avg_times: AverageTimesOut
+    pool_hit_rate: float = Field(description="The share of warm launches that found a sandbox ready, 0 to 1")
+    since: datetime = Field(description="Launches before are not counted")
+
+
+class MostOut(Schema):
+    max_cold: int
+    max_warm: int
+    max_total: int
+    max_per_hour: int
+
+
+class LimitsOut(Schema):
+    active: ActiveOut
+    rate: RateOut
+    limits: MostOut

@@ -1,0 +1,53 @@
+"""What is played, what is over, how it went and what is left: the addresses of the first demo's page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+from ninja import P, QueryEx, Router
+
+from pools.schemas import ProblemOut
+from runs import overview
+from runs.api import run_out
+from runs.models import Run
+from runs.rights import whose_runs_are_shown_to
+from runs.schemas import HistoryOut, LimitsOut, OverviewOut, StatisticsOut
+
+router = Router(tags=["runs"])
+MOST_OVER = 20
+
+Limit = QueryEx[int, P(ge=1, le=MOST_OVER, description="Runs at the most")]
+
+
+@router.get("/status", response=OverviewOut, summary="What is played, and against which limits")
+def status(request: HttpRequest) -> dict[str, Any]:
+    """The caller's own runs; all of them where anyone may end them (`ANYONE_MAY_END_RUNS`), and for operators. The
+    numbers are of everybody's."""
+    now, standing = timezone.now(), overview.STANDING.get()
+    active = [run_out(run, now) for run in overview.playing(whose_runs_are_shown_to(request))]
+    return {"active": active, "active_counts": standing.active, "pool": standing.pool, "rate": standing.rate}
+
+
+@router.get("/history", response={200: HistoryOut, 422: ProblemOut}, summary="The runs that ended last")
+def history(request: HttpRequest, limit: Limit = 10) -> dict[str, Any]:
+    """Whose runs, is as with `/api/status`."""
+    deleted = [_deleted(run) for run in overview.over(whose_runs_are_shown_to(request), limit)]
+    return {"deleted": deleted, "count": len(deleted)}
+
+
+def _deleted(run: Run) -> dict[str, Any]:
+    out = run_out(run, run.ended_at or run.created_at)
+    return out | {"deleted_at": run.ended_at or run.created_at, "reason": run.end_reason}
+
+
+@router.get("/stats", response=StatisticsOut, summary="How the launches of the last seven days went")
+def stats(request: HttpRequest) -> dict[str, Any]:
+    return overview.STATISTICS.get()
+
+
+@router.get("/limits", response=LimitsOut, summary="How many launches are left")
+def limits(request: HttpRequest) -> dict[str, Any]:
+    standing = overview.STANDING.get()
+    return {"active": standing.active, "rate": standing.rate, "limits": overview.most()}
