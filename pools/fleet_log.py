@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pools.models import EventCursor, Fleet, FleetEvent
+from pools.moments import as_text
 from pools.reasons import LogKind, StepCode
 
 PAGE = 500
@@ -31,7 +32,7 @@ def as_json(event: FleetEvent) -> dict[str, Any]:
             "pool": event.pool_name,
             "run": event.run_id.hex[:8] if event.run_id else "",
         },
-        "at": event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "at": as_text(event.at),
     }
 
 

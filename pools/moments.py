@@ -1,4 +1,4 @@
-"""Time spans summed by the database, and the hours whose totals stand in a row."""
+"""Moments as programs read them, time spans summed by the database, and the hours whose totals stand in a row."""
 
 from __future__ import annotations
 
@@ -64,3 +64,8 @@ def is_past(hour: datetime, now: datetime) -> bool:
 def within(name: str, hour: datetime) -> Q:
     """Select the rows whose moment of that name is in the hour."""
     return Q(**{f"{name}__gte": hour, f"{name}__lt": hour + HOUR})
+
+
+def as_text(at: datetime) -> str:
+    """A time as programs read it: UTC, to the millisecond."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

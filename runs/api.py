@@ -115,6 +115,7 @@ def end_run(request: HttpRequest, run_id: UUID, reason: Reason = "") -> dict[str
 @router.get(
     "/runs/{uuid:run_id}/events",
     response={200: EventsOut, 404: ProblemOut, 422: ProblemOut},
+    exclude_unset=True,
     tags=["events"],
     summary="A run's events, beyond a number",
 )

@@ -17,7 +17,9 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from pools.models import Level
+from pools.moments import as_text
 from pools.together import Together
+from runs import demo_events
 from runs.live.wakeups import wake_readers
 from runs.models import OVER, EventKind, Run, RunEvent
 
@@ -110,11 +112,6 @@ def fit(message: str) -> str:
     return message[: LINE_CHARACTERS - len(cut)] + cut
 
 
-def moment(at: datetime) -> str:
-    """A time as programs read it: UTC, to the millisecond."""
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def as_json(event: RunEvent) -> dict[str, Any]:
     """An event as every reader gets it."""
     return {
@@ -123,7 +120,8 @@ def as_json(event: RunEvent) -> dict[str, Any]:
         "level": event.level,
         "message": event.message,
         "data": event.data,
-        "at": moment(event.at),
+        "at": as_text(event.at),
+        **demo_events.of(event),
     }
 
 

@@ -26,6 +26,7 @@ from games.models import Game
 from pools import claims, journal
 from pools.leases import is_dead, this_process
 from pools.models import LIVE, Fleet, FleetEvent, Level, Sandbox, State
+from pools.moments import as_text
 from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
 from pools.tenure import LEASE_SECONDS
@@ -444,7 +445,7 @@ def extend(run_id: UUID, now: datetime, by: str = "") -> bool:
     if not claims.extend(run.sandbox_id, expires_at, now):
         return False
     _step(run, frm=RunState.RUNNING, to=RunState.RUNNING, expires_at=expires_at, extensions=run.extensions + 1)
-    data = {"code": StatusCode.EXTENDED, "expires_at": events.moment(expires_at)}
+    data = {"code": StatusCode.EXTENDED, "expires_at": as_text(expires_at)}
     events.emit(run_id, EventKind.STATUS, f"Extended until {expires_at:%H:%M:%S} UTC.", data=data, now=now)
     if by:
         message = f"run {run.short_id}: {run.game.slug} extended until {expires_at:%H:%M:%S}"
@@ -496,7 +497,7 @@ def _finish(
         return False
     _step(run, frm=RunState(run.state), to=state, end_code=code, end_reason=reason, ended_at=now, **NO_LEASE)
     level = Level.ERROR if state == RunState.FAILED else Level.INFO
-    data = {"state": state, "code": code, "reason": reason}
+    data = {"state": state, "code": code, "reason": reason, "duration_ms": run.duration_ms(now)}
     events.emit(run_id, EventKind.END, reason, level=level, data=data, now=now)
     if run.sandbox_id is not None:
         why = f"run {run.short_id} is over: {reason}"

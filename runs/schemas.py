@@ -89,7 +89,7 @@ class LaunchedOut(RunOut):
 
 
 class EventOut(Schema):
-    """One line of a run, the same through every door."""
+    """One line of a run, the same through every door. From `type` on, as the first demo has it."""
 
     seq: int
     kind: str = Field(description="log, status, progress, ready or end")
@@ -97,6 +97,15 @@ class EventOut(Schema):
     message: str
     data: dict[str, Any]
     at: str
+    type: str = Field(description="As `kind`")
+    run_id: str
+    timestamp: str = Field(description="As `at`")
+    status: Status | None = Field(None, description="Of `status` and `end`")
+    ingress_url: str | None = Field(None, description="Of `ready`; so are the next three")
+    bootstrap_ms: int | None = None
+    restore_ms: int | None = None
+    total_ms: int | None = None
+    duration_ms: int | None = Field(None, description="Of `end`: from the launch on")
 
 
 class EventsOut(Schema):

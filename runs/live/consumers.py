@@ -20,6 +20,7 @@ from django.urls import Resolver404
 from django.utils import timezone
 
 from pools import fleet_log
+from pools.moments import as_text
 from pools.problems import CONTENT_TYPE, Problem
 from runs import events
 from runs.live import server_sent_events
@@ -148,7 +149,7 @@ class EventSocket(EventsConsumer, Socket):
 
 
 def heartbeat() -> str:
-    return json.dumps({"kind": "heartbeat", "at": events.moment(timezone.now())})
+    return json.dumps({"kind": "heartbeat", "at": as_text(timezone.now())})
 
 
 # Over HTTP.

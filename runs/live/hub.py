@@ -24,7 +24,8 @@ from django.db.models import Q
 
 from pools import fleet_log
 from pools.mailboxes import Mailbox
-from runs import events
+from pools.models import FleetEvent
+from runs import demo_events, events
 from runs.live.database import read
 from runs.live.wakeups import open_readers_mailbox
 from runs.models import OVER, EventKind, Run, RunEvent
@@ -45,30 +46,35 @@ FLEET_KIND = "message"  # what a browser's EventSource calls an event of no kind
 
 
 class Line(NamedTuple):
-    """One event, ready to be sent."""
+    """One event, ready to be sent; in a stream, by the names of the first demo before its own (`demo_events`)."""
 
     seq: int
     kind: str
     json: str
+    demo: Sequence[tuple[str, str]] = ()
 
     @property
     def is_last(self) -> bool:
         return self.kind == EventKind.END
 
 
-def _encoded(seq: int, kind: str, data: Mapping[str, object]) -> Line:
-    return Line(seq, kind, json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":")))
+def _encoded(data: Mapping[str, object]) -> str:
+    return json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"))
 
 
 def _run_line(event: RunEvent) -> Line:
-    return _encoded(event.seq, event.kind, events.as_json(event))
+    demo = [(name, _encoded(data)) for name, data in demo_events.before(event)]
+    return Line(event.seq, event.kind, _encoded(events.as_json(event)), demo)
+
+
+def _fleet_line(event: FleetEvent) -> Line:
+    return Line(event.seq, FLEET_KIND, _encoded(fleet_log.as_json(event)))
 
 
 def lines_after(topic: Topic, after: int, limit: int = PAGE) -> list[Line]:
     """The topic's next lines beyond a cursor."""
     if topic is None:
-        found = fleet_log.events_after(after, limit)
-        return [_encoded(event.seq, FLEET_KIND, fleet_log.as_json(event)) for event in found]
+        return [_fleet_line(event) for event in fleet_log.events_after(after, limit)]
     return [_run_line(event) for event in events.events_after(topic, after, limit)]
 
 

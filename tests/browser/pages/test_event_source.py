@@ -19,7 +19,10 @@ READ = """(address) => {
   window.seen = [];
   window.source = new EventSource(address);
   for (const kind of ["log", "status", "ready", "end"]) {
-    source.addEventListener(kind, (event) => seen.push([event.lastEventId, event.type, JSON.parse(event.data)]));
+    source.addEventListener(kind, (event) => {
+      const line = JSON.parse(event.data);
+      if (line.kind) seen.push([event.lastEventId, event.type, line]); // others are for the first demo
+    });
   }
 }"""
 

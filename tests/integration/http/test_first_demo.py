@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -17,9 +17,12 @@ from websockets.sync.client import connect
 from pools import journal
 from pools.models import Pool, Sandbox
 from pools.reasons import LogKind
-from runs.models import Run
+from runs import events, lifecycle
+from runs.models import EventKind, Run
+from runs.reasons import RunEndCode
 from tests.fixtures.waiting import until
 from tests.fixtures.web import PLAIN, Web, new_run
+from tests.integration.runs.readers import Sent, all_sent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ORIGIN = "https://demo.example.com"
@@ -296,3 +299,69 @@ class TestTheOverview:
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         assert answer.json()["status"] == "healthy"
         assert is_moment(answer.json()["timestamp"])
+
+
+class TestAStream:
+    """As an EventSource of the demo's page reads it."""
+
+    def told(self, front_end: FrontEnd, run: Run, **headers: str) -> list[Sent]:
+        address = f"{front_end.web.url}/api/stream/{run.id}"
+        with httpx.stream("GET", address, headers=front_end.headers | headers, **PLAIN) as answer:
+            assert answer.headers["access-control-allow-origin"] == ORIGIN
+            return list(all_sent(answer.iter_lines()))
+
+    @pytest.fixture
+    def run(self, front_end: FrontEnd) -> Run:
+        """A run that was launched, ran, and was ended."""
+        run = new_run(mode="warm", state="running", created_at=timezone.now() - timedelta(seconds=3))
+        timings = {"acquire_ms": 2, "bootstrap_ms": 30, "restore_ms": 400, "start_ms": 8, "total_ms": 440}
+        events.emit(run.id, EventKind.STATUS, "Acquiring sandbox from warm pool...", data={"code": "acquiring"})
+        events.emit(run.id, EventKind.LOG, "Deploying snake from snapshot...")
+        events.emit(run.id, EventKind.PROGRESS, "", data={"phase": "deploying", "share": 0.5, "left_seconds": 1})
+        ready = {"url": run.play_url, "timings": timings, "deployed_from": "snapshot"}
+        events.emit(run.id, EventKind.READY, "Game ready! (440 ms)", data=ready)
+        events.emit(run.id, EventKind.STATUS, "Extended until 12:00:00 UTC.", data={"code": "extended"})
+        return run
+
+    def test_tells_it_all_by_the_demos_names(self, front_end: FrontEnd, run: Run) -> None:
+        lifecycle.end(run.id, RunEndCode.TIME_UP, "Its time was up.", timezone.now())
+        said = [sent for sent in self.told(front_end, run) if sent.event in ("log", "status", "ready", "complete")]
+        assert [(sent.event, sent.data.get("status", sent.data.get("message"))) for sent in said] == [
+            ("log", "Acquiring sandbox from warm pool..."),
+            ("status", "creating"),
+            ("log", "Deploying snake from snapshot..."),
+            ("log", "Game ready! (440 ms)"),
+            ("status", "running"),
+            ("ready", "Game ready! (440 ms)"),
+            ("log", "Extended until 12:00:00 UTC."),
+            ("status", "running"),
+            ("log", "Its time was up."),
+            ("status", "completed"),
+            ("complete", None),
+        ]
+        for sent in said:
+            assert (sent.data["type"], sent.data["run_id"]) == (sent.event, str(run.id))
+            assert is_moment(sent.data["timestamp"])
+        ready = next(sent.data for sent in said if sent.event == "ready")
+        assert_has(ready, ingress_url=str, bootstrap_ms=int, restore_ms=int, total_ms=int)
+        assert (ready["ingress_url"], ready["bootstrap_ms"], ready["total_ms"]) == (run.play_url, 30, 440)
+        assert_has(said[-1].data, duration_ms=int)
+        assert said[-1].data["duration_ms"] >= 3000
+
+    def test_of_a_run_that_fails_says_so_and_completes_nothing(self, front_end: FrontEnd, run: Run) -> None:
+        lifecycle.fail(run.id, RunEndCode.SANDBOX_LOST, "Its sandbox is gone.", timezone.now())
+        said = self.told(front_end, run)
+        assert [sent.data["status"] for sent in said if sent.event == "status"][-1] == "failed"
+        assert "complete" not in {sent.event for sent in said}
+
+    def test_begins_with_a_sign_of_life(self, front_end: FrontEnd, run: Run) -> None:
+        lifecycle.end(run.id, RunEndCode.TIME_UP, "Its time was up.", timezone.now())
+        kept = [sent.data for sent in self.told(front_end, run) if sent.event == "keepalive"]
+        assert kept == [None]
+
+    def test_goes_on_behind_the_line_that_was_read_last(self, front_end: FrontEnd, run: Run) -> None:
+        lifecycle.end(run.id, RunEndCode.TIME_UP, "Its time was up.", timezone.now())
+        said = self.told(front_end, run, **{"Last-Event-ID": "4"})
+        assert [sent.event for sent in said if sent.event not in ("heartbeat", "keepalive")] == [
+            "log", "status", "log", "status", "complete", "end",
+        ]  # fmt: skip

@@ -20,11 +20,17 @@ class Sent(NamedTuple):
 
 
 def server_sent(lines: Iterator[str]) -> Iterator[Sent]:
+    """Those for readers of ours. What is there for the first demo alone has no kind."""
+    return (sent for sent in all_sent(lines) if sent.data and "kind" in sent.data)
+
+
+def all_sent(lines: Iterator[str]) -> Iterator[Sent]:
     event, last_id, data = "", "", []
     for line in lines:
         if not line:
             if data:
-                yield Sent(event or "message", last_id, json.loads("\n".join(data)))
+                text = "\n".join(data)
+                yield Sent(event or "message", last_id, json.loads(text) if text else None)
             event, data = "", []
             continue
         field, _, value = line.partition(":")
