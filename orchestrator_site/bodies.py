@@ -19,7 +19,7 @@ LARGEST_BODY_BYTES = 64_000
 # A list's form with hundreds of rows chosen.
 LARGEST_ADMIN_BODY_BYTES = 256_000
 BODY_SECONDS = 60  # for all of it
-PLAY, ADMIN, API = "/play/", "/admin/", "/api/"
+GAMES, ADMIN, API = ("/play/", "/api/game/"), "/admin/", "/api/"
 
 
 class BodyRefused(Exception):
@@ -41,7 +41,7 @@ class LimitedBodies:
         self.application = application
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(PLAY):
+        if scope["type"] != "http" or scope["path"].startswith(GAMES):
             await self.application(scope, receive, send)
             return
         has_begun = False

@@ -25,6 +25,10 @@ def play_path(run_id: UUID) -> str:
     return f"/play/{run_id}/"
 
 
+def api_play_path(run_id: UUID) -> str:
+    return f"/api/game/{run_id}/"
+
+
 def play_origin(run_id: UUID) -> str:
     """Where a run's game is; with a wildcard, each has a name of its own."""
     return str(settings.PLAY_URL).replace(ANY_NAME, f"{run_id}.")

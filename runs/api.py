@@ -21,7 +21,7 @@ from runs.addresses import page_url
 from runs.launching.launch import KeyReused, Maintenance, UnknownGame, launch
 from runs.limits import LaunchRefused
 from runs.models import LaunchMode, Run, RunState
-from runs.origins import may_change
+from runs.origins import require_may_change
 from runs.reasons import RunEndCode
 from runs.rights import actor_on, token_of
 from runs.schemas import EndedOut, EventsOut, GameOut, LaunchedOut, LaunchIn, RunOut
@@ -149,12 +149,9 @@ def list_games(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def require_own_page(request: HttpRequest) -> None:
-    """Neither other sites nor games may change anything with a visitor's browser. Raises Problem."""
-    headers = request.headers
-    if not may_change(origin=headers.get("Origin"), fetch_site=headers.get("Sec-Fetch-Site"), host=request.get_host()):
-        raise Problem(
-            403, "Browsers may do this from this site's own pages, and from those that CORS_ALLOWED_ORIGINS names."
-        )
+    """As `require_may_change`, of Django's request."""
+    origin, fetch_site = (request.headers.get(name) for name in ("Origin", "Sec-Fetch-Site"))
+    require_may_change(origin=origin, fetch_site=fetch_site, host=request.get_host())
 
 
 def find_run(run_id: UUID) -> Run:

@@ -40,6 +40,14 @@ def is_own_origin(origin: str, host: str) -> bool:
     return trusted or (parts.netloc.lower() == host.lower() and is_allowed_host(host) and not is_for_games(host, None))
 
 
+def require_may_change(*, origin: str | None, fetch_site: str | None, host: str) -> None:
+    """Neither other sites nor games may change anything with a visitor's browser. Raises Problem."""
+    if not may_change(origin=origin, fetch_site=fetch_site, host=host):
+        raise Problem(
+            403, "Browsers may do this from this site's own pages, and from those that CORS_ALLOWED_ORIGINS names."
+        )
+
+
 def may_change(*, origin: str | None, fetch_site: str | None, host: str) -> bool:
     """Whether a request that changes something may do so, from what its browser says about where it comes from."""
     if origin is not None:

@@ -9,6 +9,7 @@ from django.urls import path, re_path
 from runs.live.consumers import UNKNOWN, EventSocket, EventStream, LongPoll, RefusedSocket
 from runs.live.hub import FLEET
 from runs.pages.lobby_socket import LobbySocket
+from runs.play import for_programs
 from runs.play.proxy import play
 
 
@@ -19,6 +20,7 @@ def with_or_without_slash(address: str, application: Any, topic: dict[str, Any] 
 fleet = {"topic": FLEET}
 # Any: Django's types know of views only.
 game: Any = play
+game_for_programs: Any = for_programs.answer
 nothing_here: Any = RefusedSocket.as_asgi(code=UNKNOWN, detail="There is nothing at this address.")
 
 websocket_urlpatterns = [
@@ -29,7 +31,9 @@ websocket_urlpatterns = [
 ]
 
 http_urlpatterns = [
-    re_path(r"^play/", game),  # whose path is matched by the proxy itself, as the client wrote it
+    # Their paths are matched by the proxy itself, as the client wrote them.
+    re_path(r"^play/", game),
+    re_path(r"^api/game/", game_for_programs),
     *with_or_without_slash("api/stream/<uuid:topic>", EventStream.as_asgi()),
     *with_or_without_slash("api/orchestrator/stream", EventStream.as_asgi(), fleet),
     *with_or_without_slash("api/runs/<uuid:topic>/events", LongPoll.as_asgi()),

@@ -184,16 +184,15 @@ async def _seat(run_id: UUID) -> Seat | None:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request to one game; `path` is what follows `/play/<run>/`, as the client wrote it."""
+    """One request to one game; `path` is what follows `base`, the game's own address here, as the client wrote it.
+    `always` are our headers of each answer."""
 
     scope: Scope
     run_id: UUID
     path: bytes
     upstream: Upstream
-
-    @property
-    def base(self) -> str:
-        return play_path(self.run_id)
+    base: str
+    always: Headers
 
     def request(self, body: AsyncIterator[bytes]) -> httpx.Request:
         """Return the request for the game. Raises ForbiddenPath."""
@@ -211,7 +210,7 @@ class Visit:
 
     def headers(self, response: httpx.Response) -> Headers:
         """Return the headers of our answer. Raises Refused for a redirect that leads out of the game."""
-        headers = [*response_headers(response.headers.raw, response.status_code), NOSNIFF, *ALWAYS]
+        headers = [*response_headers(response.headers.raw, response.status_code), NOSNIFF, *self.always]
         # An opaque origin, and nothing to load from but the game's own address.
         own = policy_source(play_url(self.run_id))
         policy = (
@@ -246,7 +245,7 @@ async def _play(scope: Scope, receive: Receive, send: Send) -> None:
     if found is None:
         raise Refused(NOT_THERE)
     run_id, path = UUID(found[1].decode()), found[2]
-    if header(scope, b"sec-fetch-site") == "same-origin" and header(scope, b"sec-fetch-dest") in RUN_BY_A_PAGE:
+    if is_run_by_a_page(scope):
         raise Refused(NOT_FOR_OUR_PAGES)
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
     if leads_to := _games_own_address(scope, run_id):
@@ -261,8 +260,21 @@ async def _play(scope: Scope, receive: Receive, send: Send) -> None:
         return
     if scope["method"] not in METHODS:
         raise Refused(Notice(405, "Games are not asked that way", f"{scope['method']} is not passed on."))
+    await visit_game(scope, receive, send, run_id, path, base=play_path(run_id), always=ALWAYS)
+
+
+def is_run_by_a_page(scope: Scope) -> bool:
+    """Whether a page of ours is about to run the answer, as code of its own."""
+    return header(scope, b"sec-fetch-site") == "same-origin" and header(scope, b"sec-fetch-dest") in RUN_BY_A_PAGE
+
+
+async def visit_game(
+    scope: Scope, receive: Receive, send: Send, run_id: UUID, path: bytes, *, base: str, always: Headers
+) -> None:
+    """Pass a request on to a run's game, and its answer back. `path` is what follows `base` in its address. Raises
+    Refused."""
     client = Client(scope, receive)
-    visit = Visit(scope, run_id, path, _upstream(await _seat(run_id)))
+    visit = Visit(scope, run_id, path, _upstream(await _seat(run_id)), base, always)
     try:
         request = visit.request(client.body())
     except ForbiddenPath:

@@ -20,9 +20,10 @@ from pools.reasons import LogKind
 from runs import events, lifecycle
 from runs.models import EventKind, Run
 from runs.reasons import RunEndCode
-from tests.fixtures.waiting import until
+from tests.fixtures.waiting import free_port, until
 from tests.fixtures.web import PLAIN, Web, new_run
 from tests.integration.runs.readers import Sent, all_sent
+from tests.integration.runs.sandboxes import FakeSandbox, fake_sandbox, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ORIGIN = "https://demo.example.com"
@@ -365,3 +366,81 @@ class TestAStream:
         assert [sent.event for sent in said if sent.event not in ("heartbeat", "keepalive")] == [
             "log", "status", "log", "status", "complete", "end",
         ]  # fmt: skip
+
+
+class TestAGame:
+    """Through our proxy, with what it protects."""
+
+    @pytest.fixture
+    def sandbox(self) -> Iterator[FakeSandbox]:
+        with fake_sandbox() as sandbox:
+            yield sandbox
+
+    @pytest.fixture
+    def run(self, front_end: FrontEnd, sandbox: FakeSandbox) -> Run:
+        return new_run(state="running", sandbox=row(sandbox.url), port=5000)
+
+    @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+    @pytest.mark.parametrize("path", ["", "/", "/api/scores?level=2"])
+    def test_answers_whatever_it_is_asked(
+        self, front_end: FrontEnd, run: Run, sandbox: FakeSandbox, method: str, path: str
+    ) -> None:
+        answer = front_end.ask(
+            method, f"/api/game/{run.id}{path}", json={"a": 1} if method in ("POST", "PUT") else None
+        )
+        assert (answer.status_code, answer.text) == (200, "a game")
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        (asked,) = sandbox.asked
+        assert (asked.method, asked.target) == (method, f"/proxy/5000/{path.removeprefix('/')}")
+        assert asked.body == (b'{"a":1}' if method in ("POST", "PUT") else b"")
+
+    def test_is_opened_at_its_ingress_url(self, front_end: FrontEnd, run: Run) -> None:
+        found = front_end.read(f"/api/sandbox/{run.id}")
+        assert found["status"] == "running"
+        in_a_tab = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
+        assert httpx.get(found["ingress_url"], headers=in_a_tab, **PLAIN).text == "a game"
+
+    def test_is_never_shown_at_the_sites_own_address(self, front_end: FrontEnd, run: Run, sandbox: FakeSandbox) -> None:
+        web = front_end.web
+        for shown in ({"Sec-Fetch-Mode": "navigate"}, {"Accept": "text/html,*/*"}):
+            led = web.get(f"/api/game/{run.id}/a/b%20c?x=1", headers=shown)
+            assert (led.status_code, led.headers["location"]) == (307, f"{web.play_url}/play/{run.id}/a/b%20c?x=1")
+        as_a_script = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"}
+        assert web.get(f"/api/game/{run.id}/game.js", headers=as_a_script).status_code == 403
+        assert sandbox.asked == []
+        assert web.get(f"/api/game/{run.id}/").headers["content-security-policy"].startswith("sandbox allow-scripts")
+
+    def test_gets_no_cookie_and_no_path_that_leads_out(
+        self, front_end: FrontEnd, run: Run, sandbox: FakeSandbox
+    ) -> None:
+        answer = front_end.web.get(f"/api/game/{run.id}/..%2f..%2fapi/processes", headers={"Cookie": "a=b"})
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+        front_end.web.get(f"/api/game/{run.id}/", headers={"Cookie": "a=b"})
+        (asked,) = sandbox.asked
+        assert asked.header("cookie") == []
+
+    def test_that_nobody_launched_is_a_404(self, front_end: FrontEnd) -> None:
+        for path in ("00000000-0000-4000-8000-000000000000", "00000000-0000-4000-8000-000000000000/x", "x", ""):
+            answer = front_end.ask("GET", f"/api/game/{path}")
+            assert (answer.status_code, type(answer.json()["detail"])) == (404, str)
+
+    def test_that_is_not_ready_is_a_503(self, front_end: FrontEnd) -> None:
+        answer = front_end.ask("GET", f"/api/game/{front_end.launch()['run_id']}/")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["detail"] == "The game is starting. Ask again in 1 s."
+
+    def test_that_does_not_answer_is_a_502(self, front_end: FrontEnd) -> None:
+        gone = new_run(state="running", sandbox=row(f"http://127.0.0.1:{free_port()}"), port=5000)
+        answer = front_end.ask("GET", f"/api/game/{gone.id}")
+        assert (answer.status_code, answer.json()["status"]) == (502, 502)
+
+    def test_that_is_over_is_forgotten_here_as_the_demo_forgot_it(self, front_end: FrontEnd) -> None:
+        over = new_run(state="ended", end_code="time_up", end_reason="Its time was up.", ended_at=timezone.now())
+        answer = front_end.ask("GET", f"/api/game/{over.id}/")
+        assert (answer.status_code, answer.json()["detail"]) == (404, "This game is over. Its time was up.")
+
+    def test_is_not_for_pages_of_other_sites(self, open_web: Web, run: Run, sandbox: FakeSandbox) -> None:
+        stranger = FrontEnd(open_web, "https://evil.example.com")
+        assert stranger.ask("POST", f"/api/game/{run.id}/", json={}).status_code == 403
+        assert sandbox.asked == []
+        assert "access-control-allow-origin" not in stranger.ask("GET", f"/api/game/{run.id}/").headers
