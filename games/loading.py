@@ -27,15 +27,16 @@ class Loaded:
 
 def load_catalog(catalog: Path | None = None) -> Loaded:
     """Make a Game of every folder that has a manifest. A bad one is reported and hides no other; a game whose folder
-    is gone can't be launched any more, and keeps its runs."""
+    is gone, or that AVAILABLE_GAMES leaves out, can't be launched any more, and keeps its runs."""
     catalog = catalog or settings.CATALOG_DIR
     loaded = Loaded()
     if not catalog.is_dir():
         loaded.problems.append(f"{catalog}: there is no such folder; CATALOG_DIR names the catalog's")
         return loaded
     seen = set()
+    offered = set(settings.AVAILABLE_GAMES)
     for folder in sorted(path for path in catalog.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))):
-        if not (folder / FILE_NAME).exists():
+        if not (folder / FILE_NAME).exists() or (offered and folder.name not in offered):
             continue
         seen.add(folder.name)
         try:
@@ -44,6 +45,8 @@ def load_catalog(catalog: Path | None = None) -> Loaded:
             _load(manifest, local_url if settings.CLOUD_IS_EMBEDDED else clone_url(manifest.slug), loaded)
         except (ManifestError, SourceRepositoryError) as error:
             loaded.problems.append(str(error))
+    for slug in sorted(offered - seen):
+        loaded.problems.append(f"AVAILABLE_GAMES names {slug}, but there is no such game in {catalog}")
     gone = Game.objects.playable().exclude(slug__in=seen)
     loaded.gone = list(gone.values_list("slug", flat=True))
     gone.update(enabled=False)

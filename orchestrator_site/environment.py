@@ -81,6 +81,17 @@ def switch(name: str, default: bool) -> bool:
     return _read(name, default, lambda raw: SWITCHES[raw.lower()], "true or false")
 
 
+def refuse(name: str, instead: str, *, unless: Collection[str] = ()) -> None:
+    """End the start over a variable that does nothing here, with a sentence that says what to do instead. `unless` it
+    has a value that asks for what is so anyway."""
+    raw = os.environ.get(name, "").strip()
+    if raw and raw.lower() not in unless:
+        raise ImproperlyConfigured(f"{name} is {raw!r}, which nothing here goes by. {instead}")
+
+
+OFF = [word for word, is_on in SWITCHES.items() if not is_on]
+
+
 def words(name: str, default: list[str]) -> list[str]:
     return _read(name, default, lambda raw: [word.strip() for word in raw.split(",") if word.strip()], "a list")
 

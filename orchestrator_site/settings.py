@@ -100,12 +100,18 @@ if SANDBOX_MIN_LIFETIME_MINUTES > SANDBOX_MAX_LIFETIME_MINUTES:
         f"SANDBOX_MAX_LIFETIME_MINUTES ({SANDBOX_MAX_LIFETIME_MINUTES})."
     )
 MAX_EXTENSIONS = env.number("MAX_EXTENSIONS", 2, most=100)
+env.refuse(
+    "CLEANUP_INTERVAL_SECONDS",
+    "A run ends when its time is up, without a wait for a clean-up. Remove the variable; SANDBOX_MIN_LIFETIME_MINUTES "
+    "and SANDBOX_MAX_LIFETIME_MINUTES say how long a run lasts.",
+)
 # Whose pages may use the API from other sites: without cookies or tokens, so that all who come this way are one.
 CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
 ANYONE_MAY_END_RUNS = env.switch("ANYONE_MAY_END_RUNS", bool(CORS_ALLOWED_ORIGINS))  # over the API, who knows its id
 
 # Games and their snapshots. A folder by default, DigitalOcean Spaces when its four variables are set.
 CATALOG_DIR = Path(env.text("CATALOG_DIR", str(BASE_DIR / "games" / "catalog")))
+AVAILABLE_GAMES = env.words("AVAILABLE_GAMES", [])  # none: all of the catalog
 GAME_REPOSITORIES_DIR = VAR_DIR / "repositories"
 SNAPSHOTS_DIR = VAR_DIR / "snapshots"
 SPACES = {
@@ -123,6 +129,13 @@ if any(SPACES.values()) and not all(SPACES.values()):
         f"{_missing} is empty; Spaces needs SPACES_BUCKET, _REGION, _ACCESS_KEY and _SECRET_KEY together."
     )
 SNAPSHOT_URL_SECONDS = env.number("SNAPSHOT_URL_SECONDS", 600, least=10)
+
+env.refuse(
+    "REBUILD_SNAPSHOTS",
+    "A snapshot is built again when its game changes. To build all of them again, remove the variable and run "
+    "manage.py snapshots build.",
+    unless=env.OFF,
+)
 
 # What is kept. The statistics look back a week, the budget a month.
 EVENTS_KEPT_DAYS = env.number("EVENTS_KEPT_DAYS", 30, least=1, most=3650)

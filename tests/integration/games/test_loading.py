@@ -43,3 +43,14 @@ def test_a_catalog_that_is_not_there_says_so(tmp_path: Path) -> None:
     assert load_catalog(tmp_path / "nowhere").problems == [
         f"{tmp_path / 'nowhere'}: there is no such folder; CATALOG_DIR names the catalog's"
     ]
+
+
+def test_of_a_catalog_only_those_are_offered_that_the_settings_name(catalog: Path, settings) -> None:
+    load_catalog(catalog)
+    settings.AVAILABLE_GAMES = ["snake", "chess"]
+    loaded = load_catalog(catalog)
+    assert loaded.problems == [f"AVAILABLE_GAMES names chess, but there is no such game in {catalog}"]
+    assert [game.slug for game in Game.objects.playable()] == ["snake"]
+    settings.AVAILABLE_GAMES = []
+    load_catalog(catalog)
+    assert Game.objects.playable().count() == 3
