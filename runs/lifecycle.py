@@ -497,7 +497,7 @@ def _finish(
         return False
     _step(run, frm=RunState(run.state), to=state, end_code=code, end_reason=reason, ended_at=now, **NO_LEASE)
     level = Level.ERROR if state == RunState.FAILED else Level.INFO
-    data = {"state": state, "code": code, "reason": reason, "duration_ms": run.duration_ms(now)}
+    data = {"state": state, "code": code, "reason": reason, "duration_ms": milliseconds(now - run.created_at)}
     events.emit(run_id, EventKind.END, reason, level=level, data=data, now=now)
     if run.sandbox_id is not None:
         why = f"run {run.short_id} is over: {reason}"

@@ -207,8 +207,10 @@ class Run(models.Model):
     def is_over(self) -> bool:
         return self.state in OVER
 
-    def duration_ms(self, now: datetime) -> int:
-        """How long it has been there: from the click to its end, or to now."""
+    def duration_ms(self, now: datetime) -> int | None:
+        """How long it took or takes, from the click on; None while it starts."""
+        if self.state in STARTING:
+            return None
         return max(0, round(((self.ended_at or now) - self.created_at).total_seconds() * 1000))
 
     def has_expired(self, now: datetime) -> bool:

@@ -72,7 +72,7 @@ class RunOut(Schema):
     acquire_ms: int | None = Field(description="As in `timings`, where the first demo has it; so are the next two")
     bootstrap_ms: int | None
     restore_ms: int | None
-    duration_ms: int = Field(description="From the launch to its end, or to now")
+    duration_ms: int | None = Field(description="From the launch to its end, or to now; null while it starts")
 
 
 class EndedOut(RunOut):

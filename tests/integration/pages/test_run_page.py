@@ -106,7 +106,8 @@ def test_a_failure_is_told_in_words_whatever_the_program_printed(player, make_ru
         run.created_at,
     )
     assert "<p>It could not be installed: ERROR: no space</p>" in text(player.get(f"/runs/{run.id}/"))
-    data = {"state": "failed", "code": "deploy_failed", "reason": "It could not be installed: ERROR: no space"}
+    reason = "It could not be installed: ERROR: no space"
+    data = {"state": "failed", "code": "deploy_failed", "reason": reason, "duration_ms": 0}
     assert run.events.get().data == data
 
 
