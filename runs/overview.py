@@ -16,11 +16,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from pools.census import census
+from pools.shared import Shared
 from runs import limits
 from runs.launch_hours import served_since
 from runs.models import ACTIVE, OVER, Run, RunState, Tally
 from runs.pages.statistics import launch_times
-from runs.shared import Shared
 
 WINDOW = timedelta(days=7)  # of the statistics, as on their page
 MOST_ACTIVE = 100  # runs that are listed

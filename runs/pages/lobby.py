@@ -27,6 +27,7 @@ from games.models import Game
 from pools import fleet_log
 from pools.census import UNSEEN, Census
 from pools.models import ON_THE_WAY, State
+from pools.shared import Shared
 from runs.launching.outlook import Speed
 from runs.models import ACTIVE, OVER, Run, RunState
 from runs.pages import statistics
@@ -34,7 +35,6 @@ from runs.pages.answers import fresh
 from runs.pages.forms import new_key
 from runs.pages.now import look
 from runs.pages.race import race
-from runs.shared import Shared
 from runs.visitors import known_visitor, visitor_of
 
 LOG_LINES = 40

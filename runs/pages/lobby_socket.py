@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from time import monotonic
 from weakref import WeakKeyDictionary
 
-from runs import shared
+from pools import shared
 from runs.live.backpressure import Flow, TooSlow
 from runs.live.consumers import HEARTBEAT_SECONDS, OVER, STALL_SECONDS, EventsConsumer, Socket, heartbeat
 from runs.live.database import read

@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from games.models import Game
 from pools.census import Census, census
+from pools.shared import Shared
 from runs.launching.outlook import Speed, speeds
 from runs.limits import launches_left
-from runs.shared import Shared
 
 
 @dataclass(frozen=True, slots=True)

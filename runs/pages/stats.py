@@ -11,10 +11,10 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
+from pools.shared import Shared
 from runs.pages import charts, statistics
 from runs.pages.answers import fresh
 from runs.pages.race import race
-from runs.shared import Shared
 
 STATS_WINDOW = timedelta(days=7)
 TIMELINE_WINDOW = timedelta(hours=6)

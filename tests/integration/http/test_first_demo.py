@@ -214,7 +214,7 @@ class TestTheFleet:
         pool = Pool.objects.get()
         for state in ("ready", "requested", "creating", "staging", "in_use", "in_use", "deleting"):
             new_sandbox(pool, state)
-        found = front_end.read("/api/pool/status")
+        found = eventually(lambda: front_end.read("/api/pool/status"), lambda found: found["in_use"] == 2)
         assert (found["ready"] + found["pools"]["python"]["unseen"], found["creating"], found["in_use"]) == (1, 3, 2)
         assert found["python"] == {"ready": found["ready"], "creating": 3}
 

@@ -14,9 +14,8 @@ from django.db import OperationalError
 from websockets.sync.client import connect
 
 from orchestrator_site.daphne_http import LARGEST_MESSAGE_BYTES
-from pools import journal
+from pools import journal, shared
 from pools.models import Fleet
-from runs import shared
 from runs.pages import lobby, lobby_socket
 from runs.routing import websocket_urlpatterns
 

@@ -9,9 +9,9 @@ import pytest
 from django.test import Client
 
 from pools.models import State
+from pools.shared import Shared
 from runs.models import RunState
 from runs.pages import lobby
-from runs.shared import Shared
 
 PARTS = {"lobby": "/", "lobby-live": "/live/", "game": "/games/snake/", "game-live": "/games/snake/live/"}
 
