@@ -107,7 +107,7 @@ env.refuse(
 )
 # Whose pages may use the API from other sites: without cookies or tokens, so that all who come this way are one.
 CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
-ANYONE_MAY_END_RUNS = env.switch("ANYONE_MAY_END_RUNS", bool(CORS_ALLOWED_ORIGINS))  # over the API, who knows its id
+ANYONE_MAY_END_RUNS = env.switch("ANYONE_MAY_END_RUNS", False)  # over the API, who knows its id
 
 # Games and their snapshots. A folder by default, DigitalOcean Spaces when its four variables are set.
 CATALOG_DIR = Path(env.text("CATALOG_DIR", str(BASE_DIR / "games" / "catalog")))
