@@ -23,7 +23,7 @@ from runs.models import ACTIVE, OVER, Run, RunState, Tally
 from runs.pages.statistics import launch_times
 
 WINDOW = timedelta(days=7)  # of the statistics, as on their page
-MOST_ACTIVE = 100  # runs that are listed
+MOST_ACTIVE = 50  # runs that are listed
 ENDED_LOOKED_AT = 100  # of each state; they are looked for by their launch, and listed by their end
 
 

@@ -147,7 +147,7 @@ class RateOut(Schema):
 
 
 class OverviewOut(Schema):
-    active: list[RunOut] = Field(description="The newest first, 100 at the most")
+    active: list[RunOut] = Field(description="The newest first, 50 at the most")
     active_counts: ActiveOut = Field(description="Everybody's")
     pool: PoolsOut
     rate: RateOut
