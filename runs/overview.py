@@ -114,7 +114,8 @@ def _ended_at(run: Run) -> datetime:
 
 
 def _newest(states: Collection[RunState], visitor: str | None, most_of_each: int) -> list[Run]:
-    """Each state by itself, in the order of its index: together, all would be sorted."""
+    """A visitor's, among the newest that they launched. Else each state by itself, in the order of its index: together,
+    all would be sorted."""
     runs = Run.objects.select_related("game", "sandbox").order_by("-created_at")
     if visitor is not None:
         mine = runs.filter(visitor=visitor)[: 2 * most_of_each]

@@ -543,6 +543,23 @@ MISTAKES: list[Mistake] = [
         ("pages", "A page to sign in stands where games are.", "if not is_page or not", "if True or not"),
     ),
     *_of(
+        "http-cross-origin", "orchestrator_site/cross_origin.py", ("tests/integration/http/test_first_demo.py",
+                                                                   "tests/unit/site/test_cross_origin.py"),
+        ("cookies", "A page of another site acts in a visitor's name.", " if name != b\"cookie\"]", "]"),
+        ("streams", "A stream to such a page fills the memory.", "update_wrapper(sent, send)", "sent"),
+    ),
+    *_of(
+        "http-api-games", "runs/play/for_programs.py", ("tests/integration/http/test_first_demo.py",),
+        ("shown", "A game shows an address of ours above its page.", "    if _is_shown(scope):", "    if False:"),
+        ("strangers", "Any site plays in a visitor's game.", "if scope[\"method\"] not in READING:", "if False:"),
+        ("script", "A page of ours runs a game's code as its own.", "if is_run_by_a_page(scope):", "if False:"),
+    ),
+    *_of(
+        "rights-lists", "runs/rights.py", ("tests/integration/http/test_first_demo.py",),
+        ("ids", "Everybody looks into everybody's runs.", "if settings.ANYONE_MAY_END_RUNS or is_operator(request):",
+         "if True:"),
+    ),
+    *_of(
         "http-shares", "runs/play/shares.py", ("tests/unit/proxy/test_shares.py",),
         ("one", "A game that hangs takes all the ways.", "(mine < MOST and", "(True and"),
         ("always", "A game gets no way when others take all.", "mine < ALWAYS or", "False or"),

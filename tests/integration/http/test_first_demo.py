@@ -395,6 +395,13 @@ class TestAGame:
         assert (asked.method, asked.target) == (method, f"/proxy/5000/{path.removeprefix('/')}")
         assert asked.body == (b'{"a":1}' if method in ("POST", "PUT") else b"")
 
+    def test_is_sent_more_than_the_rest_of_the_api_takes(
+        self, front_end: FrontEnd, run: Run, sandbox: FakeSandbox
+    ) -> None:
+        assert front_end.ask("PUT", f"/api/game/{run.id}/save", content=b"x" * 1_000_000).status_code == 200
+        assert [len(asked.body) for asked in sandbox.asked] == [1_000_000]
+        assert front_end.ask("PUT", f"/api/game/{run.id}/save", content=b"x" * 10_000_001).status_code == 413
+
     def test_is_opened_at_its_ingress_url(self, front_end: FrontEnd, run: Run) -> None:
         found = front_end.read(f"/api/sandbox/{run.id}")
         assert found["status"] == "running"
