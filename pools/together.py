@@ -19,6 +19,14 @@ class NothingChanged(Exception):
     """A statement that was to change a row found none."""
 
 
+def settle() -> None:
+    """Wait until the disk has all that was committed so far, and hold nothing meanwhile. Outside of transactions."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    if connection.vendor == "postgresql" and not connection.in_atomic_block:
+        with connection.cursor() as cursor:  # what is written last goes to the disk with all before it
+            cursor.execute("SELECT pg_logical_emit_message(true, 'settle', '')")
+
+
 class Together:
     """Collects statements; `run` sends them, in the caller's transaction."""
 
@@ -66,8 +74,8 @@ class Together:
     def run(self, *, commit: bool = False) -> None:
         """Raises NothingChanged, and the database's errors; then the transaction is to be rolled back.
 
-        `commit`: with the last statement, what is locked is let go. The caller's transaction ends with this call, if it
-        is the outermost: nothing may follow in it.
+        `commit`: with the last statement, what is locked is let go, and not only when the disk has it: `settle` waits
+        for that. The caller's transaction ends with this call, if it is the outermost: nothing may follow in it.
         """
         with self._connection.cursor() as cursor:
             if not self._is_postgresql:
@@ -79,7 +87,7 @@ class Together:
             whole = [cursor.mogrify(statement, params) for statement, params in self._statements]
             is_outermost = self._connection.in_atomic_block and not self._connection.savepoint_ids
             if commit and is_outermost:
-                whole.append("COMMIT")
+                whole = ["SET LOCAL synchronous_commit TO off", *whole, "COMMIT"]
             try:
                 cursor.execute(";\n".join(whole))
             except DataError as error:

@@ -15,6 +15,7 @@ from pools.models import Fleet, Sandbox
 from pools.nudge import nudge
 from pools.reasons import EndCode
 from pools.task_rows import TaskRows
+from pools.together import settle
 from runs import lifecycle
 from runs.launching import turnstile
 from runs.launching.acquire import go_on_cold, open_pool, take_ready
@@ -84,6 +85,7 @@ def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> 
     except lifecycle.TooLate:
         lifecycle.drop(Attempt.of(run), "the game is ready", now)
         return None
+    settle()
     with transaction.atomic():  # of its own: the fleet's row is never locked after a run's
         nudge(is_urgent=False)
     return run

@@ -169,6 +169,25 @@ MISTAKES: list[Mistake] = [
          "if (tally.warm, tally.cold) != (tally.warm_runs, tally.cold_runs):", "if False:"),
     ),
     *_of(
+        "settled", "runs/launching/handover.py", ("tests/integration/runs/test_settled.py",),
+        ("lost", "A launch that was answered is lost with the server.", "    settle()\n", ""),
+    ),
+    *_of(
+        "turns", "runs/launching/turnstile.py", ("tests/unit/runs/test_turnstile.py",),
+        ("last-first", "Who came last is launched first.", "self._waiting.popleft().set()",
+         "self._waiting.pop().set()"),
+        ("back-last", "A game that is ready waits behind all who come.", "self._waiting.appendleft(turn)",
+         "self._waiting.append(turn)"),
+        ("for-ever", "A launch waits for ever behind one that hangs.", "turn.wait(self._patience_seconds)",
+         "turn.wait()"),
+    ),
+    *_of(
+        "kept", "pools/cloud/kept.py", ("tests/unit/cloud/test_kept.py",),
+        ("cut", "A game's stream ends while it is played.", "            if oldest.users:", "            if False:"),
+        ("never-closed", "Connections to sandboxes that are gone pile up.",
+         "            if not is_old and len(self._kept) <= self._most:", "            if True:"),
+    ),
+    *_of(
         "at-once", "runs/launching/at_once.py", AT_ONCE,
         ("line", "A launch overtakes those that wait.", "game.do_others_wait or ", ""),
         ("maintenance", "Players launch during maintenance.", " AND NOT f.maintenance", ""),
