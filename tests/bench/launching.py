@@ -55,8 +55,8 @@ def counted(site: Site, *, shown: bool = False) -> Iterator[Row]:
         show(found)
     whole = [statement for statement in found if not statement.is_control]
     figures = {
-        "statements": len(whole) / COUNTED,
-        "begin and commit": (len(found) - len(whole)) / COUNTED,
+        "statements": sum(statement.count for statement in whole) / COUNTED,
+        "round trips": len(found) / COUNTED,
         "database ms": sum(statement.ms for statement in found) / COUNTED,
     }
     yield Row("statements of a warm launch and its page", site.where, figures, {}, "≤ 12")

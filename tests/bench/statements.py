@@ -15,6 +15,7 @@ LINE = re.compile(
 )
 BEGINS = re.compile(r"\s*(BEGIN|START TRANSACTION)\b", re.IGNORECASE)
 ENDS = re.compile(r"\s*(COMMIT|ROLLBACK|END)\b(?! TO)", re.IGNORECASE)
+COMMITS = re.compile(r";\s*COMMIT\s*$", re.IGNORECASE)
 CONTROLS = re.compile(r"\s*(BEGIN|START|COMMIT|ROLLBACK|END|SAVEPOINT|RELEASE)\b", re.IGNORECASE)
 HOLDING = (
     r"\bUPDATE\s+(?:ONLY\s+)?\"?{table}\"?\s|\bINTO\s+\"?{table}\"?\s"
@@ -35,6 +36,12 @@ class Statement:
     def is_control(self) -> bool:
         """Whether it only begins or ends a transaction, or a part of one."""
         return CONTROLS.match(self.text) is not None
+
+    @property
+    def count(self) -> int:
+        """How many statements were sent in it, without those that only end or set up its transaction."""
+        parts = [part.strip() for part in shape(self.text).split(";")]
+        return sum(bool(part) and not CONTROLS.match(part) and not part.startswith("SET LOCAL ") for part in parts)
 
 
 class Log:
@@ -76,7 +83,8 @@ def parsed(lines: Iterable[str], database: str, without: frozenset[int] = frozen
 
 def held_ms(statements: Iterable[Statement], table: str) -> list[float]:
     """How long each transaction held a row of the table: from the end of the statement that locked or changed it until
-    the end of the commit. A statement that is a transaction of its own counts whole."""
+    the end of the commit. A statement that is a transaction of its own counts whole, and so do several that were sent
+    together with their commit: these may have waited for the row as well, which the log does not tell apart."""
     holds = re.compile(HOLDING.format(table=re.escape(table)), re.IGNORECASE)
     is_open: set[int] = set()
     since: dict[int, float] = {}
@@ -90,7 +98,11 @@ def held_ms(statements: Iterable[Statement], table: str) -> list[float]:
             if pid in since:
                 took.append(1000 * (statement.at - since.pop(pid)))
         elif holds.search(statement.text):
-            if pid in is_open:
+            if COMMITS.search(statement.text):
+                is_open.discard(pid)
+                since.pop(pid, None)
+                took.append(statement.ms)
+            elif pid in is_open:
                 since.setdefault(pid, statement.at)
             else:
                 took.append(statement.ms)

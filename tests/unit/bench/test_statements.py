@@ -65,3 +65,11 @@ def test_transactions_of_different_sessions_are_kept_apart():
 
 def test_a_shape_has_no_values():
     assert shape("SELECT 1 FROM a WHERE b = 'it''s' AND c = 'x'::uuid") == "SELECT ? FROM a WHERE b = ? AND c = ?"
+
+
+def test_what_is_sent_with_its_commit_counts_whole():
+    sent = "SET LOCAL synchronous_commit TO off; UPDATE fleet SET a = 'x; y'; INSERT INTO log VALUES (1); COMMIT"
+    lines = ("1.000 7 0 BEGIN", f"1.010 7 4 {sent}", "1.500 7 0 BEGIN", "1.600 7 1 SELECT 1", "1.700 7 0 COMMIT")
+    assert held(*lines) == [4]
+    [statement] = [each for each in parsed(log(*lines), "bench") if "fleet" in each.text]
+    assert statement.count == 2
