@@ -9,10 +9,14 @@ from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from games.models import Game
+from orchestrator_site.methods import PREFIX
+from orchestrator_site.problems_api import router as problems
 from pools.api import router as fleet
 from pools.problems import CONTENT_TYPE, Problem
 from runs.api import router as runs
@@ -20,13 +24,15 @@ from runs.overview_api import router as overview
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "/api/"
 JSON = "application/json"
 PROBLEM = "#/components/schemas/ProblemOut"
 # Whatever is asked for.
 ERRORS_EVERYWHERE = {
     400: "It can't be understood",
+    405: "The address does not take this method",
+    408: "It took too long to arrive",
     413: "It is too large",
+    414: "Its address is too long",
     431: "Its headers are too large",
     503: "The database or the disk can't be used right now",
 }
@@ -58,16 +64,28 @@ def _tell_of_errors(responses: dict[Any, Any]) -> None:
             response["content"] = {CONTENT_TYPE: content[JSON]}
 
 
+def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Other methods are refused as such, and not for the token of a form that they don't have."""
+    return csrf_exempt(require_safe(view))
+
+
+DESCRIPTION = """Launch games in sandboxes, follow them, end them.
+
+Errors are `application/problem+json`, each with a `code`; `/api/problems` lists the codes and what to do. Every answer
+has an `X-Request-ID`: the one that was sent, or a new one. Where GET is, HEAD and OPTIONS are, too."""
+
 api = Api(
     title="Sandbox orchestrator",
     version=settings.API_VERSION,
-    description="Launch games in sandboxes, follow them, end them. Errors are `application/problem+json`.",
+    description=DESCRIPTION,
     urls_namespace="api",
     docs_url="/docs",
+    docs_decorator=read_only,
 )
 api.add_router("", runs)
 api.add_router("", overview)
 api.add_router("", fleet)
+api.add_router("", problems)
 
 
 def respond(problem: Problem) -> HttpResponse:
@@ -111,23 +129,6 @@ DETAILS = {
     405: "This address does not take this method.",
     500: "Something went wrong here. It was logged.",
 }
-
-
-class HeadMiddleware:
-    """HEAD where GET is (RFC 9110, 9.3.2): servers send such an answer without its body."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        is_head = request.method == "HEAD" and request.path.startswith(PREFIX)
-        if not is_head:
-            return self.get_response(request)
-        request.method = "GET"
-        response = self.get_response(request)
-        request.method = "HEAD"
-        response.headers.setdefault("Content-Length", str(len(response.content)))
-        return response
 
 
 class ProblemMiddleware:

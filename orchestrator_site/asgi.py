@@ -16,6 +16,7 @@ django.setup(set_prefix=False)
 from orchestrator_site.bodies import LimitedBodies  # noqa: E402  the apps must be loaded
 from orchestrator_site.cross_origin import CrossOrigin  # noqa: E402
 from orchestrator_site.forwarded import BehindProxies  # noqa: E402
+from orchestrator_site.request_ids import WithRequestId  # noqa: E402
 from orchestrator_site.request_threads import InOneThread  # noqa: E402
 from orchestrator_site.unavailable import OrUnavailable  # noqa: E402
 from runs.live.origin_validator import OwnPagesOriginValidator  # noqa: E402
@@ -25,15 +26,17 @@ django_application: Any = InOneThread()
 http_routes: list[Any] = [*http_urlpatterns, re_path(r"", django_application)]
 
 # No session is loaded here: who knows a run's id may read along, and everybody may read the fleet's log.
-application = BehindProxies(
-    CrossOrigin(
-        LimitedBodies(
-            OrUnavailable(
-                ProtocolTypeRouter(
-                    {
-                        "http": URLRouter(http_routes),
-                        "websocket": OwnPagesOriginValidator(URLRouter(websocket_urlpatterns)),
-                    }
+application = WithRequestId(
+    BehindProxies(
+        CrossOrigin(
+            LimitedBodies(
+                OrUnavailable(
+                    ProtocolTypeRouter(
+                        {
+                            "http": URLRouter(http_routes),
+                            "websocket": OwnPagesOriginValidator(URLRouter(websocket_urlpatterns)),
+                        }
+                    )
                 )
             )
         )

@@ -67,5 +67,5 @@ class _Shared(CORSMiddleware):
         detail = (
             f"{bytes(response.body).decode()}. Pages of other sites may use the API if CORS_ALLOWED_ORIGINS names them."
         )
-        body = json.dumps(Problem(403, detail).as_json())
+        body = json.dumps(Problem(403, detail, code="foreign_page").as_json())
         return Response(body, 403, media_type=CONTENT_TYPE, headers={"Vary": response.headers["Vary"]})

@@ -10,6 +10,7 @@ Other servers stream by themselves: nothing outside this module knows of it. See
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
@@ -25,6 +26,9 @@ import daphne.ws_protocol
 from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
 from twisted.web.http import HTTPChannel
 
+from pools import request_ids
+from pools.problems import CONTENT_TYPE, Problem
+
 LONGEST_LINE_BYTES = 16_384  # of a request's head: browsers and proxies send such cookies
 LONGEST_LENGTH_LINE_BYTES = 64
 LARGEST_HEAD_BYTES = 32_768
@@ -37,7 +41,25 @@ LINGER_BYTES = 2_000_000
 MOST_DESCRIPTORS = 65_536
 LARGEST_MESSAGE_BYTES = 4_096  # of a socket: nobody reads what they send
 
+API = b"/api/"
+
 Message = MutableMapping[str, Any]
+
+
+def error_of(status: int, detail: str, path: bytes, said: str = "") -> tuple[list[tuple[str, str]], bytes]:
+    """Headers and body of an answer that no application gives: for programs a problem, as the application's own.
+    `said`: the id that the request brought."""
+    if path.startswith(API):
+        content_type, body = CONTENT_TYPE, json.dumps(Problem(status, detail).as_json()).encode()
+    else:
+        content_type, body = "text/plain; charset=utf-8", detail.encode() + b"\n"
+    headers = [
+        ("Content-Type", content_type),
+        ("Content-Length", str(len(body))),
+        ("X-Content-Type-Options", "nosniff"),
+        (request_ids.HEADER, request_ids.taken(said)),
+    ]
+    return headers, body
 
 
 class BodyQueue(asyncio.Queue[Message]):
@@ -187,6 +209,14 @@ class Request(daphne.http_protocol.WebRequest):  # type: ignore[misc]
         if self.application_queue is not None:
             self.application_queue.forget()
 
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        """As Daphne's own, in our shape."""
+        said = self.requestHeaders.getRawHeaders(request_ids.HEADER, [""])[0]
+        headers, sent = error_of(status, f"{body.rstrip('.')}.", self.uri, said)
+        as_bytes = [(name.encode(), value.encode()) for name, value in headers]
+        self.handle_reply({"type": "http.response.start", "status": status, "headers": as_bytes})
+        self.handle_reply({"type": "http.response.body", "body": sent})
+
     def handle_exception(self, exception: BaseException) -> None:
         """An answer that broke off is cut: nobody takes it for the whole. Daphne would begin a second one, fail, and
         never again look after requests that are over."""
@@ -250,8 +280,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def lineLengthExceeded(self, line: bytes) -> Any:  # noqa: N802
         is_address = not self.requests and not self._receivedHeaderSize
-        too_long = HTTPStatus.REQUEST_URI_TOO_LONG if is_address else HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        return self._refuse(too_long)
+        if is_address:
+            self._path = [*line.split(b" ", 2), b""][1]
+            return self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG)
+        return self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def allHeadersReceived(self) -> None:  # noqa: N802
         """As Twisted's, but who asks whether to send a body is told so when somebody wants it."""
@@ -316,12 +348,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if self.requests and self.requests[0].startedWriting:
             self.transport.abortConnection()
             return
-        body = f"{status.phrase}. {status.description}".strip().encode() + b"\n"
+        path = getattr(self, "_path", b"")  # Twisted forgets it when a request is complete
+        headers, body = error_of(status, f"{status.phrase}. {status.description}".strip(), path)
         head = [
             f"HTTP/1.1 {status.value} {status.phrase}",
-            "Content-Type: text/plain; charset=utf-8",
-            f"Content-Length: {len(body)}",
-            "X-Content-Type-Options: nosniff",
+            *(f"{name}: {value}" for name, value in headers),
             "Connection: close",
         ]
         self.transport.write("\r\n".join([*head, "", ""]).encode() + body)

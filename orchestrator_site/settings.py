@@ -14,6 +14,7 @@ from orchestrator_site import environment as env
 from orchestrator_site.cookies import cookie_name
 from orchestrator_site.kept_key import kept_key
 from orchestrator_site.private_folder import keep_private
+from orchestrator_site.request_ids import note_request
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("ORCHESTRATOR_VAR", str(BASE_DIR / "var"))).resolve()
@@ -207,7 +208,7 @@ MIDDLEWARE = [
     "orchestrator_site.games_host.GamesHostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "orchestrator_site.security_headers.SecurityHeadersMiddleware",
-    "orchestrator_site.api.HeadMiddleware",
+    "orchestrator_site.methods.MethodsMiddleware",
     "orchestrator_site.api.ProblemMiddleware",
     "orchestrator_site.unavailable.UnavailableMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -343,12 +344,15 @@ def _in_one_line(record: LogRecord) -> bool:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}{in_request}", "style": "{"}},
     "filters": {
         "news": {"()": "django.utils.log.CallbackFilter", "callback": _is_news},
+        "in_request": {"()": "django.utils.log.CallbackFilter", "callback": note_request},
         "in_one_line": {"()": "django.utils.log.CallbackFilter", "callback": _in_one_line},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["in_one_line"]}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["in_one_line", "in_request"]}
+    },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         **{name: {"level": LOG_LEVEL} for name in ("orchestrator_site", "pools", "games", "runs")},

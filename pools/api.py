@@ -94,7 +94,7 @@ def require_operator(request: HttpRequest) -> None:
     if not request.user.is_authenticated:
         raise Problem(401, "This is for operators: sign in at /admin/ first.")
     if not (request.user.is_staff and request.user.has_perm("pools.view_fleet")):
-        raise Problem(403, "This is for operators who may see the fleet.")
+        raise Problem(403, "This is for operators who may see the fleet.", code="operators_only")
 
 
 @router.get("/orchestrator/logs", response={200: FleetEventsOut, 422: ProblemOut}, summary="The orchestrator log")

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
+from pools import request_ids
 from pools.cloud.fitting import storable
 from pools.models import EventCursor, FleetEvent, Level, Pool, Sandbox
 from pools.together import Together
@@ -48,7 +49,7 @@ def line(
         pool_name=pool.name if pool else "",
         run_id=run_id,
         actor=actor,
-        data=data or {},
+        data=request_ids.noted(data or {}),
     )
 
 

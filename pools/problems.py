@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
+
+from pools.problem_codes import CODES, code_of_status
+
 CONTENT_TYPE = "application/problem+json"
+PAGES = "/api/problems/"  # where each code has its own
+
+
+def type_of(code: str) -> str:
+    """The address that says what a code means."""
+    return f"{settings.PUBLIC_URL}{PAGES}{code}"
 
 
 class Problem(Exception):
-    """An answer that is an error. Raise it anywhere below the API; whoever answers makes it JSON with `as_json`."""
+    """An answer that is an error. Raise it anywhere below the API; whoever answers makes it JSON with `as_json`.
+
+    `code` is one of `pools.problem_codes`; by default the one that says as much as the status.
+    """
 
     def __init__(
         self,
@@ -23,7 +35,8 @@ class Problem(Exception):
         retry_after_seconds: int | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.code = status, detail, code
+        self.status, self.detail, self.code = status, detail, code or code_of_status(status)
+        self.meaning = CODES[self.code]
         self.errors, self.limit, self.retry_after_seconds = errors, limit, retry_after_seconds
 
     @classmethod
@@ -32,16 +45,18 @@ class Problem(Exception):
         return cls(422, f"{field}: {message}", code=code, errors=[{"field": field, "message": message}])
 
     def as_json(self) -> dict[str, Any]:
-        """`type`, `title`, `status`, `detail`; where they say more `code`, `errors`, `limit`, `retry_after_seconds`."""
+        """What happened and what to do; where they say more `field`, `errors`, `limit`, `retry_after_seconds`."""
         body: dict[str, Any] = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
+            "type": type_of(self.code),
+            "title": self.meaning.title,
             "status": self.status,
+            "code": self.code,
             "detail": self.detail,
+            "remedy": self.meaning.remedy,
+            "retryable": self.meaning.is_retryable,
         }
-        if self.code:
-            body["code"] = self.code
         if self.errors:
+            body["field"] = self.errors[0]["field"]
             body["errors"] = list(self.errors)
         if self.limit:
             body["limit"] = self.limit

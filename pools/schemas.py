@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ninja import Schema
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 
 class BreakerOut(Schema):
@@ -111,11 +111,30 @@ class PlanOut(Schema):
 class ProblemOut(Schema):
     """An error (RFC 9457)."""
 
-    type: str
-    title: str
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "https://arcade.example.com/api/problems/limit_reached",
+                "title": "A limit is reached",
+                "status": 429,
+                "code": "limit_reached",
+                "detail": "3 warm launches are being played right now, the most allowed at once.",
+                "remedy": "Ask again after Retry-After; `limit` names the limit.",
+                "retryable": True,
+                "limit": "MAX_CONCURRENT_WARM",
+                "retry_after_seconds": 240,
+            }
+        }
+    )
+
+    type: str = Field(description="An address that says what the code means, and what to do")
+    title: str = Field(description="The code as a sentence")
     status: int
-    detail: str
-    code: str | None = Field(None, description="What happened, for programs")
+    code: str = Field(description="What happened, for programs: one of /api/problems")
+    detail: str = Field(description="What happened this time, for people")
+    remedy: str = Field(description="What to do about it")
+    retryable: bool = Field(description="Whether the same request may succeed when it is sent again later")
+    field: str | None = Field(None, description="The first field that is not as it must be")
     errors: list[dict[str, str]] | None = Field(None, description="Which fields are not as they must be, and why")
     limit: str | None = Field(None, description="Which limit was reached")
     retry_after_seconds: int | None = Field(None, description="As the header Retry-After")

@@ -103,7 +103,7 @@ def end_run(request: HttpRequest, run_id: UUID, reason: Reason = "") -> dict[str
         raise Problem(403, detail, code="not_yours")
     if actor == request.user.get_username():
         if not reason.strip():
-            raise Problem.field("reason", "say why: it is written to the log")
+            raise Problem.field("reason", "say why: it is written to the log", code="reason_needed")
         code, sentence = RunEndCode.ENDED_BY_OPERATOR, f"An operator ended it: {reason.strip()}"
     else:
         code, sentence = RunEndCode.ENDED_BY_API, "Ended through the API."
@@ -157,7 +157,7 @@ def require_own_page(request: HttpRequest) -> None:
 def find_run(run_id: UUID) -> Run:
     run = Run.objects.select_related("game", "sandbox").filter(pk=run_id).first()
     if run is None:
-        raise Problem(404, "There is no such run.")
+        raise Problem(404, "There is no such run.", code="no_such_run")
     return run
 
 

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from pools.models import Level
 from pools.moments import as_text
+from pools.request_ids import noted
 from pools.together import Together
 from runs import demo_events
 from runs.live.wakeups import wake_readers
@@ -92,7 +93,7 @@ def write_next(batch: Together, run_id: UUID, entry: Entry, at: datetime) -> Non
 
 def _row(run_id: UUID, seq: Any, entry: Entry, at: datetime) -> RunEvent:
     kind, message, level, data = entry
-    return RunEvent(run_id=run_id, seq=seq, kind=kind, level=level, message=fit(message), data=dict(data), at=at)
+    return RunEvent(run_id=run_id, seq=seq, kind=kind, level=level, message=fit(message), data=noted(data), at=at)
 
 
 def _adapted(run_id: UUID) -> Any:

@@ -25,7 +25,7 @@ def is_allowed_host(host: str) -> bool:
 def require_allowed_host(host: str) -> None:
     """As Django does for its views: the site does not answer to names that are not its own. Raises Problem."""
     if not is_allowed_host(host):
-        raise Problem(400, "The site does not answer to this host name (ALLOWED_HOSTS).")
+        raise Problem(400, "The site does not answer to this host name (ALLOWED_HOSTS).", code="host_not_allowed")
 
 
 def is_own_origin(origin: str, host: str) -> bool:
@@ -43,9 +43,8 @@ def is_own_origin(origin: str, host: str) -> bool:
 def require_may_change(*, origin: str | None, fetch_site: str | None, host: str) -> None:
     """Neither other sites nor games may change anything with a visitor's browser. Raises Problem."""
     if not may_change(origin=origin, fetch_site=fetch_site, host=host):
-        raise Problem(
-            403, "Browsers may do this from this site's own pages, and from those that CORS_ALLOWED_ORIGINS names."
-        )
+        detail = "Browsers may do this from this site's own pages, and from those that CORS_ALLOWED_ORIGINS names."
+        raise Problem(403, detail, code="foreign_page")
 
 
 def may_change(*, origin: str | None, fetch_site: str | None, host: str) -> bool:

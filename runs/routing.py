@@ -6,7 +6,8 @@ from typing import Any
 
 from django.urls import path, re_path
 
-from runs.live.consumers import UNKNOWN, EventSocket, EventStream, LongPoll, RefusedSocket
+from pools.problems import Problem
+from runs.live.consumers import EventSocket, EventStream, LongPoll, RefusedSocket
 from runs.live.hub import FLEET
 from runs.pages.lobby_socket import LobbySocket
 from runs.play import for_programs
@@ -21,7 +22,7 @@ fleet = {"topic": FLEET}
 # Any: Django's types know of views only.
 game: Any = play
 game_for_programs: Any = for_programs.answer
-nothing_here: Any = RefusedSocket.as_asgi(code=UNKNOWN, detail="There is nothing at this address.")
+nothing_here: Any = RefusedSocket.as_asgi(problem=Problem(404, "There is nothing at this address."))
 
 websocket_urlpatterns = [
     *with_or_without_slash("ws/runs/<uuid:topic>", EventSocket.as_asgi()),

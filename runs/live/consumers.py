@@ -38,7 +38,9 @@ MOST_LINES = 500
 
 # 4000 and the HTTP status of the same mistake.
 BAD_REQUEST, FORBIDDEN, UNKNOWN = 4400, 4403, 4404
+CLOSED_FOR = {403: FORBIDDEN, 404: UNKNOWN}
 OVER = 1000
+ALLOW = b"GET, HEAD, OPTIONS"  # of streams
 
 
 class EventsConsumer(AsyncConsumer):
@@ -82,7 +84,7 @@ class EventsConsumer(AsyncConsumer):
         """Where the topic is now. Raises Problem when there is no such run."""
         found = await read(standing, self.topic)
         if found is None:
-            raise Problem(404, "There is no such run.")
+            raise Problem(404, "There is no such run.", code="no_such_run")
         return found
 
     def cursor(self, now: Standing) -> int:
@@ -96,21 +98,21 @@ class EventsConsumer(AsyncConsumer):
 class Socket(AsyncWebsocketConsumer):
     """A socket that is accepted before it is refused: only then a browser sees the close code."""
 
-    async def refuse(self, code: int, detail: str) -> None:
-        await self.send(json.dumps({"kind": "error", "status": code - 4000, "detail": detail}))
-        await self.close(code, detail)
+    async def refuse(self, problem: Problem) -> None:
+        await self.send(json.dumps({"kind": "error"} | problem.as_json()))
+        await self.close(CLOSED_FOR.get(problem.status, BAD_REQUEST), problem.detail)
 
 
 class RefusedSocket(Socket):
     """Says why, and closes."""
 
-    def __init__(self, code: int, detail: str) -> None:
+    def __init__(self, problem: Problem) -> None:
         super().__init__()
-        self.code, self.detail = code, detail
+        self.problem = problem
 
     async def connect(self) -> None:
         await self.accept()
-        await self.refuse(self.code, self.detail)
+        await self.refuse(self.problem)
 
 
 class EventSocket(EventsConsumer, Socket):
@@ -122,7 +124,7 @@ class EventSocket(EventsConsumer, Socket):
         try:
             cursor = self.cursor(await self.standing())
         except Problem as problem:
-            await self.refuse(UNKNOWN if problem.status == 404 else BAD_REQUEST, problem.detail)
+            await self.refuse(problem)
             return
         self.answering = self.tasks.create_task(self.send_events(cursor))
 
@@ -166,12 +168,16 @@ class EventsOverHttp(EventsConsumer, AsyncHttpConsumer):
 
     async def _answer(self) -> None:
         try:
+            if self.scope["method"] == "OPTIONS":
+                await self.send_response(204, b"", headers=[(b"allow", ALLOW)])
+                return
             if self.scope["method"] not in ("GET", "HEAD"):
                 raise Problem(405, "Streams are read with GET.")
             require_allowed_host(self.headers.get("host", ""))
             await self.handle(b"")
         except Problem as problem:
             headers = [(name.lower().encode(), value.encode()) for name, value in problem.headers().items()]
+            headers += [(b"allow", ALLOW)] if problem.status == 405 else []
             await self.send_json(problem.status, problem.as_json(), CONTENT_TYPE, headers)
 
     async def send_json(

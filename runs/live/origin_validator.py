@@ -7,11 +7,14 @@ from typing import Any
 from channels.security.websocket import OriginValidator
 from django.conf import settings
 
-from runs.live.consumers import FORBIDDEN, RefusedSocket
+from pools.problems import Problem
+from runs.live.consumers import RefusedSocket
 from runs.origins import is_allowed_host, is_own_origin
 
 refused: Any = RefusedSocket.as_asgi(
-    code=FORBIDDEN, detail="Sockets are opened by this site's own pages, or by programs that send no Origin."
+    problem=Problem(
+        403, "Sockets are opened by this site's own pages, or by programs that send no Origin.", code="foreign_page"
+    )
 )
 
 

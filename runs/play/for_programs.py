@@ -40,10 +40,15 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
 def problem_of(notice: Notice) -> Problem:
     """What a page would say, for programs: they don't look again by themselves."""
     status = STATUSES.get(notice.status, notice.status)
-    if notice.retry_seconds:
-        detail = f"{notice.title}. Ask again in {notice.retry_seconds} s."
-        return Problem(status, detail, retry_after_seconds=notice.retry_seconds)
-    return Problem(status, f"{notice.title}. {notice.detail}")
+    again_seconds = notice.retry_seconds or None
+    detail = f"{notice.title}. {f'Ask again in {again_seconds} s.' if again_seconds else notice.detail}"
+    if status == 404:
+        return Problem(404, detail, code="no_such_run")
+    if status == 502:
+        return Problem(502, detail, code="game_unreachable", retry_after_seconds=again_seconds)
+    if status == 503:
+        return Problem(503, detail, code="game_not_ready", retry_after_seconds=again_seconds)
+    return Problem(status, detail, retry_after_seconds=again_seconds)
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:

@@ -27,5 +27,31 @@ def test_a_method_that_an_address_does_not_take_is_told_which_it_takes(web: Web)
     with web.client() as client:
         refused = client.put("/api/games")
     assert refused.status_code == 405
-    assert "GET" in refused.headers["allow"]
+    assert refused.headers["allow"] == "GET, HEAD, OPTIONS"
     assert refused.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/api/games", "GET, HEAD, OPTIONS"),
+        ("/api/openapi.json", "GET, HEAD, OPTIONS"),
+        ("/api/docs", "GET, HEAD, OPTIONS"),
+        ("/api/launch/warm", "OPTIONS, POST"),
+        ("/api/sandbox/{run}", "DELETE, GET, HEAD, OPTIONS"),
+        ("/api/runs/{run}/events", "GET, HEAD, OPTIONS"),
+        ("/api/stream/{run}", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_options_say_what_an_address_takes(web: Web, path: str, allow: str) -> None:
+    path = path.format(run=new_run().id)
+    with web.client() as client:
+        told = client.options(path)
+        refused = client.put(path)
+    assert (told.status_code, told.content, told.headers["allow"]) == (204, b"", allow)
+    assert (refused.status_code, refused.headers["allow"]) == (405, allow)
+
+
+def test_options_of_nothing_are_not_found(web: Web) -> None:
+    with web.client() as client:
+        assert client.options("/api/nothing").status_code == 404
