@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.contrib import admin
 from django.contrib.admin import apps as admin_apps
+from django.contrib.admin import checks as admin_checks
+from django.core import checks
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models.signals import post_migrate, pre_migrate
 
@@ -43,12 +47,22 @@ def limit_as_usual(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
         connections[using].limit_as_usual()  # type: ignore[attr-defined]  # ours
 
 
+def check_pages(app_configs: Sequence[AppConfig] | None, **options: Any) -> Sequence[Any]:
+    """Django's checks of the admin's classes, which are looked for by then."""
+    admin.autodiscover()
+    return admin_checks.check_admin_app(app_configs, **options)
+
+
 class OperatorsConfig(admin_apps.SimpleAdminConfig):
     """Django's admin, whose index begins with what needs attention. Its pages are loaded with the site's addresses: a
     process that serves none of them does without."""
 
     default_site = "orchestrator_site.admin_site.OperatorsSite"
     default = False
+
+    def ready(self) -> None:
+        checks.register(admin_checks.check_dependencies, checks.Tags.admin)
+        checks.register(check_pages, checks.Tags.admin)
 
 
 class SiteConfig(AppConfig):

@@ -127,7 +127,6 @@ def begin_in(
         created_at=now,
         acquired_at=acquired_at,
         expires_at=sandbox.expires_at,
-        number=RawSQL(limits.NUMBER_SQL, ()),  # noqa: S611
     )
     took_ms = milliseconds(acquired_at - now)
     told = [
@@ -138,16 +137,17 @@ def begin_in(
             data={"code": StatusCode.POOL_HIT, "sandbox": sandbox.name},
         ),
     ]
+    run.last_seq = len(told)
     batch = Together()
+    batch.insert(run)  # first: of two with one key the second waits here, and holds nothing yet that others need
+    events.write_first(batch, run.pk, told, acquired_at)
     journal.record_together(
         batch,
         journal.line(LogKind.ACQUIRE, claims.acquired(f"run {run.short_id}"), sandbox=sandbox, now=now),
         journal.line(LogKind.LAUNCH, f"{run.mode} launch of {game.slug}", run_id=run.pk, now=now),
     )
     limits.count_together(batch, run.mode, mark)
-    run.last_seq = len(told)
-    batch.insert(run)
-    events.write_first(batch, run.pk, told, acquired_at)
+    batch.require_update(Run, {"id": run.pk}, {"number": RawSQL(limits.NUMBER_SQL, ())})  # noqa: S611
     try:
         batch.run(commit=True)
     except NothingChanged:

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.conf import settings
 from django.utils import timezone
@@ -24,7 +25,7 @@ from runs.pages.statistics import launch_times
 
 WINDOW = timedelta(days=7)  # of the statistics, as on their page
 MOST_ACTIVE = 50  # runs that are listed
-ENDED_LOOKED_AT = 100  # of each state; they are looked for by their launch, and listed by their end
+ENDED_LOOKED_AT = 1_000  # of each state; they are looked for by their launch, and listed by their end
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,25 +100,34 @@ STATISTICS = Shared(_statistics)
 
 def playing(visitor: str | None) -> Sequence[Run]:
     """The newest runs that are not over: a visitor's, or all."""
-    found = _newest(ACTIVE, visitor, MOST_ACTIVE)
-    return sorted(found, key=lambda run: run.created_at, reverse=True)[:MOST_ACTIVE]
+    return _in_full(_newest(ACTIVE, visitor, MOST_ACTIVE)[:MOST_ACTIVE])
 
 
 def over(visitor: str | None, limit: int) -> Sequence[Run]:
-    """The runs that ended last: a visitor's, or all."""
+    """The runs that ended last: a visitor's, or all. Of those, the newest launches are looked at."""
     found = _newest(OVER, visitor, ENDED_LOOKED_AT)
-    return sorted(found, key=_ended_at, reverse=True)[:limit]
+    found.sort(key=lambda run: run.ended_at or run.created_at, reverse=True)
+    return _in_full(found[:limit])
 
 
-def _ended_at(run: Run) -> datetime:
-    return run.ended_at or run.created_at
+class Listed(NamedTuple):
+    """What a run is ranked by."""
+
+    pk: UUID
+    created_at: datetime
+    ended_at: datetime | None
 
 
-def _newest(states: Collection[RunState], visitor: str | None, most_of_each: int) -> list[Run]:
-    """A visitor's, among the newest that they launched. Else each state by itself, in the order of its index: together,
-    all would be sorted."""
-    runs = Run.objects.select_related("game", "sandbox").order_by("-created_at")
+def _newest(states: Collection[RunState], visitor: str | None, most_of_each: int) -> list[Listed]:
+    """The newest launches first. Each state by itself, in the order of an index: together, all would be sorted."""
+    runs = Run.objects.order_by("-created_at").values_list(*Listed._fields)
     if visitor is not None:
-        mine = runs.filter(visitor=visitor)[: 2 * most_of_each]
-        return [run for run in mine if RunState(run.state) in states]
-    return [run for state in states for run in runs.filter(state=state)[:most_of_each]]
+        runs = runs.filter(visitor=visitor)
+    found = [Listed(*row) for state in states for row in runs.filter(state=state)[:most_of_each]]
+    return sorted(found, key=lambda run: run.created_at, reverse=True)
+
+
+def _in_full(found: Sequence[Listed]) -> list[Run]:
+    """The runs themselves, in the same order."""
+    runs = Run.objects.select_related("game", "sandbox").in_bulk([run.pk for run in found])
+    return [runs[run.pk] for run in found if run.pk in runs]

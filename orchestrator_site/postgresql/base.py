@@ -62,6 +62,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def close_if_health_check_failed(self) -> None:
         """At the first query of each request. One that was proven a moment ago costs no question: a server that goes
         says so on the connection."""
+        if self.health_check_done:  # type: ignore[has-type]
+            return
         if self._is_open_and_quiet() and steady_seconds() - self.proven_at_seconds < PROVEN_SECONDS:
             self.health_check_done = True
         super().close_if_health_check_failed()

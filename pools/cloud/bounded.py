@@ -66,11 +66,12 @@ def client_for(url: str, *, is_loopback: bool) -> Iterator[httpx.Client]:
     origin = "/".join(url.split("/", 3)[:3])
     client, unused = clients.take(origin)
     try:
-        for each in unused:
-            each.close()
         yield client
     finally:
         clients.give_back(origin)
+        for each in unused:
+            with suppress(Exception):
+                each.close()
 
 
 def pieces(response: httpx.Response, most_bytes: int) -> Iterator[bytes]:

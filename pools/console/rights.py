@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponse
 
 from pools.console.forms import REASON_CHARACTERS, ReasonActionForm, ReasonForm
 from pools.console.operations import Refused
+from pools.console.view import forget
 
 OPERATE = "pools.operate_fleet"
 DESTROY = "pools.destroy_fleet"
@@ -96,6 +97,7 @@ class ActingAdmin(Base):
                     log_act(request, obj, done[-1], reason, flag)
             except Refused as error:
                 refused.append(str(error))
+        forget()
         for sentences, level in ((done, messages.SUCCESS), (refused, messages.WARNING)):
             for sentence in sentences[:TOLD_ONE_BY_ONE]:
                 self.message_user(request, sentence, level)

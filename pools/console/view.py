@@ -36,18 +36,21 @@ class _Shown:
     def __init__(self) -> None:
         self._making = threading.Lock()
         self._kept: FleetView | None = None
+        self._acts = 0
 
     def at(self, now: datetime) -> FleetView:
         with self._making:
             kept = self._kept
             if kept is None or not kept.is_shown_at(now):
-                made = picture(now)
+                acts, made = self._acts, picture(now)
                 rows = len(made.rows)
                 kept_seconds = rows // ROWS_A_SECOND if rows > SMALL_ROWS else 0
-                kept = self._kept = FleetView(made, fleet_alarms(made), kept_seconds)
+                kept = FleetView(made, fleet_alarms(made), kept_seconds)
+                self._kept = kept if acts == self._acts else None  # else it may be from before somebody's act
             return kept
 
     def forget(self) -> None:
+        self._acts += 1
         self._kept = None
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -22,6 +23,8 @@ from runs.launching.acquire import go_on_cold, open_pool, take_ready
 from runs.lifecycle import Attempt, milliseconds
 from runs.models import Run, RunState
 from runs.reasons import RunNoticeCode
+
+logger = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_SECONDS = 2.0
 
@@ -47,8 +50,7 @@ def hand_over(run: Run) -> Run | None:
         try:
             agent = current.sandbox.agent()
             if port is not None and _answers(agent, port):
-                with turnstile.launches.passed(is_back=True):
-                    return _play_staged(current, current.sandbox, port, began)
+                return _play_staged(current, current.sandbox, port, began)
             running = {process.pid for process in agent.look(PROBE_TIMEOUT_SECONDS) if process.is_running}
             staged = current.sandbox.staged_games.get(current.game.slug)
             # The sandbox is well: a game that answers badly, or ends at the first request, would do so in the next one.
@@ -78,7 +80,7 @@ def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> 
     The pool can wait, too: a turn at this moment would take the processor from what the player waits for."""
     now = timezone.now()
     try:
-        with transaction.atomic():
+        with turnstile.launches.passed(is_back=True), transaction.atomic():
             if len(sandbox.staged) > 1:
                 async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=TaskRows())
             lifecycle.play_staged(run, port=port, start_ms=milliseconds(now - probed_at), now=now)
@@ -86,8 +88,10 @@ def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> 
         lifecycle.drop(Attempt.of(run), "the game is ready", now)
         return None
     settle()
-    with transaction.atomic():  # of its own: the fleet's row is never locked after a run's
-        nudge(is_urgent=False)
+    try:
+        nudge(is_urgent=False)  # in no transaction: the fleet's row is never locked after a run's
+    except DatabaseError as error:  # it helps the pool alone, and a turn comes every minute
+        logger.warning("No turn could be asked for after the launch of run %s: %s", run.short_id, error)
     return run
 
 

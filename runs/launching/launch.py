@@ -15,6 +15,7 @@ from pools.demand import note_demand
 from pools.models import Fleet, Pool
 from pools.nudge import nudge
 from pools.reasons import LogKind
+from pools.together import settle
 from runs import lifecycle, limits
 from runs.launching import deployment, progress, turnstile
 from runs.launching.acquire import PoolEmpty, acquire_warm, start_cold
@@ -88,6 +89,7 @@ def launch(
             begun = _begin(found, wanted, fleet, now, visitor=visitor, key=idempotency_key)
     except IntegrityError:
         if earlier := _earlier(wanted, visitor, idempotency_key):
+            settle()  # it may have been committed a moment ago
             return earlier
         raise
     except PoolEmpty:

@@ -25,6 +25,7 @@ class Turnstile:
         self._patience_seconds = patience_seconds
         self._lock = threading.Lock()
         self._waiting: deque[threading.Event] = deque()
+        self._back: deque[threading.Event] = deque()  # before all of those
 
     @contextmanager
     def passed(self, *, is_back: bool = False) -> Iterator[None]:
@@ -41,21 +42,20 @@ class Turnstile:
                 self._free -= 1
                 return
             turn = threading.Event()
-            if is_back:
-                self._waiting.appendleft(turn)
-            else:
-                self._waiting.append(turn)
+            queue = self._back if is_back else self._waiting
+            queue.append(turn)
         if turn.wait(self._patience_seconds):
             return
         with self._lock:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
+            if turn in queue:
+                queue.remove(turn)
                 self._free -= 1  # one more than there are places, until somebody leaves
 
     def _leave(self) -> None:
         with self._lock:
-            if self._waiting and self._free >= 0:
-                self._waiting.popleft().set()  # the place changes hands
+            queue = self._back or self._waiting
+            if queue and self._free >= 0:
+                queue.popleft().set()  # the place changes hands
             else:
                 self._free += 1
 

@@ -77,7 +77,8 @@ def _is_shown(scope: Scope) -> bool:
     to this machine only; else what asks for a page is taken for one."""
     if said := header(scope, b"sec-fetch-mode"):
         return said == "navigate"
-    return "text/html" in header(scope, b"accept") and not header(scope, b"origin")
+    is_a_form = scope["method"] not in READING  # it has an Origin, as a script's request has
+    return "text/html" in header(scope, b"accept") and (is_a_form or not header(scope, b"origin"))
 
 
 async def _tell(send: Send, problem: Problem) -> None:

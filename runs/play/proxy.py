@@ -17,7 +17,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -66,7 +66,7 @@ from runs.play.notices import (
     Refused,
 )
 from runs.play.packed import note_cut
-from runs.play.shares import MOST, NoTurn, Shares
+from runs.play.shares import NoTurn, Shares
 from runs.play.upstream import ForbiddenPath, Headers, Upstream, inner_location, response_headers
 
 logger = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ logger = logging.getLogger(__name__)
 ADDRESS = re.compile(rb"/play/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/(.*))?", re.DOTALL)
 SEAT_KEPT_SECONDS = 1.0
 MOST_SEATS = 1_000
+KEPT_OF_A_GAME = 6  # as many as a browser asks for at once
 MOST_KEPT_SANDBOXES = 500  # to which connections are kept that nobody uses now
 # The agent gives up after 60 s and says so.
 TIMEOUT = httpx.Timeout(65, connect=5, pool=5)
@@ -459,17 +460,29 @@ async def _connections(upstream: Upstream) -> AsyncIterator[httpx.AsyncHTTPTrans
     if transports is None:
         transports = _transports[loop] = _new_transports()
     transport, unused = transports.take(upstream.url)
+    if unused:
+        closing = loop.create_task(_close(unused))
+        _closing.add(closing)
+        closing.add_done_callback(_closing.discard)
     try:
-        for each in unused:
-            await each.aclose()
         yield transport
     finally:
         transports.give_back(upstream.url)
 
 
+_closing: set[asyncio.Task[None]] = set()
+
+
+async def _close(unused: Iterable[httpx.AsyncHTTPTransport]) -> None:
+    """Beside the request that found them: its player does not wait for others' connections."""
+    for each in unused:
+        with suppress(Exception):
+            await each.aclose()
+
+
 def _new_transports() -> KeptPools[httpx.AsyncHTTPTransport]:
     idle_seconds = 4.0 if settings.CLOUD_IS_EMBEDDED else 60.0  # local agents close after 5 s, the edge after 100
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=MOST, keepalive_expiry=idle_seconds)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_OF_A_GAME, keepalive_expiry=idle_seconds)
     certificates = httpx.create_ssl_context(trust_env=False)  # takes longer than a request
 
     def make() -> httpx.AsyncHTTPTransport:

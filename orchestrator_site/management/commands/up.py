@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import secrets
@@ -27,6 +28,7 @@ from pools.first_pool import first_pool
 from pools.key_change import key_trouble
 
 LEFTOVER_GRACE_SECONDS = 5.0
+PR_SET_PDEATHSIG = 1
 
 
 class Command(BaseCommand):
@@ -108,16 +110,19 @@ def require_free_port(address: str, port: int) -> None:
 def in_a_child(function: Callable[[], str]) -> Future[str]:
     """Have a function called in a process of its own, which takes its memory along when it ends: a supervisor lives for
     long. Called before this one has threads, because a fork has none of them."""
-    child = ProcessPoolExecutor(1, get_context("fork"), _ignore_interrupts)
+    child = ProcessPoolExecutor(1, get_context("fork"), _belong_to_the_parent)
     try:
         return child.submit(function)
     finally:
         child.shutdown(wait=False)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C is for the supervisor to heed."""
+def _belong_to_the_parent() -> None:
+    """Ctrl-C is for the supervisor to heed; and when that dies, however it dies, its child does: it has the folder's
+    lock as well."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def prepare_database() -> str:

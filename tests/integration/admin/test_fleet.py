@@ -402,6 +402,21 @@ def test_of_thousands_of_rows_a_picture_is_made_for_all_who_look(destroyer, larg
         assert not [query["sql"] for query in asked if 'FROM "pools_cloudapp"' in query["sql"]]
 
 
+def test_a_picture_from_before_an_act_is_not_kept(destroyer, large, monkeypatch):
+    """Somebody else's page may just be making one."""
+    make = view.picture
+
+    def made_slowly(now):
+        found = make(now)
+        view.forget()  # an operator acts meanwhile
+        return found
+
+    monkeypatch.setattr(view, "picture", made_slowly)
+    first = view.view(timezone.now())
+    monkeypatch.setattr(view, "picture", make)
+    assert view.view(timezone.now()) is not first
+
+
 def test_who_has_done_something_sees_what_came_of_it(destroyer, large):
     name = next(iter(rows(destroyer)))
     sandbox = Sandbox.objects.get(name=name)

@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from games.models import Game
@@ -16,7 +16,7 @@ from pools.console.fleet_page import picture
 from pools.models import Fleet, FleetEvent, Pool, Sandbox, State
 from pools.reasons import StepCode
 from runs import lifecycle, limits, upkeep
-from runs.launching import turnstile
+from runs.launching import handover, turnstile
 from runs.launching.at_once import launch_at_once
 from runs.launching.launch import Maintenance, UnknownGame, launch
 from runs.limits import LimitReached
@@ -125,6 +125,16 @@ def test_nobody_waits_for_a_turn_while_a_sandbox_is_asked(warm, monkeypatch):
     assert start().state == RunState.RUNNING
     assert free
     assert time.monotonic() - began < turnstile.PATIENCE_SECONDS
+
+
+def test_a_pool_that_can_not_be_told_costs_no_launch(warm, monkeypatch):
+    """The run is played and on the disk by then: an error would cost the player a second sandbox."""
+
+    def locked(**_):
+        raise OperationalError("canceling statement due to lock timeout")
+
+    monkeypatch.setattr(handover, "nudge", locked)
+    assert start().state == RunState.RUNNING
 
 
 def test_what_is_over_counts_no_longer(warm):

@@ -14,7 +14,7 @@ from tests.fixtures.waiting import until
 @contextmanager
 def waiting(turnstile: Turnstile, passed: list[str], name: str, *, is_back: bool = False) -> Iterator[threading.Thread]:
     """Somebody who wants to pass, and is in the queue already."""
-    before = len(turnstile._waiting)
+    before = len(turnstile._waiting) + len(turnstile._back)
 
     def pass_through() -> None:
         with turnstile.passed(is_back=is_back):
@@ -22,7 +22,7 @@ def waiting(turnstile: Turnstile, passed: list[str], name: str, *, is_back: bool
 
     thread = threading.Thread(target=pass_through)
     thread.start()
-    until(lambda: len(turnstile._waiting) > before, f"{name} waits")
+    until(lambda: len(turnstile._waiting) + len(turnstile._back) > before, f"{name} waits")
     yield thread
     thread.join(10)
     assert not thread.is_alive()
@@ -34,8 +34,9 @@ def test_who_came_first_goes_first_and_who_comes_back_before_all() -> None:
         queue.enter_context(waiting(turnstile, passed, "first"))
         queue.enter_context(waiting(turnstile, passed, "second"))
         queue.enter_context(waiting(turnstile, passed, "back", is_back=True))
+        queue.enter_context(waiting(turnstile, passed, "back later", is_back=True))
         assert not passed
-    assert passed == ["back", "first", "second"]
+    assert passed == ["back", "back later", "first", "second"]
 
 
 def test_no_more_than_its_places_are_in() -> None:
