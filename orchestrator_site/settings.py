@@ -106,7 +106,7 @@ env.refuse(
     "A run ends when its time is up, without a wait for a clean-up. Remove the variable; SANDBOX_MIN_LIFETIME_MINUTES "
     "and SANDBOX_MAX_LIFETIME_MINUTES say how long a run lasts.",
 )
-# Whose pages may use the API from other sites: without cookies or tokens, so that all who come this way are one.
+# Whose pages may use the API from other sites: without cookies. A launch's token works for them as for programs.
 CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
 ANYONE_MAY_END_RUNS = env.switch("ANYONE_MAY_END_RUNS", False)  # over the API, who knows its id
 
