@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from games.models import Game
 from tests.fixtures.web import Web, new_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,6 +22,18 @@ def test_head_is_answered_where_get_is_and_without_the_body(web: Web, path: str)
     assert (headed.status_code, headed.content) == (got.status_code, b"")
     for name in ("content-type", "content-length"):
         assert headed.headers[name] == got.headers[name]
+
+
+def test_head_of_an_answer_that_is_sent_in_parts_has_no_body_either(web: Web) -> None:
+    """All but the first 64 KiB of the body were sent, and taken for the answer to the next request."""
+    Game.objects.bulk_create(
+        Game(slug=name, title="x" * 80, tagline="y" * 100, runtime="python", snapshot_name=name)
+        for name in (f"game-{number}" for number in range(300))
+    )
+    with web.client() as client:
+        assert client.head("/api/games").content == b""
+        assert client.get("/health/live").json() == {"status": "ok"}
+        assert len(client.get("/api/games").content) > 65_536
 
 
 def test_a_method_that_an_address_does_not_take_is_told_which_it_takes(web: Web) -> None:

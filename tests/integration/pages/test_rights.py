@@ -96,8 +96,8 @@ def test_its_player_ends_it_from_the_same_browser(snake, pool):
 
 def test_an_operator_says_why_and_is_named(run: Run):
     operator = person("Operators")
-    assert end(operator, run) == (422, "")
-    assert end(operator, run, "?reason=%20") == (422, "")
+    assert end(operator, run) == (422, "reason_needed")
+    assert end(operator, run, "?reason=%20") == (422, "reason_needed")
     assert end(operator, run, "?reason=it+hangs") == (200, "")
     run.refresh_from_db()
     assert (run.end_code, run.end_reason) == (RunEndCode.ENDED_BY_OPERATOR, "An operator ended it: it hangs")

@@ -511,6 +511,6 @@ def test_what_a_client_is_suspected_of_is_one_line(monkeypatch, caplog):
     record = logging.LogRecord(
         "django.security.TooManyFieldsSent", logging.ERROR, "", 0, "too many", (), ("a", "b", "c")
     )
-    (name,) = site.LOGGING["handlers"]["stderr"]["filters"]
-    assert site.LOGGING["filters"][name]["callback"](record)
+    for name in site.LOGGING["handlers"]["stderr"]["filters"]:
+        assert site.LOGGING["filters"][name]["callback"](record)
     assert record.exc_info is None
