@@ -21,6 +21,7 @@ from pools.api import router as fleet
 from pools.problems import CONTENT_TYPE, Problem
 from runs.api import router as runs
 from runs.overview_api import router as overview
+from runs.runs_api import router as lists
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ api = Api(
 )
 api.add_router("", runs)
 api.add_router("", overview)
+api.add_router("", lists)
 api.add_router("", fleet)
 api.add_router("", problems)
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
-from ninja import P, QueryEx, Router
+from ninja import P, Query, QueryEx, Router
 
 from pools import fleet_log
 from pools.census import UNSEEN, census
-from pools.models import Mode, Pool, State
+from pools.keyset import along_index, page
+from pools.models import Mode, Pool, Sandbox, State
+from pools.occupants import Occupant, occupants
 from pools.outcomes import breaker_of
 from pools.problems import Problem
-from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, StatusOut
+from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, SandboxesAsked, SandboxesOut, StatusOut
 from pools.shared import Shared
 from pools.turn.preview import explain_plan
 
@@ -28,6 +31,12 @@ After = QueryEx[
 Wait = QueryEx[
     int, P(ge=0, le=fleet_log.HIGHEST_CURSOR, description="Seconds to wait when there are none yet, 30 at the most")
 ]
+NO_POOL = 0  # no row has this key
+USD_DIGITS = 6
+SANDBOX_FIELDS = (
+    *("id", "name", "runtime", "region", "size", "state", "origin", "app_id", "url", "create_code", "create_reason"),
+    *("end_code", "end_reason", "requested_at", "ready_at", "acquired_at", "expires_at", "deleted_at"),
+)
 COUNTED = (State.READY, State.REQUESTED, State.CREATING, State.STAGING, State.IN_USE, State.DELETING)
 
 
@@ -87,6 +96,34 @@ def plan(request: HttpRequest) -> dict[str, Any]:
     nothing is done."""
     require_operator(request)
     return explain_plan(timezone.now())
+
+
+@router.get(
+    "/sandboxes",
+    response={200: SandboxesOut, 401: ProblemOut, 403: ProblemOut, 422: ProblemOut},
+    summary="The sandboxes, newest first",
+)
+def list_sandboxes(request: HttpRequest, asked: Query[SandboxesAsked]) -> dict[str, Any]:
+    """For operators, with the session of the admin. Those that are deleted are listed for SANDBOXES_KEPT_DAYS."""
+    require_operator(request)
+    wanted: dict[str, Any] = {}
+    if asked.state is not None:
+        wanted["state"] = asked.state
+    if asked.pool is not None:
+        wanted["pool"] = Pool.objects.filter(name=asked.pool).values_list("pk", flat=True).first() or NO_POOL
+    led, rest = along_index(Sandbox.objects.select_related("pool"), wanted, indexed=("state", "pool"))
+    found = page(led, rest, asked, at="requested_at")
+    who, now = occupants([sandbox.pk for sandbox in found.rows]), timezone.now()
+    return {"sandboxes": [_sandbox(each, who.get(each.pk), now) for each in found.rows]} | found.about()
+
+
+def _sandbox(sandbox: Sandbox, occupant: Occupant | None, now: datetime) -> dict[str, Any]:
+    own = {name: getattr(sandbox, name) for name in SANDBOX_FIELDS}
+    return own | {
+        "pool": sandbox.pool.name if sandbox.pool else None,
+        "run_id": occupant.run_id if occupant else None,
+        "cost_usd": round(float(sandbox.cost_usd(now)), USD_DIGITS),
+    }
 
 
 def require_operator(request: HttpRequest) -> None:

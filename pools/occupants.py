@@ -20,6 +20,7 @@ class Occupant:
     player: str
     url: str
     is_over: bool = False
+    run_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

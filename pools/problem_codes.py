@@ -45,8 +45,13 @@ TABLE = (
     ProblemCode("too_slow", 408, "The request took too long to arrive", "Send it again, all of it at once.", True),
     ProblemCode("conflict", 409, "Not possible as things stand", "Read how things stand, then decide again."),
     ProblemCode("key_reused", 409, "The key was used for another launch", "Take a new Idempotency-Key."),
+    ProblemCode("no_more_time", 409, "The run was extended as often as it may be", "Launch the game again."),
+    ProblemCode(
+        "not_running", 409, "Only a run that is running gets more time", "Wait until it runs, or launch the game again."
+    ),
     ProblemCode("too_large", 413, "The body is too large", "Send less; `detail` says how much an address takes."),
     ProblemCode("address_too_long", 414, "The address is too long", "Send a shorter one."),
+    ProblemCode("bad_cursor", 422, "Not a cursor of ours", "Send `next_cursor` of a page as it is, or none."),
     ProblemCode("invalid", 422, "A field is not as it must be", "Correct the fields that `errors` names."),
     ProblemCode("reason_needed", 422, "An operator has to say why", "Send a `reason`: it is written to the log."),
     ProblemCode("unknown_game", 422, "No such game", "Take the `slug` of one in /api/games."),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from ninja import Schema
 from pydantic import ConfigDict, Field
+
+from pools.keyset import PageAsked, PageOut
+from pools.models import State
 
 
 class BreakerOut(Schema):
@@ -106,6 +110,73 @@ class PlanOut(Schema):
     listing_error: str = Field(description="Why that listing is not to be relied on; empty when it is")
     decisions: list[DecisionOut]
     held_back: list[DecisionOut] = Field(description="Deletions that wait for an operator, because they are too many")
+
+
+class SandboxesAsked(PageAsked):
+    """Which sandboxes: those that are all that is said."""
+
+    state: State | None = Field(None, description="Only sandboxes in this state")
+    pool: str | None = Field(None, max_length=40, pattern=r"^[-a-zA-Z0-9_]+$", description="Only this pool's")
+
+
+class SandboxOut(Schema):
+    """One app of ours, from its request until its deletion is confirmed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "0b7c6f3e-3c1e-4a53-9a0f-4f7f0c8e2f11",
+                "name": "sandbox-3fa9c1d2",
+                "pool": "python",
+                "runtime": "python",
+                "region": "syd",
+                "size": "apps-s-1vcpu-1gb",
+                "state": "in_use",
+                "origin": "pool",
+                "app_id": "4f6c71e2-1e90-4762-9fee-6cc4a0a9f2cf",
+                "url": "https://sandbox-3fa9c1d2.ondigitalocean.app",
+                "run_id": "5d0e5d4c-9d2a-4f0b-8c0e-7f2b1a3c4d5e",
+                "create_code": "demand",
+                "create_reason": "create 1 for pool python: 0 ready + 0 creating < target 1",
+                "end_code": "",
+                "end_reason": "",
+                "cost_usd": 0.000893,
+                "requested_at": "2026-11-27T10:00:00Z",
+                "ready_at": "2026-11-27T10:00:41Z",
+                "acquired_at": "2026-11-27T10:02:00Z",
+                "expires_at": "2026-11-27T10:12:00Z",
+                "deleted_at": None,
+            }
+        }
+    )
+
+    id: UUID
+    name: str
+    pool: str | None = Field(description="null for one that was created for a single run")
+    runtime: str
+    region: str
+    size: str
+    state: State
+    origin: str = Field(description="pool or cold")
+    app_id: str | None = Field(description="App Platform's id; null before it is known")
+    url: str
+    run_id: UUID | None = Field(description="The run that has it, or had it")
+    create_code: str
+    create_reason: str = Field(description="The same as a sentence")
+    end_code: str = Field(description="Why it is being deleted; empty while it is not")
+    end_reason: str = Field(description="The same as a sentence")
+    cost_usd: float = Field(description="What it has been billed with so far, by list prices")
+    requested_at: datetime
+    ready_at: datetime | None
+    acquired_at: datetime | None
+    expires_at: datetime | None
+    deleted_at: datetime | None
+
+
+class SandboxesOut(PageOut):
+    """One page of the sandboxes, newest first."""
+
+    sandboxes: list[SandboxOut]
 
 
 class ProblemOut(Schema):

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from ninja import HeaderEx, P, QueryEx, Router
 
+from games.clones import clone_url
 from games.models import Game
 from pools.fleet_log import HIGHEST_CURSOR
 from pools.models import Pool
@@ -22,6 +23,7 @@ from runs.launching.launch import KeyReused, Maintenance, UnknownGame, launch
 from runs.limits import LaunchRefused
 from runs.models import LaunchMode, Run, RunState
 from runs.origins import require_may_change
+from runs.pages.now import NOW
 from runs.reasons import RunEndCode
 from runs.rights import actor_on, token_of
 from runs.schemas import EndedOut, EventsOut, GameOut, LaunchedOut, LaunchIn, RunOut
@@ -29,6 +31,7 @@ from runs.visitors import caller_of
 
 router = Router()
 MOST_EVENTS = 500
+READY = "ready"  # the kind of a game's speed
 
 IdempotencyKey = HeaderEx[
     str | None,
@@ -95,21 +98,9 @@ Reason = QueryEx[
 def end_run(request: HttpRequest, run_id: UUID, reason: Reason = "") -> dict[str, Any]:
     """For who launched it: from the same browser, or with the `token` of the launch's answer (`Authorization: Bearer
     …`); and for operators. Ending it again changes nothing and gives the same answer."""
-    require_own_page(request)
-    run = find_run(run_id)
-    actor = actor_on(request, run)
-    if not actor:
-        detail = "This run is somebody else's. Send the token that its launch answered: Authorization: Bearer run_…"
-        raise Problem(403, detail, code="not_yours")
-    if actor == request.user.get_username():
-        if not reason.strip():
-            raise Problem.field("reason", "say why: it is written to the log", code="reason_needed")
-        code, sentence = RunEndCode.ENDED_BY_OPERATOR, f"An operator ended it: {reason.strip()}"
-    else:
-        code, sentence = RunEndCode.ENDED_BY_API, "Ended through the API."
-    now = timezone.now()
-    lifecycle.end(run.id, code, sentence, now, by=actor)
-    return run_out(find_run(run_id), now) | {"message": "The run is over, and its sandbox is deleted."}
+    return run_out(end(request, run_id, reason), timezone.now()) | {
+        "message": "The run is over, and its sandbox is deleted."
+    }
 
 
 @router.get(
@@ -135,17 +126,48 @@ def run_events(
 @router.get("/games", response=list[GameOut], tags=["games"], summary="What can be played")
 def list_games(request: HttpRequest) -> list[dict[str, Any]]:
     warm = set(Pool.objects.values_list("runtime", flat=True))
+    now = NOW.get()
     return [
         {
             "slug": game.slug,
             "title": game.title,
             "tagline": game.tagline,
+            "description": game.description,
+            "how_to_play": game.how_to_play,
             "runtime": game.runtime,
             "page_url": page_url(reverse("game", args=[game.slug])),
+            "source_url": clone_url(game.slug),
             "has_pool": game.runtime in warm,
+            "ready_now": now.speed(game).kind == READY,
         }
         for game in Game.objects.playable()
     ]
+
+
+def end(request: HttpRequest, run_id: UUID, reason: str) -> Run:
+    """End a run for whoever asks, and return it. Raises Problem."""
+    run, actor, why = acted_on(request, run_id, reason)
+    if why:
+        code, sentence = RunEndCode.ENDED_BY_OPERATOR, f"An operator ended it: {why}"
+    else:
+        code, sentence = RunEndCode.ENDED_BY_API, "Ended through the API."
+    lifecycle.end(run.id, code, sentence, timezone.now(), by=actor)
+    return find_run(run_id)
+
+
+def acted_on(request: HttpRequest, run_id: UUID, reason: str) -> tuple[Run, str, str]:
+    """The run, who acts on it, and why: only operators have to say. Raises Problem where that may not be."""
+    require_own_page(request)
+    run = find_run(run_id)
+    actor = actor_on(request, run)
+    if not actor:
+        detail = "This run is somebody else's. Send the token that its launch answered: Authorization: Bearer run_…"
+        raise Problem(403, detail, code="not_yours")
+    if actor != request.user.get_username():
+        return run, actor, ""
+    if not reason.strip():
+        raise Problem.field("reason", "say why: it is written to the log", code="reason_needed")
+    return run, actor, reason.strip()
 
 
 def require_own_page(request: HttpRequest) -> None:

@@ -104,7 +104,7 @@ def occupants(sandbox_ids: Collection[UUID] | None, run: str, **_: Any) -> dict[
         rows = runs.exclude(sandbox=None).values_list("sandbox_id", "pk", "game__title", "visitor", "state")
         for sandbox_id, pk, title, visitor, state in rows:
             name, its_url = f"run {pk.hex[:8]}", url.replace(str(nobody), str(pk))
-            found[sandbox_id] = Occupant(name, title, visitor[:8], its_url, state in OVER)
+            found[sandbox_id] = Occupant(name, title, visitor[:8], its_url, state in OVER, pk)
     return found
 
 

@@ -40,6 +40,11 @@ def is_operator(request: HttpRequest) -> bool:
     return bool(request.user.is_staff and request.user.has_perms(OPERATOR_RIGHTS))
 
 
+def may_see_all(request: HttpRequest) -> bool:
+    """Whether somebody may list everybody's runs; others list their own."""
+    return bool(request.user.is_staff and request.user.has_perm("runs.view_run"))
+
+
 def actor_on(request: HttpRequest, run: Run) -> str:
     """By what right somebody acts on this run, as the log names them; empty when by none."""
     if run.visitor == known_visitor(request):
@@ -56,7 +61,7 @@ def actor_on(request: HttpRequest, run: Run) -> str:
 def whose_runs_are_shown_to(request: HttpRequest) -> str | None:
     """The visitor whose runs are listed for whoever asks: they themselves. None, and so all, for operators, and where
     anyone may end any run. Elsewhere no id is listed for others: it is a right to look into the run."""
-    if settings.ANYONE_MAY_END_RUNS or is_operator(request):
+    if settings.ANYONE_MAY_END_RUNS or may_see_all(request):
         return None
     if settings.HTTPS_ONLY and not settings.TRUSTED_PROXIES:
         return known_visitor(request) or ""  # a proxy in front that is not named has one address for everybody

@@ -10,8 +10,9 @@ from django.db.models import TextChoices
 from ninja import Schema
 from pydantic import ConfigDict, Field, StrictBool, StrictStr
 
+from pools.keyset import Moment, PageAsked, PageOut
 from runs.models import LaunchMode, RunState
-from runs.reasons import RunEndCode, RunNoticeCode
+from runs.reasons import RunEndCode, RunNoticeCode, StatusCode
 from runs.words import TYPES, Status
 
 NO_NUL = r"^[^\x00]*$"  # which PostgreSQL takes in no text
@@ -88,6 +89,57 @@ class LaunchedOut(RunOut):
     token: str = Field(description="Ends the run: `Authorization: Bearer …`. It is told here only")
 
 
+class TransitionOut(Schema):
+    """One change of a run."""
+
+    at: datetime
+    state: str = Field(description="acquiring, deploying, running, ended or failed: what it was from then on")
+    code: str = Field(description=f"What happened: {_any_of(StatusCode)}, ready, or why it is over; empty when unknown")
+    sentence: str = Field(description="The same for people")
+
+
+class CostOut(Schema):
+    """What the run's sandbox has been billed with, its time in the pool included: an estimate by list prices."""
+
+    usd: float
+    usd_per_hour: float = Field(description="While the sandbox is there; 0 once it is gone")
+
+
+class RunDetailsOut(RunOut):
+    """One launch with all that happened to it, and what it has cost so far."""
+
+    transitions: list[TransitionOut]
+    cost: CostOut
+
+
+class RunsAsked(PageAsked):
+    """Which runs: those that are all that is said."""
+
+    state: RunState | None = Field(None, description="Only runs in this state")
+    game: str | None = Field(None, max_length=100, pattern=NO_NUL, description="Only runs of this game")
+    mode: LaunchMode | None = Field(None, description="Only runs that were launched so")
+    created_after: Moment | None = Field(None, description="Only runs launched later than this (with a time zone)")
+    created_before: Moment | None = Field(None, description="Only runs launched earlier than this (with a time zone)")
+
+
+class RunsOut(PageOut):
+    """One page of the runs, newest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"runs": [], "total": None, "has_more": True, "next_cursor": "WyIyMDI2…:1vOe…"}}
+    )
+
+    runs: list[RunOut]
+
+
+class ActIn(Schema):
+    """Why: operators have to say, and it is written to the log."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"reason": "It hangs."}})
+
+    reason: Annotated[StrictStr, Field(max_length=200)] = ""
+
+
 class EventOut(Schema):
     """One line of a run, the same through every door. From `type` on, as the first demo has it."""
 
@@ -114,11 +166,34 @@ class EventsOut(Schema):
 
 
 class GameOut(Schema):
+    """One game that can be launched."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "slug": "snake",
+                "title": "Snake",
+                "tagline": "Eat and grow.",
+                "description": "The classic.",
+                "how_to_play": "Arrow keys.",
+                "runtime": "python",
+                "page_url": "https://arcade.example.com/games/snake/",
+                "source_url": "https://arcade.example.com/source/snake.git",
+                "has_pool": True,
+                "ready_now": True,
+            }
+        }
+    )
+
     slug: str
     title: str
     tagline: str
+    description: str
+    how_to_play: str
     runtime: str
     page_url: str
+    source_url: str = Field(description="What `git clone` is given to have its source")
+    ready_now: bool = Field(description="Whether a warm launch would be played at once, as of the last second")
     has_pool: bool = Field(description="Whether a pool keeps sandboxes of its runtime warm")
 
 

@@ -575,7 +575,7 @@ MISTAKES: list[Mistake] = [
     ),
     *_of(
         "rights-lists", "runs/rights.py", ("tests/integration/http/test_first_demo.py",),
-        ("ids", "Everybody looks into everybody's runs.", "if settings.ANYONE_MAY_END_RUNS or is_operator(request):",
+        ("ids", "Everybody looks into everybody's runs.", "if settings.ANYONE_MAY_END_RUNS or may_see_all(request):",
          "if True:"),
     ),
     *_of(

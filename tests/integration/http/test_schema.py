@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from django.utils import timezone
 
+from pools.keyset import Position, cursor_of
 from tests.fixtures.web import MakeWeb, new_run
 
 ROOMY = {"MAX_RUNS_PER_HOUR": "100000", "MAX_TOTAL_ACTIVE": "5000", "MAX_CONCURRENT_COLD": "3000"}
@@ -17,6 +20,9 @@ ROOMY = {"MAX_RUNS_PER_HOUR": "100000", "MAX_TOTAL_ACTIVE": "5000", "MAX_CONCURR
 def test_whatever_is_sent_the_answers_are_as_the_schema_says(make_web: MakeWeb, tmp_path: Path) -> None:
     new_run()  # so that there is a game
     web = make_web(**ROOMY).start()
+    # No schema says what a signed cursor is.
+    cursor = cursor_of(Position(timezone.now(), uuid4()))
+    (tmp_path / "schemathesis.toml").write_text(f'[parameters]\n"query.cursor" = "{cursor}"\n')
     command = [Path(sys.executable).with_name("schemathesis"), "--no-color", "run", f"{web.url}/api/openapi.json"]
     options = ["--checks", "all", "--max-examples", "20", "--generation-deterministic", "--request-timeout", "60"]
     # Two of the answers wait for what comes next, as long as they are asked to.
