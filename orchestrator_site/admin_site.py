@@ -115,7 +115,7 @@ def _page_before(request: HttpRequest) -> str:
 
 def alarms(now: datetime) -> list[Alarm]:
     """Return what needs an operator, the worst first."""
-    found = [*_cluster_alarms(now), *view(now).alarms, *_task_alarms(now), *_sign_in_alarms(now)]
+    found = [*_cluster_alarms(now), *view().alarms, *_task_alarms(now), *_sign_in_alarms(now)]
     return sorted(found, key=lambda alarm: list(Urgency).index(alarm.urgency))
 
 

@@ -17,11 +17,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from pools.problems import CONTENT_TYPE, Problem
+from pools.request_ids import HEADER
 from runs.origins import is_own_origin
 
 API, HEALTH = "/api/", "/health"
 METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT")
-REQUEST_HEADERS = ("Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID")
+REQUEST_HEADERS = ("Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID", HEADER)
 
 
 class CrossOrigin:
@@ -34,7 +35,7 @@ class CrossOrigin:
             allow_origins=settings.CORS_ALLOWED_ORIGINS,
             allow_methods=METHODS,
             allow_headers=REQUEST_HEADERS,
-            expose_headers=["Retry-After"],
+            expose_headers=["Retry-After", HEADER],
         )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 from django.http import HttpRequest
 from ninja import Router, Schema
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from pools.problem_codes import CODES, TABLE, ProblemCode
 from pools.problems import Problem, type_of
-from pools.schemas import ProblemOut
+from pools.schemas import ProblemOut, example
 
 router = Router(tags=["errors"])
 
@@ -18,16 +18,14 @@ router = Router(tags=["errors"])
 class ProblemCodeOut(Schema):
     """One code of an error."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "code": "pool_empty",
-                "type": "https://arcade.example.com/api/problems/pool_empty",
-                "status": 429,
-                "title": "No warm sandbox is ready",
-                "remedy": "Ask again after Retry-After; the pool is being filled.",
-                "retryable": True,
-            }
+    model_config = example(
+        {
+            "code": "pool_empty",
+            "type": "https://arcade.example.com/api/problems/pool_empty",
+            "status": 429,
+            "title": "No warm sandbox is ready",
+            "remedy": "Ask again after Retry-After; the pool is being filled.",
+            "retryable": True,
         }
     )
 

@@ -13,6 +13,11 @@ from pools.keyset import PageAsked, PageOut
 from pools.models import State
 
 
+def example(fields: dict[str, Any]) -> ConfigDict:
+    """What a shape's description shows of it."""
+    return ConfigDict(json_schema_extra={"example": fields})
+
+
 class BreakerOut(Schema):
     """Creates stop for a while when too many failed in a row."""
 
@@ -122,31 +127,29 @@ class SandboxesAsked(PageAsked):
 class SandboxOut(Schema):
     """One app of ours, from its request until its deletion is confirmed."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "id": "0b7c6f3e-3c1e-4a53-9a0f-4f7f0c8e2f11",
-                "name": "sandbox-3fa9c1d2",
-                "pool": "python",
-                "runtime": "python",
-                "region": "syd",
-                "size": "apps-s-1vcpu-1gb",
-                "state": "in_use",
-                "origin": "pool",
-                "app_id": "4f6c71e2-1e90-4762-9fee-6cc4a0a9f2cf",
-                "url": "https://sandbox-3fa9c1d2.ondigitalocean.app",
-                "run_id": "5d0e5d4c-9d2a-4f0b-8c0e-7f2b1a3c4d5e",
-                "create_code": "demand",
-                "create_reason": "create 1 for pool python: 0 ready + 0 creating < target 1",
-                "end_code": "",
-                "end_reason": "",
-                "cost_usd": 0.000893,
-                "requested_at": "2026-11-27T10:00:00Z",
-                "ready_at": "2026-11-27T10:00:41Z",
-                "acquired_at": "2026-11-27T10:02:00Z",
-                "expires_at": "2026-11-27T10:12:00Z",
-                "deleted_at": None,
-            }
+    model_config = example(
+        {
+            "id": "0b7c6f3e-3c1e-4a53-9a0f-4f7f0c8e2f11",
+            "name": "sandbox-3fa9c1d2",
+            "pool": "python",
+            "runtime": "python",
+            "region": "syd",
+            "size": "apps-s-1vcpu-1gb",
+            "state": "in_use",
+            "origin": "pool",
+            "app_id": "4f6c71e2-1e90-4762-9fee-6cc4a0a9f2cf",
+            "url": "https://sandbox-3fa9c1d2.ondigitalocean.app",
+            "run_id": "5d0e5d4c-9d2a-4f0b-8c0e-7f2b1a3c4d5e",
+            "create_code": "demand",
+            "create_reason": "create 1 for pool python: 0 ready + 0 creating < target 1",
+            "end_code": "",
+            "end_reason": "",
+            "cost_usd": 0.000893,
+            "requested_at": "2026-11-27T10:00:00Z",
+            "ready_at": "2026-11-27T10:00:41Z",
+            "acquired_at": "2026-11-27T10:02:00Z",
+            "expires_at": "2026-11-27T10:12:00Z",
+            "deleted_at": None,
         }
     )
 
@@ -182,19 +185,17 @@ class SandboxesOut(PageOut):
 class ProblemOut(Schema):
     """An error (RFC 9457)."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "type": "https://arcade.example.com/api/problems/limit_reached",
-                "title": "A limit is reached",
-                "status": 429,
-                "code": "limit_reached",
-                "detail": "3 warm launches are being played right now, the most allowed at once.",
-                "remedy": "Ask again after Retry-After; `limit` names the limit.",
-                "retryable": True,
-                "limit": "MAX_CONCURRENT_WARM",
-                "retry_after_seconds": 240,
-            }
+    model_config = example(
+        {
+            "type": "https://arcade.example.com/api/problems/limit_reached",
+            "title": "A limit is reached",
+            "status": 429,
+            "code": "limit_reached",
+            "detail": "3 warm launches are being played right now, the most allowed at once.",
+            "remedy": "Ask again after Retry-After; `limit` names the limit.",
+            "retryable": True,
+            "limit": "MAX_CONCURRENT_WARM",
+            "retry_after_seconds": 240,
         }
     )
 

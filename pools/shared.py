@@ -1,7 +1,7 @@
-"""What is the same for everybody: made at most once a second in each process, however many look on.
+"""What is the same for everybody: made once for all who look on in a process, at most once a second.
 
 Nothing personal belongs here: no visitor's runs, no keys of forms, no tokens. And nothing that is acted on: what is
-kept may be a second old, so it is for people to read.
+kept may be old, so it is for people to read.
 """
 
 from __future__ import annotations
@@ -17,25 +17,29 @@ KEPT_SECONDS = 1.0
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
-    """One thing that many are shown. It is never older than KEPT_SECONDS, counted from when its making began."""
+def for_a_second(_made: object) -> float:
+    return KEPT_SECONDS
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
+
+class Shared(Generic[T]):
+    """One thing that many are shown. It is never older than what `kept_seconds` says of it, counted from when its
+    making began."""
+
+    def __init__(self, make: Callable[[], T], kept_seconds: Callable[[T], float] = for_a_second) -> None:
+        self._make, self._kept_seconds = make, kept_seconds
         self._lock = threading.Lock()
         self._began = 0.0
         self._made: Future[T] | None = None
 
     def get(self) -> T:
-        """Return it as it was within the last second. Who comes while it is made waits for that, and fails with it;
-        what failed is not kept."""
+        """Return it as it is kept, or make it. Who comes while it is made waits for that, and fails with it; what
+        failed is not kept."""
         with self._lock:
             made, now = self._made, monotonic()
-            if made is None or not 0 <= now - self._began < KEPT_SECONDS or _has_failed(made):
-                made, is_mine = Future(), True
+            is_mine = made is None or not self._is_kept(made, now - self._began)
+            if made is None or is_mine:
+                made = Future()
                 self._made, self._began = made, now
-            else:
-                is_mine = False
         if is_mine:
             try:
                 made.set_result(self._make())
@@ -43,6 +47,12 @@ class Shared(Generic[T]):
                 made.set_exception(error)
         return made.result()
 
+    def forget(self) -> None:
+        """Have it made anew for whoever comes from now on; what is just being made is from before."""
+        with self._lock:
+            self._made = None
 
-def _has_failed(made: Future[T]) -> bool:
-    return made.done() and made.exception() is not None
+    def _is_kept(self, made: Future[T], age_seconds: float) -> bool:
+        if not made.done():
+            return True
+        return made.exception() is None and 0 <= age_seconds < self._kept_seconds(made.result())

@@ -63,8 +63,6 @@ def whose_runs_are_shown_to(request: HttpRequest) -> str | None:
     anyone may end any run. Elsewhere no id is listed for others: it is a right to look into the run."""
     if settings.ANYONE_MAY_END_RUNS or may_see_all(request):
         return None
-    if settings.HTTPS_ONLY and not settings.TRUSTED_PROXIES:
-        return known_visitor(request) or ""  # a proxy in front that is not named has one address for everybody
     return caller_of(request)
 
 

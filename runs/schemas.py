@@ -11,6 +11,7 @@ from ninja import Schema
 from pydantic import ConfigDict, Field, StrictBool, StrictStr
 
 from pools.keyset import Moment, PageAsked, PageOut
+from pools.schemas import example
 from runs.models import LaunchMode, RunState
 from runs.reasons import RunEndCode, RunNoticeCode, StatusCode
 from runs.words import TYPES, Status
@@ -125,9 +126,7 @@ class RunsAsked(PageAsked):
 class RunsOut(PageOut):
     """One page of the runs, newest first."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"runs": [], "total": None, "has_more": True, "next_cursor": "WyIyMDI2…:1vOe…"}}
-    )
+    model_config = example({"runs": [], "total": None, "has_more": True, "next_cursor": "WyIyMDI2…:1vOe…"})
 
     runs: list[RunOut]
 
@@ -135,7 +134,7 @@ class RunsOut(PageOut):
 class ActIn(Schema):
     """Why: operators have to say, and it is written to the log."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"reason": "It hangs."}})
+    model_config = ConfigDict(extra="forbid") | example({"reason": "It hangs."})
 
     reason: Annotated[StrictStr, Field(max_length=200)] = ""
 
@@ -168,20 +167,18 @@ class EventsOut(Schema):
 class GameOut(Schema):
     """One game that can be launched."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "slug": "snake",
-                "title": "Snake",
-                "tagline": "Eat and grow.",
-                "description": "The classic.",
-                "how_to_play": "Arrow keys.",
-                "runtime": "python",
-                "page_url": "https://arcade.example.com/games/snake/",
-                "source_url": "https://arcade.example.com/source/snake.git",
-                "has_pool": True,
-                "ready_now": True,
-            }
+    model_config = example(
+        {
+            "slug": "snake",
+            "title": "Snake",
+            "tagline": "Eat and grow.",
+            "description": "The classic.",
+            "how_to_play": "Arrow keys.",
+            "runtime": "python",
+            "page_url": "https://arcade.example.com/games/snake/",
+            "source_url": "https://arcade.example.com/source/snake.git",
+            "has_pool": True,
+            "ready_now": True,
         }
     )
 

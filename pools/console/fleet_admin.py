@@ -101,7 +101,7 @@ class FleetAdmin(MachineOwned):
 
     def _live_context(self, request: HttpRequest) -> dict[str, Any]:
         now = timezone.now()
-        shown = view(now)
+        shown = view()
         seen = shown.picture
         query = FleetQuery.of(request.GET)
         page = query.page_of(seen.newest_first)

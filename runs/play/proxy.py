@@ -12,12 +12,10 @@ router decodes; and it passes a body on as it comes.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import re
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -29,7 +27,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
 from pools import agent_keys, claims
-from pools.cloud.kept import KeptPools
 from pools.cloud.sandbox_agent import may_be_the_agents_refusal
 from pools.models import Sandbox
 from pools.problems import Problem
@@ -49,6 +46,7 @@ from runs.live.database import read, write
 from runs.models import OVER, Run, RunState
 from runs.origins import require_allowed_host
 from runs.play.client import STALL_SECONDS, Client, Receive, Scope, Send, header
+from runs.play.connections import Transport, ask, connections_to, is_our_shortage
 from runs.play.notices import (
     BACK_SOON,
     BUSY,
@@ -74,16 +72,12 @@ logger = logging.getLogger(__name__)
 ADDRESS = re.compile(rb"/play/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:/(.*))?", re.DOTALL)
 SEAT_KEPT_SECONDS = 1.0
 MOST_SEATS = 1_000
-KEPT_OF_A_GAME = 6  # as many as a browser asks for at once
-MOST_KEPT_SANDBOXES = 500  # to which connections are kept that nobody uses now
 # The agent gives up after 60 s and says so.
 TIMEOUT = httpx.Timeout(65, connect=5, pool=5)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 # A game's own requests come from an opaque origin; from ours, such a request would make its code that of our page.
 RUN_BY_A_PAGE = frozenset({"script", "style", "worker", "sharedworker", "serviceworker"})
 BAD_GATEWAY, UNAVAILABLE, GATEWAY_TIMEOUT = 502, 503, 504
-# What this machine lacks, and no game.
-OUR_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 # What `_is_on_top` goes by: else Firefox shows in a tab what it has kept from a frame, and does not ask.
@@ -357,19 +351,17 @@ async def _in_turn(visit: Visit, request: httpx.Request, send: Send, client: Cli
 
 
 async def _pass_on(visit: Visit, request: httpx.Request, send: Send, client: Client) -> None:
-    async with _connections(visit.upstream) as transport:
-        await _pass_over(transport, visit, request, send, client)
+    async with connections_to(visit.upstream.url) as transport:
+        await _exchange(transport, visit, request, send, client)
 
 
-async def _pass_over(
-    transport: httpx.AsyncHTTPTransport, visit: Visit, request: httpx.Request, send: Send, client: Client
-) -> None:
+async def _exchange(transport: Transport, visit: Visit, request: httpx.Request, send: Send, client: Client) -> None:
     try:
-        response = await _sent(transport, request)
+        response = await ask(transport, request)
     except httpx.ReadTimeout:
         raise Refused(SLOW) from None
     except httpx.HTTPError as error:
-        if _is_our_shortage(error):
+        if is_our_shortage(error):
             raise Refused(BUSY) from None
         await _note_dead(visit)
         raise Refused(DEAD) from None
@@ -402,35 +394,17 @@ async def _pass_over(
         await response.aclose()
 
 
-async def _require_admission(transport: httpx.AsyncHTTPTransport, upstream: Upstream) -> None:
+async def _require_admission(transport: Transport, upstream: Upstream) -> None:
     """Raises Refused when it is the agent that does not take our token, and not the game that refuses its player."""
     headers, timeout = upstream.request_headers([]), {"timeout": TIMEOUT.as_dict()}
     request = httpx.Request("GET", upstream.admission_url, headers=headers, extensions=timeout)
     try:
-        response = await _sent(transport, request)
+        response = await ask(transport, request)
     except httpx.HTTPError as error:
-        raise Refused(BUSY if _is_our_shortage(error) else DEAD) from None
+        raise Refused(BUSY if is_our_shortage(error) else DEAD) from None
     await response.aclose()
     if may_be_the_agents_refusal(response.status_code, response.headers.get("content-type", "")):
         raise Refused(LOCKED)
-
-
-async def _sent(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-    try:
-        return await transport.handle_async_request(request)
-    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-        if request.method not in ("GET", "HEAD") or not isinstance(request.stream, httpx.ByteStream):
-            raise
-        return await transport.handle_async_request(request)  # the other side had just closed the kept connection
-
-
-def _is_our_shortage(error: BaseException | None) -> bool:
-    """Whether it is this machine that has no connection to give."""
-    while error is not None:
-        if isinstance(error, httpx.PoolTimeout) or getattr(error, "errno", None) in OUR_SHORTAGES:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 async def _first(visit: Visit, chunks: AsyncIterator[bytes]) -> bytes | None:
@@ -447,48 +421,7 @@ async def _first(visit: Visit, chunks: AsyncIterator[bytes]) -> bytes | None:
         raise Refused(CUT_OFF) from None
 
 
-_transports: WeakKeyDictionary[asyncio.AbstractEventLoop, KeptPools[httpx.AsyncHTTPTransport]] = WeakKeyDictionary()
 _shares: WeakKeyDictionary[asyncio.AbstractEventLoop, Shares] = WeakKeyDictionary()
-
-
-@asynccontextmanager
-async def _connections(upstream: Upstream) -> AsyncIterator[httpx.AsyncHTTPTransport]:
-    """The connections to a sandbox, kept by this loop. Not a client: that would also keep cookies, and read where a
-    redirect leads."""
-    loop = asyncio.get_running_loop()
-    transports = _transports.get(loop)
-    if transports is None:
-        transports = _transports[loop] = _new_transports()
-    transport, unused = transports.take(upstream.url)
-    if unused:
-        closing = loop.create_task(_close(unused))
-        _closing.add(closing)
-        closing.add_done_callback(_closing.discard)
-    try:
-        yield transport
-    finally:
-        transports.give_back(upstream.url)
-
-
-_closing: set[asyncio.Task[None]] = set()
-
-
-async def _close(unused: Iterable[httpx.AsyncHTTPTransport]) -> None:
-    """Beside the request that found them: its player does not wait for others' connections."""
-    for each in unused:
-        with suppress(Exception):
-            await each.aclose()
-
-
-def _new_transports() -> KeptPools[httpx.AsyncHTTPTransport]:
-    idle_seconds = 4.0 if settings.CLOUD_IS_EMBEDDED else 60.0  # local agents close after 5 s, the edge after 100
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_OF_A_GAME, keepalive_expiry=idle_seconds)
-    certificates = httpx.create_ssl_context(trust_env=False)  # takes longer than a request
-
-    def make() -> httpx.AsyncHTTPTransport:
-        return httpx.AsyncHTTPTransport(verify=certificates, limits=limits, trust_env=False)
-
-    return KeptPools(make, idle_seconds=idle_seconds, most=MOST_KEPT_SANDBOXES)
 
 
 async def _show(send: Send, notice: Notice) -> None:

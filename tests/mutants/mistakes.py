@@ -210,8 +210,11 @@ MISTAKES: list[Mistake] = [
          "s.health_checked_at >= (SELECT started_at FROM pools_fleet WHERE id = 1)", "s.health_checked_at IS NOT NULL"),
     ),
     *_of(
-        "proxy", "runs/play/proxy.py", PROXY,
+        "proxy", "runs/play/connections.py", PROXY,
         ("post-retried", "A player's move is made twice.", 'not in ("GET", "HEAD")', 'not in ("GET", "HEAD", "POST")'),
+    ),
+    *_of(
+        "proxy", "runs/play/proxy.py", PROXY,
         ("policy-on-html", "A script of a game runs as a page of ours.",
          '        headers.append((b"content-security-policy", policy.encode()))\n',
          '        if "html" in response.headers.get("content-type", ""):\n'

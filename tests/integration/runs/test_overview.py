@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import AnonymousUser
-from django.test import RequestFactory
 from django.utils import timezone
 
-from runs import overview, rights
+from runs import overview
 from runs.models import Run
 
 pytestmark = pytest.mark.django_db
@@ -39,12 +37,3 @@ def test_a_run_is_listed_while_it_is_played_and_first_when_it_has_just_ended(bus
 
 def test_nobodys_runs_are_those_of_others(busy):
     assert overview.playing("bob") == overview.over("bob", 20) == []
-
-
-@pytest.mark.parametrize(("proxies", "is_told_apart"), [(0, False), (1, True)])
-def test_who_all_come_from_one_address_are_listed_nothing_of_each_other(settings, proxies, is_told_apart):
-    """Behind a proxy that is not named, that is everybody."""
-    settings.HTTPS_ONLY, settings.TRUSTED_PROXIES = True, proxies
-    request = RequestFactory().get("/api/status")
-    request.user, request.session = AnonymousUser(), {}
-    assert bool(rights.whose_runs_are_shown_to(request)) is is_told_apart
