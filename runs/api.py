@@ -72,7 +72,9 @@ def launch_game(
         )
     except LaunchRefused as refused:
         raise problem_of(refused) from refused
-    message = f"Launching {run.game.slug}: {RunState(run.state).label.lower()}."
+    message = (
+        f"{run.game.title} is running." if run.state == RunState.RUNNING else f"{run.game.title} is being started."
+    )
     return 201, run_out(run, timezone.now()) | {"message": message, "token": token_of(run.id)}
 
 
