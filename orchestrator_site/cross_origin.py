@@ -21,8 +21,12 @@ from pools.request_ids import HEADER
 from runs.origins import is_own_origin
 
 API, HEALTH = "/api/", "/health"
-METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT")
-REQUEST_HEADERS = ("Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID", HEADER)
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+REQUEST_HEADERS = (
+    *("Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "Prefer"),
+    *("X-API-Key", HEADER),
+)
+ANSWER_HEADERS = ("ETag", "Preference-Applied", "RateLimit", "RateLimit-Policy", "Retry-After", HEADER)
 
 
 class CrossOrigin:
@@ -35,7 +39,7 @@ class CrossOrigin:
             allow_origins=settings.CORS_ALLOWED_ORIGINS,
             allow_methods=METHODS,
             allow_headers=REQUEST_HEADERS,
-            expose_headers=["Retry-After", HEADER],
+            expose_headers=ANSWER_HEADERS,
         )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -12,12 +12,13 @@ from django.utils import timezone
 from ninja import P, Query, QueryEx, Router
 
 from pools import fleet_log
+from pools.api_keys import Scope
+from pools.callers import require
 from pools.census import UNSEEN, census
 from pools.keyset import along_index, page
 from pools.models import Mode, Pool, Sandbox, State
 from pools.occupants import Occupant, occupants
 from pools.outcomes import breaker_of
-from pools.problems import Problem
 from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, SandboxesAsked, SandboxesOut, StatusOut
 from pools.shared import Shared
 from pools.turn.preview import explain_plan
@@ -92,9 +93,9 @@ def _pool(pool: Pool, counts: Counter[str]) -> dict[str, Any]:
     summary="Preview of the next turn, and why",
 )
 def plan(request: HttpRequest) -> dict[str, Any]:
-    """For operators, with the session of the admin. It goes by the last listing: nothing is asked of DigitalOcean, and
-    nothing is done."""
-    require_operator(request)
+    """For keys with `read`, and operators who are signed in. It goes by the last listing: nothing is asked of
+    DigitalOcean, and nothing is done."""
+    require(request, Scope.READ)
     return explain_plan(timezone.now())
 
 
@@ -104,8 +105,9 @@ def plan(request: HttpRequest) -> dict[str, Any]:
     summary="The sandboxes, newest first",
 )
 def list_sandboxes(request: HttpRequest, asked: Query[SandboxesAsked]) -> dict[str, Any]:
-    """For operators, with the session of the admin. Those that are deleted are listed for SANDBOXES_KEPT_DAYS."""
-    require_operator(request)
+    """For keys with `read`, and operators who are signed in. Those that are deleted are listed for
+    SANDBOXES_KEPT_DAYS."""
+    require(request, Scope.READ)
     wanted: dict[str, Any] = {}
     if asked.state is not None:
         wanted["state"] = asked.state
@@ -124,14 +126,6 @@ def _sandbox(sandbox: Sandbox, occupant: Occupant | None, now: datetime) -> dict
         "run_id": occupant.run_id if occupant else None,
         "cost_usd": round(float(sandbox.cost_usd(now)), USD_DIGITS),
     }
-
-
-def require_operator(request: HttpRequest) -> None:
-    """Whoever may see the fleet in the admin. Raises Problem."""
-    if not request.user.is_authenticated:
-        raise Problem(401, "This is for operators: sign in at /admin/ first.")
-    if not (request.user.is_staff and request.user.has_perm("pools.view_fleet")):
-        raise Problem(403, "This is for operators who may see the fleet.", code="operators_only")
 
 
 @router.get("/orchestrator/logs", response={200: FleetEventsOut, 422: ProblemOut}, summary="The orchestrator log")

@@ -15,6 +15,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from pools import agent_keys
+from pools.api_keys import ApiKey  # noqa: F401  a table of this app
 from pools.cloud.app_spec import region_slug
 from pools.cloud.errors import InvalidSpec
 from pools.cloud.records import App, AppSpec, Phase

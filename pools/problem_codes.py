@@ -25,7 +25,15 @@ TABLE = (
     ProblemCode(
         "host_not_allowed", 400, "Not a name of this site", "Use the site's own address, or add it to ALLOWED_HOSTS."
     ),
-    ProblemCode("sign_in", 401, "Operators only, and nobody is signed in", "Sign in at /admin/ and send its cookie."),
+    ProblemCode(
+        "sign_in",
+        401,
+        "For keys and operators, and neither was sent",
+        "Send `Authorization: Bearer key_…`, or sign in at /admin/ and send its cookie.",
+    ),
+    ProblemCode("key_unknown", 401, "No such API key", "Send a key as it was shown when it was made."),
+    ProblemCode("key_expired", 401, "The API key has expired", "Ask an operator for a new one."),
+    ProblemCode("key_revoked", 401, "The API key was revoked", "Ask an operator for a new one."),
     ProblemCode("forbidden", 403, "Not allowed", "Ask an operator for the right."),
     ProblemCode(
         "foreign_page",
@@ -37,6 +45,7 @@ TABLE = (
         "not_yours", 403, "Somebody else's run", "Send the token of the launch's answer: `Authorization: Bearer run_…`."
     ),
     ProblemCode("operators_only", 403, "Operators only", "Ask for an account that may see the fleet."),
+    ProblemCode("scope_missing", 403, "The API key has not the scope", "Take a key that has the one in `detail`."),
     ProblemCode("not_found", 404, "Nothing is at this address", "Look the address up in /api/docs."),
     ProblemCode(
         "no_such_run", 404, "No such run", "Check the id. Runs that are over are deleted after RUNS_KEPT_DAYS."

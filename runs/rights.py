@@ -1,23 +1,25 @@
 """Who may end a run or give it more time, and whose runs are listed: one rule for pages and the API.
 
-Who launched it, from the same browser; who holds its token, which the launch's answer had; and operators. Not whoever
-knows its id: that is in the address of a page which people show to each other.
+Who launched it, from the same browser or with the same key; who holds its token, which the launch's answer had; and
+operators. Not whoever knows its id: that is in the address of a page which people show to each other.
 """
 
 from __future__ import annotations
 
 import hmac
+from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
+from pools.api_keys import Scope
+from pools.callers import actor_of, bearer_of, key_of, may
 from runs.models import Run
 from runs.visitors import caller_of, known_visitor
 
 TOKEN_PREFIX = "run_"  # noqa: S105  what tokens of runs begin with
-BEARER = "bearer "
 OPERATOR_RIGHTS = ("pools.operate_fleet", "runs.view_run")
 
 
@@ -37,25 +39,44 @@ def is_token_of(token: str, run_id: UUID) -> bool:
 
 
 def is_operator(request: HttpRequest) -> bool:
+    if key_of(request) is not None:
+        return may(request, Scope.OPERATE)
     return bool(request.user.is_staff and request.user.has_perms(OPERATOR_RIGHTS))
 
 
 def may_see_all(request: HttpRequest) -> bool:
     """Whether somebody may list everybody's runs; others list their own."""
+    if key_of(request) is not None:
+        return may(request, Scope.READ)
     return bool(request.user.is_staff and request.user.has_perm("runs.view_run"))
 
 
-def actor_on(request: HttpRequest, run: Run) -> str:
-    """By what right somebody acts on this run, as the log names them; empty when by none."""
-    if run.visitor == known_visitor(request):
-        return f"player {run.visitor[:8]}"
+class Actor(NamedTuple):
+    """Who acts on a run, as the log names them. Those who act on everybody's have to say why."""
+
+    name: str
+    is_operator: bool = False
+
+
+def actor_on(request: HttpRequest, run: Run) -> Actor | None:
+    """By what right somebody acts on this run; None when by none."""
+    key = key_of(request)
+    if key is not None and key.may(Scope.LAUNCH) and run.visitor == key.client:
+        return Actor(key.actor)
+    if key is None and run.visitor == known_visitor(request):
+        return Actor(player(run))
     if is_token_of(bearer_of(request), run.id):
-        return f"holder of the token of run {run.short_id}"
+        return Actor(f"holder of the token of run {run.short_id}")
     if is_operator(request):
-        return str(request.user.get_username())
+        return Actor(actor_of(request), is_operator=True)
     if settings.ANYONE_MAY_END_RUNS:
-        return f"caller {caller_of(request)[:8]}"
-    return ""
+        return Actor(actor_of(request) or f"caller {caller_of(request)[:8]}")
+    return None
+
+
+def player(run: Run) -> str:
+    """Whoever launched it from a browser, as the log names them."""
+    return f"player {run.visitor[:8]}"
 
 
 def whose_runs_are_shown_to(request: HttpRequest) -> str | None:
@@ -64,9 +85,3 @@ def whose_runs_are_shown_to(request: HttpRequest) -> str | None:
     if settings.ANYONE_MAY_END_RUNS or may_see_all(request):
         return None
     return caller_of(request)
-
-
-def bearer_of(request: HttpRequest) -> str:
-    """The token that a program sent along; empty when none."""
-    said = request.headers.get("Authorization", "")
-    return said[len(BEARER) :].strip() if said.lower().startswith(BEARER) else ""

@@ -13,6 +13,9 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import salted_hmac
 
+from pools.callers import key_of
+from runs.addresses import network_of
+
 COOKIE_OF_OLD = "visitor"  # its name before each installation had its own
 COOKIE_SECONDS = 365 * 24 * 3600
 SESSION_KEY = "visitor"  # in sessions from before there was the cookie
@@ -38,8 +41,11 @@ def known_visitor(request: HttpRequest) -> str | None:
 
 
 def caller_of(request: HttpRequest) -> str:
-    """The visitor's name where they have one, else one for the address that a program calls from."""
-    return known_visitor(request) or _name(f"address {request.META.get('REMOTE_ADDR', '')}")
+    """The name under which launches are kept and counted: the key's, the visitor's, else one for the address that a
+    program calls from."""
+    if (key := key_of(request)) is not None:
+        return key.client
+    return known_visitor(request) or _name(f"address {network_of(request.META.get('REMOTE_ADDR', ''))}")
 
 
 class VisitorMiddleware:

@@ -23,7 +23,7 @@ from runs.models import STARTING, Run, RunEvent, RunState
 from runs.pages.answers import fresh, see_other
 from runs.pages.forms import new_key
 from runs.reasons import RunEndCode
-from runs.rights import actor_on, is_operator
+from runs.rights import is_operator, player
 from runs.visitors import known_visitor
 
 RUN_LOG_LINES = 400
@@ -94,15 +94,14 @@ def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
 @require_POST
 def end_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     found = own_run(request, run_id)
-    actor = actor_on(request, found)
-    lifecycle.end(found.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now(), by=actor)
+    lifecycle.end(found.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now(), by=player(found))
     return see_other(found)
 
 
 @require_POST
 def extend_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     found = own_run(request, run_id)
-    is_extended = lifecycle.extend(found.id, timezone.now(), by=actor_on(request, found))
+    is_extended = lifecycle.extend(found.id, timezone.now(), by=player(found))
     if request.accepts("text/html"):
         if is_extended:
             messages.success(request, "You have more time.")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pools.api_keys import Refusal
 from pools.problem_codes import CODES, OF_STATUS, TABLE
 from pools.problems import Problem
 from runs.reasons import RefusalCode
@@ -55,8 +56,12 @@ def test_each_refusal_of_a_launch_is_in_the_table():
     assert set(RefusalCode.values) <= set(CODES)
 
 
+def test_each_refusal_of_a_key_is_in_the_table():
+    assert {CODES[code].status for code in Refusal} == {401}
+
+
 def test_the_table_has_no_code_that_nobody_sends():
-    written = {code_in(call) for _, call in made()} | set(RefusalCode.values)
+    written = {code_in(call) for _, call in made()} | set(RefusalCode.values) | set(Refusal)
     assert set(CODES) - written - set(OF_STATUS.values()) == {"bad_request", "internal_error"}
 
 

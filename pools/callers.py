@@ -1,0 +1,66 @@
+"""Who calls the API, and what they may do: a program by its key, an operator by the session of the admin."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from pools.api_keys import ApiKey, KeyRefused, Refusal, Scope, find, is_key
+from pools.problems import Problem
+
+BEARER = "bearer "
+HEADER = "X-API-Key"
+KEPT = "api_key"  # the attribute of a request that has its key
+RIGHTS = {Scope.READ: "pools.view_fleet", Scope.OPERATE: "pools.operate_fleet", Scope.ADMIN: "pools.destroy_fleet"}
+SENTENCES = {
+    Refusal.UNKNOWN: "There is no such API key.",
+    Refusal.EXPIRED: "This API key has expired.",
+    Refusal.REVOKED: "This API key was revoked.",
+}
+
+
+def bearer_of(request: HttpRequest) -> str:
+    """The token that a program sent along; empty when none."""
+    said = request.headers.get("Authorization", "")
+    token = said[len(BEARER) :].strip() if said.lower().startswith(BEARER) else ""
+    return token or request.headers.get(HEADER, "").strip()
+
+
+def take_key(request: HttpRequest) -> None:
+    """Look up the key that was sent along, once for each request. Raises Problem for one that is not taken."""
+    token = bearer_of(request)
+    if is_key(token):
+        try:
+            setattr(request, KEPT, find(token, timezone.now()))
+        except KeyRefused as refused:
+            raise Problem(401, SENTENCES[refused.code], code=refused.code) from None
+
+
+def key_of(request: HttpRequest) -> ApiKey | None:
+    """The key that was sent along; None when none was, and for pages, which take none."""
+    return getattr(request, KEPT, None)
+
+
+def may(request: HttpRequest, scope: Scope) -> bool:
+    """Whether the key, or the session, is good for that. Launching takes no right."""
+    key = key_of(request)
+    if key is not None:
+        return key.may(scope)
+    return bool(request.user.is_staff and request.user.has_perm(RIGHTS[scope]))
+
+
+def actor_of(request: HttpRequest) -> str:
+    """Who acts, as the log has it: an operator or a key. Empty for anybody else."""
+    key = key_of(request)
+    return key.actor if key is not None else str(request.user.get_username()) if request.user.is_staff else ""
+
+
+def require(request: HttpRequest, scope: Scope) -> str:
+    """Who acts, as the log has it. Raises Problem for those who may not."""
+    if may(request, scope):
+        return actor_of(request)
+    if key_of(request) is not None:
+        raise Problem(403, f"This takes an API key with the scope “{scope}”.", code="scope_missing")
+    if not request.user.is_authenticated:
+        raise Problem(401, f"This takes an API key with the scope “{scope}”, or an operator who is signed in.")
+    raise Problem(403, "This is for operators who have the right to it.", code="operators_only")
