@@ -62,13 +62,22 @@ class Together:
         columns = ", ".join(str(field.column) for field in fields)
         self.add(f"INSERT INTO {meta.db_table} ({columns}) VALUES {', '.join(rows)}", params)  # noqa: S608
 
-    def require_update(self, model: type[models.Model], where: dict[str, Any], values: dict[str, Any]) -> None:
-        """Change the one row whose columns are as in `where`; as `require`. Values may be RawSQL."""
+    def require_update(
+        self,
+        model: type[models.Model],
+        where: dict[str, Any],
+        values: dict[str, Any],
+        *,
+        condition: tuple[str, Sequence[Any]] = ("1 = 1", ()),
+    ) -> None:
+        """Change the one row whose columns are as in `where`, if the condition (SQL and its parameters) holds; as
+        `require`. Values may be RawSQL."""
         changes, changed = self._pairs(model, values)
         conditions, compared = self._pairs(model, where)
         self.require(
-            f"UPDATE {model._meta.db_table} SET {', '.join(changes)} WHERE {' AND '.join(conditions)}",  # noqa: S608
-            [*changed, *compared],
+            f"UPDATE {model._meta.db_table} SET {', '.join(changes)} "  # noqa: S608
+            f"WHERE {' AND '.join(conditions)} AND {condition[0]}",
+            [*changed, *compared, *condition[1]],
         )
 
     def run(self, *, commit: bool = False) -> None:

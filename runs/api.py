@@ -26,7 +26,7 @@ from runs.pages.now import NOW
 from runs.reasons import RunEndCode
 from runs.rights import actor_on, token_of
 from runs.schemas import EndedOut, EventsOut, GameOut, LaunchedOut, LaunchIn, RunOut
-from runs.visitors import caller_of
+from runs.visitors import client_of
 
 router = Router()
 MOST_EVENTS = 500
@@ -65,7 +65,7 @@ def launch_game(
             game=body.game,
             mode=mode,
             use_snapshot=body.use_snapshot,
-            visitor=caller_of(request),
+            client=client_of(request),
             idempotency_key=idempotency_key,
         )
     except LaunchRefused as refused:

@@ -31,7 +31,8 @@ from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
 from pools.tenure import LEASE_SECONDS
 from pools.together import NothingChanged, Together
-from runs import events, limits
+from runs import clients, events, limits
+from runs.clients import Client
 from runs.live.wakeups import wake_readers_together
 from runs.models import ACTIVE, DeployedFrom, EventKind, LaunchMode, Run, RunQuerySet, RunState, ServedBy
 from runs.reasons import NOTICES, RunEndCode, RunNoticeCode, StatusCode
@@ -73,7 +74,7 @@ class Attempt:
 # Begin and wait.
 
 
-def begin(game: Game, *, mode: LaunchMode, use_snapshot: bool, visitor: str, key: str | None, now: datetime) -> Run:
+def begin(game: Game, *, mode: LaunchMode, use_snapshot: bool, client: Client, key: str | None, now: datetime) -> Run:
     """Needs the fleet's lock and room under the limits. Leaves a new run, ACQUIRING. Raises LimitReached."""
     limits.check(mode, now)
     return Run.objects.create(
@@ -81,13 +82,14 @@ def begin(game: Game, *, mode: LaunchMode, use_snapshot: bool, visitor: str, key
         mode=mode,
         use_snapshot=use_snapshot,
         state=RunState.ACQUIRING,
-        visitor=visitor,
+        visitor=client.name,
+        network=client.network,
         idempotency_key=key or None,
         created_at=now,
     )
 
 
-def count(run: Run, mark: int, now: datetime) -> None:
+def count(run: Run, client: Client, mark: int, now: datetime) -> None:
     """Needs the fleet's lock, and comes last. Leaves the new run numbered, and counted against the limits. `mark`: from
     before it began. Raises LimitReached."""
     try:
@@ -96,6 +98,7 @@ def count(run: Run, mark: int, now: datetime) -> None:
         limits.check(run.mode, now, but=run)  # by the rows of those that were quicker, which can be seen now
         message = "As many launches as may be were taken on in this moment."
         raise limits.LimitReached("MAX_TOTAL_ACTIVE", message, limits.RETRY_SECONDS) from None
+    limits.check_client(client, now, but=run)
     Run.objects.filter(pk=run.pk).update(number=run.number)
 
 
@@ -105,7 +108,7 @@ def begin_in(
     game: Game,
     *,
     use_snapshot: bool,
-    visitor: str,
+    client: Client,
     key: str | None,
     mark: int,
     now: datetime,
@@ -122,7 +125,8 @@ def begin_in(
         served_by=ServedBy.POOL,
         use_snapshot=use_snapshot,
         state=RunState.DEPLOYING,
-        visitor=visitor,
+        visitor=client.name,
+        network=client.network,
         idempotency_key=key or None,
         created_at=now,
         acquired_at=acquired_at,
@@ -147,7 +151,8 @@ def begin_in(
         journal.line(LogKind.LAUNCH, f"{run.mode} launch of {game.slug}", run_id=run.pk, now=now),
     )
     limits.count_together(batch, run.mode, mark)
-    batch.require_update(Run, {"id": run.pk}, {"number": RawSQL(limits.NUMBER_SQL, ())})  # noqa: S611
+    room = clients.still_room_sql(client, mark, now)
+    batch.require_update(Run, {"id": run.pk}, {"number": RawSQL(limits.NUMBER_SQL, ())}, condition=room)  # noqa: S611
     try:
         batch.run(commit=True)
     except NothingChanged:

@@ -21,6 +21,8 @@ from django.db.models import Count, F, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from pools.together import Together
+from runs import clients
+from runs.clients import Client
 from runs.models import LaunchMode, Run, Tally
 from runs.reasons import RefusalCode
 
@@ -198,6 +200,15 @@ def _check_count(count: int, runs: QuerySet[Run], *, limit: str, most: int, what
     room_at = ends[too_many : too_many + 1].first()
     seconds = math.ceil((room_at - now).total_seconds()) if room_at else RETRY_SECONDS
     raise LimitReached(limit, f"{most} {what} right now, the most allowed at once.", seconds)
+
+
+def check_client(client: Client, now: datetime, *, but: Run | None = None) -> None:
+    """Raise LimitReached when this client may not launch once more, going by the rows. `but`: as in `check`."""
+    if (use := clients.reached(client, now, but=but)) is not None:
+        raise LimitReached(use.limit.name, use.limit.sentence, use.reset_seconds)
+    if clients.is_too_dear(client, now):
+        message = "What this key may spend in a day would not pay for one more launch."
+        raise LimitReached("most_usd_a_day", message, int(HOUR.total_seconds()))
 
 
 def launches_left(now: datetime) -> int:

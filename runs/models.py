@@ -129,7 +129,16 @@ class Run(models.Model):
     state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.ACQUIRING)
     end_code = models.CharField(max_length=20, choices=RunEndCode.choices, blank=True, help_text="Why it is over.")
     end_reason = models.TextField(blank=True, help_text="The same as a sentence for the player.")
-    visitor = models.CharField(max_length=64, help_text="A salted hash of the session or key; never an address.")
+    visitor = models.CharField(
+        max_length=64, help_text="Who launched it: key:… for an API key, else a salted hash; never an address."
+    )
+    network = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="A salted hash of the network it was launched from; empty with a key.",
+    )
     idempotency_key = models.CharField(max_length=200, null=True, blank=True)  # noqa: DJ001  unique, so absent is null
     extensions = models.PositiveIntegerField(default=0)
     deploy_attempts = models.PositiveIntegerField(
@@ -168,6 +177,7 @@ class Run(models.Model):
             models.Index(fields=["state", "-created_at"], name="run_state"),
             models.Index(fields=["-created_at"], name="run_newest"),
             models.Index(fields=["visitor", "-created_at"], name="run_of_visitor"),
+            models.Index(fields=["network", "-created_at"], name="run_of_network"),
             models.Index(fields=["game", "-created_at"], name="run_of_game"),
             models.Index(fields=["number"], name="run_number"),
         ]

@@ -15,6 +15,7 @@ from django.utils.crypto import salted_hmac
 
 from pools.callers import key_of
 from runs.addresses import network_of
+from runs.clients import Client
 
 COOKIE_OF_OLD = "visitor"  # its name before each installation had its own
 COOKIE_SECONDS = 365 * 24 * 3600
@@ -45,7 +46,19 @@ def caller_of(request: HttpRequest) -> str:
     program calls from."""
     if (key := key_of(request)) is not None:
         return key.client
-    return known_visitor(request) or _name(f"address {network_of(request.META.get('REMOTE_ADDR', ''))}")
+    return known_visitor(request) or _name(f"address {_network(request)}")
+
+
+def client_of(request: HttpRequest) -> Client:
+    """Whoever launches, by the API or from a page."""
+    key = key_of(request)
+    network = "" if key is not None else _name(f"network {_network(request)}")
+    return Client(caller_of(request), network, key)
+
+
+def _network(request: HttpRequest) -> str:
+    address = request.META.get("REMOTE_ADDR", "")
+    return network_of(address) or address
 
 
 class VisitorMiddleware:

@@ -23,6 +23,15 @@ os.environ["ORCHESTRATOR_VAR"] = str(
     Path(os.environ["ORCHESTRATOR_TEST_ROOT"]) / os.environ.get("PYTEST_XDIST_WORKER", "main")
 )
 
+# Tests launch as one client what many do. Those of the limits of one set their own.
+for name in (
+    "MAX_ACTIVE_PER_CLIENT",
+    "MAX_RUNS_PER_HOUR_PER_CLIENT",
+    "MAX_ACTIVE_PER_NETWORK",
+    "MAX_RUNS_PER_HOUR_PER_NETWORK",
+):
+    os.environ.setdefault(name, "100000")
+
 from orchestrator_site.settings import *  # noqa: E402, F403  the environment above comes first
 from orchestrator_site.settings import DATABASES  # noqa: E402
 

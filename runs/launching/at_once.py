@@ -17,7 +17,8 @@ from games.models import Game
 from pools import claims
 from pools.demand import note_demand_unless_busy
 from pools.models import EXISTING, Pool
-from runs import lifecycle, limits
+from runs import clients, lifecycle, limits
+from runs.clients import Client
 from runs.models import Run
 
 DEMAND_NOTED_FOR = timedelta(seconds=1)  # so long nobody notes it again: the pool's row is everybody's
@@ -44,14 +45,17 @@ WHERE g.slug = %s AND g.enabled"""  # noqa: S608
 
 
 @transaction.atomic
-def launch_at_once(slug: str, *, use_snapshot: bool, visitor: str, key: str | None, now: datetime) -> Run | None:
+def launch_at_once(slug: str, *, use_snapshot: bool, client: Client, key: str | None, now: datetime) -> Run | None:
     """Leave a new run DEPLOYING in a warm sandbox. None when that takes more than this. Raises IntegrityError for a key
     that is being used at this moment."""
-    game = _look(slug, visitor, key, now)
+    game = _look(slug, client.name, key, now)
     if game is None or game.do_others_wait or game.is_key_used:
         return None
-    if not limits.have_room(warm=game.warm, cold=game.cold, launches=game.launches - game.mark):
+    this_hour = game.launches - game.mark
+    if not limits.have_room(warm=game.warm, cold=game.cold, launches=this_hour):
         return None  # what would be taken back is not taken
+    if not clients.surely_has_room(client, active=game.warm + game.cold, this_hour=this_hour):
+        limits.check_client(client, now)
     run_id = uuid4()
     pool = Pool(pk=game.pool_id, name=game.pool_name)
     if not game.is_demand_noted:
@@ -62,7 +66,7 @@ def launch_at_once(slug: str, *, use_snapshot: bool, visitor: str, key: str | No
         return None
     try:
         return lifecycle.begin_in(
-            run_id, sandbox, game, use_snapshot=use_snapshot, visitor=visitor, key=key, mark=game.mark, now=now
+            run_id, sandbox, game, use_snapshot=use_snapshot, client=client, key=key, mark=game.mark, now=now
         )
     except limits.NotCounted:
         transaction.set_rollback(True)

@@ -17,6 +17,7 @@ from pools.nudge import nudge
 from pools.reasons import LogKind
 from pools.together import settle
 from runs import lifecycle, limits
+from runs.clients import Client
 from runs.launching import deployment, progress, turnstile
 from runs.launching.acquire import PoolEmpty, acquire_warm, start_cold
 from runs.launching.at_once import launch_at_once
@@ -63,32 +64,36 @@ def launch(
     game: str,
     mode: str,
     use_snapshot: bool = True,
-    visitor: str,
+    client: Client,
     idempotency_key: str | None = None,
     now: datetime | None = None,
 ) -> Run:
-    """Launch a game for a visitor; the run may be running already when it comes back. Raises LaunchRefused's kinds.
+    """Launch a game for a client; the run may be running already when it comes back. Raises LaunchRefused's kinds.
 
-    The same visitor and key give the same run, however often and however much at once they are sent.
+    The same client and key give the same run, however often and however much at once they are sent.
     """
     now = now or timezone.now()
     wanted = Wanted(game, LaunchMode(mode), use_snapshot)
     try:
         if wanted.mode == LaunchMode.WARM:
             with turnstile.launches.passed():
-                run = launch_at_once(game, use_snapshot=use_snapshot, visitor=visitor, key=idempotency_key, now=now)
+                run = launch_at_once(game, use_snapshot=use_snapshot, client=client, key=idempotency_key, now=now)
             if run is not None:
                 return _bring_up(run)
+        if earlier := _earlier(wanted, client, idempotency_key):
+            settle()  # it may have been committed a moment ago
+            return earlier
+        limits.check_client(client, now)  # before anything is locked: those who have too many hold up nobody
         with transaction.atomic():
             found = Game.objects.playable().filter(slug=game).first()
             if found is None:
                 raise UnknownGame(f"There is no game “{game}”.")
             fleet = Fleet.lock()
-            if earlier := _earlier(wanted, visitor, idempotency_key):
+            if earlier := _earlier(wanted, client, idempotency_key):
                 return earlier
-            begun = _begin(found, wanted, fleet, now, visitor=visitor, key=idempotency_key)
+            begun = _begin(found, wanted, fleet, now, client=client, key=idempotency_key)
     except IntegrityError:
-        if earlier := _earlier(wanted, visitor, idempotency_key):
+        if earlier := _earlier(wanted, client, idempotency_key):
             settle()  # it may have been committed a moment ago
             return earlier
         raise
@@ -96,27 +101,27 @@ def launch(
         with transaction.atomic():  # demand all the same: it is what fills the pool
             Fleet.lock()
             for pool in Pool.objects.filter(runtime=Game.objects.get(slug=game).runtime):
-                note_demand(pool, f"visitor {visitor[:8]}", now)
+                note_demand(pool, f"visitor {client.name[:8]}", now)
             nudge()
         raise
     return _bring_up(begun) if begun.state == RunState.DEPLOYING else begun
 
 
-def _earlier(wanted: Wanted, visitor: str, key: str | None) -> Run | None:
+def _earlier(wanted: Wanted, client: Client, key: str | None) -> Run | None:
     if not key:
         return None
-    run = Run.objects.select_related("game").filter(visitor=visitor, idempotency_key=key).first()
+    run = Run.objects.select_related("game").filter(visitor=client.name, idempotency_key=key).first()
     if run is not None and Wanted.of(run) != wanted:
         raise KeyReused("This idempotency key was used for another launch.")
     return run
 
 
-def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, visitor: str, key: str | None) -> Run:
+def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, client: Client, key: str | None) -> Run:
     """Inside one transaction: the run's row, and its sandbox when one is free at once."""
     if fleet.maintenance:
         raise Maintenance(fleet.maintenance_message or "Maintenance: no launches for now.")
     mark = limits.mark_at(now)
-    run = lifecycle.begin(game, mode=wanted.mode, use_snapshot=wanted.use_snapshot, visitor=visitor, key=key, now=now)
+    run = lifecycle.begin(game, mode=wanted.mode, use_snapshot=wanted.use_snapshot, client=client, key=key, now=now)
     try:
         if run.mode == LaunchMode.COLD:
             start_cold(run, now)
@@ -128,7 +133,7 @@ def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, visitor: 
         progress.tell_acquiring(run, now)
         nudge()
     journal.record(LogKind.LAUNCH, f"{run.mode} launch of {game.slug}", run_id=run.id, now=now)
-    lifecycle.count(run, mark, now)
+    lifecycle.count(run, client, mark, now)
     return run
 
 

@@ -18,14 +18,14 @@ from runs.models import LaunchMode, Run
 from runs.pages.answers import fresh, see_other
 from runs.pages.forms import LaunchForm, new_key
 from runs.pages.now import NOW
-from runs.visitors import known_visitor, visitor_of
+from runs.visitors import client_of, known_visitor, visitor_of
 
 
 @fresh
 def game(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the game and how to play it; a POST launches it."""
     found = get_object_or_404(Game.objects.playable(), slug=slug)
-    visitor = visitor_of(request)  # as in the lobby
+    visitor_of(request)  # as in the lobby: who has no number gets one
     if request.method != "POST":
         return game_page(request, found, LaunchForm(initial={"key": new_key()}))
     form = LaunchForm(request.POST)
@@ -36,7 +36,7 @@ def game(request: HttpRequest, slug: str) -> HttpResponse:
             game=found.slug,
             mode=LaunchMode(form.cleaned_data["mode"]),
             use_snapshot=form.cleaned_data["start_from"] == "snapshot",
-            visitor=visitor,
+            client=client_of(request),
             # With the choices: gone back and chosen otherwise is another wish, not the same one again.
             idempotency_key="{key}:{mode}:{start_from}".format_map(form.cleaned_data),
         )

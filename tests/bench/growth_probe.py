@@ -21,7 +21,7 @@ from orchestrator_site import retention  # noqa: E402
 from pools import capacity, spending  # noqa: E402
 from pools.models import Fleet, Pool, SpentHour  # noqa: E402
 from pools.turn import observe  # noqa: E402
-from runs import launch_hours, upkeep  # noqa: E402
+from runs import clients, launch_hours, upkeep  # noqa: E402
 from runs.launching import launch  # noqa: E402
 from runs.models import LaunchHour  # noqa: E402
 from tests.bench.crowd import crowd  # noqa: E402
@@ -47,7 +47,7 @@ def launched() -> None:
     for mode in ("warm", "cold"):
         try:
             with transaction.atomic():
-                launch.launch(game="snake", mode=mode, visitor="somebody")
+                launch.launch(game="snake", mode=mode, client=clients.Client("somebody"))
                 raise Undone
         except Undone:
             pass

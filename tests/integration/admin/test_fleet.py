@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from pools.console import view
 from pools.models import CloudApp, Fleet, Mode, Pool, Sandbox, State
+from runs.clients import Client
 from runs.launching.launch import Maintenance, launch
 from runs.models import Run
 from tests.integration.admin.conftest import FLEET, MakeRun, Person, history, log, on_paper, queries, told
@@ -221,7 +222,7 @@ def test_in_maintenance_nobody_launches_and_players_read_why(operator, client, f
     assert log("maintenance")[0][0] == "otto"
     assert "Back at noon." in client.get("/").content.decode()
     with pytest.raises(Maintenance, match="Back at noon"):
-        launch(game="snake", mode="warm", visitor="ada", use_snapshot=True)
+        launch(game="snake", mode="warm", client=Client("ada"), use_snapshot=True)
     assert "Maintenance mode is on" in text(operator.get("/admin/"))
 
 
@@ -230,7 +231,7 @@ def test_maintenance_is_ended_again(operator, fleet, snake):
     assert "End maintenance" in operator.get(f"{FLEET}maintenance/").content.decode()
     maintain(operator, "off")
     assert not Fleet.get().maintenance
-    assert launch(game="snake", mode="warm", visitor="ada", use_snapshot=True).state == "acquiring"
+    assert launch(game="snake", mode="warm", client=Client("ada"), use_snapshot=True).state == "acquiring"
     assert log("maintenance")[0] == ("otto", "maintenance mode off; an operator: new images")
 
 

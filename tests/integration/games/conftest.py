@@ -8,6 +8,7 @@ import pytest
 from games import builds
 from games.models import Game, Snapshot, SnapshotState
 from pools.models import Pool, Sandbox
+from runs.clients import Client
 from runs.launching.launch import launch
 from runs.models import Run
 from tests.fixtures.fleet import FleetUnderTest
@@ -72,7 +73,7 @@ class Site:
         return list(ready.all())
 
     def launch(self, game: str, mode: str = "warm", **options) -> Run:
-        return launch(game=game, mode=mode, visitor="ada", **options)
+        return launch(game=game, mode=mode, client=Client("ada"), **options)
 
     def play(self, game: str, mode: str = "warm", **options) -> Run:
         """Launch it and let everybody work until it is running."""

@@ -26,7 +26,7 @@ def launched(monkeypatch: pytest.MonkeyPatch, make_run: Callable[..., Run]) -> l
 
     def launch(**wishes: Any) -> Run:
         asked.append(wishes)
-        return make_run(visitor=wishes["visitor"])
+        return make_run(visitor=wishes["client"].name)
 
     monkeypatch.setattr(game_page, "launch", launch)
     return asked
@@ -58,7 +58,7 @@ def test_two_clicks_of_one_page_come_from_one_visitor_with_one_key(client, snake
     key = key_on(client.get("/games/snake/"))
     for _ in range(2):
         client.post("/games/snake/", {"mode": "warm", "start_from": "snapshot", "key": key})
-    assert len({(asked["visitor"], asked["idempotency_key"]) for asked in launched}) == 1
+    assert len({(asked["client"].name, asked["idempotency_key"]) for asked in launched}) == 1
 
 
 def test_each_page_has_a_key_of_its_own(client, snake):

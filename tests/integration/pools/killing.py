@@ -34,6 +34,7 @@ from pools.demand import note_demand  # noqa: E402
 from pools.models import LIVE, Fleet, Pool, Sandbox, State  # noqa: E402
 from pools.turn.reconciler import turn  # noqa: E402
 from runs import lifecycle  # noqa: E402
+from runs.clients import Client  # noqa: E402
 from runs.launching.launch import launch  # noqa: E402
 from runs.models import OVER, STARTING, Run  # noqa: E402
 from runs.reasons import RunEndCode  # noqa: E402
@@ -140,9 +141,9 @@ def a_worker_s_life() -> None:
 
 def a_launch_s_life() -> None:
     """A launch starts cold and warms the pool; the next one is warm; one is ended, the other expires."""
-    first = launch(game="snake", mode="warm", visitor="ada")
+    first = launch(game="snake", mode="warm", client=Client("ada"))
     settle()
-    launch(game="snake", mode="warm", visitor="ada")
+    launch(game="snake", mode="warm", client=Client("ada"))
     settle()
     lifecycle.end(first.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now())
     settle()

@@ -23,6 +23,7 @@ from pools.turn import look
 from pools.turn.observe import Listing, keep
 from pools.cloud.sandbox_agent import Fetched, SandboxAgent
 from runs import lifecycle, limits
+from runs.clients import Client
 from runs.launching import handover
 from runs.launching.launch import launch
 from runs.models import Run, Tally
@@ -75,7 +76,7 @@ def somebody_launches():
     SandboxAgent.fetch = lambda *_, **__: Fetched(200, {}, b"")
     staged = {"snake": {"sha256": "a", "port": 5000, "pid": 1}}
     Sandbox.objects.filter(pk=idle.pk).update(url="http://127.0.0.1:9", health_checked_at=now, staged=staged)
-    assert launch(game="snake", mode="warm", visitor="ada").state == "running"
+    assert launch(game="snake", mode="warm", client=Client("ada")).state == "running"
 
 def want_count():
     limits.leave("warm")

@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from games.models import Game, Snapshot
 from pools.models import Pool, Sandbox, State
+from runs.clients import Client
 from runs.launching.launch import launch
 from runs.models import Run, RunState
 
@@ -43,6 +44,6 @@ def deploying(paper_fleet, pool, game) -> Run:
     Pool.objects.update(target_ready=2, max_ready=2)
     paper_fleet.acquire(pool)
     paper_fleet.settle()
-    run = launch(game="snake", mode="warm", visitor="ada")
+    run = launch(game="snake", mode="warm", client=Client("ada"))
     assert run.state == RunState.DEPLOYING
     return run

@@ -16,6 +16,7 @@ from pools.console.fleet_page import picture
 from pools.models import Fleet, FleetEvent, Pool, Sandbox, State
 from pools.reasons import StepCode
 from runs import lifecycle, limits, upkeep
+from runs.clients import Client
 from runs.launching import handover, turnstile
 from runs.launching.at_once import launch_at_once
 from runs.launching.launch import Maintenance, UnknownGame, launch
@@ -35,11 +36,11 @@ def warm(staged: Sandbox) -> Sandbox:
 
 
 def start(**options) -> Run:
-    return launch(**{"game": "snake", "mode": "warm", "visitor": "ada", "use_snapshot": True} | options)
+    return launch(**{"game": "snake", "mode": "warm", "client": Client("ada"), "use_snapshot": True} | options)
 
 
 def at_once(**options) -> Run | None:
-    fields = {"use_snapshot": True, "visitor": "ada", "key": None, "now": timezone.now()}
+    fields = {"use_snapshot": True, "client": Client("ada"), "key": None, "now": timezone.now()}
     return launch_at_once("snake", **fields | options)
 
 

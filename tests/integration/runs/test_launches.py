@@ -15,6 +15,7 @@ from pools import claims
 from pools.cloud.sandbox_agent import Fetched, SandboxAgent
 from pools.models import Fleet, Pool, Sandbox, State
 from runs import lifecycle, upkeep
+from runs.clients import Client
 from runs.launching import deployment
 from runs.launching.acquire import PoolEmpty, take_ready
 from runs.launching.handover import replace_dead
@@ -25,8 +26,8 @@ from runs.reasons import RunEndCode, RunNoticeCode
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def start(mode: str = "warm", **options) -> Run:
-    return launch(**{"game": "snake", "mode": mode, "visitor": "ada", "use_snapshot": True} | options)
+def start(mode: str = "warm", visitor: str = "ada", **options) -> Run:
+    return launch(**{"game": "snake", "mode": mode, "client": Client(visitor), "use_snapshot": True} | options)
 
 
 def until_running(fleet, worker, run: Run, turns: int = 30) -> Run:

@@ -13,6 +13,7 @@ from pools.capacity import NoCapacity, reserve
 from pools.models import Origin, Pool, Sandbox, State
 from pools.reasons import CreateCode
 from runs import lifecycle, upkeep
+from runs.clients import Client
 from runs.launching import progress
 from runs.launching.launch import launch
 from runs.limits import LimitReached
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def start(visitor: str, mode: str = "warm", game: str = "snake") -> Run:
-    return launch(game=game, mode=mode, visitor=visitor)
+    return launch(game=game, mode=mode, client=Client(visitor))
 
 
 def again(run: Run) -> Run:

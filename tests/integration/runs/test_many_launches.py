@@ -34,12 +34,13 @@ import os, sys
 from uuid import uuid4
 from pools.cloud.sandbox_agent import Fetched, SandboxAgent
 from runs import limits
+from runs.clients import Client
 from runs.launching.launch import launch
 
 SandboxAgent.fetch = lambda *_, **__: Fetched(200, {}, b"")
 
 def start():
-    return launch(game="snake", mode="warm", visitor=uuid4().hex)
+    return launch(game="snake", mode="warm", client=Client(uuid4().hex))
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())

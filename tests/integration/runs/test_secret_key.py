@@ -13,6 +13,7 @@ from pools.console.alarms import fleet_alarms
 from pools.console.fleet_page import picture
 from pools.key_change import key_trouble
 from pools.models import Fleet, FleetEvent, Pool, Sandbox, State
+from runs import clients
 from runs.launching.launch import launch
 from runs.models import Run, RunState
 
@@ -37,7 +38,7 @@ def change(settings, *fallbacks: str) -> None:
 
 
 def start() -> Run:
-    return launch(game="snake", mode="warm", visitor="ada", use_snapshot=True)
+    return launch(game="snake", mode="warm", client=clients.Client("ada"), use_snapshot=True)
 
 
 def alarms() -> list[str]:

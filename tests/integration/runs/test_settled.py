@@ -15,6 +15,7 @@ from django.utils import timezone
 from games.models import Game, Snapshot
 from pools.cloud.sandbox_agent import Fetched, SandboxAgent
 from pools.models import Pool, Sandbox
+from runs.clients import Client
 from runs.launching import handover
 from runs.launching.launch import launch
 from runs.models import Tally
@@ -56,7 +57,7 @@ def settled():
 
 SandboxAgent.fetch = fetch
 handover.settle = settled
-run = launch(game="snake", mode="warm", visitor="ada")
+run = launch(game="snake", mode="warm", client=Client("ada"))
 seen["is on the disk"] = flushed() > begun
 seen["state"] = str(run.state)
 print(json.dumps(seen))

@@ -14,7 +14,7 @@ from django.utils.html import escape
 from pools import claims
 from pools.cloud.sandbox_agent import Fetched, Process, SandboxAgent
 from pools.models import Pool, Sandbox, State
-from runs import lifecycle
+from runs import clients, lifecycle
 from runs.launching.launch import launch
 from runs.limits import LimitReached
 from runs.models import Run, RunState, ServedBy
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def start(mode: str = "warm", visitor: str = "ada") -> Run:
-    return launch(game="snake", mode=mode, visitor=visitor)
+    return launch(game="snake", mode=mode, client=clients.Client(visitor))
 
 
 def shown() -> str:

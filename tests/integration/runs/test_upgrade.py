@@ -9,6 +9,7 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from pools.models import Sandbox
+from runs.clients import Client
 from runs.launching.launch import launch
 from runs.models import Run, RunState
 from tests.fixtures.databases import Database
@@ -65,7 +66,7 @@ def test_each_old_row_gets_its_codes_from_its_sentences_once(database: Database)
 def test_a_task_that_the_version_before_had_queued_still_deploys(paper_fleet, pool, game, worker):
     paper_fleet.acquire(pool)
     paper_fleet.settle()
-    run = launch(game="snake", mode="warm", visitor="ada")
+    run = launch(game="snake", mode="warm", client=Client("ada"))
     assert run.state == RunState.DEPLOYING
     worker.lose()
     async_task("runs.tasks.deploy", str(run.pk), task_name="deploy", group="deploy")
@@ -79,7 +80,7 @@ def test_a_task_of_an_attempt_that_was_is_dropped(paper_fleet, pool, game, worke
     """Its row of the queue was delivered again after a second worker had begun."""
     paper_fleet.acquire(pool)
     paper_fleet.settle()
-    run = launch(game="snake", mode="warm", visitor="ada")
+    run = launch(game="snake", mode="warm", client=Client("ada"))
     Run.objects.update(deploy_attempts=1, deploy_lease_until=timezone.now())
     worker.work()
     run.refresh_from_db()

@@ -11,6 +11,7 @@ from django_q.models import OrmQ
 from pools.models import Pool, Sandbox, State
 from pools.reasons import EndCode
 from runs import upkeep
+from runs.clients import Client
 from runs.launching.launch import launch
 from runs.models import Run, RunState
 from runs.reasons import RunEndCode
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def start(visitor: str = "ada") -> Run:
-    return launch(game="snake", mode="warm", visitor=visitor)
+    return launch(game="snake", mode="warm", client=Client(visitor))
 
 
 def queued(name: str) -> int:
