@@ -31,6 +31,12 @@ TABLE = (
         "For keys and operators, and neither was sent",
         "Send `Authorization: Bearer key_…`, or sign in at /admin/ and send its cookie.",
     ),
+    ProblemCode(
+        "key_needed",
+        401,
+        "Launching takes a key here",
+        "Send `Authorization: Bearer key_…`, or sign in; ANONYMOUS_LAUNCHES would let everybody.",
+    ),
     ProblemCode("key_unknown", 401, "No such API key", "Send a key as it was shown when it was made."),
     ProblemCode("key_expired", 401, "The API key has expired", "Ask an operator for a new one."),
     ProblemCode("key_revoked", 401, "The API key was revoked", "Ask an operator for a new one."),

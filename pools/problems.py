@@ -33,11 +33,13 @@ class Problem(Exception):
         errors: Sequence[Mapping[str, str]] = (),
         limit: str = "",
         retry_after_seconds: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.code = status, detail, code or code_of_status(status)
         self.meaning = CODES[self.code]
         self.errors, self.limit, self.retry_after_seconds = errors, limit, retry_after_seconds
+        self.more_headers = headers or {}
 
     @classmethod
     def field(cls, field: str, message: str, *, code: str = "") -> Problem:
@@ -66,4 +68,5 @@ class Problem(Exception):
 
     def headers(self) -> dict[str, str]:
         """Return the headers that go along with the body."""
-        return {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
+        again = {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
+        return {**self.more_headers, **again}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from ninja import HeaderEx, P, QueryEx, Router
@@ -17,19 +19,21 @@ from pools.fleet_log import HIGHEST_CURSOR
 from pools.models import Pool
 from pools.problems import Problem
 from pools.schemas import ProblemOut
-from runs import events, lifecycle
+from runs import events, lifecycle, limit_headers
 from runs.addresses import page_url
-from runs.launching.launch import KeyReused, Maintenance, UnknownGame, launch
+from runs.clients import Client, limits_of, uses
+from runs.launching.launch import UnknownGame, launch
 from runs.limits import LaunchRefused
 from runs.models import LaunchMode, Run, RunState
 from runs.pages.now import NOW
-from runs.reasons import RunEndCode
-from runs.rights import actor_on, token_of
+from runs.reasons import RefusalCode, RunEndCode
+from runs.rights import actor_on, require_may_launch, token_of
 from runs.schemas import EndedOut, EventsOut, GameOut, LaunchedOut, LaunchIn, RunOut
 from runs.visitors import client_of
 
 router = Router()
 MOST_EVENTS = 500
+STATUSES = {RefusalCode.KEY_REUSED: 409, RefusalCode.MAINTENANCE: 503, RefusalCode.KEY_NEEDED: 401}  # of refusals
 READY = "ready"  # the kind of a game's speed
 
 IdempotencyKey = HeaderEx[
@@ -49,27 +53,41 @@ Wait = QueryEx[int, P(ge=0, le=HIGHEST_CURSOR, description="Seconds to wait when
 
 @router.post(
     "/launch/{mode}",
-    response={201: LaunchedOut, 403: ProblemOut, 409: ProblemOut, 422: ProblemOut, 429: ProblemOut, 503: ProblemOut},
+    response={
+        201: LaunchedOut,
+        401: ProblemOut,
+        403: ProblemOut,
+        409: ProblemOut,
+        422: ProblemOut,
+        429: ProblemOut,
+        503: ProblemOut,
+    },
     tags=["runs"],
     summary="Launch a game",
 )
 def launch_game(
     request: HttpRequest,
+    response: HttpResponse,
     mode: LaunchMode,
     body: LaunchIn,
     idempotency_key: IdempotencyKey = None,
 ) -> tuple[int, dict[str, Any]]:
-    """`warm` takes a sandbox of the pool (it may be running in the answer), `cold` makes a new one."""
+    """`warm` takes a sandbox of the pool (it may be running in the answer), `cold` makes a new one. `RateLimit` says
+    what is left of the limits of whoever asks."""
+    client = client_of(request)
     try:
+        require_may_launch(request)
         run = launch(
             game=body.game,
             mode=mode,
             use_snapshot=body.use_snapshot,
-            client=client_of(request),
+            client=client,
             idempotency_key=idempotency_key,
         )
     except LaunchRefused as refused:
-        raise problem_of(refused) from refused
+        raise problem_of(refused, left(client)) from refused
+    for name, value in left(client).items():
+        response.headers[name] = value
     message = (
         f"{run.game.title} is running." if run.state == RunState.RUNNING else f"{run.game.title} is being started."
     )
@@ -176,15 +194,28 @@ def find_run(run_id: UUID) -> Run:
     return run
 
 
-def problem_of(refused: LaunchRefused) -> Problem:
+def left(client: Client) -> dict[str, str]:
+    """The headers that say what is left of a client's limits."""
+    return limit_headers.headers(limits_of(client), uses(client, timezone.now()))
+
+
+def problem_of(refused: LaunchRefused, headers: Mapping[str, str]) -> Problem:
     """Return the HTTP problem for a refused launch."""
     if isinstance(refused, UnknownGame):
         return Problem.field("game", str(refused), code=refused.code)
-    status = 409 if isinstance(refused, KeyReused) else 503 if isinstance(refused, Maintenance) else 429
-    retry_after_seconds = refused.retry_after_seconds
     return Problem(
-        status, str(refused), code=refused.code, limit=refused.limit, retry_after_seconds=retry_after_seconds
+        STATUSES.get(refused.code, 429),
+        str(refused),
+        code=refused.code,
+        limit=refused.limit,
+        retry_after_seconds=spread(refused.retry_after_seconds),
+        headers=headers,
     )
+
+
+def spread(seconds: int | None) -> int | None:
+    """A little later than it could be, and each time another: who was refused together does not come back together."""
+    return None if seconds is None else seconds + secrets.randbelow(2 + seconds // 10)
 
 
 def run_out(run: Run, now: datetime) -> dict[str, Any]:

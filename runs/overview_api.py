@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
@@ -11,9 +12,11 @@ from ninja import P, QueryEx, Router
 from pools.schemas import ProblemOut
 from runs import overview
 from runs.api import run_out
+from runs.clients import Client, Use, spent_usd, uses
 from runs.models import Run
 from runs.rights import whose_runs_are_shown_to
 from runs.schemas import HistoryOut, LimitsOut, OverviewOut, StatisticsOut
+from runs.visitors import client_of
 
 router = Router(tags=["runs"])
 MOST_OVER = 20
@@ -49,5 +52,29 @@ def stats(request: HttpRequest) -> dict[str, Any]:
 
 @router.get("/limits", response=LimitsOut, summary="How many launches are left")
 def limits(request: HttpRequest) -> dict[str, Any]:
-    standing = overview.STANDING.get()
-    return {"active": standing.active, "rate": standing.rate, "limits": overview.most()}
+    """Of all launches together, and of the caller's own: `yours` has every limit that a launch of theirs meets."""
+    standing, client, now = overview.STANDING.get(), client_of(request), timezone.now()
+    return {
+        "active": standing.active,
+        "rate": standing.rate,
+        "limits": overview.most(),
+        "yours": [_use(use) for use in uses(client, now)],
+        "usd_a_day": _usd_a_day(client, now),
+    }
+
+
+def _use(use: Use) -> dict[str, Any]:
+    return {
+        "limit": use.limit.name,
+        "most": use.limit.most,
+        "used": use.used,
+        "remaining": use.remaining,
+        "window_seconds": use.limit.seconds,
+        "reset_in_seconds": use.reset_seconds,
+    }
+
+
+def _usd_a_day(client: Client, now: datetime) -> dict[str, float] | None:
+    if client.key is None or client.key.most_usd_a_day is None:
+        return None
+    return {"most": float(client.key.most_usd_a_day), "used": round(float(spent_usd(client, now)), 6)}

@@ -63,6 +63,7 @@ class RefusalCode(TextChoices):
     MAINTENANCE = "maintenance", "Maintenance"
     POOL_EMPTY = "pool_empty", "The pool is empty and starts none cold"
     LIMIT_REACHED = "limit_reached", "A limit is reached"
+    KEY_NEEDED = "key_needed", "Launching takes a key, or an account"
 
 
 class StatusCode(TextChoices):

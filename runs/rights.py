@@ -15,8 +15,10 @@ from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from pools.api_keys import Scope
-from pools.callers import actor_of, bearer_of, key_of, may
+from pools.callers import actor_of, bearer_of, key_of, may, require
+from runs.limits import LaunchRefused
 from runs.models import Run
+from runs.reasons import RefusalCode
 from runs.visitors import caller_of, known_visitor
 
 TOKEN_PREFIX = "run_"  # noqa: S105  what tokens of runs begin with
@@ -77,6 +79,20 @@ def actor_on(request: HttpRequest, run: Run) -> Actor | None:
 def player(run: Run) -> str:
     """Whoever launched it from a browser, as the log names them."""
     return f"player {run.visitor[:8]}"
+
+
+class KeyNeeded(LaunchRefused):
+    """Not everybody may launch here."""
+
+    code = RefusalCode.KEY_NEEDED
+
+
+def require_may_launch(request: HttpRequest) -> None:
+    """Raise KeyNeeded where anonymous launches are switched off, and Problem for a key that is not for launching."""
+    if key_of(request) is not None:
+        require(request, Scope.LAUNCH)
+    elif not settings.ANONYMOUS_LAUNCHES and not request.user.is_authenticated:
+        raise KeyNeeded("Launching takes an account here: sign in, or send an API key.")
 
 
 def whose_runs_are_shown_to(request: HttpRequest) -> str | None:

@@ -260,7 +260,25 @@ class MostOut(Schema):
     max_per_hour: int
 
 
+class UseOut(Schema):
+    """One limit of whoever asks, and how much of it is used."""
+
+    limit: str = Field(description="Its name: as in a 429, and in `RateLimit`")
+    most: int
+    used: int
+    remaining: int
+    window_seconds: int | None = Field(description="Launches within so many seconds; null for those that are not over")
+    reset_in_seconds: int = Field(description="Until one of them counts no more; 0 without any")
+
+
+class SpentOut(Schema):
+    most: float
+    used: float = Field(description="Of the last 24 hours' launches; of those that are on, until their time is up")
+
+
 class LimitsOut(Schema):
     active: ActiveOut
     rate: RateOut
     limits: MostOut
+    yours: list[UseOut] = Field(description="Empty for a client with more than 1,000 launches in an hour")
+    usd_a_day: SpentOut | None = Field(description="What a key may spend in a day; null for others")

@@ -11,13 +11,15 @@ from django.views.decorators.http import require_safe
 
 from games.models import Game
 from pools.models import Pool
-from runs.launching.launch import Maintenance, launch
+from runs.launching.launch import launch
 from runs.launching.outlook import retry_text
 from runs.limits import LaunchRefused
 from runs.models import LaunchMode, Run
 from runs.pages.answers import fresh, see_other
 from runs.pages.forms import LaunchForm, new_key
 from runs.pages.now import NOW
+from runs.reasons import RefusalCode
+from runs.rights import require_may_launch
 from runs.visitors import client_of, known_visitor, visitor_of
 
 
@@ -32,6 +34,7 @@ def game(request: HttpRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         return game_page(request, found, form, status=422)
     try:
+        require_may_launch(request)
         run = launch(
             game=found.slug,
             mode=LaunchMode(form.cleaned_data["mode"]),
@@ -69,6 +72,9 @@ def newest_of(visitor: str | None, found: Game) -> Run | None:
     return next((run for run in theirs if run.game_id == found.pk), None)
 
 
+STATUSES = {RefusalCode.MAINTENANCE: 503, RefusalCode.KEY_NEEDED: 403}  # of refusals
+
+
 def lifetime() -> str:
     least, most = settings.SANDBOX_MIN_LIFETIME_MINUTES, settings.SANDBOX_MAX_LIFETIME_MINUTES
     return f"{least} minutes" if least == most else f"{least} to {most} minutes"
@@ -77,7 +83,7 @@ def lifetime() -> str:
 def refusal(request: HttpRequest, found: Game, form: LaunchForm, refused: LaunchRefused) -> HttpResponse:
     """The game's page again, with why not and when to come back; its form may be sent again as it is."""
     seconds = refused.retry_after_seconds
-    status = 503 if isinstance(refused, Maintenance) else 429
+    status = STATUSES.get(refused.code, 429)
     retry = retry_text(seconds) if seconds else ""
     response = game_page(request, found, form, status=status, refused=str(refused), retry=retry)
     if seconds:

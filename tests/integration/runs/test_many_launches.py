@@ -72,6 +72,17 @@ while True:
     lifecycle.end(run.pk, "ended_by_api", "Over.", timezone.now())
 """
 )
+AS_ONE = {
+    "MAX_ACTIVE_PER_CLIENT": 'Client("ada", "home")',
+    "MAX_RUNS_PER_HOUR_PER_CLIENT": 'Client("ada", "home")',
+    "MAX_ACTIVE_PER_NETWORK": 'Client(uuid4().hex, "home")',
+    "MAX_RUNS_PER_HOUR_PER_NETWORK": 'Client(uuid4().hex, "home")',
+}
+BOTH_WAYS = """
+import random
+def start():
+    return launch(game="snake", mode=random.choice(["warm", "cold"]), client=CLIENT)
+"""
 COUNTED = """
 from runs import limits
 from runs.models import Run, Tally
@@ -134,6 +145,26 @@ def test_each_limit_is_exact_under_sixteen_at_once(database: Database, limit: st
     assert len(served) == len(set(served)) == 37, "and none was served twice"
     assert [what for what, word in said if word == "refused"] == [limit] * CLIENTS
     assert database.answer(COUNTED) == "37 37"
+
+
+@pytest.mark.parametrize("limit", AS_ONE)
+def test_so_is_each_limit_of_one_client_and_of_one_network(database: Database, limit: str) -> None:
+    database.answer(FIELD)
+    one = LAUNCH_TO_THE_LIMIT.replace("Client(uuid4().hex)", AS_ONE[limit])
+    said = at_once(database, one, **{limit: "23"})
+    assert sum(state == "running" for _, state in said) == 23
+    assert [what for what, word in said if word == "refused"] == [limit] * CLIENTS
+    assert database.answer(COUNTED) == "23 23"
+
+
+@pytest.mark.parametrize("limit", ["MAX_ACTIVE_PER_CLIENT", "MAX_RUNS_PER_HOUR_PER_CLIENT"])
+def test_nor_does_it_help_to_launch_warm_and_cold(database: Database, limit: str) -> None:
+    database.answer(FIELD)
+    both = LAUNCH_TO_THE_LIMIT.replace("while True:", BOTH_WAYS.replace("CLIENT", AS_ONE[limit]) + "while True:")
+    both = both.replace("say(run.sandbox.name, run.state)", 'say(run.pk, "taken")')
+    said = at_once(database, both, MAX_CONCURRENT_COLD="500", **{limit: "23"})
+    assert sum(word == "taken" for _, word in said) == 23
+    assert database.answer(COUNTED).endswith(" 23")
 
 
 def test_the_hours_limit_is_exact_while_runs_come_and_go(database: Database) -> None:

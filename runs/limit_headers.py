@@ -1,0 +1,23 @@
+"""A client's limits as headers of an answer: what there is, and what is left (draft-ietf-httpapi-ratelimit-headers)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runs.clients import Limit, Use
+
+POLICY, LEFT = "RateLimit-Policy", "RateLimit"
+AT_ONCE = 'qu="concurrent-requests"'
+
+
+def headers(limits: Sequence[Limit], uses: Sequence[Use]) -> dict[str, str]:
+    """By name. `uses`: those that are known."""
+    found = {POLICY: ", ".join(_policy(limit) for limit in limits)}
+    if uses:
+        found[LEFT] = ", ".join(f'"{use.limit.name}";r={use.remaining};t={use.reset_seconds}' for use in uses)
+    return found
+
+
+def _policy(limit: Limit) -> str:
+    per = AT_ONCE if limit.seconds is None else f"w={limit.seconds}"
+    return f'"{limit.name}";q={limit.most};{per}'
