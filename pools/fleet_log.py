@@ -14,7 +14,7 @@ from pools.reasons import LogKind, StepCode
 
 PAGE = 500
 NEWS_FOR = timedelta(hours=1)
-PRIVATE = (LogKind.SIGN_IN,)  # who signs in, and from where, is for operators alone
+PRIVATE = (LogKind.SIGN_IN, LogKind.KEY)  # who signs in, and which keys there are, is for operators alone
 HIGHEST_CURSOR = 2**53  # beyond it JavaScript can't count
 
 

@@ -142,6 +142,14 @@ class LogKind(models.TextChoices):
     EXTEND = "extend", "Extension by an operator"
     RESUBMIT = "resubmit", "Task queued again by an operator"
     SIGN_IN = "sign_in", "Sign-in"
+    KEY = "key", "API key"
+
+
+class KeyCode(models.TextChoices):
+    """What became of an API key."""
+
+    MADE = "key_made", "Made"
+    REVOKED = "key_revoked", "Revoked"
 
 
 class Limit(StrEnum):
