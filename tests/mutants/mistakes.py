@@ -243,7 +243,7 @@ MISTAKES: list[Mistake] = [
     ),
     *_of(
         "idempotency", "runs/launching/launch.py", RUNS,
-        ("other-visitor", "A key returns another visitor's run.", "filter(visitor=visitor, idempotency_key=key)",
+        ("other-visitor", "A key returns another visitor's run.", "filter(visitor=client.name, idempotency_key=key)",
          "filter(idempotency_key=key)"),
         ("other-wish", "A key that is used again launches nothing of what was asked.",
          "run is not None and Wanted.of(run) != wanted", "False"),
@@ -531,7 +531,7 @@ MISTAKES: list[Mistake] = [
     ),
     *_of(
         "private-lines", "pools/fleet_log.py", ("tests/integration/site/test_sign_in.py",),
-        ("told", "Everybody reads who signs in and from where.", "PRIVATE = (LogKind.SIGN_IN,)", "PRIVATE = ()"),
+        ("told", "Everybody reads who signs in and from where.", "PRIVATE = (LogKind.SIGN_IN, LogKind.KEY)", "PRIVATE = ()"),
     ),
     *_of(
         "hashing", "orchestrator_site/request_threads.py", ("tests/integration/site/test_asgi.py",),
