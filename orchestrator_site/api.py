@@ -18,6 +18,7 @@ from games.models import Game
 from orchestrator_site.methods import PREFIX
 from orchestrator_site.problems_api import router as problems
 from pools.api import router as fleet
+from pools.pools_api import router as pools
 from pools.problems import CONTENT_TYPE, Problem
 from runs.api import router as runs
 from runs.overview_api import router as overview
@@ -87,6 +88,7 @@ api.add_router("", runs)
 api.add_router("", overview)
 api.add_router("", lists)
 api.add_router("", fleet)
+api.add_router("", pools)
 api.add_router("", problems)
 
 

@@ -55,12 +55,20 @@ def actor_of(request: HttpRequest) -> str:
     return key.actor if key is not None else str(request.user.get_username()) if request.user.is_staff else ""
 
 
-def require(request: HttpRequest, scope: Scope) -> str:
-    """Who acts, as the log has it. Raises Problem for those who may not."""
-    if may(request, scope):
+def require(request: HttpRequest, scope: Scope, *, right: str = "") -> str:
+    """Who acts, as the log has it. Raises Problem for those who may not. `right`: what sessions need, where that is
+    more than the scope's own."""
+    if may(request, scope) and (not right or key_of(request) is not None or request.user.has_perm(right)):
         return actor_of(request)
     if key_of(request) is not None:
         raise Problem(403, f"This takes an API key with the scope “{scope}”.", code="scope_missing")
     if not request.user.is_authenticated:
         raise Problem(401, f"This takes an API key with the scope “{scope}”, or an operator who is signed in.")
     raise Problem(403, "This is for operators who have the right to it.", code="operators_only")
+
+
+def reason_given(reason: str) -> str:
+    """Why somebody acts, as the log has it. Raises Problem for those who do not say."""
+    if not reason.strip():
+        raise Problem.field("reason", "say why: it is written to the log", code="reason_needed")
+    return reason.strip()

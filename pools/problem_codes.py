@@ -56,6 +56,7 @@ TABLE = (
     ProblemCode(
         "no_such_run", 404, "No such run", "Check the id. Runs that are over are deleted after RUNS_KEPT_DAYS."
     ),
+    ProblemCode("no_such_pool", 404, "No such pool", "Take the `name` of one in /api/pools."),
     ProblemCode("method_not_allowed", 405, "The address does not take this method", "Use one of those in `Allow`."),
     ProblemCode("too_slow", 408, "The request took too long to arrive", "Send it again, all of it at once.", True),
     ProblemCode("conflict", 409, "Not possible as things stand", "Read how things stand, then decide again."),
@@ -63,6 +64,12 @@ TABLE = (
     ProblemCode("no_more_time", 409, "The run was extended as often as it may be", "Launch the game again."),
     ProblemCode(
         "not_running", 409, "Only a run that is running gets more time", "Wait until it runs, or launch the game again."
+    ),
+    ProblemCode(
+        "precondition_failed",
+        412,
+        "Changed since you read it",
+        "Read it again, then send `If-Match` with the new ETag.",
     ),
     ProblemCode("too_large", 413, "The body is too large", "Send less; `detail` says how much an address takes."),
     ProblemCode("address_too_long", 414, "The address is too long", "Send a shorter one."),
@@ -95,6 +102,7 @@ OF_STATUS = {
     405: "method_not_allowed",
     408: "too_slow",
     409: "conflict",
+    412: "precondition_failed",
     413: "too_large",
     414: "address_too_long",
     422: "invalid",

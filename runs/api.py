@@ -15,6 +15,7 @@ from ninja import HeaderEx, P, QueryEx, Router
 
 from games.clones import clone_url
 from games.models import Game
+from pools.callers import reason_given
 from pools.fleet_log import HIGHEST_CURSOR
 from pools.models import Pool
 from pools.problems import Problem
@@ -182,9 +183,7 @@ def acted_on(request: HttpRequest, run_id: UUID, reason: str) -> tuple[Run, str,
         raise Problem(403, detail, code="not_yours")
     if not actor.is_operator:
         return run, actor.name, ""
-    if not reason.strip():
-        raise Problem.field("reason", "say why: it is written to the log", code="reason_needed")
-    return run, actor.name, reason.strip()
+    return run, actor.name, reason_given(reason)
 
 
 def find_run(run_id: UUID) -> Run:

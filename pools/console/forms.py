@@ -134,6 +134,11 @@ class PoolForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the ch
     def changed_settings(self) -> list[str]:
         return [name for name in self.changed_data if name != "reason"]
 
+    @property
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """From what to what each setting goes that was changed."""
+        return {name: (self.initial.get(name), getattr(self.instance, name)) for name in self.changed_settings}
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if self.instance.pk:

@@ -7,8 +7,9 @@ The log's messages are read by everybody, so the operator's name goes into the e
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -94,10 +95,21 @@ def close_breaker(pool: Pool, *, actor: str, reason: str) -> str:
 
 
 @transaction.atomic
-def note_edit(pool: Pool, changes: str, *, actor: str, reason: str) -> str:
-    """The pool was added or its settings were changed; they hold from the next turn on, which is asked for."""
+def add_pool(pool: Pool, *, actor: str, reason: str) -> str:
+    """A new pool; the next turn, which is asked for, fills it."""
+    pool.save()
     nudge()
-    return _note(LogKind.POOL, f"pool {pool.name}: {changes}", actor=actor, reason=reason, pool=pool)
+    return _note(LogKind.POOL, f"pool {pool.name}: added", actor=actor, reason=reason, pool=pool)
+
+
+@transaction.atomic
+def edit_pool(pool: Pool, changes: Mapping[str, tuple[Any, Any]], *, actor: str, reason: str) -> str:
+    """Save the settings that were changed, by name from what to what: the machine writes the other columns meanwhile.
+    They hold from the next turn on, which is asked for."""
+    pool.save(update_fields=list(changes))
+    nudge()
+    told = ", ".join(f"{name} is now {new}, was {old}" for name, (old, new) in changes.items())
+    return _note(LogKind.POOL, f"pool {pool.name}: {told}", actor=actor, reason=reason, pool=pool)
 
 
 def check_deletable(pool: Pool) -> None:

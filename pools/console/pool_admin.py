@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -19,21 +18,12 @@ from pools.console import operations
 from pools.console.forms import PoolForm, ReasonForm
 from pools.console.operations import POOL_ACTS, Refused
 from pools.console.pool_chart import charts
-from pools.console.pool_report import HOURS, PoolReport, report
+from pools.console.pool_report import HOURS, PoolReport, pool_reports
 from pools.console.rights import DESTROY, OPERATE, SAY_WHY, ActingAdmin, actor_of, log_act, require
 from pools.models import Fleet, FleetEvent, Mode, Pool
-from pools.occupants import arrivals
 from pools.templatetags.fleet import NOTHING, usd
-from pools.turn.preview import explain
 
 EVENTS_SHOWN = 50
-
-
-def pool_reports(pools: Iterable[Pool]) -> dict[int, PoolReport]:
-    """A report for each pool, from one explanation of the next turn."""
-    now = timezone.now()
-    explanation, came = explain(now), arrivals(now - timedelta(hours=HOURS))
-    return {pool.pk: report(pool, explanation, came, now) for pool in pools}
 
 
 class WithReports(ChangeList):
@@ -41,7 +31,7 @@ class WithReports(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        reports = pool_reports(self.result_list)
+        reports = pool_reports(self.result_list, timezone.now())
         for pool in self.result_list:
             pool.report = reports[pool.pk]
 
@@ -201,7 +191,7 @@ class PoolAdmin(ActingAdmin):
         pool = kwargs.get("obj")
         if pool is not None and pool.pk:
             now = timezone.now()
-            found = pool_reports([pool])[pool.pk]
+            found = pool_reports([pool], now)[pool.pk]
             context |= {
                 "report": found,
                 "hours": HOURS,
@@ -213,15 +203,11 @@ class PoolAdmin(ActingAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Pool, form: Any, change: bool) -> None:
-        """Only what was changed is written: the machine writes the other columns meanwhile."""
-        reason = form.cleaned_data["reason"]
+        why = {"actor": actor_of(request), "reason": form.cleaned_data["reason"]}
         if not change:
-            obj.save()
-            operations.note_edit(obj, "added", actor=actor_of(request), reason=reason)
-        elif form.changed_settings:
-            obj.save(update_fields=form.changed_settings)
-            changes = ", ".join(f"{name} is now {getattr(obj, name)}" for name in form.changed_settings)
-            operations.note_edit(obj, changes, actor=actor_of(request), reason=reason)
+            operations.add_pool(obj, **why)
+        elif form.changes:
+            operations.edit_pool(obj, form.changes, **why)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         names = form.changed_settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,10 +11,10 @@ from decimal import Decimal
 from pools.breaker import Breaker, breaker_at
 from pools.console.sizing import Recommendation, recommend
 from pools.models import ON_THE_WAY, Origin, Pool, Sandbox, State
-from pools.occupants import Arrival
+from pools.occupants import Arrival, arrivals
 from pools.prices import usd_per_hour
 from pools.turn.decisions import Decision, Kind
-from pools.turn.preview import Explanation
+from pools.turn.preview import Explanation, explain
 
 HOURS = 6
 CREATES_LOOKED_AT = 200
@@ -50,6 +50,12 @@ class PoolReport:
     @property
     def wants_another_size(self) -> bool:
         return self.launches > 0 and self.recommendation.target_ready != self.pool.target_ready
+
+
+def pool_reports(pools: Iterable[Pool], now: datetime) -> dict[int, PoolReport]:
+    """A report for each pool by its key, from one explanation of the next turn."""
+    explanation, came = explain(now), arrivals(now - timedelta(hours=HOURS))
+    return {pool.pk: report(pool, explanation, came, now) for pool in pools}
 
 
 def report(

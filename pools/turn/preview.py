@@ -61,20 +61,21 @@ def explain_plan(now: datetime) -> dict[str, Any]:
     """The same as plain values, for the API."""
     explanation = explain(now)
     fleet = Fleet.get()
-
-    def plain(decision: Decision) -> dict[str, str]:
-        return {
-            "kind": decision.kind.value,
-            "code": decision.code.value,
-            "name": decision.name,
-            "app_id": decision.app_id,
-            "reason": decision.reason,
-        }
-
     return {
         "listed_at": fleet.listed_at,
         "listing_code": fleet.listing_code,
         "listing_error": explanation.facts.listing_error,
         "decisions": [plain(decision) for decision in explanation.decisions],
         "held_back": [plain(decision) for decision in explanation.held_back],
+    }
+
+
+def plain(decision: Decision) -> dict[str, str]:
+    """A decision as plain values."""
+    return {
+        "kind": decision.kind.value,
+        "code": decision.code.value,
+        "name": decision.name,
+        "app_id": decision.app_id,
+        "reason": decision.reason,
     }

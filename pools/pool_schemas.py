@@ -1,0 +1,123 @@
+"""Pools in the API: their shapes, and those of the acts on them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from ninja import Schema
+from pydantic import ConfigDict, Field, StrictInt, StrictStr
+
+from pools.models import Mode, OnEmpty, Stage
+from pools.schemas import BreakerOut, DecisionOut, example
+
+REASON_CHARACTERS = 200
+
+Reason = Annotated[StrictStr, Field(max_length=REASON_CHARACTERS, description="Why: it is written to the log")]
+
+
+class PoolAct(StrEnum):
+    """What can be done with a pool."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    DRAIN = "drain"
+    RECYCLE = "recycle"
+    PRIME = "prime"
+    CLOSE_BREAKER = "close-breaker"
+
+
+class ReasonIn(Schema):
+    """Why it is done."""
+
+    model_config = ConfigDict(extra="forbid") | example({"reason": "The fair opens."})
+
+    reason: Reason = ""
+
+
+class PoolChangeIn(Schema):
+    """The settings to change; the others stay as they are."""
+
+    model_config = ConfigDict(extra="forbid") | example(
+        {"target_ready": 3, "max_ready": 4, "reason": "The fair opens."}
+    )
+
+    target_ready: StrictInt = Field(0, description="Ready sandboxes wanted while there is demand")
+    min_ready: StrictInt = Field(0, description="Ready sandboxes kept even when nobody plays")
+    max_ready: StrictInt = Field(0, description="Never more than this ready or on the way")
+    max_concurrent_creates: StrictInt = Field(1, description="Never more than this being created")
+    idle_timeout_seconds: StrictInt = Field(600, description="So long after a launch there is demand")
+    scale_down_delay_seconds: StrictInt = Field(30, description="Between two retirements of idle sandboxes")
+    cooldown_after_acquire_seconds: StrictInt = Field(0, description="Wait this long after a launch before refilling")
+    max_warm_age_seconds: StrictInt = Field(1800, description="Ready ones that are older are replaced")
+    create_timeout_seconds: StrictInt = Field(600, description="Creates that take longer are given up")
+    on_empty: OnEmpty = Field(OnEmpty.COLD, description="What a launch gets when none is ready: cold or fail")
+    reason: Reason = ""
+
+    def changes(self) -> dict[str, Any]:
+        """The settings that were sent."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude={"reason"})
+
+
+class PoolCountsOut(Schema):
+    ready: int = Field(description="Known to be well since the orchestrator's start")
+    unseen: int = Field(description="Ready before, and to be looked at, or looked at in vain")
+    requested: int
+    creating: int
+    staging: int
+    in_use: int
+    deleting: int
+
+
+class PoolRowOut(Schema):
+    """A pool: how it is set and how it stands."""
+
+    name: str
+    etag: str = Field(description="For `If-Match` and `If-None-Match`: another one once somebody has set something")
+    runtime: str
+    image: str
+    region: str
+    size: str
+    stage: Stage
+    mode: Mode
+    target_ready: int
+    min_ready: int
+    max_ready: int
+    max_concurrent_creates: int
+    idle_timeout_seconds: int
+    scale_down_delay_seconds: int
+    cooldown_after_acquire_seconds: int
+    max_warm_age_seconds: int
+    create_timeout_seconds: int
+    on_empty: OnEmpty
+    is_wanted: bool = Field(description="Whether somebody acquired from it within its idle timeout")
+    last_acquired_at: datetime | None
+    counts: PoolCountsOut
+    breaker: BreakerOut
+    usd_per_hour: float = Field(description="What all of its sandboxes cost, by list prices")
+    idle_usd_per_hour: float = Field(description="Of that, those that are ready and wait")
+
+
+class PoolListOut(Schema):
+    pools: list[PoolRowOut]
+
+
+class RecommendedOut(Schema):
+    """The size that would have served nearly all launches of the last hours at once."""
+
+    target_ready: int
+    reason: str
+
+
+class PoolDetailsOut(PoolRowOut):
+    """A pool, what the next turn would do with it, and the size that it should have."""
+
+    next_steps: list[DecisionOut]
+    recommended: RecommendedOut
+
+
+class PoolActedOut(PoolRowOut):
+    """A pool after an act."""
+
+    message: str = Field(description="What was done")
