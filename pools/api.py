@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,15 +14,21 @@ from ninja import P, Query, QueryEx, Router
 
 from pools import fleet_log
 from pools.api_keys import Scope
-from pools.callers import require
+from pools.callers import reason_given, require
 from pools.census import UNSEEN, census
+from pools.console.plans import apply_plan
 from pools.keyset import along_index, page
+from pools.leases import LeaseHeld, LeaseLost
 from pools.models import Mode, Pool, Sandbox, State
 from pools.occupants import Occupant, occupants
 from pools.outcomes import breaker_of
+from pools.pool_schemas import PlanAppliedOut, PlanApplyIn
+from pools.problems import Problem
 from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, SandboxesAsked, SandboxesOut, StatusOut
 from pools.shared import Shared
-from pools.turn.preview import explain_plan
+from pools.turn.decisions import Decision
+from pools.turn.preview import explain_plan, plain
+from pools.turn.reconciler import PlanChanged
 
 router = Router(tags=["fleet"])
 
@@ -34,6 +41,8 @@ Wait = QueryEx[
 ]
 NO_POOL = 0  # no row has this key
 USD_DIGITS = 6
+BUSY_SECONDS = 10
+NOT_APPLIED = dict.fromkeys((401, 403, 409, 422, 503), ProblemOut)
 SANDBOX_FIELDS = (
     *("id", "name", "runtime", "region", "size", "state", "origin", "app_id", "url", "create_code", "create_reason"),
     *("end_code", "end_reason", "requested_at", "ready_at", "acquired_at", "expires_at", "deleted_at"),
@@ -97,6 +106,33 @@ def plan(request: HttpRequest) -> dict[str, Any]:
     DigitalOcean, and nothing is done."""
     require(request, Scope.READ)
     return explain_plan(timezone.now())
+
+
+@router.post(
+    "/pool/plan/apply",
+    response={200: PlanAppliedOut, 202: PlanAppliedOut, **NOT_APPLIED},
+    summary="Take a turn now that does exactly what was previewed",
+)
+def apply(request: HttpRequest, body: PlanApplyIn) -> tuple[int, dict[str, Any]]:
+    """For keys with `operate`, and operators who may act. The turn lists the cloud anew: when it would decide anything
+    else than the plan of that digest, it does nothing (409, `plan_changed`). 202: it is still at work, and goes on;
+    the orchestrator log says what came of it."""
+    actor, reason = require(request, Scope.OPERATE), reason_given(body.reason)
+    decisions: Sequence[Decision] = ()
+    is_done = True
+    try:
+        decisions = apply_plan(body.digest, actor=actor, reason=reason).decisions
+    except PlanChanged as changed:
+        raise Problem(
+            409, "By now a turn would do something else.", code="plan_changed", digest=changed.digest
+        ) from None
+    except (LeaseHeld, LeaseLost):
+        detail = "Another turn is being taken and takes its time."
+        raise Problem(503, detail, code="turn_busy", retry_after_seconds=BUSY_SECONDS) from None
+    except TimeoutError:
+        is_done = False
+    answer = {"digest": body.digest, "is_done": is_done, "decisions": [plain(each) for each in decisions]}
+    return 200 if is_done else 202, answer
 
 
 @router.get(

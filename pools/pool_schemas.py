@@ -121,3 +121,20 @@ class PoolActedOut(PoolRowOut):
     """A pool after an act."""
 
     message: str = Field(description="What was done")
+
+
+class PlanApplyIn(Schema):
+    """Which plan, and why."""
+
+    model_config = ConfigDict(extra="forbid") | example({"digest": "3fa9c1d20b7c6f3e", "reason": "Looks right."})
+
+    digest: StrictStr = Field(pattern=r"^[0-9a-f]{16}$", description="`digest` of the plan")
+    reason: Reason = ""
+
+
+class PlanAppliedOut(Schema):
+    """What a turn did that was asked for by its plan."""
+
+    digest: str
+    is_done: bool = Field(description="false while it is still at work")
+    decisions: list[DecisionOut] = Field(description="What it did; empty while it is at work")

@@ -61,6 +61,7 @@ TABLE = (
     ProblemCode("too_slow", 408, "The request took too long to arrive", "Send it again, all of it at once.", True),
     ProblemCode("conflict", 409, "Not possible as things stand", "Read how things stand, then decide again."),
     ProblemCode("key_reused", 409, "The key was used for another launch", "Take a new Idempotency-Key."),
+    ProblemCode("plan_changed", 409, "Another plan is due by now", "Read the plan again; `digest` is its digest."),
     ProblemCode("no_more_time", 409, "The run was extended as often as it may be", "Launch the game again."),
     ProblemCode(
         "not_running", 409, "Only a run that is running gets more time", "Wait until it runs, or launch the game again."
@@ -91,6 +92,7 @@ TABLE = (
         "internal_error", 500, "An error of the orchestrator", "Tell an operator the X-Request-ID: the log has more."
     ),
     ProblemCode("maintenance", 503, "Maintenance: no launches for now", "Ask again after Retry-After.", True),
+    ProblemCode("turn_busy", 503, "A turn is being taken and takes its time", "Ask again after Retry-After.", True),
     ProblemCode("unavailable", 503, "The database or the disk can't be used", "Ask again after Retry-After.", True),
 )
 CODES = {each.code: each for each in TABLE}

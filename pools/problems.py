@@ -34,12 +34,14 @@ class Problem(Exception):
         limit: str = "",
         retry_after_seconds: int | None = None,
         headers: Mapping[str, str] | None = None,
+        digest: str = "",
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.code = status, detail, code or code_of_status(status)
         self.meaning = CODES[self.code]
         self.errors, self.limit, self.retry_after_seconds = errors, limit, retry_after_seconds
         self.more_headers = headers or {}
+        self.digest = digest
 
     @classmethod
     def field(cls, field: str, message: str, *, code: str = "") -> Problem:
@@ -47,7 +49,8 @@ class Problem(Exception):
         return cls(422, f"{field}: {message}", code=code, errors=[{"field": field, "message": message}])
 
     def as_json(self) -> dict[str, Any]:
-        """What happened and what to do; where they say more `field`, `errors`, `limit`, `retry_after_seconds`."""
+        """What happened and what to do; where they say more `field`, `errors`, `limit`, `retry_after_seconds`,
+        `digest`."""
         body: dict[str, Any] = {
             "type": type_of(self.code),
             "title": self.meaning.title,
@@ -64,6 +67,8 @@ class Problem(Exception):
             body["limit"] = self.limit
         if self.retry_after_seconds is not None:
             body["retry_after_seconds"] = self.retry_after_seconds
+        if self.digest:
+            body["digest"] = self.digest
         return body
 
     def headers(self) -> dict[str, str]:

@@ -113,6 +113,7 @@ class PlanOut(Schema):
     listed_at: datetime | None = Field(description="When the last complete listing was taken; null when never")
     listing_code: str = Field(description="The same as a code")
     listing_error: str = Field(description="Why that listing is not to be relied on; empty when it is")
+    digest: str = Field(description="Stands for exactly these decisions, the looks left out: they can be applied by it")
     decisions: list[DecisionOut]
     held_back: list[DecisionOut] = Field(description="Deletions that wait for an operator, because they are too many")
 
@@ -210,3 +211,4 @@ class ProblemOut(Schema):
     errors: list[dict[str, str]] | None = Field(None, description="Which fields are not as they must be, and why")
     limit: str | None = Field(None, description="Which limit was reached")
     retry_after_seconds: int | None = Field(None, description="As the header Retry-After")
+    digest: str | None = Field(None, description="The plan that is due by now")

@@ -9,7 +9,7 @@ from django.utils import timezone
 from pools import leases
 from pools.models import Fleet
 from pools.tenure import kept
-from pools.turn.reconciler import turn
+from pools.turn.reconciler import turn_when_free
 
 LOOP_SECONDS = 55.0  # up to the next scheduled one
 LOOP_LEASE_SECONDS = 90.0
@@ -60,12 +60,8 @@ def _due_in_seconds(until: float) -> float | None:
 
 def _turn_when_free() -> bool:
     """One turn, after the one that is being taken now; False when that one does not end."""
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            turn()
-            return True
-        except leases.LeaseHeld:
-            if time.monotonic() > give_up_at:
-                return False
-            time.sleep(0.05)
+    try:
+        turn_when_free(PATIENCE_SECONDS)
+    except leases.LeaseHeld:
+        return False
+    return True

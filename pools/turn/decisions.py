@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -10,6 +12,8 @@ from uuid import UUID
 from pools.models import FailureKind
 from pools.reasons import Code, EndCode, StepCode
 from pools.turn.facts import SandboxFacts
+
+DIGEST_CHARACTERS = 16
 
 
 class Kind(StrEnum):
@@ -79,6 +83,15 @@ def decide(
 ) -> Decision:
     """Return a decision about that sandbox."""
     return Decision(kind, code, reason, sandbox.id, sandbox.app_id or "", sandbox.name, failure_kind=failure_kind)
+
+
+def digest_of(decisions: Iterable[Decision]) -> str:
+    """What stands for exactly these decisions, in any order. Not for looks: they change nothing, and one or another
+    comes due with each second."""
+    lines = sorted(
+        json.dumps([each.kind, each.code, each.name, each.app_id]) for each in decisions if each.kind != Kind.LOOK
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:DIGEST_CHARACTERS]
 
 
 def leaving(plans: Sequence[Decision]) -> set[UUID | None]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from pools.models import CloudApp, Fleet, Pool
-from pools.turn.decisions import Decision, Kind
+from pools.turn.decisions import Decision, Kind, digest_of
 from pools.turn.facts import FleetFacts
 from pools.turn.observe import Listing, gather
 from pools.turn.plan import plan_fleet, plan_unguarded
@@ -65,6 +65,7 @@ def explain_plan(now: datetime) -> dict[str, Any]:
         "listed_at": fleet.listed_at,
         "listing_code": fleet.listing_code,
         "listing_error": explanation.facts.listing_error,
+        "digest": digest_of(explanation.decisions),
         "decisions": [plain(decision) for decision in explanation.decisions],
         "held_back": [plain(decision) for decision in explanation.held_back],
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -27,9 +28,18 @@ LEASE_SECONDS = 60.0
 DEATH_CHARACTERS = 500
 PAGE_SIZE = 200
 LONGEST_PAUSE_SECONDS = 60.0  # the schedule's turns come as often
+LOOK_SECONDS = 0.05  # whether the turn that is being taken has ended
 
 
 logger = logging.getLogger("pools")
+
+
+class PlanChanged(Exception):
+    """Not what was agreed to is due, but the plan of this digest: nothing was done."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(digest)
+        self.digest = digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +50,33 @@ class Turn:
     due_in_seconds: float | None
 
 
-def turn() -> Turn:
-    """Take one turn. Raises LeaseHeld when another is being taken, LeaseLost when this one took too long; whatever else
-    it raises is in the orchestrator log."""
+Agree = Callable[[Sequence[Decision]], None]
+
+
+def to_anything(_decisions: Sequence[Decision]) -> None:
+    """Whatever is decided may be done."""
+
+
+def turn_when_free(patience_seconds: float, agree: Agree = to_anything) -> Turn:
+    """One turn, after the one that is being taken now. Raises LeaseHeld when that one does not end in time, and what
+    `turn` raises."""
+    give_up_at = time.monotonic() + patience_seconds
+    while True:
+        try:
+            return turn(agree)
+        except leases.LeaseHeld:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(LOOK_SECONDS)
+
+
+def turn(agree: Agree = to_anything) -> Turn:
+    """Take one turn. `agree` sees the decisions before any is carried out, and raises PlanChanged to have none of them
+    be. Raises LeaseHeld when another turn is being taken, LeaseLost when this one took too long; whatever else it
+    raises is in the orchestrator log."""
     # However long the cloud takes: renewed until it ends, or this process stands still.
     with leases.hold("turn", LEASE_SECONDS) as lease, kept(lease.is_renewed), lease.fencing():
-        Fleet.get()
+        wanted_at = Fleet.get().due_at
         Fleet.objects.filter(pk=1).update(nudged=False, due_at=None)
         # Robust: a run that can't be put right must not keep the fleet from being looked after. Django logs it.
         turn_begins.send_robust(sender=Fleet, now=timezone.now())
@@ -54,7 +85,11 @@ def turn() -> Turn:
             with counted() as cloud:
                 facts, now = observe(cloud)
                 decisions = plan_fleet(facts, now)
+                agree(decisions)
                 Effects(cloud, facts).act(decisions)
+        except PlanChanged:
+            Fleet.objects.filter(pk=1, due_at=None).update(due_at=wanted_at)
+            raise
         except leases.LeaseLost:
             raise
         except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from argparse import ArgumentParser
 from typing import Any
 
@@ -11,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from pools.leases import LeaseHeld, LeaseLost
 from pools.models import Fleet
 from pools.turn.decisions import Decision
-from pools.turn.reconciler import Turn, rehearse, turn
+from pools.turn.reconciler import Turn, rehearse, turn_when_free
 
 PATIENCE_SECONDS = 30.0
 
@@ -23,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="change nothing in the cloud and decide nothing")
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
-        decisions = rehearse() if dry_run else turn_when_free(PATIENCE_SECONDS).decisions
+        decisions = rehearse() if dry_run else take_turn().decisions
         for decision in decisions:
             self.stdout.write(line(decision))
         if error := Fleet.get().listing_error:
@@ -32,18 +31,14 @@ class Command(BaseCommand):
             self.stdout.write("Nothing to do: the fleet is as it should be.")
 
 
-def turn_when_free(seconds: float) -> Turn:
+def take_turn() -> Turn:
     """One turn, after one that is being taken elsewhere. Raises CommandError."""
-    give_up_at = time.monotonic() + seconds
-    while True:
-        try:
-            return turn()
-        except LeaseHeld:
-            if time.monotonic() > give_up_at:
-                raise CommandError("Another turn is being taken and does not end.") from None
-            time.sleep(0.2)
-        except LeaseLost as error:
-            raise CommandError("The turn took so long that another process took over.") from error
+    try:
+        return turn_when_free(PATIENCE_SECONDS)
+    except LeaseHeld:
+        raise CommandError("Another turn is being taken and does not end.") from None
+    except LeaseLost as error:
+        raise CommandError("The turn took so long that another process took over.") from error
 
 
 def line(decision: Decision) -> str:

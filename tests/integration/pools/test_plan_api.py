@@ -83,7 +83,7 @@ def test_reading_the_plan_changes_nothing_and_asks_the_cloud_nothing(
 def test_a_visitor_is_asked_to_sign_in(client: Client) -> None:
     answer = client.get("/api/pool/plan")
     assert (answer.status_code, answer["Content-Type"]) == (401, "application/problem+json")
-    assert "sign in" in answer.json()["detail"]
+    assert "signed in" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("is_staff", [True, False])

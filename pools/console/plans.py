@@ -1,0 +1,61 @@
+"""Carrying out a plan as an operator saw it: a turn that does exactly that, or nothing.
+
+The turn is taken in a thread of its own, so that who asked is answered in time, however long the cloud takes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future
+from threading import Thread
+
+from django.db import connections
+
+from pools import journal
+from pools.models import Level
+from pools.reasons import LogKind
+from pools.turn.decisions import Decision, Kind, digest_of
+from pools.turn.reconciler import PlanChanged, Turn, turn_when_free
+
+PATIENCE_SECONDS = 10.0  # for a turn that is being taken
+LONGEST_ANSWER_SECONDS = 25.0
+
+
+def apply_plan(digest: str, *, actor: str, reason: str) -> Turn:
+    """Take a turn that does what the plan of that digest says. Raises PlanChanged, and nothing is done, when another is
+    due by now; LeaseHeld when no turn can be taken now; TimeoutError while it is still at work, which it goes on with.
+    """
+    outcome: Future[Turn] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(_apply(digest, actor, reason))
+        except BaseException as error:  # whoever waits raises it
+            outcome.set_exception(error)
+        finally:
+            connections.close_all()  # this thread's own
+
+    Thread(target=work, name="plan", daemon=True).start()
+    return outcome.result(LONGEST_ANSWER_SECONDS)
+
+
+def _apply(digest: str, actor: str, reason: str) -> Turn:
+    def agree(decisions: Sequence[Decision]) -> None:
+        if digest_of(decisions) != digest:
+            raise PlanChanged(digest_of(decisions))
+        message = f"the plan {digest} is carried out: {told(decisions)}; an operator: {reason}"
+        journal.record(LogKind.TURN, message, actor=actor)
+
+    try:
+        return turn_when_free(PATIENCE_SECONDS, agree)
+    except PlanChanged as changed:
+        message = f"the plan {digest} is not carried out, {changed.digest} is due by now; an operator: {reason}"
+        journal.record(LogKind.TURN, message, actor=actor, level=Level.WARNING)
+        raise
+
+
+def told(decisions: Sequence[Decision]) -> str:
+    """The decisions as counts."""
+    counts = Counter(each.kind for each in decisions if each.kind != Kind.LOOK)
+    return ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(counts.items())) or "nothing to do"
