@@ -20,6 +20,7 @@ from orchestrator_site.problems_api import router as problems
 from pools.api import router as fleet
 from pools.pools_api import router as pools
 from pools.problems import CONTENT_TYPE, Problem
+from pools.sandboxes_api import router as sandboxes
 from runs.api import router as runs
 from runs.overview_api import router as overview
 from runs.runs_api import router as lists
@@ -89,6 +90,7 @@ api.add_router("", overview)
 api.add_router("", lists)
 api.add_router("", fleet)
 api.add_router("", pools)
+api.add_router("", sandboxes)
 api.add_router("", problems)
 
 

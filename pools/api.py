@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
-from ninja import P, Query, QueryEx, Router
+from ninja import P, QueryEx, Router
 
 from pools import fleet_log
 from pools.api_keys import Scope
 from pools.callers import reason_given, require
 from pools.census import UNSEEN, census
 from pools.console.plans import apply_plan
-from pools.keyset import along_index, page
 from pools.leases import LeaseHeld, LeaseLost
-from pools.models import Mode, Pool, Sandbox, State
-from pools.occupants import Occupant, occupants
+from pools.models import Mode, Pool, State
 from pools.outcomes import breaker_of
 from pools.pool_schemas import PlanAppliedOut, PlanApplyIn
 from pools.problems import Problem
-from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, SandboxesAsked, SandboxesOut, StatusOut
+from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, StatusOut
 from pools.shared import Shared
 from pools.turn.decisions import Decision
 from pools.turn.preview import explain_plan, plain
@@ -39,14 +36,8 @@ After = QueryEx[
 Wait = QueryEx[
     int, P(ge=0, le=fleet_log.HIGHEST_CURSOR, description="Seconds to wait when there are none yet, 30 at the most")
 ]
-NO_POOL = 0  # no row has this key
-USD_DIGITS = 6
 BUSY_SECONDS = 10
 NOT_APPLIED = dict.fromkeys((401, 403, 409, 422, 503), ProblemOut)
-SANDBOX_FIELDS = (
-    *("id", "name", "runtime", "region", "size", "state", "origin", "app_id", "url", "create_code", "create_reason"),
-    *("end_code", "end_reason", "requested_at", "ready_at", "acquired_at", "expires_at", "deleted_at"),
-)
 COUNTED = (State.READY, State.REQUESTED, State.CREATING, State.STAGING, State.IN_USE, State.DELETING)
 
 
@@ -133,35 +124,6 @@ def apply(request: HttpRequest, body: PlanApplyIn) -> tuple[int, dict[str, Any]]
         is_done = False
     answer = {"digest": body.digest, "is_done": is_done, "decisions": [plain(each) for each in decisions]}
     return 200 if is_done else 202, answer
-
-
-@router.get(
-    "/sandboxes",
-    response={200: SandboxesOut, 401: ProblemOut, 403: ProblemOut, 422: ProblemOut},
-    summary="The sandboxes, newest first",
-)
-def list_sandboxes(request: HttpRequest, asked: Query[SandboxesAsked]) -> dict[str, Any]:
-    """For keys with `read`, and operators who are signed in. Those that are deleted are listed for
-    SANDBOXES_KEPT_DAYS."""
-    require(request, Scope.READ)
-    wanted: dict[str, Any] = {}
-    if asked.state is not None:
-        wanted["state"] = asked.state
-    if asked.pool is not None:
-        wanted["pool"] = Pool.objects.filter(name=asked.pool).values_list("pk", flat=True).first() or NO_POOL
-    led, rest = along_index(Sandbox.objects.select_related("pool"), wanted, indexed=("state", "pool"))
-    found = page(led, rest, asked, at="requested_at")
-    who, now = occupants([sandbox.pk for sandbox in found.rows]), timezone.now()
-    return {"sandboxes": [_sandbox(each, who.get(each.pk), now) for each in found.rows]} | found.about()
-
-
-def _sandbox(sandbox: Sandbox, occupant: Occupant | None, now: datetime) -> dict[str, Any]:
-    own = {name: getattr(sandbox, name) for name in SANDBOX_FIELDS}
-    return own | {
-        "pool": sandbox.pool.name if sandbox.pool else None,
-        "run_id": occupant.run_id if occupant else None,
-        "cost_usd": round(float(sandbox.cost_usd(now)), USD_DIGITS),
-    }
 
 
 @router.get("/orchestrator/logs", response={200: FleetEventsOut, 422: ProblemOut}, summary="The orchestrator log")

@@ -10,7 +10,7 @@ from ninja import Schema
 from pydantic import ConfigDict, Field, StrictInt, StrictStr
 
 from pools.models import Mode, OnEmpty, Stage
-from pools.schemas import BreakerOut, DecisionOut, example
+from pools.schemas import BreakerOut, DecisionOut, SandboxOut, example
 
 REASON_CHARACTERS = 200
 
@@ -138,3 +138,24 @@ class PlanAppliedOut(Schema):
     digest: str
     is_done: bool = Field(description="false while it is still at work")
     decisions: list[DecisionOut] = Field(description="What it did; empty while it is at work")
+
+
+class RetiredOut(SandboxOut):
+    """A sandbox that goes."""
+
+    message: str = Field(description="What was done")
+
+
+class ForceDeleteIn(Schema):
+    """Its name once more, and why."""
+
+    model_config = ConfigDict(extra="forbid") | example({"confirm": "sandbox-3fa9c1d2", "reason": "It does not go."})
+
+    confirm: StrictStr = Field(max_length=64, description="The sandbox's name")
+    reason: Reason = ""
+
+
+class ForceDeletedOut(RetiredOut):
+    """A sandbox that is deleted by force."""
+
+    fate: str = Field(description="deleted, ordered (the next turn sends it), delayed (it is repeated) or gone")

@@ -57,6 +57,12 @@ TABLE = (
         "no_such_run", 404, "No such run", "Check the id. Runs that are over are deleted after RUNS_KEPT_DAYS."
     ),
     ProblemCode("no_such_pool", 404, "No such pool", "Take the `name` of one in /api/pools."),
+    ProblemCode(
+        "no_such_sandbox",
+        404,
+        "No such sandbox",
+        "Take the `name` of one in /api/sandboxes. Deleted ones are forgotten after SANDBOXES_KEPT_DAYS.",
+    ),
     ProblemCode("method_not_allowed", 405, "The address does not take this method", "Use one of those in `Allow`."),
     ProblemCode("too_slow", 408, "The request took too long to arrive", "Send it again, all of it at once.", True),
     ProblemCode("conflict", 409, "Not possible as things stand", "Read how things stand, then decide again."),
