@@ -27,7 +27,7 @@ check: $(VENV)/.installed-test lint  ## Check style, types, templates and the un
 lint: $(VENV)/.installed-test  ## Check style, types, templates, and which module may import which
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
-	@$(PYTHON) -m mypy orchestrator_site pools games runs
+	@$(PYTHON) -m mypy orchestrator_site pools games runs clients/python/arcade_client
 	@$(PYTHON) -m djlint --quiet --lint --check templates
 	@$(VENV)/bin/lint-imports --no-logo
 

@@ -1,0 +1,274 @@
+"""The client for asyncio: the same methods as `Arcade` has, to be awaited, and the same decisions behind them."""
+
+from __future__ import annotations
+
+from asyncio import sleep
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from arcade_client import calls, operations
+from arcade_client.calls import Until
+from arcade_client.client import dressed
+from arcade_client.errors import ArcadeError
+from arcade_client.operations import Mode
+from arcade_client.shapes import Event, Game, Limits, PlanFields, PoolFields, RunEvent, RunFields, Status, Webhook
+from arcade_client.transport import Deadline, connection_errors, head_of, http_request
+from arcade_client.wire import Answer, Call, Feed, Item, NextLine, Open, Pause, Send, Site, Step
+
+T = TypeVar("T")
+
+
+class AsyncArcade:
+    """An arcade at an address. `timeout` is how many seconds a call may take, with all its retries."""
+
+    def __init__(
+        self, base_url: str, key: str | None = None, timeout: float = 30, *, http: httpx.AsyncClient | None = None
+    ) -> None:
+        self.site = Site(base_url, key, timeout)
+        self._http = http or httpx.AsyncClient()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    async def launch(
+        self,
+        game: str,
+        mode: Mode = "auto",
+        *,
+        on_miss: str | None = None,
+        use_snapshot: bool = True,
+        labels: Mapping[str, str] | None = None,
+        wait: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncRun:
+        """As `Arcade.launch`."""
+        call = operations.launch(
+            self.site,
+            game,
+            mode,
+            on_miss=on_miss,
+            use_snapshot=use_snapshot,
+            labels=labels,
+            wait_seconds=wait,
+            idempotency_key=idempotency_key,
+        )
+        return self._run(await self._do(call))
+
+    async def run(self, run_id: str, token: str = "") -> AsyncRun:
+        """As `Arcade.run`."""
+        return self._run(await self._do(operations.run(self.site, run_id, token)))
+
+    async def runs(
+        self,
+        *,
+        state: str | None = None,
+        game: str | None = None,
+        mode: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        **more: str,
+    ) -> AsyncIterator[AsyncRun]:
+        """As `Arcade.runs`."""
+        asked: dict[str, Any] = {"state": state, "game": game, "mode": mode}
+        asked |= {"created_after": created_after, "created_before": created_before, **more}
+        async for each in self._feed(calls.pages(self.site, "/api/runs", "runs", RunFields, asked)):
+            yield self._run(each)
+
+    async def games(self) -> list[Game]:
+        """As `Arcade.games`."""
+        return await self._do(operations.games(self.site))
+
+    async def limits(self) -> Limits:
+        """As `Arcade.limits`."""
+        return await self._do(operations.limits(self.site))
+
+    async def status(self) -> Status:
+        """As `Arcade.status`."""
+        return await self._do(operations.status(self.site))
+
+    async def pools(self) -> list[AsyncPool]:
+        """As `Arcade.pools`."""
+        return [dressed(AsyncPool, each, self) for each in await self._do(operations.pools(self.site))]
+
+    async def pool(self, name: str) -> AsyncPool:
+        """As `Arcade.pool`."""
+        return dressed(AsyncPool, await self._do(operations.pool(self.site, name)), self)
+
+    async def plan(self) -> AsyncPlan:
+        """As `Arcade.plan`."""
+        return dressed(AsyncPlan, await self._do(operations.plan(self.site)), self)
+
+    async def usage(
+        self, since: datetime | str | None = None, until: datetime | str | None = None, by: str | None = None
+    ) -> Mapping[str, Any]:
+        """As `Arcade.usage`."""
+        return await self._do(operations.usage(self.site, since, until, by))
+
+    def events(self, after: int | None = None) -> AsyncIterator[Event]:
+        """As `Arcade.events`."""
+        return self._feed(calls.events(self.site, after))
+
+    async def webhooks(self) -> list[Webhook]:
+        """As `Arcade.webhooks`."""
+        return await self._do(operations.webhooks(self.site))
+
+    async def add_webhook(self, url: str, **more: Any) -> Webhook:
+        """As `Arcade.add_webhook`."""
+        return await self._do(operations.add_webhook(self.site, url, more))
+
+    async def remove_webhook(self, webhook_id: str) -> None:
+        """As `Arcade.remove_webhook`."""
+        await self._do(operations.remove_webhook(self.site, webhook_id))
+
+    def _run(self, of: RunFields) -> AsyncRun:
+        return dressed(AsyncRun, of, self)
+
+    async def _do(self, call: Call[T]) -> T:
+        async with Steps(self._http, self.site) as steps:
+            result: Any = None
+            trouble: ArcadeError | None = None
+            while True:
+                try:
+                    step = call.throw(trouble) if trouble else call.send(result)
+                except StopIteration as done:
+                    value: T = done.value
+                    return value
+                result, trouble = await steps.take(step)
+
+    async def _feed(self, feed: Feed[T]) -> AsyncIterator[T]:
+        async with Steps(self._http, self.site) as steps:
+            result: Any = None
+            trouble: ArcadeError | None = None
+            while True:
+                try:
+                    step = feed.throw(trouble) if trouble else feed.send(result)
+                except StopIteration:
+                    return
+                if isinstance(step, Item):
+                    result, trouble = None, None
+                    yield step.value
+                else:
+                    result, trouble = await steps.take(step)
+
+
+class Steps(AsyncExitStack):
+    """The steps of one call, taken one after the other. Leaving it closes what is open."""
+
+    def __init__(self, http: httpx.AsyncClient, site: Site) -> None:
+        super().__init__()
+        self.http, self.site = http, site
+        self.lines: AsyncIterator[str] | None = None
+
+    async def take(self, step: Step) -> tuple[Any, ArcadeError | None]:
+        """The step's result, or what went wrong."""
+        try:
+            with connection_errors():
+                match step:
+                    case Send():
+                        return await self._send(step), None
+                    case Open():
+                        return await self._open(step), None
+                    case NextLine():
+                        return (await anext(self.lines, None) if self.lines else None), None
+                    case Pause():
+                        await sleep(step.seconds)
+                        return None, None
+        except ArcadeError as trouble:
+            return None, trouble
+
+    async def _send(self, step: Send) -> Answer:
+        deadline = Deadline(self.site.clock, step.timeout_seconds)
+        async with self.http.stream(**http_request(step.request, step.timeout_seconds)) as response:
+            return head_of(response, b"".join([deadline.passed_by(part) async for part in response.aiter_bytes()]))
+
+    async def _open(self, step: Open) -> Answer:
+        await self.aclose()
+        opening = self.http.stream(**http_request(step.request, step.timeout_seconds, step.silence_seconds))
+        response = await self.enter_async_context(opening)
+        self.lines = response.aiter_lines()
+        return head_of(response, await response.aread() if response.is_error else b"")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncRun(RunFields):
+    """As `Run`, to be awaited."""
+
+    client: AsyncArcade = field(repr=False, compare=False)
+
+    async def wait(self, until: Until = "running", timeout: float = 300) -> AsyncRun:  # noqa: ASYNC109  as Run.wait has it
+        """As `Run.wait`."""
+        return self.client._run(await self.client._do(calls.wait(self.client.site, self, until, timeout)))
+
+    def follow(self, after: int = 0) -> AsyncIterator[RunEvent]:
+        """As `Run.follow`."""
+        return self.client._feed(calls.follow(self.client.site, self, after))
+
+    async def refresh(self) -> AsyncRun:
+        """As `Run.refresh`."""
+        return await self.client.run(self.run_id, self.token)
+
+    async def extend(self, reason: str = "") -> AsyncRun:
+        """As `Run.extend`."""
+        return self.client._run(await self.client._do(operations.extend(self.client.site, self, reason)))
+
+    async def end(self, reason: str = "") -> AsyncRun:
+        """As `Run.end`."""
+        return self.client._run(await self.client._do(operations.end(self.client.site, self, reason)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncPool(PoolFields):
+    """As `Pool`, to be awaited."""
+
+    client: AsyncArcade = field(repr=False, compare=False)
+
+    async def set(self, *, reason: str, **changes: Any) -> AsyncPool:
+        """As `Pool.set`."""
+        changed = await self.client._do(operations.set_pool(self.client.site, self, changes, reason))
+        return dressed(AsyncPool, changed, self.client)
+
+    async def prime(self, reason: str) -> Mapping[str, Any]:
+        """As `Pool.prime`."""
+        return await self.client._do(operations.act_on_pool(self.client.site, self.name, "prime", reason))
+
+    async def pause(self, reason: str) -> Mapping[str, Any]:
+        """As `Pool.pause`."""
+        return await self.client._do(operations.act_on_pool(self.client.site, self.name, "pause", reason))
+
+    async def resume(self, reason: str) -> Mapping[str, Any]:
+        """As `Pool.resume`."""
+        return await self.client._do(operations.act_on_pool(self.client.site, self.name, "resume", reason))
+
+    async def drain(self, reason: str) -> Mapping[str, Any]:
+        """As `Pool.drain`."""
+        return await self.client._do(operations.act_on_pool(self.client.site, self.name, "drain", reason))
+
+    async def recycle(self, reason: str) -> Mapping[str, Any]:
+        """As `Pool.recycle`."""
+        return await self.client._do(operations.act_on_pool(self.client.site, self.name, "recycle", reason))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncPlan(PlanFields):
+    """As `Plan`, to be awaited."""
+
+    client: AsyncArcade = field(repr=False, compare=False)
+
+    async def apply(self, reason: str) -> Mapping[str, Any]:
+        """As `Plan.apply`."""
+        return await self.client._do(operations.apply_plan(self.client.site, self, reason))

@@ -1,0 +1,278 @@
+"""The client for programs with threads, or without: each method returns when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from time import sleep
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from arcade_client import calls, operations
+from arcade_client.calls import Until
+from arcade_client.errors import ArcadeError
+from arcade_client.operations import Mode
+from arcade_client.shapes import Event, Game, Limits, PlanFields, PoolFields, RunEvent, RunFields, Status, Webhook
+from arcade_client.transport import Deadline, connection_errors, head_of, http_request
+from arcade_client.wire import Answer, Call, Feed, Item, NextLine, Open, Pause, Send, Site, Step
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Arcade:
+    """An arcade at an address. `timeout` is how many seconds a call may take, with all its retries."""
+
+    def __init__(
+        self, base_url: str, key: str | None = None, timeout: float = 30, *, http: httpx.Client | None = None
+    ) -> None:
+        self.site = Site(base_url, key, timeout)
+        self._http = http or httpx.Client()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def launch(
+        self,
+        game: str,
+        mode: Mode = "auto",
+        *,
+        on_miss: str | None = None,
+        use_snapshot: bool = True,
+        labels: Mapping[str, str] | None = None,
+        wait: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Launch a game, once, however often it must be asked for. `wait`: seconds that the answer may take, so that it
+        can tell of a run that is running."""
+        call = operations.launch(
+            self.site,
+            game,
+            mode,
+            on_miss=on_miss,
+            use_snapshot=use_snapshot,
+            labels=labels,
+            wait_seconds=wait,
+            idempotency_key=idempotency_key,
+        )
+        return self._run(self._do(call))
+
+    def run(self, run_id: str, token: str = "") -> Run:
+        """How a run stands. With the token of its launch it can be ended without a key."""
+        return self._run(self._do(operations.run(self.site, run_id, token)))
+
+    def runs(
+        self,
+        *,
+        state: str | None = None,
+        game: str | None = None,
+        mode: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        **more: str,
+    ) -> Iterator[Run]:
+        """The runs one may see, newest first; `more` are further filters."""
+        asked: dict[str, Any] = {"state": state, "game": game, "mode": mode}
+        asked |= {"created_after": created_after, "created_before": created_before, **more}
+        return map(self._run, self._feed(calls.pages(self.site, "/api/runs", "runs", RunFields, asked)))
+
+    def games(self) -> list[Game]:
+        """What can be launched."""
+        return self._do(operations.games(self.site))
+
+    def limits(self) -> Limits:
+        """Launches against their limits."""
+        return self._do(operations.limits(self.site))
+
+    def status(self) -> Status:
+        """What is played, and what is left."""
+        return self._do(operations.status(self.site))
+
+    def pools(self) -> list[Pool]:
+        """The pools of warm sandboxes."""
+        return [dressed(Pool, each, self) for each in self._do(operations.pools(self.site))]
+
+    def pool(self, name: str) -> Pool:
+        """One pool, with the version that `set` goes by."""
+        return dressed(Pool, self._do(operations.pool(self.site, name)), self)
+
+    def plan(self) -> Plan:
+        """What the next turn would do."""
+        return dressed(Plan, self._do(operations.plan(self.site)), self)
+
+    def usage(
+        self, since: datetime | str | None = None, until: datetime | str | None = None, by: str | None = None
+    ) -> Mapping[str, Any]:
+        """What was used, and what it cost."""
+        return self._do(operations.usage(self.site, since, until, by))
+
+    def events(self, after: int | None = None) -> Iterator[Event]:
+        """What happens in the arcade, without an end."""
+        return self._feed(calls.events(self.site, after))
+
+    def webhooks(self) -> list[Webhook]:
+        """Where events are sent."""
+        return self._do(operations.webhooks(self.site))
+
+    def add_webhook(self, url: str, **more: Any) -> Webhook:
+        """Have events sent to an address. Keep the answer's `secret`: it is told once."""
+        return self._do(operations.add_webhook(self.site, url, more))
+
+    def remove_webhook(self, webhook_id: str) -> None:
+        """Have no more events sent there."""
+        self._do(operations.remove_webhook(self.site, webhook_id))
+
+    def _run(self, of: RunFields) -> Run:
+        return dressed(Run, of, self)
+
+    def _do(self, call: Call[T]) -> T:
+        with Steps(self._http, self.site) as steps:
+            result: Any = None
+            trouble: ArcadeError | None = None
+            while True:
+                try:
+                    step = call.throw(trouble) if trouble else call.send(result)
+                except StopIteration as done:
+                    value: T = done.value
+                    return value
+                result, trouble = steps.take(step)
+
+    def _feed(self, feed: Feed[T]) -> Iterator[T]:
+        with Steps(self._http, self.site) as steps:
+            result: Any = None
+            trouble: ArcadeError | None = None
+            while True:
+                try:
+                    step = feed.throw(trouble) if trouble else feed.send(result)
+                except StopIteration:
+                    return
+                if isinstance(step, Item):
+                    result, trouble = None, None
+                    yield step.value
+                else:
+                    result, trouble = steps.take(step)
+
+
+class Steps(ExitStack):
+    """The steps of one call, taken one after the other. Leaving it closes what is open."""
+
+    def __init__(self, http: httpx.Client, site: Site) -> None:
+        super().__init__()
+        self.http, self.site = http, site
+        self.lines: Iterator[str] = iter(())
+
+    def take(self, step: Step) -> tuple[Any, ArcadeError | None]:
+        """The step's result, or what went wrong."""
+        try:
+            with connection_errors():
+                match step:
+                    case Send():
+                        return self._send(step), None
+                    case Open():
+                        return self._open(step), None
+                    case NextLine():
+                        return next(self.lines, None), None
+                    case Pause():
+                        sleep(step.seconds)
+                        return None, None
+        except ArcadeError as trouble:
+            return None, trouble
+
+    def _send(self, step: Send) -> Answer:
+        deadline = Deadline(self.site.clock, step.timeout_seconds)
+        with self.http.stream(**http_request(step.request, step.timeout_seconds)) as response:
+            return head_of(response, b"".join(map(deadline.passed_by, response.iter_bytes())))
+
+    def _open(self, step: Open) -> Answer:
+        self.close()
+        opening = self.http.stream(**http_request(step.request, step.timeout_seconds, step.silence_seconds))
+        response = self.enter_context(opening)
+        self.lines = response.iter_lines()
+        return head_of(response, response.read() if response.is_error else b"")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(RunFields):
+    """One launch. What it says is as of the moment when it was read; each method returns it anew."""
+
+    client: Arcade = field(repr=False, compare=False)
+
+    def wait(self, until: Until = "running", timeout: float = 300) -> Run:
+        """Wait until it runs, or (`settled`) runs or is over. Raises RunOver or WaitedTooLong."""
+        return self.client._run(self.client._do(calls.wait(self.client.site, self, until, timeout)))
+
+    def follow(self, after: int = 0) -> Iterator[RunEvent]:
+        """Its lines beyond a number, to its end. Cut connections are taken up where they were cut."""
+        return self.client._feed(calls.follow(self.client.site, self, after))
+
+    def refresh(self) -> Run:
+        """As it stands now."""
+        return self.client.run(self.run_id, self.token)
+
+    def extend(self, reason: str = "") -> Run:
+        """Give it more time. Operators say why."""
+        return self.client._run(self.client._do(operations.extend(self.client.site, self, reason)))
+
+    def end(self, reason: str = "") -> Run:
+        """End it; its sandbox goes with it. Operators say why."""
+        return self.client._run(self.client._do(operations.end(self.client.site, self, reason)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool(PoolFields):
+    """One pool. All that is done to it is written to the log, with the reason."""
+
+    client: Arcade = field(repr=False, compare=False)
+
+    def set(self, *, reason: str, **changes: Any) -> Pool:
+        """Change it (`target_ready=2`), if it still is as it was read. Raises Changed when it is not."""
+        return dressed(Pool, self.client._do(operations.set_pool(self.client.site, self, changes, reason)), self.client)
+
+    def prime(self, reason: str) -> Mapping[str, Any]:
+        """Fill it now."""
+        return self.client._do(operations.act_on_pool(self.client.site, self.name, "prime", reason))
+
+    def pause(self, reason: str) -> Mapping[str, Any]:
+        """Make no more sandboxes."""
+        return self.client._do(operations.act_on_pool(self.client.site, self.name, "pause", reason))
+
+    def resume(self, reason: str) -> Mapping[str, Any]:
+        """Make sandboxes again."""
+        return self.client._do(operations.act_on_pool(self.client.site, self.name, "resume", reason))
+
+    def drain(self, reason: str) -> Mapping[str, Any]:
+        """Delete its sandboxes, and make no more."""
+        return self.client._do(operations.act_on_pool(self.client.site, self.name, "drain", reason))
+
+    def recycle(self, reason: str) -> Mapping[str, Any]:
+        """Replace its sandboxes by new ones."""
+        return self.client._do(operations.act_on_pool(self.client.site, self.name, "recycle", reason))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(PlanFields):
+    """What the next turn would do."""
+
+    client: Arcade = field(repr=False, compare=False)
+
+    def apply(self, reason: str) -> Mapping[str, Any]:
+        """Have this very plan carried out. Raises Conflict when things have changed."""
+        return self.client._do(operations.apply_plan(self.client.site, self, reason))
+
+
+def dressed(kind: type[R], of: Any, client: Any) -> R:
+    """The same fields with methods, which ask `client`."""
+    return kind(**{each.name: getattr(of, each.name) for each in fields(of)} | {"client": client})

@@ -1,0 +1,56 @@
+"""Whether a webhook was sent by the arcade: its signature, as https://www.standardwebhooks.com describes it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from arcade_client.errors import SignatureInvalid
+
+TOLERANCE_SECONDS = 300
+SECRET_PREFIX, VERSION_PREFIX = "whsec_", "v1,"
+
+
+def verify_webhook(
+    headers: Mapping[str, str], body: bytes, secret: str, *, now_seconds: float | None = None
+) -> Mapping[str, Any]:
+    """The event that was sent. `body`: the bytes as they came. Raises SignatureInvalid.
+
+    Each delivery has an id (`webhook-id`), which a repeated one has as well: pass over those that came already.
+    """
+    found = {name.lower(): value for name, value in headers.items()}
+    message_id, sent_at, signatures = (found.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature"))
+    if not (message_id and sent_at.isascii() and sent_at.isdigit() and signatures):
+        raise SignatureInvalid("It is not signed: webhook-id, webhook-timestamp or webhook-signature is missing.")
+    if abs((time.time() if now_seconds is None else now_seconds) - int(sent_at)) > TOLERANCE_SECONDS:
+        raise SignatureInvalid("It was signed too long ago, or the clock is wrong.")
+    expected = signature_of(message_id, sent_at, body, secret).encode()
+    if not any(hmac.compare_digest(each.encode(), expected) for each in signatures.split()):
+        raise SignatureInvalid("The signature is not right: another secret, or it was changed on the way.")
+    try:
+        event = json.loads(body)
+    except ValueError:
+        event = None
+    if not isinstance(event, Mapping):
+        raise SignatureInvalid("It is signed and is no event.")
+    return event
+
+
+def signature_of(message_id: str, sent_at: str, body: bytes, secret: str) -> str:
+    """What `webhook-signature` has to have."""
+    signed = b".".join((message_id.encode(), sent_at.encode(), body))
+    return VERSION_PREFIX + base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256)).decode()
+
+
+def _key(secret: str) -> bytes:
+    text = secret.removeprefix(SECRET_PREFIX)
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return text.encode()

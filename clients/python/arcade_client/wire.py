@@ -1,0 +1,172 @@
+"""Between what is asked for and how it is sent: requests, answers, and the steps that a transport takes.
+
+A call is a generator. It yields steps, gets their results sent in, and returns what the caller wanted. So everything
+that decides is written once, and a transport only does what it is told: one with threads, one with asyncio.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from random import random
+from typing import Any, Generic, TypeAlias, TypeVar
+from urllib.parse import urlencode
+
+from arcade_client.errors import Problem, UnexpectedAnswer, problem_class
+
+T = TypeVar("T")
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Which arcade is asked, and how long. `chance` is a number from 0 to 1, `clock` counts seconds."""
+
+    base_url: str
+    key: str | None = field(default=None, repr=False)
+    timeout_seconds: float = 30.0
+    clock: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random
+
+    def __post_init__(self) -> None:
+        if not self.base_url.startswith(("http://", "https://")):
+            raise ValueError(f"base_url is {self.base_url!r}; it must begin with http:// or https://")
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        *,
+        body: Any = None,
+        token: str = "",
+        headers: Mapping[str, str] | None = None,
+        is_repeatable: bool | None = None,
+    ) -> Request:
+        """A request to this arcade. Parts of the query and the body that are None are left out."""
+        asked = {name: value for name, value in (query or {}).items() if value is not None}
+        if isinstance(body, dict):
+            body = {name: value for name, value in body.items() if value is not None}
+        bearer = self.key or token
+        return Request(
+            method,
+            self.base_url.rstrip("/") + path + (f"?{urlencode(asked)}" if asked else ""),
+            {
+                "Accept": "application/json",
+                "User-Agent": f"arcade-client/{VERSION}",
+                **({} if body is None else {"Content-Type": "application/json"}),
+                **({"Authorization": f"Bearer {bearer}"} if bearer else {}),
+                **(headers or {}),
+            },
+            None if body is None else json.dumps(body).encode(),
+            method == "GET" if is_repeatable is None else is_repeatable,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`is_repeatable`: sent twice, it does no more than sent once."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None
+    is_repeatable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`headers` have small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_problem(self) -> bool:
+        return self.status >= 400
+
+    def json(self) -> Any:
+        """Raises UnexpectedAnswer."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            what = self.headers.get("content-type", "something")
+            raise UnexpectedAnswer(f"JSON was expected, and {what} came (status {self.status}).") from None
+
+    def problem(self) -> Problem:
+        """The answer as an error, whoever made it."""
+        try:
+            said = json.loads(self.body)
+        except ValueError:
+            said = {}
+        if not isinstance(said, Mapping):
+            said = {}
+        code = str(said.get("code") or "")
+        retryable = said.get("retryable")
+        return problem_class(code, self.status)(
+            self.status,
+            code or f"http_{self.status}",
+            str(said.get("detail") or said.get("title") or f"Answered with status {self.status}."),
+            remedy=str(said.get("remedy") or ""),
+            retryable=retryable if isinstance(retryable, bool) else None,
+            limit=str(said.get("limit") or ""),
+            retry_after_seconds=self._retry_after_seconds(said.get("retry_after_seconds")),
+            request_id=self.headers.get("x-request-id", ""),
+            errors=errors if isinstance(errors := said.get("errors"), list) else (),
+        )
+
+    def _retry_after_seconds(self, said: Any) -> float | None:
+        header = self.headers.get("retry-after", "").strip()
+        if header.isascii() and header.isdigit():
+            return float(header)
+        try:  # a date; by the clock of whoever sent it, for ours may be wrong
+            then, now = (parsedate_to_datetime(each) for each in (header, self.headers.get("date", "")))
+            return max(0.0, (then - now).total_seconds())
+        except (ValueError, TypeError):
+            return float(said) if isinstance(said, int | float) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a request; the result is an Answer. Raises ConnectionFailed, also when it takes longer."""
+
+    request: Request
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Send a request whose answer is read line by line; the result is an Answer, without a body if it is good.
+    What was open before is closed. Raises ConnectionFailed."""
+
+    request: Request
+    timeout_seconds: float
+    silence_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NextLine:
+    """The result is the next line of what is open, None at its end. Raises ConnectionFailed, also after a silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait. No result."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Item(Generic[T]):
+    """Hand something to the caller, who may take as long as they like. No result."""
+
+    value: T
+
+
+Step: TypeAlias = Send | Open | NextLine | Pause
+Call: TypeAlias = Generator[Step, Any, T]
+Feed: TypeAlias = Generator[Step | Item[T], Any, None]

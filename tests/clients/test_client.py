@@ -1,0 +1,279 @@
+"""What the client makes of answers, and what it sends, with threads and with asyncio alike."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import pytest
+from arcade_client import (
+    Arcade,
+    ArcadeError,
+    AsyncArcade,
+    AsyncPool,
+    AsyncRun,
+    Changed,
+    ConnectionFailed,
+    NotFound,
+    NotYours,
+    Pool,
+    PoolEmpty,
+    Problem,
+    Run,
+    RunOver,
+    Unauthorized,
+    Unavailable,
+    UnexpectedAnswer,
+    WaitedTooLong,
+)
+
+from tests.clients.conftest import RUN, Reply, Script, cut, line, problem, reply, stream
+
+
+@pytest.mark.parametrize(("blocking", "awaited"), [(Arcade, AsyncArcade), (Run, AsyncRun), (Pool, AsyncPool)])
+def test_both_clients_have_the_same_methods_with_the_same_arguments(blocking: type, awaited: type):
+    def methods(kind: type) -> dict[str, list[str]]:
+        found = inspect.getmembers(kind, inspect.isfunction)
+        return {name: list(inspect.signature(each).parameters) for name, each in found if not name.startswith("_")}
+
+    assert methods(blocking) == methods(awaited)
+
+
+def test_a_run_has_the_fields_of_the_answer_and_what_is_new_in_raw(client: Any, script: Script):
+    script.says(reply(RUN | {"labels": {"team": "a"}, "colour": "green"}, 201))
+    run = client.launch("snake")
+    assert run.created_at == datetime(2026, 11, 27, 10, tzinfo=UTC)
+    assert (run.timings.total_ms, run.timings.restore_ms) == (40, None)
+    assert (run.labels, run.raw["colour"]) == ({"team": "a"}, "green")
+
+
+def test_a_launch_says_how_it_is_to_be_served(client: Any, script: Script):
+    script.says(reply(RUN, 201))
+    client.launch("snake", on_miss="fail", use_snapshot=False, labels={"team": "a"}, wait=20)
+    asked = script.asked[0]
+    assert (asked.method, asked.path, asked.headers["prefer"]) == ("POST", "/api/launch", "wait=20")
+    assert asked.json == {
+        "game": "snake", "mode": "auto", "on_miss": "fail", "use_snapshot": False, "labels": {"team": "a"},
+    }  # fmt: skip
+
+
+def test_a_run_is_acted_on_with_its_token_and_with_the_key_where_there_is_one(client_of: Any, script: Script):
+    script.says(reply(RUN | {"token": "run_abc"}, 201), reply(RUN))
+    client_of(script.url).launch("snake").extend().end()
+    client_of(script.url, key="key_1").launch("snake").end("It hangs.")
+    sent = [asked.headers.get("authorization") for asked in script.asked]
+    assert sent == [None, "Bearer run_abc", "Bearer run_abc", "Bearer key_1", "Bearer key_1"]
+    assert script.asked[-1].json == {"reason": "It hangs."}
+
+
+def test_no_secret_is_shown_with_what_it_belongs_to(client_of: Any, script: Script):
+    script.says(reply(RUN | {"token": "run_abc"}, 201))
+    client = client_of(script.url, key="key_secret")
+    assert "run_abc" not in repr(client.launch("snake"))
+    assert "key_secret" not in repr(client.site)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (401, "key_expired", Unauthorized),
+        (403, "not_yours", NotYours),
+        (404, "no_such_run", NotFound),
+        (412, "changed", Changed),
+        (429, "pool_empty", PoolEmpty),
+        (418, "teapot", Problem),
+    ],
+)
+def test_a_refusal_has_a_type_and_all_that_was_said(
+    client: Any, script: Script, status: int, code: str, kind: type[Problem]
+):
+    script.says(problem(status, code, retryable=False))
+    with pytest.raises(kind) as told:
+        client.games()
+    found = told.value
+    assert (found.status, found.code, found.retryable) == (status, code, False)
+    assert (found.detail, found.remedy, found.request_id) == ("It can't be done.", "Do something else.", "order-7")
+    assert type(found) is kind
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'"no"', b"", b"\xff"])
+def test_a_refusal_that_is_not_the_arcades_own_is_told_by_its_status(client: Any, script: Script, body: bytes):
+    script.says(Reply(404, body))
+    with pytest.raises(NotFound) as told:
+        client.games()
+    assert (told.value.code, told.value.retryable) == ("http_404", None)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b'[{"title": "Snake"}]', b'[{"slug": 7, "title": "x"}]', b"[7]"])
+def test_an_answer_that_makes_no_sense_is_told_as_such(client: Any, script: Script, body: bytes):
+    script.says(Reply(200, body))
+    with pytest.raises(UnexpectedAnswer):
+        client.games()
+
+
+def test_the_address_must_be_one():
+    with pytest.raises(ValueError, match="http://"):
+        Arcade("127.0.0.1:8000")
+
+
+def test_all_pages_are_read_and_none_before_it_is_wanted(client: Any, script: Script):
+    def page(*numbers: int, following: str | None) -> Reply:
+        rows = [RUN | {"run_id": str(number)} for number in numbers]
+        return reply({"runs": rows, "total": None, "has_more": following is not None, "next_cursor": following})
+
+    script.says(page(1, 2, following="b"), page(following="c"), page(3, following=None))
+    rows = client.runs(game="snake", created_after=datetime(2026, 11, 27, tzinfo=UTC))
+    assert not script.asked
+    assert [next(rows).run_id, next(rows).run_id] == ["1", "2"]
+    assert len(script.asked) == 1
+    assert [run.run_id for run in rows] == ["3"]
+    paths = [asked.path for asked in script.asked]
+    assert paths[0] == "/api/runs?game=snake&created_after=2026-11-27T00%3A00%3A00Z&limit=100"
+    assert [path.partition("&cursor=")[2] for path in paths] == ["", "b", "c"]
+
+
+def test_a_list_that_leads_to_itself_ends(client: Any, script: Script):
+    script.says(reply({"runs": [RUN], "has_more": True, "next_cursor": "a"}))
+    with pytest.raises(UnexpectedAnswer):
+        list(client.runs())
+
+
+def test_waiting_asks_until_the_run_is_that_far(client: Any, script: Script):
+    script.says(reply(RUN | {"state": "acquiring"}, 201), reply(RUN | {"state": "deploying"}), reply(RUN))
+    run = client.launch("snake").wait()
+    assert run.is_running
+    assert "wait_for=running&timeout=25" in script.asked[-1].path
+
+
+def test_waiting_keeps_the_token(client: Any, script: Script):
+    script.says(reply(RUN | {"state": "acquiring", "token": "run_abc"}, 201), reply(RUN))
+    assert client.launch("snake").wait("settled").token == "run_abc"
+
+
+def test_a_run_that_is_over_first_is_told(client: Any, script: Script):
+    over = RUN | {"state": "failed", "end_code": "deploy_failed", "end_reason": "It did not start."}
+    script.says(reply(RUN | {"state": "acquiring"}, 201), reply(over))
+    run = client.launch("snake")
+    with pytest.raises(RunOver, match="did not start") as told:
+        run.wait()
+    assert told.value.run.end_code == "deploy_failed"
+    assert run.wait("settled").state == "failed"
+
+
+def test_waiting_ends_in_time(client: Any, script: Script):
+    script.says(reply(RUN | {"state": "acquiring"}, 201))
+    run = client.launch("snake")
+    with pytest.raises(WaitedTooLong) as told:
+        run.wait(timeout=0.2)
+    assert told.value.run.state == "acquiring"
+
+
+HEARTBEAT = 'event: heartbeat\ndata: {"kind":"heartbeat"}\n'
+DEMO = 'event: log\ndata: {"type":"log","message":"for the first demo"}\n'
+
+
+def test_following_goes_on_where_it_was_cut_and_gives_each_line_once(client: Any, script: Script):
+    half = line(3)[:30]
+    script.says(
+        reply(RUN, 201),
+        stream("retry: 2000\n", HEARTBEAT, DEMO, line(1), line(2), half, is_cut=True),
+        cut(),
+        problem(503, "unavailable", retryable=True),
+        stream(line(2), line(3)),
+        stream(line(4, "end", state="ended"), line(5)),
+    )
+    events = list(client.launch("snake").follow())
+    assert [(event.seq, event.kind) for event in events] == [(1, "log"), (2, "log"), (3, "log"), (4, "end")]
+    assert [asked.headers.get("last-event-id") for asked in script.asked[1:]] == [None, "2", "2", "2", "3"]
+
+
+def test_following_may_begin_further_on_and_stop_any_time(client: Any, script: Script):
+    script.says(reply(RUN, 201), stream(line(8), line(9)))
+    events = client.launch("snake").follow(after=7)
+    assert [event.seq for event in islice(events, 2)] == [8, 9]
+    events.close()
+    assert script.asked[1].headers["last-event-id"] == "7"
+
+
+@pytest.mark.parametrize(("failure", "kind"), [(problem(404, "no_such_run", retryable=False), NotFound)])
+def test_following_what_is_not_there_is_told_at_once(client: Any, script: Script, failure: Reply, kind: type):
+    script.says(reply(RUN, 201), failure)
+    with pytest.raises(kind):
+        list(client.launch("snake").follow())
+    assert len(script.asked) == 2
+
+
+def test_a_stream_that_says_nothing_again_and_again_is_given_up(client_of: Any, script: Script):
+    script.says(reply(RUN, 201), stream())
+    run = client_of(script.url, timeout=0.4, chance=1.0).launch("snake")
+    with pytest.raises(ConnectionFailed):
+        list(run.follow())
+
+
+def test_what_happens_in_the_arcade_is_read_without_gaps(client: Any, script: Script):
+    def page(*numbers: int) -> Reply:
+        return reply({"events": [{"seq": n, "type": "run.ended"} for n in numbers], "after": max(numbers, default=6)})
+
+    script.says(page(5, 6), cut(), page(), page(9), problem(404, "not_found", retryable=False))
+    events = client.events(after=4)
+    assert [next(events).seq for _ in range(3)] == [5, 6, 9]
+    with pytest.raises(NotFound):
+        next(events)
+    afters = [asked.path.partition("after=")[2] for asked in script.asked]
+    assert afters == [f"{after}&wait=25" for after in (4, 6, 6, 6, 9)]
+
+
+POOL = {"name": "python", "mode": "active", "ready": 1, "target_ready": 1}
+
+
+def test_a_pool_is_changed_only_as_it_was_read(client: Any, script: Script):
+    script.says(reply(POOL, ETag='"7"'), reply(POOL | {"target_ready": 2}, ETag='"8"'), problem(412, retryable=False))
+    pool = client.pool("python").set(target_ready=2, reason="A class comes.")
+    assert pool.target_ready == 2
+    with pytest.raises(Changed):
+        pool.set(target_ready=3, reason="More.")
+    assert [asked.headers.get("if-match") for asked in script.asked] == [None, '"7"', '"8"']
+    assert script.asked[1].json == {"target_ready": 2, "reason": "A class comes."}
+    assert {asked.path for asked in script.asked} == {"/api/pools/python"}
+
+
+@pytest.mark.parametrize("act", ["prime", "pause", "resume", "drain", "recycle"])
+def test_a_pool_is_acted_on_with_a_reason(client: Any, script: Script, act: str):
+    script.says(reply({"pools": [POOL]}), reply(POOL))
+    assert getattr(client.pools()[0], act)("A class comes.")["name"] == "python"
+    asked = script.asked[1]
+    assert (asked.method, asked.path, asked.json) == ("POST", f"/api/pools/python/{act}", {"reason": "A class comes."})
+
+
+def test_a_plan_is_applied_as_it_was_shown(client: Any, script: Script):
+    decision = {"kind": "create", "code": "demand", "name": "python", "app_id": "", "reason": "create 1"}
+    script.says(reply({"digest": "d1", "decisions": [decision]}), reply({"done": 1}))
+    plan = client.plan()
+    assert plan.decisions[0].code == "demand"
+    assert plan.apply("Now.") == {"done": 1}
+    assert script.asked[1].json == {"digest": "d1", "reason": "Now."}
+
+
+def test_usage_is_asked_for_a_time(client: Any, script: Script):
+    script.says(reply({"rows": []}))
+    assert client.usage(datetime(2026, 11, 1, tzinfo=UTC), "2026-12-01", by="game") == {"rows": []}
+    assert script.asked[0].path == "/api/usage?from=2026-11-01T00%3A00%3A00Z&to=2026-12-01&by=game"
+
+
+def test_webhooks_are_listed_added_and_removed(client: Any, script: Script):
+    hook = {"id": "w1", "url": "https://example.com/hook"}
+    script.says(reply(hook | {"secret": "whsec_x"}, 201), reply({"webhooks": [hook]}), Reply(204))
+    added = client.add_webhook("https://example.com/hook", events=["run.ended"])
+    assert (added.secret, client.webhooks()[0].id) == ("whsec_x", "w1")
+    client.remove_webhook("w1")
+    assert script.asked[0].json == {"url": "https://example.com/hook", "events": ["run.ended"]}
+    assert (script.asked[2].method, script.asked[2].path) == ("DELETE", "/api/webhooks/w1")
+
+
+def test_all_errors_have_one_base():
+    assert issubclass(ConnectionFailed, ArcadeError)
+    assert issubclass(Problem, ArcadeError)
+    assert issubclass(NotYours, Problem)
+    assert issubclass(Unavailable, Problem)
