@@ -18,7 +18,8 @@ settings.load_profile("tests")
 httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_context)
 pytest.register_assert_rewrite("tests.fixtures")
 pytest_plugins = [
-    f"tests.fixtures.{file.stem}" for file in sorted(Path(__file__).with_name("fixtures").glob("[!_]*.py"))
+    "orchestrator_site.testing",  # an installed project brings it along; a checkout that is not installed does not
+    *(f"tests.fixtures.{file.stem}" for file in sorted(Path(__file__).with_name("fixtures").glob("[!_]*.py"))),
 ]
 
 

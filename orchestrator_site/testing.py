@@ -1,0 +1,139 @@
+"""The product as a test double: a pytest plugin whose fixture `arcade` is the whole product, with its embedded cloud.
+
+For the tests of others, who need no Django for it: nothing of the product is imported, it runs in processes of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+LEASH = Path(__file__).with_name("processes") / "leash.py"
+START_SECONDS, STOP_SECONDS, COMMAND_SECONDS = 120, 40, 60
+LOOK_SECONDS = 0.05
+SHOWN_LINES = 40
+INHERITED = ("PATH", "HOME", "TMPDIR", "VIRTUAL_ENV", "LANG", "LC_ALL")
+FAST_AND_ROOMY = {
+    "LOCALCLOUD_DEPLOY_SECONDS": "0.1",
+    "MAX_TOTAL_SANDBOXES": "12",
+    "MAX_CONCURRENT_COLD": "100",
+    "MAX_CONCURRENT_WARM": "100",
+    "MAX_TOTAL_ACTIVE": "100",
+    "MAX_RUNS_PER_HOUR": "100000",
+    "WARM_POOL_MAX_CONCURRENT_CREATES": "2",
+}
+MAKE_KEY = """
+from django.utils import timezone
+from pools import api_keys
+print(api_keys.make({name!r}, {scopes!r}, by="tests", now=timezone.now())[1])
+"""
+
+
+class LocalArcade:
+    """`manage.py up` in a folder of its own, `folder`, on a free port. `url` is its address."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        port = settings.get("PORT") or str(free_port())
+        self.url = f"http://127.0.0.1:{port}"
+        self.folder = folder
+        self._log = folder / "log"
+        self._environment = {
+            **{name: os.environ[name] for name in INHERITED if name in os.environ},
+            **FAST_AND_ROOMY,
+            "PORT": port,
+            "ORCHESTRATOR_VAR": str(folder / "var"),
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def start(self) -> None:
+        """Start, and wait until it is ready. Raises RuntimeError with what it printed. It ends with this process,
+        however this one ends."""
+        manage = CHECKOUT / "manage.py"
+        if not manage.exists():
+            raise RuntimeError("The product runs from a checkout: install it from there, with pip install -e.")
+        (self.folder / "var").mkdir()
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [*(sys.executable, "-I", "-S", str(LEASH), str(os.getpid())), sys.executable, str(manage), "up"],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for the tests, which then stop it
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while f"Ready: {self.url}/" not in self.log:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("The arcade did not start:\n" + "\n".join(self.log.splitlines()[-SHOWN_LINES:]))
+            time.sleep(LOOK_SECONDS)
+
+    def stop(self) -> None:
+        """Stop it, and all that it started."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # its reaper ends the rest
+            self._process.wait()
+
+    def make_key(self, *scopes: str, name: str = "tests") -> str:
+        """A new API key: of the scopes launch, read, operate and admin."""
+        code = MAKE_KEY.format(name=name, scopes=list(scopes))
+        done = subprocess.run(
+            [sys.executable, str(CHECKOUT / "manage.py"), "shell", "--no-imports", "--command", code],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"The key could not be made: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def arcade_settings() -> Mapping[str, str]:
+    """Settings of the product in `arcade`, on top of its own; define a fixture of this name to have others."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def arcade(arcade_settings: Mapping[str, str]) -> Iterator[LocalArcade]:
+    """The whole product, started for these tests: `arcade.url`, `arcade.make_key("launch")`. It leaves nothing
+    behind."""
+    folder = Path(tempfile.mkdtemp(prefix="arcade-"))
+    product = LocalArcade(folder, arcade_settings)
+    try:
+        product.start()
+        yield product
+    finally:
+        product.stop()
+        shutil.rmtree(folder, ignore_errors=True)
