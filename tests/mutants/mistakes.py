@@ -531,7 +531,7 @@ MISTAKES: list[Mistake] = [
     ),
     *_of(
         "private-lines", "pools/fleet_log.py", ("tests/integration/site/test_sign_in.py",),
-        ("told", "Everybody reads who signs in and from where.", "PRIVATE = (LogKind.SIGN_IN, LogKind.KEY)", "PRIVATE = ()"),
+        ("told", "Everybody reads who signs in and from where.", "(LogKind.SIGN_IN, LogKind.KEY)", "()"),
     ),
     *_of(
         "hashing", "orchestrator_site/request_threads.py", ("tests/integration/site/test_asgi.py",),
