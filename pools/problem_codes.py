@@ -68,6 +68,12 @@ TABLE = (
     ProblemCode("conflict", 409, "Not possible as things stand", "Read how things stand, then decide again."),
     ProblemCode("key_reused", 409, "The key was used for another launch", "Take a new Idempotency-Key."),
     ProblemCode("plan_changed", 409, "Another plan is due by now", "Read the plan again; `digest` is its digest."),
+    ProblemCode(
+        "no_pool",
+        409,
+        "No pool serves this launch, and it was to start no other way",
+        "Launch it cold, or with another `on_miss`.",
+    ),
     ProblemCode("no_more_time", 409, "The run was extended as often as it may be", "Launch the game again."),
     ProblemCode(
         "not_running", 409, "Only a run that is running gets more time", "Wait until it runs, or launch the game again."

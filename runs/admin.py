@@ -67,10 +67,10 @@ class RunAdmin(MachineOwned):
     actions = ("extend_chosen", "end_chosen")
     change_form_template = "admin/runs/run/page.html"
     fields = (
-        "id", "game", "state", "mode", "served_by", "notice_code", "notice", "deployed_from", "sandbox_link", "port",
-        "player", "use_snapshot", "extensions", "restarts", "deploy_attempts", "acquire_ms", "bootstrap_ms",
-        "restore_ms", "start_ms", "total_ms", "created_at", "acquired_at", "ready_at", "expires_at", "ended_at",
-        "end_code", "end_reason",
+        "id", "game", "state", "mode", "asked_mode", "on_miss", "served_by", "notice_code", "notice", "deployed_from",
+        "sandbox_link", "port", "player", "use_snapshot", "extensions", "restarts", "deploy_attempts", "acquire_ms",
+        "bootstrap_ms", "restore_ms", "start_ms", "total_ms", "created_at", "acquired_at", "ready_at", "expires_at",
+        "ended_at", "end_code", "end_reason",
     )  # fmt: skip
     readonly_fields = ("player", "sandbox_link")
 

@@ -29,12 +29,17 @@ from runs.models import LaunchMode, Run, RunState
 from runs.pages.now import NOW
 from runs.reasons import RefusalCode, RunEndCode
 from runs.rights import actor_on, require_may_launch, token_of
-from runs.schemas import EndedOut, EventsOut, GameOut, LaunchedOut, LaunchIn, RunOut
+from runs.schemas import EndedOut, EventsOut, GameOut, LaunchAnyIn, LaunchedOut, LaunchIn, RunOut
 from runs.visitors import client_of
 
 router = Router()
 MOST_EVENTS = 500
-STATUSES = {RefusalCode.KEY_REUSED: 409, RefusalCode.MAINTENANCE: 503, RefusalCode.KEY_NEEDED: 401}  # of refusals
+STATUSES = {
+    RefusalCode.KEY_REUSED: 409,
+    RefusalCode.NO_POOL: 409,
+    RefusalCode.MAINTENANCE: 503,
+    RefusalCode.KEY_NEEDED: 401,
+}  # of refusals
 READY = "ready"  # the kind of a game's speed
 
 IdempotencyKey = HeaderEx[
@@ -52,29 +57,34 @@ Limit = QueryEx[int, P(ge=1, le=MOST_EVENTS, description="Events at the most")]
 Wait = QueryEx[int, P(ge=0, le=HIGHEST_CURSOR, description="Seconds to wait when there are none yet, 30 at the most")]
 
 
-@router.post(
-    "/launch/{mode}",
-    response={
-        201: LaunchedOut,
-        401: ProblemOut,
-        403: ProblemOut,
-        409: ProblemOut,
-        422: ProblemOut,
-        429: ProblemOut,
-        503: ProblemOut,
-    },
-    tags=["runs"],
-    summary="Launch a game",
-)
+LAUNCHED = {201: LaunchedOut, frozenset({401, 403, 409, 422, 429, 503}): ProblemOut}
+
+
+@router.post("/launch", response=LAUNCHED, tags=["runs"], summary="Launch a game")
 def launch_game(
+    request: HttpRequest, response: HttpResponse, body: LaunchAnyIn, idempotency_key: IdempotencyKey = None
+) -> tuple[int, dict[str, Any]]:
+    """`warm` takes a sandbox of the pool (it may be running in the answer), `cold` makes a new one, `auto` is warm
+    where a pool serves launches. `asked_mode` of the answer is what was asked for, `mode` is what it became. The
+    header `RateLimit` says what is left of the limits of whoever asks."""
+    return _launched(request, response, body, body.mode, idempotency_key)
+
+
+@router.post("/launch/{mode}", response=LAUNCHED, tags=["runs"], summary="Launch a game, warm or cold")
+def launch_game_so(
     request: HttpRequest,
     response: HttpResponse,
     mode: LaunchMode,
     body: LaunchIn,
     idempotency_key: IdempotencyKey = None,
 ) -> tuple[int, dict[str, Any]]:
-    """`warm` takes a sandbox of the pool (it may be running in the answer), `cold` makes a new one. `RateLimit` says
-    what is left of the limits of whoever asks."""
+    """As `/api/launch`, with the mode in the address."""
+    return _launched(request, response, body, mode, idempotency_key)
+
+
+def _launched(
+    request: HttpRequest, response: HttpResponse, body: LaunchIn, mode: str, key: str | None
+) -> tuple[int, dict[str, Any]]:
     client = client_of(request)
     try:
         require_may_launch(request)
@@ -82,17 +92,15 @@ def launch_game(
             game=body.game,
             mode=mode,
             use_snapshot=body.use_snapshot,
+            on_miss=body.on_miss,
             client=client,
-            idempotency_key=idempotency_key,
+            idempotency_key=key,
         )
     except LaunchRefused as refused:
         raise problem_of(refused, left(client)) from refused
     for name, value in left(client).items():
         response.headers[name] = value
-    message = (
-        f"{run.game.title} is running." if run.state == RunState.RUNNING else f"{run.game.title} is being started."
-    )
-    return 201, run_out(run, timezone.now()) | {"message": message, "token": token_of(run.id)}
+    return 201, launched_out(run, timezone.now())
 
 
 @router.get(
@@ -217,6 +225,19 @@ def spread(seconds: int | None) -> int | None:
     return None if seconds is None else seconds + secrets.randbelow(2 + seconds // 10)
 
 
+def launched_out(run: Run, now: datetime) -> dict[str, Any]:
+    """A launch's answer as LaunchedOut has it."""
+    return run_out(run, now) | {"message": _launch_message(run), "token": token_of(run.id)}
+
+
+def _launch_message(run: Run) -> str:
+    if run.state == RunState.RUNNING:
+        return f"{run.game.title} is running."
+    if run.is_over:
+        return f"{run.game.title} did not start: {run.end_reason}"
+    return f"{run.game.title} is being started."
+
+
 def run_out(run: Run, now: datetime) -> dict[str, Any]:
     """A run as RunOut has it, with whole addresses."""
     return {
@@ -226,6 +247,8 @@ def run_out(run: Run, now: datetime) -> dict[str, Any]:
         "game": run.game.slug,
         "type": run.mode,
         "mode": run.mode,
+        "asked_mode": run.asked_for,
+        "on_miss": run.on_miss or None,
         "served_by": run.served_by,
         "notice_code": run.notice_code,
         "notice": run.notice,

@@ -36,6 +36,7 @@ from runs.clients import Client
 from runs.live.wakeups import wake_readers_together
 from runs.models import ACTIVE, DeployedFrom, EventKind, LaunchMode, Run, RunQuerySet, RunState, ServedBy
 from runs.reasons import NOTICES, RunEndCode, RunNoticeCode, StatusCode
+from runs.wanted import Wanted
 
 ACQUIRING = "Acquiring sandbox from warm pool..."
 MAX_RESTARTS = 1  # of a game that stops while it is played
@@ -74,18 +75,18 @@ class Attempt:
 # Begin and wait.
 
 
-def begin(game: Game, *, mode: LaunchMode, use_snapshot: bool, client: Client, key: str | None, now: datetime) -> Run:
+def begin(game: Game, wanted: Wanted, *, mode: LaunchMode, client: Client, key: str | None, now: datetime) -> Run:
     """Needs the fleet's lock and room under the limits. Leaves a new run, ACQUIRING. Raises LimitReached."""
     limits.check(mode, now)
     return Run.objects.create(
         game=game,
         mode=mode,
-        use_snapshot=use_snapshot,
         state=RunState.ACQUIRING,
         visitor=client.name,
         network=client.network,
         idempotency_key=key or None,
         created_at=now,
+        **wanted.fields(),
     )
 
 
@@ -106,8 +107,8 @@ def begin_in(
     run_id: UUID,
     sandbox: Sandbox,
     game: Game,
+    wanted: Wanted,
     *,
-    use_snapshot: bool,
     client: Client,
     key: str | None,
     mark: int,
@@ -123,7 +124,6 @@ def begin_in(
         sandbox=sandbox,
         mode=LaunchMode.WARM,
         served_by=ServedBy.POOL,
-        use_snapshot=use_snapshot,
         state=RunState.DEPLOYING,
         visitor=client.name,
         network=client.network,
@@ -131,6 +131,7 @@ def begin_in(
         created_at=now,
         acquired_at=acquired_at,
         expires_at=sandbox.expires_at,
+        **wanted.fields(),
     )
     took_ms = milliseconds(acquired_at - now)
     told = [
@@ -162,8 +163,8 @@ def begin_in(
 
 
 def wait_for_pool(run: Run, *, ahead: int, coming: int, now: datetime) -> None:
-    """Needs ACQUIRING without a sandbox. Leaves it in its pool's line. Raises TooLate."""
-    _step(run, frm=RunState.ACQUIRING, to=RunState.ACQUIRING, served_by=ServedBy.POOL)
+    """Needs ACQUIRING without a sandbox. Leaves it in its pool's line, in no worker's hands. Raises TooLate."""
+    _step(run, frm=RunState.ACQUIRING, to=RunState.ACQUIRING, served_by=ServedBy.POOL, **NO_LEASE)
     message = f"Pool miss: {ahead} ahead, {coming} sandboxes on their way; waiting for the next."
     data = {"code": StatusCode.POOL_MISS, "ahead": ahead}
     events.emit(run.pk, EventKind.STATUS, message, data=data, now=now)

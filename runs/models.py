@@ -23,6 +23,20 @@ class LaunchMode(models.TextChoices):
     COLD = "cold", "Cold"
 
 
+class AskedMode(models.TextChoices):
+    AUTO = "auto", "Warm where a pool serves launches, else cold"
+    WARM = "warm", "Warm"
+    COLD = "cold", "Cold"
+
+
+class OnMiss(models.TextChoices):
+    """What a warm launch does when no warm sandbox is ready."""
+
+    COLD = "cold", "Start cold"
+    WAIT = "wait", "Wait for the pool"
+    FAIL = "fail", "Refuse the launch"
+
+
 class ServedBy(models.TextChoices):
     POOL = "pool", "From the pool"
     COLD_FALLBACK = "cold_fallback", "Cold, no warm one was free"
@@ -118,6 +132,22 @@ class Run(models.Model):
     game = models.ForeignKey(Game, on_delete=models.PROTECT, related_name="runs")
     sandbox = models.OneToOneField(Sandbox, null=True, blank=True, on_delete=models.PROTECT, related_name="run")
     mode = models.CharField(max_length=10, choices=LaunchMode.choices)
+    asked_mode = models.CharField(
+        max_length=10,
+        choices=AskedMode.choices,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Empty in old rows: as mode.",
+    )
+    on_miss = models.CharField(
+        max_length=10,
+        choices=OnMiss.choices,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What it does when no warm sandbox is ready; empty for the pool's own rule.",
+    )
     served_by = models.CharField(max_length=20, choices=ServedBy.choices, blank=True)
     notice_code = models.CharField(
         max_length=20, choices=RunNoticeCode.choices, blank=True, help_text="Why it was not served as asked."
@@ -212,6 +242,11 @@ class Run(models.Model):
     def status(self) -> Status:
         """The state in the first demo's words."""
         return STATUS_OF_STATE[self.state]
+
+    @property
+    def asked_for(self) -> AskedMode:
+        """The mode that was asked for; `mode` is what it became."""
+        return AskedMode(self.asked_mode or self.mode)
 
     @property
     def is_over(self) -> bool:

@@ -61,7 +61,8 @@ class RefusalCode(TextChoices):
     UNKNOWN_GAME = "unknown_game", "No such game"
     KEY_REUSED = "key_reused", "The idempotency key was used for another launch"
     MAINTENANCE = "maintenance", "Maintenance"
-    POOL_EMPTY = "pool_empty", "The pool is empty and starts none cold"
+    POOL_EMPTY = "pool_empty", "No warm sandbox is ready, and none is started cold"
+    NO_POOL = "no_pool", "No pool serves it, and it was to start no other way"
     LIMIT_REACHED = "limit_reached", "A limit is reached"
     KEY_NEEDED = "key_needed", "Launching takes a key, or an account"
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, StrictBool, StrictStr
 
 from pools.keyset import Moment, PageAsked, PageOut
 from pools.schemas import example
-from runs.models import LaunchMode, RunState
+from runs.models import AskedMode, LaunchMode, OnMiss, RunState
 from runs.reasons import RunEndCode, RunNoticeCode, StatusCode
 from runs.words import TYPES, Status
 
@@ -30,6 +30,17 @@ class LaunchIn(Schema):
 
     game: Annotated[StrictStr, Field(min_length=1, max_length=100, pattern=NO_NUL, examples=["snake"])] = "snake"
     use_snapshot: StrictBool = True
+    on_miss: OnMiss | None = Field(
+        None,
+        description="What a warm launch does when no warm sandbox is ready: start `cold`, `wait` in the pool's line "
+        "(it never starts cold), or `fail` (429, `pool_empty`). Null: the pool's own rule. No effect on a cold launch",
+    )
+
+
+class LaunchAnyIn(LaunchIn):
+    """The same, and how: `auto` is warm where a pool serves launches, else cold."""
+
+    mode: AskedMode = AskedMode.AUTO
 
 
 class TimingsOut(Schema):
@@ -50,7 +61,9 @@ class RunOut(Schema):
     state: RunState = Field(description="The same in more detail")
     game: str
     type: str = Field(description=f"How it was asked for, as the first demo has it: {', '.join(TYPES)}")
-    mode: LaunchMode = Field(description="How it was asked for")
+    mode: LaunchMode = Field(description="warm or cold: what it became, if it was asked for as `auto`")
+    asked_mode: AskedMode = Field(description="How it was asked for")
+    on_miss: OnMiss | None = Field(description="What it was to do when no warm sandbox is ready; null: its pool's rule")
     served_by: str = Field(description="pool, cold_fallback or cold; empty while it is not decided")
     notice_code: str = Field(description=f"Why it was not served as asked, else empty: {_any_of(RunNoticeCode)}")
     notice: str = Field(description="The same as a sentence")

@@ -8,14 +8,14 @@ from django.db import transaction
 
 from pools import claims, journal
 from pools.leases import LeaseLost
-from pools.models import LIVE, ON_THE_WAY, Fleet, Level, OnEmpty, Pool, Sandbox
+from pools.models import LIVE, ON_THE_WAY, Fleet, Level, Mode, OnEmpty, Pool, Sandbox
 from pools.reasons import EndCode, LogKind, StepCode
 from runs import lifecycle, limits
 from runs.launching import deployment, progress
-from runs.launching.acquire import fall_back, go_on_cold, take_place, take_ready
+from runs.launching.acquire import fall_back, give_up, go_on_cold, take_place, take_ready
 from runs.launching.outlook import patience_seconds
 from runs.lifecycle import Attempt
-from runs.models import ACTIVE, STARTING, Run, RunState, ServedBy
+from runs.models import ACTIVE, STARTING, OnMiss, Run, RunState, ServedBy
 from runs.reasons import RunEndCode, RunNoticeCode
 
 START_SECONDS = 900  # no launch takes longer
@@ -55,7 +55,8 @@ def serve_all_waiting(now: datetime) -> None:
 @transaction.atomic
 def serve_waiting(runtime: str, now: datetime) -> None:
     """Ready sandboxes go to who waits longest, also when that one was to start cold. Of those in the pool's line, who
-    waits for more than is on its way starts cold, and who has waited for too long, where a place is free."""
+    waits for more than is on its way starts cold, and who has waited for too long, where a place is free; but not who
+    was to wait for as long as the pool serves launches."""
     Fleet.lock()
     pool = Pool.objects.filter(runtime=runtime).first()
     locked = Run.objects.select_for_update(of=("self",))  # none is left out, or who came later would be first
@@ -64,16 +65,21 @@ def serve_waiting(runtime: str, now: datetime) -> None:
         deployment.queue(waiting.pop(0))
     coming = Sandbox.objects.filter(pool=pool, state__in=ON_THE_WAY).count() if pool else 0
     line = [run for run in waiting if run.served_by == ServedBy.POOL]
+    is_open = pool is not None and pool.mode != Mode.DRAINING
     for run in line[coming:]:
-        if pool is not None and pool.on_empty == OnEmpty.FAIL:
-            reason = "The sandbox it waited for did not come, and this pool starts none cold."
-            lifecycle.fail(run.id, RunEndCode.POOL_GAVE_UP, reason, now)
+        if run.on_miss == OnMiss.WAIT and not is_open:
+            give_up(run, "The pool that it waited for serves no launches any more.", now)
+        elif run.on_miss == OnMiss.WAIT:
             continue
-        go_on_cold(run, now, RunNoticeCode.NONE_COMING)
+        elif pool is not None and pool.on_empty == OnEmpty.FAIL:
+            give_up(run, "The sandbox it waited for did not come, and this pool starts none cold.", now)
+        else:
+            go_on_cold(run, now, RunNoticeCode.NONE_COMING)
     if pool is None or pool.on_empty == OnEmpty.FAIL:
         return
-    patience = timedelta(seconds=patience_seconds(pool)) if line[:coming] else timedelta()
-    for run in line[:coming]:
+    expecting = [run for run in line[:coming] if run.on_miss != OnMiss.WAIT]
+    patience = timedelta(seconds=patience_seconds(pool)) if expecting else timedelta()
+    for run in expecting:
         if now - run.created_at <= patience or not fall_back(run, now):
             return
 

@@ -12,28 +12,36 @@ from django.db.models import Q
 from pools import claims
 from pools.capacity import NoCapacity, reserve
 from pools.demand import note_demand
-from pools.models import ON_THE_WAY, Mode, OnEmpty, Origin, Pool, Sandbox, State
+from pools.models import ON_THE_WAY, Mode, Origin, Pool, Sandbox, State
 from pools.reasons import CreateCode
 from runs import events, lifecycle
 from runs.launching.outlook import patience_seconds
 from runs.limits import LaunchRefused
-from runs.models import EventKind, Run, ServedBy
+from runs.models import EventKind, OnMiss, Run, ServedBy
 from runs.reasons import RefusalCode, RunEndCode, RunNoticeCode, StatusCode
 
 
 class PoolEmpty(LaunchRefused):
-    """Nothing is ready, and the pool's rule is to refuse then."""
+    """Nothing is ready, and the launch, or else the pool's rule, is to refuse then."""
 
     code = RefusalCode.POOL_EMPTY
     retry_after_seconds = 30
     limit = "pool"
 
 
+class NoPool(LaunchRefused):
+    """The launch is to be served by a pool alone, and no pool serves it."""
+
+    code = RefusalCode.NO_POOL
+
+
 def acquire_warm(run: Run, now: datetime) -> None:
-    """Give a new warm launch a ready sandbox; else it waits in the pool's line, or for a place of its own. Raises
-    PoolEmpty, NoCapacity."""
+    """Give a new warm launch a ready sandbox; else go by its `on_miss`, or by its pool's rule: it waits in the pool's
+    line, or for a place of its own. Raises NoPool, PoolEmpty, NoCapacity."""
     acquiring = events.Entry(EventKind.STATUS, lifecycle.ACQUIRING, data={"code": StatusCode.ACQUIRING})
-    pool = open_pool(run)
+    pool = open_pool(run.game.runtime)
+    if pool is None and run.on_miss in (OnMiss.WAIT, OnMiss.FAIL):
+        raise NoPool(f"No pool serves launches for {run.game.get_runtime_display()}, and it is to start no other way.")
     waiting = 0
     if pool is not None:
         note_demand(pool, f"run {run.short_id}", now)
@@ -45,12 +53,13 @@ def acquire_warm(run: Run, now: datetime) -> None:
         start_cold(run, now, RunNoticeCode.NO_POOL)
         return
     coming = count_coming(pool, now)
-    if coming > waiting:
-        lifecycle.wait_for_pool(run, ahead=waiting, coming=coming, now=now)
-    elif pool.on_empty == OnEmpty.FAIL:
-        raise PoolEmpty("No sandbox is ready, and this pool starts none for a launch. It is being filled now.")
-    else:
-        start_cold(run, now, RunNoticeCode.NONE_READY)
+    match run.on_miss or (OnMiss.WAIT if coming > waiting else pool.on_empty):
+        case OnMiss.WAIT:
+            lifecycle.wait_for_pool(run, ahead=waiting, coming=coming, now=now)
+        case OnMiss.FAIL:
+            raise PoolEmpty("No sandbox is ready, and none is started for this launch. The pool is being filled now.")
+        case _:
+            start_cold(run, now, RunNoticeCode.NONE_READY)
 
 
 def count_coming(pool: Pool, now: datetime) -> int:
@@ -60,9 +69,9 @@ def count_coming(pool: Pool, now: datetime) -> int:
     return supply.filter(lately | Q(state=State.READY)).count()
 
 
-def open_pool(run: Run) -> Pool | None:
-    """The pool that serves new launches of the run's runtime, or None."""
-    return Pool.objects.filter(runtime=run.game.runtime).exclude(mode=Mode.DRAINING).first()
+def open_pool(runtime: str) -> Pool | None:
+    """The pool that serves new launches of the runtime, or None."""
+    return Pool.objects.filter(runtime=runtime).exclude(mode=Mode.DRAINING).first()
 
 
 def take_ready(run: Run, pool: Pool, now: datetime, *before: events.Entry) -> bool:
@@ -81,6 +90,24 @@ def start_cold(run: Run, now: datetime, notice: RunNoticeCode | None = None) -> 
     lifecycle.wait_for_place(run, now, notice)
     if not _take_place(run, now):
         _tell_full(run, now)
+
+
+def go_on_without(run: Run, pool: Pool | None, now: datetime) -> None:
+    """A launch that was taken on before has lost its warm sandbox, and no other one is ready: it goes on as it was
+    asked to. `pool`: the one that serves launches."""
+    if run.on_miss == OnMiss.WAIT and pool is not None:
+        ahead = Run.objects.waiting_for_warm(pool.runtime).before(run).count()
+        lifecycle.wait_for_pool(run, ahead=ahead, coming=count_coming(pool, now), now=now)
+    elif run.on_miss in (OnMiss.WAIT, OnMiss.FAIL):
+        give_up(run, "Its warm sandbox did not answer, and no other one was ready.", now)
+    else:
+        go_on_cold(run, now, RunNoticeCode.NONE_ALIVE)
+
+
+def give_up(run: Run, reason: str, now: datetime) -> None:
+    """End a launch that its pool does not serve, and that is to start no other way."""
+    lifecycle.fail(run.id, RunEndCode.POOL_GAVE_UP, reason, now)
+    run.refresh_from_db()
 
 
 def go_on_cold(run: Run, now: datetime, notice: RunNoticeCode) -> None:

@@ -20,6 +20,7 @@ from pools.models import EXISTING, Pool
 from runs import clients, lifecycle, limits
 from runs.clients import Client
 from runs.models import Run
+from runs.wanted import Wanted
 
 DEMAND_NOTED_FOR = timedelta(seconds=1)  # so long nobody notes it again: the pool's row is everybody's
 
@@ -45,10 +46,10 @@ WHERE g.slug = %s AND g.enabled"""  # noqa: S608
 
 
 @transaction.atomic
-def launch_at_once(slug: str, *, use_snapshot: bool, client: Client, key: str | None, now: datetime) -> Run | None:
+def launch_at_once(wanted: Wanted, *, client: Client, key: str | None, now: datetime) -> Run | None:
     """Leave a new run DEPLOYING in a warm sandbox. None when that takes more than this. Raises IntegrityError for a key
-    that is being used at this moment."""
-    game = _look(slug, client.name, key, now)
+    that is being used at this moment, and LimitReached."""
+    game = _look(wanted.game, client.name, key, now)
     if game is None or game.do_others_wait or game.is_key_used:
         return None
     this_hour = game.launches - game.mark
@@ -65,9 +66,7 @@ def launch_at_once(slug: str, *, use_snapshot: bool, client: Client, key: str | 
     if sandbox is None:
         return None
     try:
-        return lifecycle.begin_in(
-            run_id, sandbox, game, use_snapshot=use_snapshot, client=client, key=key, mark=game.mark, now=now
-        )
+        return lifecycle.begin_in(run_id, sandbox, game, wanted, client=client, key=key, mark=game.mark, now=now)
     except limits.NotCounted:
         transaction.set_rollback(True)
         return None

@@ -19,10 +19,9 @@ from pools.task_rows import TaskRows
 from pools.together import settle
 from runs import lifecycle
 from runs.launching import turnstile
-from runs.launching.acquire import go_on_cold, open_pool, take_ready
+from runs.launching.acquire import go_on_without, open_pool, take_ready
 from runs.lifecycle import Attempt, milliseconds
 from runs.models import Run, RunState
-from runs.reasons import RunNoticeCode
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +103,8 @@ def replace_dead(run: Run, trouble: str, code: EndCode | None = EndCode.DEAD_AT_
     left = lifecycle.lose_sandbox(Attempt.of(run), trouble, now, code)
     if left is None:
         return None
-    pool = open_pool(left)
+    pool = open_pool(left.game.runtime)
     if pool is None or not take_ready(left, pool, now):
-        go_on_cold(left, now, RunNoticeCode.NONE_ALIVE)
+        go_on_without(left, pool, now)
     nudge()
     return left

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
@@ -19,12 +18,13 @@ from pools.together import settle
 from runs import lifecycle, limits
 from runs.clients import Client
 from runs.launching import deployment, progress, turnstile
-from runs.launching.acquire import PoolEmpty, acquire_warm, start_cold
+from runs.launching.acquire import PoolEmpty, acquire_warm, open_pool, start_cold
 from runs.launching.at_once import launch_at_once
 from runs.launching.handover import hand_over
 from runs.limits import LaunchRefused, LimitReached
-from runs.models import LaunchMode, Run, RunState
+from runs.models import AskedMode, LaunchMode, OnMiss, Run, RunState
 from runs.reasons import RefusalCode
+from runs.wanted import Wanted
 
 
 class UnknownGame(LaunchRefused):
@@ -46,38 +46,28 @@ class Maintenance(LaunchRefused):
     retry_after_seconds = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A visitor's wish. The same key with another wish is the caller's mistake."""
-
-    game: str
-    mode: LaunchMode
-    use_snapshot: bool
-
-    @classmethod
-    def of(cls, run: Run) -> Wanted:
-        return cls(run.game.slug, LaunchMode(run.mode), run.use_snapshot)
-
-
 def launch(
     *,
     game: str,
     mode: str,
     use_snapshot: bool = True,
+    on_miss: str | None = None,
     client: Client,
     idempotency_key: str | None = None,
     now: datetime | None = None,
 ) -> Run:
     """Launch a game for a client; the run may be running already when it comes back. Raises LaunchRefused's kinds.
 
+    `mode` "auto" is warm where a pool serves launches, else cold. `on_miss` is what a warm launch does when no warm
+    sandbox is ready; by default its pool's rule.
     The same client and key give the same run, however often and however much at once they are sent.
     """
     now = now or timezone.now()
-    wanted = Wanted(game, LaunchMode(mode), use_snapshot)
+    wanted = Wanted(game, AskedMode(mode), use_snapshot, OnMiss(on_miss) if on_miss else None)
     try:
-        if wanted.mode == LaunchMode.WARM:
+        if wanted.mode != AskedMode.COLD:
             with turnstile.launches.passed():
-                run = launch_at_once(game, use_snapshot=use_snapshot, client=client, key=idempotency_key, now=now)
+                run = launch_at_once(wanted, client=client, key=idempotency_key, now=now)
             if run is not None:
                 return _bring_up(run)
         if earlier := _earlier(wanted, client, idempotency_key):
@@ -121,7 +111,7 @@ def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, client: C
     if fleet.maintenance:
         raise Maintenance(fleet.maintenance_message or "Maintenance: no launches for now.")
     mark = limits.mark_at(now)
-    run = lifecycle.begin(game, mode=wanted.mode, use_snapshot=wanted.use_snapshot, client=client, key=key, now=now)
+    run = lifecycle.begin(game, wanted, mode=_mode_of(wanted, game), client=client, key=key, now=now)
     try:
         if run.mode == LaunchMode.COLD:
             start_cold(run, now)
@@ -135,6 +125,12 @@ def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, client: C
     journal.record(LogKind.LAUNCH, f"{run.mode} launch of {game.slug}", run_id=run.id, now=now)
     lifecycle.count(run, client, mark, now)
     return run
+
+
+def _mode_of(wanted: Wanted, game: Game) -> LaunchMode:
+    if wanted.mode != AskedMode.AUTO:
+        return LaunchMode(wanted.mode)
+    return LaunchMode.COLD if open_pool(game.runtime) is None else LaunchMode.WARM
 
 
 def _bring_up(run: Run) -> Run:

@@ -263,7 +263,7 @@ MISTAKES: list[Mistake] = [
          "if take_ready"),
         ("no-demand", "A pool never hears that it is wanted.",
          '        note_demand(pool, f"run {run.short_id}", now)\n', ""),
-        ("refusing-pool", "A pool that refuses starts cold.", "pool.on_empty == OnEmpty.FAIL", "False"),
+        ("refusing-pool", "A pool that refuses starts cold.", "case OnMiss.FAIL:", "case None:"),
         ("no-room", "A player waits while idle sandboxes fill the fleet.", "make_room=True", "make_room=False"),
     ),
     *_of(
@@ -468,6 +468,11 @@ MISTAKES: list[Mistake] = [
          "elif games and not folders", "elif False and not folders"),
         ("untold", "Nobody hears that a game has stopped.", "if same.update(**fields) and sandbox.health_failures:",
          "if False:"),
+    ),
+    *_of(
+        "on-miss", "runs/upkeep.py", ("tests/integration/api/test_launch_modes.py",),
+        ("impatient", "A launch that was to wait starts cold after a while.", " if run.on_miss != OnMiss.WAIT]", "]"),
+        ("for-ever", "A launch waits for a pool that serves none any more.", "OnMiss.WAIT and not is_open", "None"),
     ),
     *_of(
         "line", "runs/upkeep.py", ("tests/integration/runs/test_line.py", *RUNS),

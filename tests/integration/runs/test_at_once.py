@@ -21,8 +21,9 @@ from runs.launching import handover, turnstile
 from runs.launching.at_once import launch_at_once
 from runs.launching.launch import Maintenance, UnknownGame, launch
 from runs.limits import LimitReached
-from runs.models import Run, RunState, Tally
+from runs.models import AskedMode, Run, RunState, Tally
 from runs.reasons import RunEndCode
+from runs.wanted import Wanted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OVER = {"mode": "cold", "state": "ended", "end_code": "time_up", "end_reason": "Over.", "visitor": "bob"}
@@ -40,8 +41,8 @@ def start(**options) -> Run:
 
 
 def at_once(**options) -> Run | None:
-    fields = {"use_snapshot": True, "client": Client("ada"), "key": None, "now": timezone.now()}
-    return launch_at_once("snake", **fields | options)
+    fields = {"client": Client("ada"), "key": None, "now": timezone.now()}
+    return launch_at_once(Wanted("snake", AskedMode.WARM), **fields | options)
 
 
 def test_it_is_played_and_told_as_any_other(warm, paper_fleet):
