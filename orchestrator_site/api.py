@@ -52,7 +52,8 @@ class Api(NinjaAPI):
             for operation in operations.values():
                 _tell_of_errors(operation["responses"])
         if slugs := [game.slug for game in Game.objects.playable()]:
-            schema["components"]["schemas"]["LaunchIn"]["properties"]["game"]["enum"] = slugs
+            for launch in ("LaunchIn", "LaunchAnyIn"):
+                schema["components"]["schemas"][launch]["properties"]["game"]["enum"] = slugs
         return schema
 
 
