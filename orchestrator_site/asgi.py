@@ -20,10 +20,10 @@ from orchestrator_site.request_ids import WithRequestId  # noqa: E402
 from orchestrator_site.request_threads import InOneThread  # noqa: E402
 from orchestrator_site.unavailable import OrUnavailable  # noqa: E402
 from runs.live.origin_validator import OwnPagesOriginValidator  # noqa: E402
-from runs.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
+from runs.routing import http_urlpatterns, waiting_urlpatterns, websocket_urlpatterns  # noqa: E402
 
 django_application: Any = InOneThread()
-http_routes: list[Any] = [*http_urlpatterns, re_path(r"", django_application)]
+http_routes: list[Any] = [*http_urlpatterns, *waiting_urlpatterns(django_application), re_path(r"", django_application)]
 
 # No session is loaded here: who knows a run's id may read along, and everybody may read the fleet's log.
 application = WithRequestId(

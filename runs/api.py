@@ -24,6 +24,7 @@ from runs import events, lifecycle, limit_headers
 from runs.addresses import page_url
 from runs.clients import Client, limits_of, uses
 from runs.launching.launch import UnknownGame, launch
+from runs.launching.waiting_for import waiting_for
 from runs.limits import LaunchRefused
 from runs.models import LaunchMode, Run, RunState
 from runs.pages.now import NOW
@@ -52,6 +53,13 @@ IdempotencyKey = HeaderEx[
         description="Sent again with the same key, a launch gives the same run",
     ),
 ]
+Prefer = HeaderEx[
+    str | None,
+    P(
+        alias="Prefer",
+        description="`wait=N`: answer once the run is running or over, or after N seconds, 30 at the most",
+    ),
+]
 After = QueryEx[int, P(ge=0, le=HIGHEST_CURSOR, description="Events beyond this number")]
 Limit = QueryEx[int, P(ge=1, le=MOST_EVENTS, description="Events at the most")]
 Wait = QueryEx[int, P(ge=0, le=HIGHEST_CURSOR, description="Seconds to wait when there are none yet, 30 at the most")]
@@ -62,7 +70,11 @@ LAUNCHED = {201: LaunchedOut, frozenset({401, 403, 409, 422, 429, 503}): Problem
 
 @router.post("/launch", response=LAUNCHED, tags=["runs"], summary="Launch a game")
 def launch_game(
-    request: HttpRequest, response: HttpResponse, body: LaunchAnyIn, idempotency_key: IdempotencyKey = None
+    request: HttpRequest,
+    response: HttpResponse,
+    body: LaunchAnyIn,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
 ) -> tuple[int, dict[str, Any]]:
     """`warm` takes a sandbox of the pool (it may be running in the answer), `cold` makes a new one, `auto` is warm
     where a pool serves launches. `asked_mode` of the answer is what was asked for, `mode` is what it became. The
@@ -71,12 +83,13 @@ def launch_game(
 
 
 @router.post("/launch/{mode}", response=LAUNCHED, tags=["runs"], summary="Launch a game, warm or cold")
-def launch_game_so(
+def launch_game_so(  # noqa: PLR0917  Ninja names them
     request: HttpRequest,
     response: HttpResponse,
     mode: LaunchMode,
     body: LaunchIn,
     idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
 ) -> tuple[int, dict[str, Any]]:
     """As `/api/launch`, with the mode in the address."""
     return _launched(request, response, body, mode, idempotency_key)
@@ -107,7 +120,7 @@ def _launched(
     "/sandbox/{uuid:run_id}", response={200: RunOut, 404: ProblemOut}, tags=["runs"], summary="How a launch stands"
 )
 def get_run(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
-    return run_out(find_run(run_id), timezone.now())
+    return single_out(find_run(run_id), timezone.now())
 
 
 Reason = QueryEx[
@@ -227,7 +240,7 @@ def spread(seconds: int | None) -> int | None:
 
 def launched_out(run: Run, now: datetime) -> dict[str, Any]:
     """A launch's answer as LaunchedOut has it."""
-    return run_out(run, now) | {"message": _launch_message(run), "token": token_of(run.id)}
+    return single_out(run, now) | {"message": _launch_message(run), "token": token_of(run.id)}
 
 
 def _launch_message(run: Run) -> str:
@@ -236,6 +249,12 @@ def _launch_message(run: Run) -> str:
     if run.is_over:
         return f"{run.game.title} did not start: {run.end_reason}"
     return f"{run.game.title} is being started."
+
+
+def single_out(run: Run, now: datetime) -> dict[str, Any]:
+    """A run as RunOut has it, with what it waits for: of a list that would be asked too often."""
+    waits = waiting_for(run, now)
+    return run_out(run, now) | {"waiting_for": waits._asdict() if waits else None}
 
 
 def run_out(run: Run, now: datetime) -> dict[str, Any]:

@@ -80,3 +80,12 @@ class StatusCode(TextChoices):
     EXTENDED = "extended", "Has more time"
     GAME_STOPPED = "game_stopped", "Its game stopped, and is being started again"
     GAME_BACK = "game_back", "Its game is back"
+
+
+class WaitingCode(TextChoices):
+    """What a launch that is not running yet waits for: `code` of its `waiting_for`."""
+
+    POOL = "pool", "A warm sandbox of its pool"
+    PLACE = "place", "A place in the fleet"
+    SANDBOX = "sandbox", "Its own sandbox, which is being created"
+    DEPLOYMENT = "deployment", "Its game, which is being brought up"

@@ -1,4 +1,4 @@
-"""Addresses that Channels serves: sockets, streams, waiting polls, games. Django serves all others (`urls.py`)."""
+"""Addresses that Channels serves: sockets, streams, waiting requests, games. Django serves all others (`urls.py`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from django.urls import path, re_path
 
 from pools.problems import Problem
+from runs import waiting_requests
 from runs.live.consumers import EventSocket, EventStream, LongPoll, RefusedSocket
 from runs.live.hub import FLEET
 from runs.pages.lobby_socket import LobbySocket
@@ -40,3 +41,14 @@ http_urlpatterns = [
     *with_or_without_slash("api/runs/<uuid:topic>/events", LongPoll.as_asgi()),
     *with_or_without_slash("api/orchestrator/logs", LongPoll.as_asgi(), fleet),
 ]
+
+
+def waiting_urlpatterns(django: Any) -> list[Any]:
+    """Those whose answers Django makes, once what they wait for has come."""
+    launch: Any = waiting_requests.launch(django)
+    run: Any = waiting_requests.look_at_run(django)
+    return [
+        *with_or_without_slash("api/launch", launch),
+        *with_or_without_slash("api/launch/<str:mode>", launch),
+        *with_or_without_slash("api/runs/<uuid:run_id>", run),
+    ]

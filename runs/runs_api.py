@@ -20,10 +20,10 @@ from pools.problems import Problem
 from pools.reasons import LogKind
 from pools.schemas import ProblemOut
 from runs import lifecycle
-from runs.api import acted_on, end, find_run, run_out
+from runs.api import acted_on, end, find_run, run_out, single_out
 from runs.models import Run, RunState
 from runs.rights import whose_runs_are_shown_to
-from runs.schemas import ActIn, RunDetailsOut, RunOut, RunsAsked, RunsOut
+from runs.schemas import ActIn, RunDetailsOut, RunOut, RunsAsked, RunsOut, WaitAsked
 from runs.transitions import transitions
 
 router = Router(tags=["runs"])
@@ -56,13 +56,14 @@ def list_runs(request: HttpRequest, asked: Query[RunsAsked]) -> dict[str, Any]:
 
 @router.get(
     "/runs/{uuid:run_id}",
-    response={200: RunDetailsOut, 404: ProblemOut},
+    response={200: RunDetailsOut, 404: ProblemOut, 422: ProblemOut},
     summary="A run, what happened to it, and what it has cost",
 )
-def get_run(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
+def get_run(request: HttpRequest, run_id: UUID, asked: Query[WaitAsked]) -> dict[str, Any]:
+    """With `wait_for`, the answer comes when the run is there, or after `timeout` with how it stands then."""
     run, now = find_run(run_id), timezone.now()
     told = {"transitions": [each._asdict() for each in transitions(run)], "cost": cost_of(run, now)}
-    return run_out(run, now) | told
+    return single_out(run, now) | told
 
 
 def cost_of(run: Run, now: datetime) -> dict[str, float]:

@@ -12,8 +12,9 @@ from pydantic import ConfigDict, Field, StrictBool, StrictStr
 
 from pools.keyset import Moment, PageAsked, PageOut
 from pools.schemas import example
+from runs.live.until import MOST_SECONDS, WaitFor
 from runs.models import AskedMode, LaunchMode, OnMiss, RunState
-from runs.reasons import RunEndCode, RunNoticeCode, StatusCode
+from runs.reasons import RunEndCode, RunNoticeCode, StatusCode, WaitingCode
 from runs.words import TYPES, Status
 
 NO_NUL = r"^[^\x00]*$"  # which PostgreSQL takes in no text
@@ -53,6 +54,15 @@ class TimingsOut(Schema):
     total_ms: int | None
 
 
+class WaitingForOut(Schema):
+    """What a launch waits for right now."""
+
+    code: WaitingCode = Field(description=f"{_any_of(WaitingCode)}")
+    position: int | None = Field(description="Its place in the line, from 1; null where there is no line")
+    expected_seconds: float | None = Field(description="Until the game runs; null when nobody knows")
+    detail: str = Field(description="The same as a sentence")
+
+
 class RunOut(Schema):
     """One launch, from the click to the end."""
 
@@ -67,6 +77,9 @@ class RunOut(Schema):
     served_by: str = Field(description="pool, cold_fallback or cold; empty while it is not decided")
     notice_code: str = Field(description=f"Why it was not served as asked, else empty: {_any_of(RunNoticeCode)}")
     notice: str = Field(description="The same as a sentence")
+    waiting_for: WaitingForOut | None = Field(
+        None, description="What it waits for before it runs, told of a single run; null in lists, and once it runs"
+    )
     use_snapshot: bool
     deployed_from: str = Field(description="staged, snapshot or source; empty before it is deployed")
     sandbox: str | None = Field(description="The name of its sandbox")
@@ -124,6 +137,17 @@ class RunDetailsOut(RunOut):
 
     transitions: list[TransitionOut]
     cost: CostOut
+
+
+class WaitAsked(Schema):
+    """What an answer about a run waits for, if for anything."""
+
+    wait_for: WaitFor | None = Field(
+        None, description="Answer once the run is running (or over), or settled: over. Without it, at once"
+    )
+    timeout: int = Field(
+        MOST_SECONDS, ge=0, le=MOST_SECONDS, description="Seconds after which it is answered however it stands"
+    )
 
 
 class RunsAsked(PageAsked):

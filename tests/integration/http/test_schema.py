@@ -22,7 +22,7 @@ def test_whatever_is_sent_the_answers_are_as_the_schema_says(make_web: MakeWeb, 
     web = make_web(**ROOMY).start()
     # No schema says what a signed cursor is.
     cursor = cursor_of(Position(timezone.now(), uuid4()))
-    (tmp_path / "schemathesis.toml").write_text(f'[parameters]\n"query.cursor" = "{cursor}"\n')
+    (tmp_path / "schemathesis.toml").write_text(f'[parameters]\n"query.cursor" = "{cursor}"\n"query.timeout" = 1\n')
     command = [Path(sys.executable).with_name("schemathesis"), "--no-color", "run", f"{web.url}/api/openapi.json"]
     options = ["--checks", "all", "--max-examples", "20", "--generation-deterministic", "--request-timeout", "60"]
     # Two of the answers wait for what comes next, as long as they are asked to.
