@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
 from uuid import UUID
 
 from django.db.models import TextChoices
 
 from runs.live.database import read
-from runs.live.hub import follow
+from runs.live.hub import Subscription, hub
 from runs.models import OVER, EventKind, Run, RunState
 
 MOST_SECONDS = 30
@@ -29,16 +28,30 @@ def has_come(state: str, wait_for: WaitFor) -> bool:
 
 
 async def until(run_id: UUID, wait_for: WaitFor, seconds: float) -> None:
-    """Come back when the run is there, or after so many seconds; at once when there is no such run."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
+    """Come back when the run is there, or after so many seconds, 30 at the most; at once when there is no such run."""
+    mine = hub()
+    subscription = mine.subscribe(run_id)  # before the look: what comes after it is heard
+    try:
+        async with asyncio.timeout(min(seconds, MOST_SECONDS)):
             found = await read(_seen, run_id)
-            if found is None or has_come(found[1], wait_for):
-                return
-            async with aclosing(follow(run_id, found[0], heartbeat_seconds=MOST_SECONDS)) as batches:
-                async for lines in batches:
-                    if any(line.kind in TOLD_BY[wait_for] for line in lines):
-                        return
+            if found is not None and subscription.is_first:
+                mine.begin(run_id, found[0])
+            while found is not None and not has_come(found[1], wait_for):
+                if await _is_told(subscription, wait_for):
+                    return
+                found = await read(_seen, run_id)
+    except TimeoutError:
+        return
+    finally:
+        mine.unsubscribe(run_id, subscription)
+
+
+async def _is_told(subscription: Subscription, wait_for: WaitFor) -> bool:
+    """Wait for the line that tells it. False when there were too many to keep: look again."""
+    while (lines := await subscription.news(MOST_SECONDS)) is not None:
+        if any(line.kind in TOLD_BY[wait_for] for line in lines):
+            return True
+    return False
 
 
 def _seen(run_id: UUID) -> tuple[int, str] | None:
