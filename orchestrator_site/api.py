@@ -24,6 +24,7 @@ from pools.sandboxes_api import router as sandboxes
 from runs.api import router as runs
 from runs.overview_api import router as overview
 from runs.runs_api import router as lists
+from runs.usage_api import router as usage
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ api.add_router("", lists)
 api.add_router("", fleet)
 api.add_router("", pools)
 api.add_router("", sandboxes)
+api.add_router("", usage)
 api.add_router("", problems)
 
 

@@ -21,7 +21,7 @@ from pools import retention as pools_retention
 from pools import spending
 from pools.models import Lease
 from pools.portions import Portions, delete_in_portions
-from runs import launch_hours
+from runs import launch_hours, usage
 from runs import retention as runs_retention
 
 BREATH_SECONDS = 0.02  # after each portion: SQLite does not queue those who wait to write
@@ -77,6 +77,7 @@ def signs_of_life(now: datetime) -> Portions:
 RULES: tuple[Rule, ...] = (
     spending.settle,
     launch_hours.settle,
+    usage.settle,
     pools_retention.log_lines,
     runs_retention.lines_of_runs,
     runs_and_sandboxes,

@@ -293,6 +293,41 @@ class LaunchHour(models.Model):
         return f"{self.hour:%Y-%m-%d %H}:00"
 
 
+class UsageDay(models.Model):
+    """What was used on one day, of what is settled. Written only by `runs.usage`."""
+
+    day = models.DateField()
+    client = models.CharField(max_length=64, blank=True, help_text="A key's, or anonymous; empty for nobody.")
+    game = models.CharField(max_length=64, blank=True)
+    pool = models.CharField(max_length=40, blank=True)
+    launches = models.PositiveIntegerField()
+    hits = models.PositiveIntegerField()
+    in_use_seconds = models.FloatField()
+    idle_seconds = models.FloatField()
+    in_use_usd = models.FloatField()
+    idle_usd = models.FloatField()
+    unused = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["-day"]
+        constraints = [models.UniqueConstraint(fields=["day", "client", "game", "pool"], name="usage_day_once")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.client} {self.game} {self.pool}"
+
+
+class UsageMark(models.Model):
+    """The one row that says up to when usage stands in the days' rows. Written only by `runs.usage`."""
+
+    until = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="usage_mark_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"{self.until:%Y-%m-%d %H:%M}"
+
+
 class EventKind(models.TextChoices):
     LOG = "log", "Log"
     STATUS = "status", "Status"

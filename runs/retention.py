@@ -8,7 +8,8 @@ from django.conf import settings
 
 from pools import portions
 from pools.portions import Portions, delete, delete_in_portions
-from runs.models import OVER, LaunchHour, Run, RunEvent
+from runs import usage
+from runs.models import OVER, LaunchHour, Run, RunEvent, UsageDay
 
 RUNS_A_PORTION = 100
 
@@ -39,4 +40,5 @@ def runs(now: datetime) -> Portions:
 
 def totals(now: datetime) -> Portions:
     """Totals of hours that nobody looks back to."""
+    yield from delete_in_portions(UsageDay.objects.filter(day__lt=(now - usage.KEPT).date()))
     yield from delete_in_portions(LaunchHour.objects.filter(hour__lt=now - timedelta(days=settings.RUNS_KEPT_DAYS)))

@@ -21,9 +21,9 @@ from orchestrator_site import retention  # noqa: E402
 from pools import capacity, spending  # noqa: E402
 from pools.models import Fleet, Pool, SpentHour  # noqa: E402
 from pools.turn import observe  # noqa: E402
-from runs import clients, launch_hours, upkeep  # noqa: E402
+from runs import clients, launch_hours, upkeep, usage  # noqa: E402
 from runs.launching import launch  # noqa: E402
-from runs.models import LaunchHour  # noqa: E402
+from runs.models import LaunchHour, UsageDay, UsageMark  # noqa: E402
 from tests.bench.crowd import crowd  # noqa: E402
 
 TIMES = 7
@@ -73,6 +73,7 @@ PATHS: dict[str, Callable[[], object]] = {
     "the lobby": page(visitor, "/"),
     "a game's page": page(visitor, "/games/snake/"),
     "the statistics": page(visitor, "/stats/"),
+    "the week's usage": page(operator, "/api/usage?by=client"),
     "the admin's index": page(operator, "/admin/"),
     "the list of runs": page(operator, "/admin/runs/run/"),
     "an idle clean-up": lambda: retention.clean_up(timezone.now(), 60),
@@ -82,9 +83,9 @@ PATHS: dict[str, Callable[[], object]] = {
 def measured() -> dict[str, float]:
     now = timezone.now()
     Fleet.objects.update(turned_at=now)
-    for totals in (SpentHour, LaunchHour):
+    for totals in (SpentHour, LaunchHour, UsageDay, UsageMark):
         totals.objects.all().delete()
-    for settle in (spending.settle, launch_hours.settle):
+    for settle in (spending.settle, launch_hours.settle, usage.settle):
         for _ in settle(now):
             pass
     found = {}
