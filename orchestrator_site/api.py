@@ -18,6 +18,7 @@ from games.models import Game
 from orchestrator_site.methods import PREFIX
 from orchestrator_site.problems_api import router as problems
 from pools.api import router as fleet
+from pools.audit_api import router as audit
 from pools.pools_api import router as pools
 from pools.problems import CONTENT_TYPE, Problem
 from pools.sandboxes_api import router as sandboxes
@@ -94,6 +95,7 @@ api.add_router("", fleet)
 api.add_router("", pools)
 api.add_router("", sandboxes)
 api.add_router("", usage)
+api.add_router("", audit)
 api.add_router("", problems)
 
 
