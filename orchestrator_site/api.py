@@ -23,6 +23,7 @@ from pools.pools_api import router as pools
 from pools.problems import CONTENT_TYPE, Problem
 from pools.sandboxes_api import router as sandboxes
 from runs.api import router as runs
+from runs.feed_api import router as feed
 from runs.overview_api import router as overview
 from runs.runs_api import router as lists
 from runs.usage_api import router as usage
@@ -96,6 +97,7 @@ api.add_router("", pools)
 api.add_router("", sandboxes)
 api.add_router("", usage)
 api.add_router("", audit)
+api.add_router("", feed)
 api.add_router("", problems)
 
 

@@ -21,9 +21,13 @@ SENTENCES = {
 
 def bearer_of(request: HttpRequest) -> str:
     """The token that a program sent along; empty when none."""
-    said = request.headers.get("Authorization", "")
-    token = said[len(BEARER) :].strip() if said.lower().startswith(BEARER) else ""
-    return token or request.headers.get(HEADER, "").strip()
+    return token_in(request.headers.get("Authorization", ""), request.headers.get(HEADER, ""))
+
+
+def token_in(authorization: str, header: str) -> str:
+    """The same, of the two headers in which it may come."""
+    token = authorization[len(BEARER) :].strip() if authorization.lower().startswith(BEARER) else ""
+    return token or header.strip()
 
 
 def take_key(request: HttpRequest) -> None:

@@ -53,11 +53,15 @@ def line(
     )
 
 
-@transaction.atomic(savepoint=False)
 def record(kind: str, message: str, **fields: Any) -> FleetEvent:
     """Write one line, of `line`'s fields. Call it last in a transaction: it holds the cursor's row until the commit, so
     that numbers become visible in order and a reader that resumes from one misses nothing."""
-    event = line(kind, message, **fields)
+    return write(line(kind, message, **fields))
+
+
+@transaction.atomic(savepoint=False)
+def write(event: FleetEvent) -> FleetEvent:
+    """Write a line that `line` has made; the same holds."""
     event.seq = _next_seq()
     event.save(force_insert=True)
     _log(event)

@@ -42,7 +42,7 @@ def end(run: Run, *, actor: str, reason: str) -> str:
 @transaction.atomic
 def extend(run: Run, *, actor: str, reason: str) -> str:
     """Give a running one more time."""
-    if not lifecycle.extend(run.pk, timezone.now()):
+    if not lifecycle.extend(run.pk, timezone.now(), by=actor):
         raise Refused(f"Run {run.short_id} can't be extended: it is not running, or was extended as often as may be.")
     run.refresh_from_db()
     done = f"run {run.short_id} extended until {run.expires_at:%H:%M:%S}"

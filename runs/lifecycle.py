@@ -25,13 +25,13 @@ from django.utils import timezone
 from games.models import Game
 from pools import claims, journal
 from pools.leases import is_dead, this_process
-from pools.models import LIVE, Fleet, FleetEvent, Level, Sandbox, State
+from pools.models import LIVE, Fleet, Level, Sandbox, State
 from pools.moments import as_text
 from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
 from pools.tenure import LEASE_SECONDS
 from pools.together import NothingChanged, Together
-from runs import clients, events, limits
+from runs import clients, events, limits, lines
 from runs.clients import Client
 from runs.live.wakeups import wake_readers_together
 from runs.models import ACTIVE, DeployedFrom, EventKind, LaunchMode, Run, RunQuerySet, RunState, ServedBy
@@ -149,7 +149,7 @@ def begin_in(
     journal.record_together(
         batch,
         journal.line(LogKind.ACQUIRE, claims.acquired(f"run {run.short_id}"), sandbox=sandbox, now=now),
-        journal.line(LogKind.LAUNCH, f"{run.mode} launch of {game.slug}", run_id=run.pk, now=now),
+        lines.launched(run, now),
     )
     limits.count_together(batch, run.mode, mark)
     room = clients.still_room_sql(client, mark, now)
@@ -339,7 +339,7 @@ def play_staged(run: Run, *, port: int, start_ms: int, now: datetime) -> None:
     grown = {"last_seq": RawSQL("last_seq + 1", ())}
     batch.require_update(Run, here | {"state": RunState.DEPLOYING}, {"state": RunState.RUNNING} | fields | grown)
     events.write_next(batch, run.pk, _ready(run, DeployedFrom.STAGED, timings), now)
-    journal.record_together(batch, _ready_line(run, DeployedFrom.STAGED, total_ms, now))
+    journal.record_together(batch, lines.ready(run, DeployedFrom.STAGED, total_ms, now))
     wake_readers_together(batch)
     try:
         batch.run(commit=True)
@@ -381,19 +381,13 @@ def run_now(
     fields = {"expires_at": expires_at, "port": port, "deployed_from": deployed_from, "ready_at": now}
     _step(run, frm=RunState.DEPLOYING, to=RunState.RUNNING, **fields, **timings, **NO_LEASE)
     events.write(run.pk, [_ready(run, deployed_from, timings)], now)
-    line = _ready_line(run, deployed_from, total_ms, now)
-    journal.record(LogKind.RUN, line.message, sandbox=run.sandbox, run_id=run.pk, now=now)
+    journal.write(lines.ready(run, deployed_from, total_ms, now))
     return run
 
 
 def _ready(run: Run, deployed_from: DeployedFrom, timings: dict[str, int]) -> events.Entry:
     data = {"url": run.play_url, "timings": timings, "deployed_from": deployed_from}
     return events.Entry(EventKind.READY, f"Game ready! ({timings['total_ms']} ms)", data=data)
-
-
-def _ready_line(run: Run, deployed_from: DeployedFrom, total_ms: int, now: datetime) -> FleetEvent:
-    message = f"run {run.short_id}: {run.game.slug} is ready after {total_ms} ms ({deployed_from.label.lower()})"
-    return journal.line(LogKind.RUN, message, sandbox=run.sandbox, run_id=run.pk, now=now)
 
 
 # A game that stops while it is played.
@@ -416,8 +410,7 @@ def lose_game(run_id: UUID, sandbox_id: UUID, trouble: str, now: datetime) -> Ru
     data = {"code": StatusCode.GAME_STOPPED}
     message = "The game stopped; it is being started again."
     events.emit(run_id, EventKind.STATUS, message, data=data, level=Level.WARNING, now=now)
-    message = f"run {run.short_id}: {run.game.slug} stopped and is being started again: {trouble}"
-    journal.record(LogKind.RUN, message, sandbox=run.sandbox, run_id=run_id, now=now, level=Level.WARNING)
+    journal.write(lines.stopped(run, trouble, now))
     return run
 
 
@@ -441,7 +434,7 @@ def play_on(attempt: Attempt, *, port: int, now: datetime) -> bool:
 @transaction.atomic
 def extend(run_id: UUID, now: datetime, by: str = "") -> bool:
     """Needs RUNNING, extended less than MAX_EXTENSIONS times, in a sandbox that has not expired. Leaves both with
-    SANDBOX_MIN_LIFETIME_MINUTES more. False when that may not be. `by` is who, where nobody else writes it down."""
+    SANDBOX_MIN_LIFETIME_MINUTES more. False when that may not be. `by`: who, for the log."""
     run = locked(run_id)
     if run.state != RunState.RUNNING or run.extensions >= settings.MAX_EXTENSIONS:
         return False
@@ -453,10 +446,21 @@ def extend(run_id: UUID, now: datetime, by: str = "") -> bool:
     _step(run, frm=RunState.RUNNING, to=RunState.RUNNING, expires_at=expires_at, extensions=run.extensions + 1)
     data = {"code": StatusCode.EXTENDED, "expires_at": as_text(expires_at)}
     events.emit(run_id, EventKind.STATUS, f"Extended until {expires_at:%H:%M:%S} UTC.", data=data, now=now)
-    if by:
-        message = f"run {run.short_id}: {run.game.slug} extended until {expires_at:%H:%M:%S}"
-        code = StatusCode.EXTENDED
-        journal.record(LogKind.RUN, message, code=code, sandbox=run.sandbox, run_id=run_id, now=now, actor=by)
+    journal.write(lines.extended(run, expires_at, now, by))
+    return True
+
+
+@transaction.atomic
+def warn_of_end(run: Run, now: datetime) -> bool:
+    """Needs RUNNING until the moment that was read, of which nothing was said yet. Leaves a line that it is near. False
+    when it got more time, is over, or somebody was first."""
+    expires_at = run.expires_at
+    if expires_at is None:
+        return False
+    same = Run.objects.to_be_warned(expires_at).filter(pk=run.pk, expires_at=expires_at)
+    if not same.update(warned_of=expires_at):
+        return False
+    journal.write(lines.ending_soon(run, expires_at, now))
     return True
 
 
@@ -508,9 +512,7 @@ def _finish(
     if run.sandbox_id is not None:
         why = f"run {run.short_id} is over: {reason}"
         claims.retire(run.sandbox_id, EndCode.RUN_OVER, why, now, frm=LIVE, actor=by)
-    message = f"run {run.short_id}: {run.game.slug} {state.label.lower()}: {reason}"
-    level = Level.WARNING if state == RunState.FAILED else Level.INFO
-    journal.record(LogKind.RUN, message, code=code, sandbox=run.sandbox, run_id=run_id, now=now, actor=by, level=level)
+    journal.write(lines.over(run, code, data, now, by))
     limits.leave(run.mode)
     return True
 
@@ -548,8 +550,7 @@ def drop(attempt: Attempt, report: str, now: datetime) -> None:
 
 
 def _drop(attempt: Attempt, run: Run, report: str, now: datetime) -> None:
-    message = f"run {run.short_id}: attempt {attempt.number} came too late and was not heard: {report}"
-    journal.record(LogKind.RUN, message, run_id=run.pk, now=now)
+    journal.write(lines.too_late(run, attempt.number, report, now))
 
 
 def lifetime(now: datetime, *, existing: int | None = None) -> datetime:

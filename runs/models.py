@@ -111,6 +111,11 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Those whose game is to answer right now."""
         return self.active().filter(state=RunState.RUNNING, deploy_lease_until=None)
 
+    def to_be_warned(self, upto: datetime) -> RunQuerySet:
+        """Those whose time is up by then, and of whose end as it is now nothing was said yet."""
+        soon = self.active().filter(state=RunState.RUNNING, expires_at__lte=upto)
+        return soon.filter(Q(warned_of=None) | ~Q(warned_of=F("expires_at")))
+
     def lately(self, count: int) -> RunQuerySet:
         """About the newest `count` of all there are, to look for a few among them: what is rare, or is not there at
         all, would else be looked for among all there ever were."""
@@ -196,6 +201,9 @@ class Run(models.Model):
     acquired_at = models.DateTimeField(null=True, blank=True)
     ready_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+    warned_of = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="The end that it was said to be near to."
+    )
     ended_at = models.DateTimeField(null=True, blank=True)
 
     objects = RunQuerySet.as_manager()

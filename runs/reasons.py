@@ -89,3 +89,12 @@ class WaitingCode(TextChoices):
     PLACE = "place", "A place in the fleet"
     SANDBOX = "sandbox", "Its own sandbox, which is being created"
     DEPLOYMENT = "deployment", "Its game, which is being brought up"
+
+
+class LineCode(TextChoices):
+    """What a line of the orchestrator log about a run tells, beside its end (RunEndCode) and statuses (StatusCode)."""
+
+    RUNNING = "running", "Its game is ready"
+    RESTARTING = "restarting", "Its game stopped, and is being started again"
+    ENDING_SOON = "ending_soon", "Its time is nearly up"
+    TOO_LATE = "too_late", "An attempt that came too late"

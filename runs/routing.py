@@ -9,6 +9,7 @@ from django.urls import path, re_path
 from pools.problems import Problem
 from runs import waiting_requests
 from runs.live.consumers import EventSocket, EventStream, LongPoll, RefusedSocket
+from runs.live.feed_consumer import FeedPoll, FeedStream
 from runs.live.hub import FLEET
 from runs.pages.lobby_socket import LobbySocket
 from runs.play import for_programs
@@ -37,6 +38,8 @@ http_urlpatterns = [
     re_path(r"^play/", game),
     re_path(r"^api/game/", game_for_programs),
     *with_or_without_slash("api/stream/<uuid:topic>", EventStream.as_asgi()),
+    *with_or_without_slash("api/events/stream", FeedStream.as_asgi()),
+    *with_or_without_slash("api/events", FeedPoll.as_asgi()),
     *with_or_without_slash("api/orchestrator/stream", EventStream.as_asgi(), fleet),
     *with_or_without_slash("api/runs/<uuid:topic>/events", LongPoll.as_asgi()),
     *with_or_without_slash("api/orchestrator/logs", LongPoll.as_asgi(), fleet),

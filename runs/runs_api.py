@@ -86,7 +86,7 @@ def extend_run(request: HttpRequest, run_id: UUID, body: ActIn | None = None) ->
     """For whom may end it. Each time adds SANDBOX_MIN_LIFETIME_MINUTES, up to MAX_EXTENSIONS times."""
     run, actor, why = acted_on(request, run_id, body.reason if body else "")
     with transaction.atomic():
-        is_extended = lifecycle.extend(run.id, timezone.now(), by="" if why else actor)
+        is_extended = lifecycle.extend(run.id, timezone.now(), by=actor)
         if is_extended and why:
             message = f"run {run.short_id} extended; an operator: {why}"
             journal.record(LogKind.EXTEND, message, run_id=run.id, actor=actor)

@@ -19,6 +19,8 @@ from runs.models import ACTIVE, STARTING, OnMiss, Run, RunState, ServedBy
 from runs.reasons import RunEndCode, RunNoticeCode
 
 START_SECONDS = 900  # no launch takes longer
+WARNED_SECONDS = 60  # before the end, at the latest
+TURN_SECONDS = 90  # from one turn to the next, at the most: the schedule's minute, and some that it may be late
 PLACES_A_TURN = 20
 DEPLOY_ATTEMPTS = 5  # within START_SECONDS: a machine may go down more than once
 
@@ -34,6 +36,7 @@ def put_right(now: datetime) -> None:
         redeploy_cut_off,
         end_parted,
         end_overdue,
+        warn_of_ends,
         keep_count,
     ):
         try:
@@ -148,6 +151,13 @@ def end_overdue(now: datetime) -> None:
         lifecycle.fail(run.id, RunEndCode.START_TIMEOUT, reason, now, frm=STARTING)
 
 
+def warn_of_ends(now: datetime) -> None:
+    """Say of each end that it is near, once: by the last turn that is sure to come WARNED_SECONDS before it."""
+    upto = now + timedelta(seconds=WARNED_SECONDS + TURN_SECONDS)
+    for run in Run.objects.to_be_warned(upto).select_related("game", "sandbox"):
+        lifecycle.warn_of_end(run, now)
+
+
 def keep_count(now: datetime) -> None:
     """The tally of the limits is what the runs' rows say. Where it is not, that is an alarm: something has written
     around it."""
@@ -156,6 +166,3 @@ def keep_count(now: datetime) -> None:
     with transaction.atomic():
         journal.record(LogKind.TROUBLE, wrong, code=StepCode.MISCOUNTED, now=now, level=Level.WARNING)
         limits.recount()
-
-
-PARTS = (serve_all_waiting, place_waiting, tell_progress, redeploy_cut_off, end_parted, end_overdue, keep_count)

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from games.staging import staged_port
+from pools import journal
 from pools.cloud.errors import AgentError, AgentRefused, AgentUnavailable
 from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Fleet, Sandbox
@@ -17,7 +18,7 @@ from pools.nudge import nudge
 from pools.reasons import EndCode
 from pools.task_rows import TaskRows
 from pools.together import settle
-from runs import lifecycle
+from runs import lifecycle, lines
 from runs.launching import turnstile
 from runs.launching.acquire import go_on_without, open_pool, take_ready
 from runs.lifecycle import Attempt, milliseconds
@@ -107,4 +108,6 @@ def replace_dead(run: Run, trouble: str, code: EndCode | None = EndCode.DEAD_AT_
     if pool is None or not take_ready(left, pool, now):
         go_on_without(left, pool, now)
     nudge()
+    if left.state == RunState.ACQUIRING:
+        journal.write(lines.waiting(left, now))
     return left

@@ -13,9 +13,8 @@ from pools.capacity import NoCapacity
 from pools.demand import note_demand
 from pools.models import Fleet, Pool
 from pools.nudge import nudge
-from pools.reasons import LogKind
 from pools.together import settle
-from runs import lifecycle, limits
+from runs import lifecycle, limits, lines
 from runs.clients import Client
 from runs.launching import deployment, progress, turnstile
 from runs.launching.acquire import PoolEmpty, acquire_warm, open_pool, start_cold
@@ -122,7 +121,9 @@ def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, client: C
     if run.state != RunState.DEPLOYING:
         progress.tell_acquiring(run, now)
         nudge()
-    journal.record(LogKind.LAUNCH, f"{run.mode} launch of {game.slug}", run_id=run.id, now=now)
+    journal.write(lines.launched(run, now))
+    if run.state == RunState.ACQUIRING:
+        journal.write(lines.waiting(run, now))
     lifecycle.count(run, client, mark, now)
     return run
 

@@ -58,17 +58,17 @@ class Line(NamedTuple):
         return self.kind == EventKind.END
 
 
-def _encoded(data: Mapping[str, object]) -> str:
+def encoded(data: Mapping[str, object]) -> str:
     return json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"))
 
 
 def _run_line(event: RunEvent) -> Line:
-    demo = [(name, _encoded(data)) for name, data in demo_events.before(event)]
-    return Line(event.seq, event.kind, _encoded(events.as_json(event)), demo)
+    demo = [(name, encoded(data)) for name, data in demo_events.before(event)]
+    return Line(event.seq, event.kind, encoded(events.as_json(event)), demo)
 
 
 def _fleet_line(event: FleetEvent) -> Line:
-    return Line(event.seq, FLEET_KIND, _encoded(fleet_log.as_json(event)))
+    return Line(event.seq, FLEET_KIND, encoded(fleet_log.as_json(event)))
 
 
 def lines_after(topic: Topic, after: int, limit: int = PAGE) -> list[Line]:

@@ -23,6 +23,11 @@ HEADERS = [
 ]
 
 
+def is_wanted(accept: str) -> bool:
+    """Whether a client takes them, by its header Accept."""
+    return any(part.partition(";")[0].strip().lower() == "text/event-stream" for part in accept.split(","))
+
+
 def parts(lines: Sequence[Line]) -> Iterator[str]:
     """As many lines at a time as a connection takes at once; a heartbeat when there are none.
 

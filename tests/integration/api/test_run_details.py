@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from pools.models import FleetEvent, Sandbox, State
+from pools.reasons import LogKind
 from runs import events, lifecycle
 from runs.models import EventKind, Run, RunEvent, RunState
 from runs.reasons import RunEndCode
@@ -132,7 +133,7 @@ def test_an_operator_says_why_there_is_more_time(operator: Client, running: Run)
     refused = post(operator, running, "extend")
     assert (refused.status_code, refused.json()["code"]) == (422, "reason_needed")
     assert post(operator, running, "extend", {"reason": "a demo"}).status_code == 200
-    line = FleetEvent.objects.get(actor="ada")
+    line = FleetEvent.objects.get(actor="ada", kind=LogKind.EXTEND)
     assert "a demo" in line.message
 
 
