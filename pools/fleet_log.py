@@ -10,11 +10,10 @@ from typing import Any
 
 from pools.models import EventCursor, Fleet, FleetEvent
 from pools.moments import as_text
-from pools.reasons import LogKind, StepCode
+from pools.reasons import PRIVATE, LogKind, StepCode
 
 PAGE = 500
 NEWS_FOR = timedelta(hours=1)
-PRIVATE = (LogKind.SIGN_IN, LogKind.KEY)  # who signs in, and which keys there are, is for operators alone
 HIGHEST_CURSOR = 2**53  # beyond it JavaScript can't count
 
 

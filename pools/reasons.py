@@ -145,6 +145,9 @@ class LogKind(models.TextChoices):
     KEY = "key", "API key"
 
 
+PRIVATE = (LogKind.SIGN_IN, LogKind.KEY)  # who signs in, and which keys there are, is for operators alone
+
+
 class KeyCode(models.TextChoices):
     """What became of an API key."""
 

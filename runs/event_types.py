@@ -45,8 +45,6 @@ class EventType(TextChoices):
     OPERATOR_ACTED = "operator.acted", "An operator did something, and said why"
 
 
-PRIVATE = frozenset({LogKind.SIGN_IN})  # for operators alone, in the admin
-
 OF_KIND: Mapping[str, EventType] = {
     LogKind.CREATE: EventType.SANDBOX_REQUESTED,
     LogKind.ACCEPTED: EventType.SANDBOX_CREATED,

@@ -16,7 +16,8 @@ from pools import fleet_log
 from pools.models import FleetEvent
 from pools.moments import as_text
 from pools.problems import Problem
-from runs.event_types import PRIVATE, EventType, lines_of, named, type_of
+from pools.reasons import PRIVATE
+from runs.event_types import EventType, lines_of, named, type_of
 from runs.feed_schemas import FeedAsked
 from runs.models import Run
 

@@ -535,7 +535,7 @@ MISTAKES: list[Mistake] = [
          "person.is_staff) or has_one(person)", "person.is_staff)"),
     ),
     *_of(
-        "private-lines", "pools/fleet_log.py", ("tests/integration/site/test_sign_in.py",),
+        "private-lines", "pools/reasons.py", ("tests/integration/site/test_sign_in.py",),
         ("told", "Everybody reads who signs in and from where.", "(LogKind.SIGN_IN, LogKind.KEY)", "()"),
     ),
     *_of(

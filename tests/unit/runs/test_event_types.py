@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pools.reasons import LogKind
-from runs.event_types import OF_CODE, OF_KIND, PRIVATE, EventType, named, type_of
+from pools.reasons import PRIVATE, LogKind
+from runs.event_types import OF_CODE, OF_KIND, EventType, named, type_of
 from runs.reasons import RunEndCode, StatusCode
 
 CODES = ["", "idle", *RunEndCode.values, *StatusCode.values]
 
 
 @pytest.mark.parametrize("kind", LogKind)
-def test_programs_get_every_line_but_those_about_who_signs_in(kind: LogKind):
+def test_programs_get_every_line_but_those_for_operators_alone(kind: LogKind):
     types = {type_of(kind, code) for code in CODES}
     assert (types == {None}) is (kind in PRIVATE)
     assert (None in types) is (kind in PRIVATE)
