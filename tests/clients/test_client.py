@@ -114,8 +114,14 @@ def test_an_answer_that_makes_no_sense_is_told_as_such(client: Any, script: Scri
 
 
 def test_the_address_must_be_one():
-    with pytest.raises(ValueError, match="http://"):
-        Arcade("127.0.0.1:8000")
+    for none in ("127.0.0.1:8000", "ftp://arcade.test", "http://", "http://arcade.test:port", "http://[::1"):
+        with pytest.raises(ValueError, match=r"."):
+            Arcade(none)
+
+
+def test_the_key_must_be_one():
+    with pytest.raises(ValueError, match="characters"):
+        Arcade("http://arcade.test", key="key_é")
 
 
 def test_all_pages_are_read_and_none_before_it_is_wanted(client: Any, script: Script):

@@ -89,10 +89,10 @@ def wait(site: Site, run: RunFields, until: Until, timeout_seconds: float) -> Ca
         if run.is_running or (until == "settled" and run.is_over):
             return run
         if run.is_over:
-            raise RunOver(f"The run is over: {run.end_reason or run.end_code}", run)
+            raise RunOver(f"Run {run.run_id} is over: {run.end_reason or run.end_code}", run)
         now = site.clock()
         if now >= deadline:
-            raise WaitedTooLong(f"After {timeout_seconds:g} s the run still is {run.state}.", run)
+            raise WaitedTooLong(f"After {timeout_seconds:g} s run {run.run_id} still is {run.state}.", run)
         yield Pause(max(0.0, min(LEAST_BETWEEN_LOOKS_SECONDS - (now - began), deadline - now)))
 
 

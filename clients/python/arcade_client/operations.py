@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 from arcade_client.calls import ask, get, in_query
@@ -13,6 +13,7 @@ from arcade_client.wire import Call, Site
 
 Mode = Literal["auto", "warm", "cold"]
 Act = Literal["prime", "pause", "resume", "drain", "recycle"]
+ACTS: tuple[Act, ...] = get_args(Act)
 
 
 def launch(

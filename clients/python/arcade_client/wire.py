@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from random import random
 from typing import Any, Generic, TypeAlias, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from arcade_client.errors import Problem, UnexpectedAnswer, problem_class
 
@@ -32,8 +32,12 @@ class Site:
     chance: Callable[[], float] = random
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
-            raise ValueError(f"base_url is {self.base_url!r}; it must begin with http:// or https://")
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"the address is {self.base_url!r}; it must be as http://host:port or https://host")
+        _ = parts.port  # a ValueError when it is none
+        if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
+            raise ValueError("the key has characters that no key has")
 
     def request(
         self,

@@ -1,0 +1,254 @@
+"""What each verb of the command does: ask, then show."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from arcade_client.client import Arcade, Pool, Run
+from arcade_client.command.kept_tokens import KeptTokens
+from arcade_client.command.output import RUN_HEAD, Output, event_line, plain, run_lines, run_row, table
+from arcade_client.command.receiver import Receiver
+from arcade_client.errors import NotFound
+from arcade_client.shapes import Event
+
+DONE, FAILED = 0, 4  # exit codes
+LOOKED_AT = 500  # runs among which a short id is looked for
+
+
+class UsageError(Exception):
+    """The command was not used as it must be."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every verb needs."""
+
+    arcade: Arcade
+    said: Namespace
+    output: Output
+    tokens: KeptTokens
+
+    def run(self) -> Run:
+        """The run that is meant, with the token that was kept of it."""
+        run_id = self._whole_id(self.said.run)
+        return self.arcade.run(run_id, self.tokens.of(run_id))
+
+    def _whole_id(self, beginning: str) -> str:
+        with suppress(ValueError):
+            return str(UUID(beginning))
+        listed = {run.run_id for run in islice(self.arcade.runs(), LOOKED_AT)}
+        found = sorted(each for each in listed | set(self.tokens.run_ids()) if each.startswith(beginning.lower()))
+        if not found:
+            remedy = "Give the whole id, or see `arcade list`."
+            raise NotFound(404, "no_such_run", f"No run of yours begins with {beginning!r}.", remedy=remedy)
+        if len(found) > 1:
+            raise UsageError(f"{beginning!r} may be any of {', '.join(found[:5])}: give more of the id.")
+        return found[0]
+
+
+def launch(context: Context) -> int:
+    said, output = context.said, context.output
+    run = context.arcade.launch(
+        said.game,
+        said.mode,
+        on_miss=said.on_miss,
+        use_snapshot=not said.from_source,
+        labels=dict(said.label),
+        idempotency_key=said.idempotency_key,
+    )
+    if run.token and not context.tokens.keep(run.run_id, run.token):
+        sys.stderr.write(f"arcade: the token could not be kept in {context.tokens.file}\n")
+    if said.follow:
+        if not output.is_json:
+            output.document(run.raw, [f"run {run.run_id}", f"page {run.page_url}"])
+        return _follow(context, run, 0)
+    launched = run
+    if said.wait is not None:
+        run = run.wait("running", timeout=said.wait)
+    output.document({**run.raw, "token": launched.token}, run_lines(run))
+    return DONE
+
+
+def lists(context: Context) -> int:
+    said = context.said
+    runs = list(islice(context.arcade.runs(state=said.state, game=said.game, mode=said.mode), said.limit))
+    context.output.document([run.raw for run in runs], table(RUN_HEAD, map(run_row, runs), "No runs."))
+    return DONE
+
+
+def show(context: Context) -> int:
+    return _show(context, context.run())
+
+
+def extend(context: Context) -> int:
+    return _show(context, context.run().extend(context.said.reason))
+
+
+def end(context: Context) -> int:
+    return _show(context, context.run().end(context.said.reason))
+
+
+def _show(context: Context, run: Run) -> int:
+    context.output.document(run.raw, run_lines(run))
+    return DONE
+
+
+def follow(context: Context) -> int:
+    return _follow(context, context.run(), context.said.after)
+
+
+def _follow(context: Context, run: Run, after: int) -> int:
+    state = ""
+    for event in run.follow(after):
+        context.output.line(event.raw, event_line(event))
+        state = str(event.data.get("state", "")) if event.kind == "end" else state
+    return FAILED if state == "failed" else DONE
+
+
+def games(context: Context) -> int:
+    found = context.arcade.games()
+    rows = ((game.slug, game.title, game.runtime, "yes" if game.ready_now else "no") for game in found)
+    head = ("GAME", "TITLE", "RUNTIME", "READY NOW")
+    context.output.document([game.raw for game in found], table(head, rows, "No games."))
+    return DONE
+
+
+def limits(context: Context) -> int:
+    found = context.arcade.limits()
+    rows = [
+        ("runs", found.active.total, found.limits.max_total),
+        ("warm runs", found.active.warm, found.limits.max_warm),
+        ("cold runs", found.active.cold, found.limits.max_cold),
+        ("launches of the hour", found.rate.used, found.rate.limit),
+    ]
+    context.output.document(found.raw, table(("WHAT", "NOW", "LIMIT"), rows, ""))
+    return DONE
+
+
+def pools(context: Context) -> int:
+    found = context.arcade.pools()
+    context.output.document([pool.raw for pool in found], _pool_table(found))
+    return DONE
+
+
+def pool(context: Context) -> int:
+    said = context.said
+    wanted = {"target_ready": said.target, "min_ready": said.min, "max_ready": said.max}
+    changes = {name: value for name, value in wanted.items() if value is not None}
+    if (changes or said.act) and not said.reason:
+        raise UsageError("say why, with --reason: it is written to the log")
+    if changes and said.act:
+        raise UsageError(f"change the pool or --{said.act} it, one after the other")
+    found = context.arcade.pool(said.name)
+    if said.act:
+        getattr(found, said.act)(said.reason)
+        found = context.arcade.pool(said.name)
+    elif changes:
+        found = found.set(reason=said.reason, **changes)
+    context.output.document(found.raw, _pool_table([found]))
+    return DONE
+
+
+def _pool_table(found: list[Pool]) -> list[str]:
+    rows = (
+        (
+            *(each.name, each.runtime, each.mode, each.ready, each.creating, each.in_use),
+            *(each.min_ready, each.target_ready, each.max_ready),
+        )
+        for each in found
+    )
+    head = ("POOL", "RUNTIME", "MODE", "READY", "CREATING", "IN USE", "MIN", "TARGET", "MAX")
+    return table(head, rows, "No pools.")
+
+
+def plan(context: Context) -> int:
+    said = context.said
+    if said.apply and not said.reason:
+        raise UsageError("say why, with --reason: it is written to the log")
+    found = context.arcade.plan()
+    rows = [(each.kind, each.code, each.name, each.reason) for each in found.decisions]
+    rows += [("held back", each.code, each.name, each.reason) for each in found.held_back]
+    lines = table(("WHAT", "CODE", "ABOUT", "WHY"), rows, "The next turn would change nothing.")
+    if found.listing_error:
+        lines.append(f"Not to be relied on: {plain(found.listing_error)}")
+    if not said.apply:
+        context.output.document(found.raw, lines)
+        return DONE
+    applied = found.apply(said.reason)
+    context.output.document(applied, [*lines, "Applied.", *_lines(applied)])
+    return DONE
+
+
+def usage(context: Context) -> int:
+    found = context.arcade.usage(context.said.since, context.said.until, context.said.by)
+    context.output.document(found, _lines(found))
+    return DONE
+
+
+def _lines(found: Mapping[str, Any]) -> list[str]:
+    """An answer whose fields the command does not know: tables of its lists, and lines of the rest."""
+    lines = []
+    for name, value in found.items():
+        if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
+            head = list(value[0])
+            lines += table([each.upper() for each in head], ([row.get(each) for each in head] for row in value), "")
+        else:
+            lines.append(f"{name}: {plain(value)}")
+    return lines
+
+
+def events(context: Context) -> int:
+    for event in context.arcade.events(context.said.after):
+        context.output.line(event.raw, f"{event.seq}  {_happened(event)}")
+    return DONE
+
+
+def _happened(event: Event) -> str:
+    rest = {name: value for name, value in event.raw.items() if name not in {"seq", "type"}}
+    return plain(" ".join([event.type, *(f"{name}={value}" for name, value in rest.items())]))
+
+
+def webhook_receiver(context: Context) -> int:
+    said, output = context.said, context.output
+    secret = os.environ.get("ARCADE_WEBHOOK_SECRET", "")
+    if not secret:
+        raise UsageError("set ARCADE_WEBHOOK_SECRET to the secret that was told when the webhook was added")
+
+    def show(event: Mapping[str, Any]) -> None:
+        output.line(event, plain(" ".join(f"{name}={value}" for name, value in event.items())))
+
+    try:
+        receiver = Receiver((said.bind, said.port), secret, show, said.count)
+    except OSError as error:
+        raise UsageError(f"can't listen on {said.bind}:{said.port}: {error.strerror}") from None
+    with receiver:
+        host, port = receiver.server_address[:2]
+        sys.stderr.write(f"Receiving at http://{host!s}:{port}/\n")
+        receiver.serve_until_done()
+    return DONE
+
+
+VERBS: Mapping[str, Callable[[Context], int]] = {
+    "launch": launch,
+    "list": lists,
+    "show": show,
+    "end": end,
+    "extend": extend,
+    "follow": follow,
+    "games": games,
+    "pools": pools,
+    "pool": pool,
+    "plan": plan,
+    "limits": limits,
+    "usage": usage,
+    "events": events,
+    "webhook-receiver": webhook_receiver,
+}
