@@ -7,6 +7,7 @@ import inspect
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -27,12 +28,15 @@ RUN = {
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. `is_cut`: the connection is reset after what there is of it, which may be nothing."""
+    """One answer. `is_cut`: the connection is closed after what there is of it, which may be nothing, and after
+    `held_seconds`. `each_seconds`: so long it takes from one byte to the next."""
 
     status: int = 0
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     is_cut: bool = False
+    held_seconds: float = 0
+    each_seconds: float = 0
 
 
 def reply(body: Any, status: int = 200, **headers: str) -> Reply:
@@ -84,6 +88,7 @@ class Script:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.is_over = threading.Event()
         self._lock = threading.Lock()
 
     def says(self, *replies: Reply) -> None:
@@ -106,6 +111,7 @@ class Script:
                 given = script.next_for(Asked(self.command, self.path, headers, body))
                 self.close_connection = True
                 if not given.status:
+                    script.is_over.wait(given.held_seconds)
                     return
                 self.send_response(given.status)
                 for name, value in given.headers.items():
@@ -114,7 +120,14 @@ class Script:
                 self.send_header("Content-Length", str(len(given.body) + given.is_cut))
                 self.send_header("Connection", "close")
                 self.end_headers()
-                self.wfile.write(given.body)
+                if given.each_seconds:
+                    with suppress(OSError):  # the client has had enough
+                        for byte in given.body:
+                            self.wfile.write(bytes([byte]))
+                            script.is_over.wait(given.each_seconds)
+                else:
+                    self.wfile.write(given.body)
+                script.is_over.wait(given.held_seconds)
 
             do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815  as http.server wants them
 
@@ -131,6 +144,7 @@ def script() -> Iterator[Script]:
     thread = threading.Thread(target=script.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield script
+    script.is_over.set()
     script.server.shutdown()
     script.server.server_close()
     thread.join()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -27,6 +30,7 @@ from arcade_client import (
     Unavailable,
     UnexpectedAnswer,
     WaitedTooLong,
+    calls,
 )
 
 from tests.clients.conftest import RUN, Reply, Script, cut, line, problem, reply, stream
@@ -218,6 +222,20 @@ def test_a_stream_that_says_nothing_again_and_again_is_given_up(client_of: Any, 
         list(run.follow())
 
 
+def test_a_stream_that_falls_silent_is_opened_anew(client: Any, script: Script, monkeypatch: pytest.MonkeyPatch):
+    """A connection may be dead without anybody having closed it."""
+    monkeypatch.setattr(calls, "SILENCE_SECONDS", 0.3)
+    silent = replace(stream(line(1), is_cut=True), held_seconds=30)
+    script.says(reply(RUN, 201), silent, stream(line(2, "end", state="ended")))
+    assert [event.seq for event in client.launch("snake").follow()] == [1, 2]
+
+
+def test_following_something_else_is_told(client: Any, script: Script):
+    script.says(reply(RUN, 201), Reply(301, b"<html>", {"Location": "https://arcade.test/"}))
+    with pytest.raises(UnexpectedAnswer):
+        list(client.launch("snake").follow())
+
+
 def test_what_happens_in_the_arcade_is_read_without_gaps(client: Any, script: Script):
     def page(*numbers: int) -> Reply:
         return reply({"events": [{"seq": n, "type": "run.ended"} for n in numbers], "after": max(numbers, default=6)})
@@ -276,6 +294,23 @@ def test_webhooks_are_listed_added_and_removed(client: Any, script: Script):
     client.remove_webhook("w1")
     assert script.asked[0].json == {"url": "https://example.com/hook", "events": ["run.ended"]}
     assert (script.asked[2].method, script.asked[2].path) == ("DELETE", "/api/webhooks/w1")
+
+
+async def test_a_call_that_is_cancelled_leaves_a_client_that_works(script: Script):
+    script.says(reply(RUN, 201), replace(cut(), held_seconds=30), reply(RUN))
+    async with AsyncArcade(script.url) as client:
+        run = await client.launch("snake")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await run.wait()
+        assert (await run.wait()).is_running
+
+
+def test_threads_share_a_client(script: Script):
+    script.says(reply(RUN, 201))
+    with Arcade(script.url) as client, ThreadPoolExecutor(8) as threads:
+        runs = list(threads.map(client.launch, ["snake"] * 40))
+    assert len({asked.headers["idempotency-key"] for asked in script.asked}) == len(runs) == 40
 
 
 def test_all_errors_have_one_base():

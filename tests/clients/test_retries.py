@@ -187,6 +187,20 @@ def test_who_is_not_there_is_asked_until_the_deadline(client_of: Any):
     assert 0.25 <= client.site.clock() - started <= 2
 
 
+def test_an_answer_that_trickles_in_takes_no_longer_than_the_deadline(client_of: Any, script: Script):
+    script.says(Reply(200, b"[" + b" " * 1_000, each_seconds=0.05))
+    client = client_of(script.url, timeout=0.5, chance=1.0)
+    started = client.site.clock()
+    with pytest.raises(ConnectionFailed, match="in time"):
+        client.games()
+    assert client.site.clock() - started < 2
+
+
+def test_nobody_pauses_for_less_than_nothing(client: Any, script: Script):
+    script.says(reply({"code": "unavailable", "retryable": True, "retry_after_seconds": -5}, 503), reply([]))
+    assert client.games() == []
+
+
 def test_a_server_that_stays_unwell_is_told_of(client_of: Any, script: Script):
     script.says(problem(503, "unavailable", retryable=True))
     with pytest.raises(Unavailable):

@@ -14,6 +14,7 @@ from arcade_client.shapes import Event, RunEvent, RunFields, S, read, read_all
 from arcade_client.wire import Answer, Call, Feed, Item, NextLine, Open, Pause, Request, Send, Site
 
 Until = Literal["running", "settled"]
+OK = 200
 ROWS_A_PAGE = 100
 WAIT_SECONDS = 25  # the server holds a request that long at most
 LEAST_BETWEEN_LOOKS_SECONDS = 0.5  # for servers that do not wait
@@ -109,6 +110,8 @@ def follow(site: Site, run: RunFields, after: int) -> Feed[RunEvent]:
             head: Answer = yield Open(request, max(0.0, until - site.clock()), SILENCE_SECONDS)
             if head.is_problem:
                 raise head.problem()
+            if head.status != OK:
+                raise UnexpectedAnswer(f"A stream was expected, and status {head.status} came.")
             reader = Reader()
             while (line := (yield NextLine())) is not None:
                 attempt, until = 0, site.clock() + site.timeout_seconds

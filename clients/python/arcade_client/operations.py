@@ -74,7 +74,7 @@ def status(site: Site) -> Call[Status]:
 
 
 def pools(site: Site) -> Call[list[PoolFields]]:
-    return read_all(PoolFields, (yield from get(site, "/api/pools"))["pools"])
+    return read_all(PoolFields, _mapping((yield from get(site, "/api/pools"))).get("pools"))
 
 
 def pool(site: Site, name: str) -> Call[PoolFields]:

@@ -131,7 +131,7 @@ class Answer:
             then, now = (parsedate_to_datetime(each) for each in (header, self.headers.get("date", "")))
             return max(0.0, (then - now).total_seconds())
         except (ValueError, TypeError):
-            return float(said) if isinstance(said, int | float) else None
+            return max(0.0, float(said)) if isinstance(said, int | float) else None
 
 
 @dataclass(frozen=True, slots=True)
