@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Any
 
@@ -21,6 +21,7 @@ from arcade_client import (
     ConnectionFailed,
     NotFound,
     NotYours,
+    PlanChanged,
     Pool,
     PoolEmpty,
     Problem,
@@ -33,7 +34,7 @@ from arcade_client import (
     calls,
 )
 
-from tests.clients.conftest import RUN, Reply, Script, cut, line, problem, reply, stream
+from tests.clients.conftest import RUN, MakeClient, Reply, Script, cut, line, problem, reply, stream
 
 
 @pytest.mark.parametrize(("blocking", "awaited"), [(Arcade, AsyncArcade), (Run, AsyncRun), (Pool, AsyncPool)])
@@ -159,7 +160,21 @@ def test_waiting_asks_until_the_run_is_that_far(client: Any, script: Script):
 
 def test_waiting_keeps_the_token(client: Any, script: Script):
     script.says(reply(RUN | {"state": "acquiring", "token": "run_abc"}, 201), reply(RUN))
-    assert client.launch("snake").wait("settled").token == "run_abc"
+    assert client.launch("snake").wait().token == "run_abc"
+
+
+def test_a_run_is_settled_when_it_is_over(client: Any, script: Script):
+    script.says(reply(RUN, 201), reply(RUN), reply(RUN | {"state": "ended"}))
+    assert client.launch("snake").wait("settled").state == "ended"
+    assert "wait_for=settled" in script.asked[-1].path
+
+
+def test_a_run_says_what_it_waits_for(client: Any, script: Script):
+    waits = {"code": "pool", "position": 2, "expected_seconds": 7, "detail": "It is the second in line."}
+    script.says(reply(RUN | {"state": "acquiring", "asked_mode": "auto", "waiting_for": waits}, 201))
+    run = client.launch("snake")
+    assert (run.waiting_for.position, run.waiting_for.expected_seconds) == (2, 7.0)
+    assert run.asked_mode == "auto"
 
 
 def test_a_run_that_is_over_first_is_told(client: Any, script: Script):
@@ -236,20 +251,37 @@ def test_following_something_else_is_told(client: Any, script: Script):
         list(client.launch("snake").follow())
 
 
-def test_what_happens_in_the_arcade_is_read_without_gaps(client: Any, script: Script):
-    def page(*numbers: int) -> Reply:
-        return reply({"events": [{"seq": n, "type": "run.ended"} for n in numbers], "after": max(numbers, default=6)})
+EVENT = {"type": "run.ended", "code": "time_up", "at": RUN["created_at"], "run_id": RUN["run_id"], "data": {}}
 
-    script.says(page(5, 6), cut(), page(), page(9), problem(404, "not_found", retryable=False))
-    events = client.events(after=4)
-    assert [next(events).seq for _ in range(3)] == [5, 6, 9]
+
+def feed(*numbers: int, after: int, has_more: bool = False) -> Reply:
+    events = [EVENT | {"seq": number, "id": f"evt_{number}"} for number in numbers]
+    return reply({"events": events, "after": after, "has_more": has_more})
+
+
+def test_what_happens_in_the_arcade_is_read_without_gaps(client_of: MakeClient, script: Script):
+    gone = problem(404, "not_found", retryable=False)
+    pages = [feed(5, 6, after=6), cut(), feed(after=8), feed(after=900, has_more=True), feed(901, after=901), gone]
+    script.says(*pages)
+    events = client_of(script.url, key="key_1").events(after=4, kind="run")
+    assert [next(events).id for _ in range(3)] == ["evt_5", "evt_6", "evt_901"]
     with pytest.raises(NotFound):
         next(events)
-    afters = [asked.path.partition("after=")[2] for asked in script.asked]
-    assert afters == [f"{after}&wait=25" for after in (4, 6, 6, 6, 9)]
+    assert [asked.path for asked in script.asked] == [
+        f"/api/events?kind=run&after={after}&wait=25" for after in (4, 6, 6, 8, 900, 901)
+    ]
 
 
-POOL = {"name": "python", "mode": "active", "ready": 1, "target_ready": 1}
+def test_who_has_no_key_asks_for_events_without_being_held(
+    client: Any, script: Script, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(calls, "POLL_SECONDS", 0.05)
+    script.says(feed(after=4), feed(5, after=5))
+    assert next(client.events()).seq == 5
+    assert [asked.path for asked in script.asked] == ["/api/events", "/api/events?after=4"]
+
+
+POOL = {"name": "python", "mode": "active", "target_ready": 1, "etag": '"7"', "counts": {"ready": 1, "creating": 2}}
 
 
 def test_a_pool_is_changed_only_as_it_was_read(client: Any, script: Script):
@@ -263,27 +295,46 @@ def test_a_pool_is_changed_only_as_it_was_read(client: Any, script: Script):
     assert {asked.path for asked in script.asked} == {"/api/pools/python"}
 
 
-@pytest.mark.parametrize("act", ["prime", "pause", "resume", "drain", "recycle"])
+@pytest.mark.parametrize("act", ["prime", "pause", "resume", "drain", "recycle", "close_breaker"])
 def test_a_pool_is_acted_on_with_a_reason(client: Any, script: Script, act: str):
-    script.says(reply({"pools": [POOL]}), reply(POOL))
-    assert getattr(client.pools()[0], act)("A class comes.")["name"] == "python"
-    asked = script.asked[1]
-    assert (asked.method, asked.path, asked.json) == ("POST", f"/api/pools/python/{act}", {"reason": "A class comes."})
+    script.says(reply({"pools": [POOL]}), reply(POOL | {"message": "It is done."}, 202, ETag='"8"'))
+    pool = client.pools()[0]
+    assert (pool.counts.ready, pool.counts.creating, pool.etag) == (1, 2, '"7"')
+    acted = getattr(pool, act)("A class comes.")
+    assert (acted.message, acted.etag) == ("It is done.", '"8"')
+    asked, path = script.asked[1], act.replace("_", "-")
+    assert (asked.method, asked.path, asked.json) == ("POST", f"/api/pools/python/{path}", {"reason": "A class comes."})
 
 
 def test_a_plan_is_applied_as_it_was_shown(client: Any, script: Script):
     decision = {"kind": "create", "code": "demand", "name": "python", "app_id": "", "reason": "create 1"}
-    script.says(reply({"digest": "d1", "decisions": [decision]}), reply({"done": 1}))
+    applied = {"digest": "d1", "is_done": True, "decisions": [decision]}
+    script.says(reply({"digest": "d1", "decisions": [decision]}), reply(applied))
     plan = client.plan()
     assert plan.decisions[0].code == "demand"
-    assert plan.apply("Now.") == {"done": 1}
+    assert plan.apply("Now.").is_done
     assert script.asked[1].json == {"digest": "d1", "reason": "Now."}
+    script.says(problem(409, "plan_changed", retryable=False, digest="d2"))
+    with pytest.raises(PlanChanged) as told:
+        plan.apply("Now.")
+    assert told.value.raw["digest"] == "d2"
 
 
-def test_usage_is_asked_for_a_time(client: Any, script: Script):
-    script.says(reply({"rows": []}))
-    assert client.usage(datetime(2026, 11, 1, tzinfo=UTC), "2026-12-01", by="game") == {"rows": []}
-    assert script.asked[0].path == "/api/usage?from=2026-11-01T00%3A00%3A00Z&to=2026-12-01&by=game"
+def test_usage_is_asked_for_days(client: Any, script: Script):
+    sums = {"launches": 3, "hits": 2, "in_use_seconds": 60, "in_use_usd": 0.01}
+    script.says(reply({"by": "game", "rows": [sums | {"key": "snake"}], "total": sums}))
+    usage = client.usage(date(2026, 11, 1), "2026-11-30", by="game")
+    assert [(row.key, row.launches) for row in usage.rows] == [("snake", 3)]
+    assert (usage.total.key, usage.total.in_use_seconds) == (None, 60.0)
+    assert script.asked[0].path == "/api/usage?from=2026-11-01&to=2026-11-30&by=game"
+
+
+def test_limits_have_ones_own(client: Any, script: Script):
+    active, rate = {"cold": 0, "warm": 1, "total": 1}, {"used": 1, "limit": 25, "reset_in_seconds": 60}
+    most = {"max_cold": 3, "max_warm": 3, "max_total": 10, "max_per_hour": 25}
+    use = {"limit": "MAX_ACTIVE_PER_CLIENT", "most": 2, "used": 1, "remaining": 1, "window_seconds": None}
+    script.says(reply({"active": active, "rate": rate, "limits": most, "yours": [use]}))
+    assert client.limits().yours[0].remaining == 1
 
 
 def test_webhooks_are_listed_added_and_removed(client: Any, script: Script):

@@ -218,7 +218,10 @@ def test_what_a_game_prints_does_not_reach_the_terminal_as_it_is(command: Comman
     assert not {"\x1b", "\r", "\x9b"} & set(done.stdout)
 
 
-POOL = {"name": "python", "mode": "active", "runtime": "python", "ready": 1, "target_ready": 1, "max_ready": 4}
+COUNTS = {"ready": 1, "creating": 0, "in_use": 0}
+POOL = {
+    "name": "python", "mode": "active", "runtime": "python", "target_ready": 1, "max_ready": 4, "counts": COUNTS,
+}  # fmt: skip
 
 
 def test_pools_are_listed_changed_and_acted_on(command: Command, script: Script):
@@ -231,35 +234,43 @@ def test_pools_are_listed_changed_and_acted_on(command: Command, script: Script)
         POOL | {"target_ready": 2}
     )
     assert (script.asked[-1].method, script.asked[-1].headers["if-match"]) == ("PATCH", '"7"')
-    script.says(reply(POOL))
-    assert command("pool", "python", "--pause", "--reason", "Costs.", url=script.url).returncode == 0
-    assert (script.asked[-2].path, script.asked[-2].json) == ("/api/pools/python/pause", {"reason": "Costs."})
+    script.says(reply(POOL), reply(POOL | {"message": "Its breaker is closed."}))
+    acted = command("pool", "python", "--close-breaker", "--reason", "Repaired.", url=script.url)
+    assert (acted.returncode, acted.stdout.splitlines()[-1]) == (0, "Its breaker is closed.")
+    assert (script.asked[-1].path, script.asked[-1].json) == (
+        "/api/pools/python/close-breaker", {"reason": "Repaired."},
+    )  # fmt: skip
 
 
 def test_a_plan_is_shown_and_applied(command: Command, script: Script):
     decision = {"kind": "create", "code": "demand", "name": "python", "reason": "create 1"}
-    script.says(reply({"digest": "d1", "decisions": [decision]}), reply({"applied": [decision]}))
+    script.says(reply({"digest": "d1", "decisions": [decision]}), reply({"digest": "d1", "is_done": True}))
     done = command("plan", "--apply", "--reason", "Now.", url=script.url)
     assert done.returncode == 0
     assert "create 1" in done.stdout
     assert script.asked[1].json == {"digest": "d1", "reason": "Now."}
 
 
-def test_usage_is_shown_as_it_comes(command: Command, script: Script):
-    script.says(reply({"currency": "USD", "rows": [{"game": "snake", "usd": 1.5}]}))
-    lines = command("usage", "--by", "game", url=script.url).stdout.splitlines()
-    assert [each.split() for each in lines] == [["currency:", "USD"], ["GAME", "USD"], ["snake", "1.5"]]
+def test_usage_is_a_table_with_its_total(command: Command, script: Script):
+    sums = {"launches": 3, "hits": 2, "in_use_seconds": 60.4, "in_use_usd": 0.01}
+    script.says(reply({"by": "game", "rows": [sums | {"key": "snake"}], "total": sums}))
+    lines = command("usage", "--by", "game", "--from", "2026-11-01", url=script.url).stdout.splitlines()
+    assert [each.split() for each in lines[1:]] == [
+        [name, "3", "2", "60", "0", "0.0100", "0.0000"] for name in ("snake", "total")
+    ]
+    assert script.asked[0].path == "/api/usage?from=2026-11-01&by=game"
 
 
 def test_events_are_lines_until_interrupted(environment: dict[str, str], script: Script):
-    script.says(reply({"events": [{"seq": 1, "type": "run.ended", "run_id": "a"}], "after": 1}), reply({"events": []}))
+    event = {"seq": 1, "type": "run.ended", "run_id": "a"}
+    script.says(reply({"events": [event], "after": 1}), reply({"events": [], "after": 1}))
     process = subprocess.Popen(
         [sys.executable, "-m", "arcade_client.command", "events", "--json"],
         env=environment | {"ARCADE_URL": script.url},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout
-    assert json.loads(process.stdout.readline()) == {"seq": 1, "type": "run.ended", "run_id": "a"}
+    assert json.loads(process.stdout.readline()) == event
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (130, "")

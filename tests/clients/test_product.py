@@ -44,6 +44,7 @@ def test_a_launch_is_followed_to_its_end(client_of: MakeClient, arcade: LocalArc
         if event.kind == "ready":
             assert run.extend().expires_at > run.wait().created_at
             assert run.end().is_over
+            assert run.wait("settled").end_code == "ended_by_api"
     assert [event.kind for event in seen][-1] == "end"
     assert "ready" in {event.kind for event in seen}
     numbers = [event.seq for event in seen]
@@ -56,7 +57,7 @@ def test_a_run_tells_its_history_and_cost(robot: Any, running: str):
     assert run.is_running
     assert run.transitions[-1].state == "running"
     assert run.cost.usd_per_hour > 0
-    assert run.wait("settled").run_id == running
+    assert run.wait().run_id == running
 
 
 def test_the_same_key_is_the_same_launch(robot: Any):

@@ -16,8 +16,10 @@ from arcade_client.errors import (
     Invalid,
     LimitReached,
     Maintenance,
+    NoPool,
     NotFound,
     NotYours,
+    PlanChanged,
     PoolEmpty,
     Problem,
     RunOver,
@@ -29,10 +31,11 @@ from arcade_client.errors import (
     UnknownGame,
     WaitedTooLong,
 )
-from arcade_client.shapes import Event, Game, Limits, RunEvent, Status, Webhook
+from arcade_client.shapes import Applied, Event, Game, Limits, RunEvent, Status, Usage, Webhook
 from arcade_client.webhook_signatures import verify_webhook
 
 __all__ = [
+    "Applied",
     "Arcade",
     "ArcadeError",
     "AsyncArcade",
@@ -49,9 +52,11 @@ __all__ = [
     "LimitReached",
     "Limits",
     "Maintenance",
+    "NoPool",
     "NotFound",
     "NotYours",
     "Plan",
+    "PlanChanged",
     "Pool",
     "PoolEmpty",
     "Problem",
@@ -65,6 +70,7 @@ __all__ = [
     "Unavailable",
     "UnexpectedAnswer",
     "UnknownGame",
+    "Usage",
     "WaitedTooLong",
     "Webhook",
     "verify_webhook",

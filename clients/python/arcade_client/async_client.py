@@ -6,7 +6,7 @@ from asyncio import sleep
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,8 +16,20 @@ from arcade_client import calls, operations
 from arcade_client.calls import Until
 from arcade_client.client import dressed
 from arcade_client.errors import ArcadeError
-from arcade_client.operations import Mode
-from arcade_client.shapes import Event, Game, Limits, PlanFields, PoolFields, RunEvent, RunFields, Status, Webhook
+from arcade_client.operations import Act, Mode, OnMiss
+from arcade_client.shapes import (
+    Applied,
+    Event,
+    Game,
+    Limits,
+    PlanFields,
+    PoolFields,
+    RunEvent,
+    RunFields,
+    Status,
+    Usage,
+    Webhook,
+)
 from arcade_client.transport import Deadline, connection_errors, head_of, http_request
 from arcade_client.wire import Answer, Call, Feed, Item, NextLine, Open, Pause, Send, Site, Step
 
@@ -50,7 +62,7 @@ class AsyncArcade:
         game: str,
         mode: Mode = "auto",
         *,
-        on_miss: str | None = None,
+        on_miss: OnMiss | None = None,
         use_snapshot: bool = True,
         labels: Mapping[str, str] | None = None,
         wait: float | None = None,
@@ -114,14 +126,14 @@ class AsyncArcade:
         return dressed(AsyncPlan, await self._do(operations.plan(self.site)), self)
 
     async def usage(
-        self, since: datetime | str | None = None, until: datetime | str | None = None, by: str | None = None
-    ) -> Mapping[str, Any]:
+        self, since: date | str | None = None, until: date | str | None = None, by: str | None = None
+    ) -> Usage:
         """As `Arcade.usage`."""
         return await self._do(operations.usage(self.site, since, until, by))
 
-    def events(self, after: int | None = None) -> AsyncIterator[Event]:
+    def events(self, after: int | None = None, **filters: str) -> AsyncIterator[Event]:
         """As `Arcade.events`."""
-        return self._feed(calls.events(self.site, after))
+        return self._feed(calls.events(self.site, after, filters))
 
     async def webhooks(self) -> list[Webhook]:
         """As `Arcade.webhooks`."""
@@ -242,25 +254,33 @@ class AsyncPool(PoolFields):
         changed = await self.client._do(operations.set_pool(self.client.site, self, changes, reason))
         return dressed(AsyncPool, changed, self.client)
 
-    async def prime(self, reason: str) -> Mapping[str, Any]:
+    async def prime(self, reason: str) -> AsyncPool:
         """As `Pool.prime`."""
-        return await self.client._do(operations.act_on_pool(self.client.site, self.name, "prime", reason))
+        return await self._act("prime", reason)
 
-    async def pause(self, reason: str) -> Mapping[str, Any]:
+    async def pause(self, reason: str) -> AsyncPool:
         """As `Pool.pause`."""
-        return await self.client._do(operations.act_on_pool(self.client.site, self.name, "pause", reason))
+        return await self._act("pause", reason)
 
-    async def resume(self, reason: str) -> Mapping[str, Any]:
+    async def resume(self, reason: str) -> AsyncPool:
         """As `Pool.resume`."""
-        return await self.client._do(operations.act_on_pool(self.client.site, self.name, "resume", reason))
+        return await self._act("resume", reason)
 
-    async def drain(self, reason: str) -> Mapping[str, Any]:
+    async def drain(self, reason: str) -> AsyncPool:
         """As `Pool.drain`."""
-        return await self.client._do(operations.act_on_pool(self.client.site, self.name, "drain", reason))
+        return await self._act("drain", reason)
 
-    async def recycle(self, reason: str) -> Mapping[str, Any]:
+    async def recycle(self, reason: str) -> AsyncPool:
         """As `Pool.recycle`."""
-        return await self.client._do(operations.act_on_pool(self.client.site, self.name, "recycle", reason))
+        return await self._act("recycle", reason)
+
+    async def close_breaker(self, reason: str) -> AsyncPool:
+        """As `Pool.close_breaker`."""
+        return await self._act("close-breaker", reason)
+
+    async def _act(self, act: Act, reason: str) -> AsyncPool:
+        call = operations.act_on_pool(self.client.site, self.name, act, reason)
+        return dressed(AsyncPool, await self.client._do(call), self.client)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,6 +289,6 @@ class AsyncPlan(PlanFields):
 
     client: AsyncArcade = field(repr=False, compare=False)
 
-    async def apply(self, reason: str) -> Mapping[str, Any]:
+    async def apply(self, reason: str) -> Applied:
         """As `Plan.apply`."""
         return await self.client._do(operations.apply_plan(self.client.site, self, reason))

@@ -18,6 +18,7 @@ OK = 200
 ROWS_A_PAGE = 100
 WAIT_SECONDS = 25  # the server holds a request that long at most
 LEAST_BETWEEN_LOOKS_SECONDS = 0.5  # for servers that do not wait
+POLL_SECONDS = 2.0  # between looks at the events, for those whom the server does not hold
 SILENCE_SECONDS = 40.0  # a stream has a heartbeat each 15 s
 
 
@@ -87,7 +88,7 @@ def wait(site: Site, run: RunFields, until: Until, timeout_seconds: float) -> Ca
         request = site.request("GET", f"/api/runs/{run.run_id}", {"wait_for": until, "timeout": held}, token=run.token)
         answer = yield from ask(site, request, more_seconds=held)
         run = read(RunFields, answer.json(), token=run.token)
-        if run.is_running or (until == "settled" and run.is_over):
+        if run.is_over if until == "settled" else run.is_running:
             return run
         if run.is_over:
             raise RunOver(f"Run {run.run_id} is over: {run.end_reason or run.end_code}", run)
@@ -145,17 +146,19 @@ def _numbered(sent: ServerSent) -> RunEvent | None:
         raise UnexpectedAnswer(f"{sent.data[:80]!r} is no event.") from None
 
 
-def events(site: Site, after: int | None) -> Feed[Event]:
-    """What happens in the arcade, from now or from a number on, without an end."""
+def events(site: Site, after: int | None, filters: Mapping[str, Any]) -> Feed[Event]:
+    """What happens in the arcade, without an end: beyond a number, or the last events and what comes. The server holds
+    requests with a key until there is something; the others look again and again."""
+    held = WAIT_SECONDS if site.key else 0
     while True:
         began = site.clock()
-        request = site.request("GET", "/api/events", {"after": after, "wait": WAIT_SECONDS})
-        page = (yield from ask(site, request, more_seconds=WAIT_SECONDS)).json()
+        query = {**filters, "after": after, "wait": held or None}
+        page = (yield from ask(site, site.request("GET", "/api/events", query), more_seconds=held)).json()
         if not isinstance(page, Mapping):
             raise UnexpectedAnswer(f"A page of events was expected, and {str(page)[:80]!r} came.")
-        found = read_all(Event, page.get("events"))
-        for event in found:
+        for event in read_all(Event, page.get("events")):
             yield Item(event)
         after = page.get("after", after)
-        if not found:
-            yield Pause(max(0.0, LEAST_BETWEEN_LOOKS_SECONDS - (site.clock() - began)))
+        if not page.get("has_more"):
+            least = LEAST_BETWEEN_LOOKS_SECONDS if held else POLL_SECONDS
+            yield Pause(max(0.0, least - (site.clock() - began)))

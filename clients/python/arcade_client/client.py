@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import date, datetime
 from time import sleep
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -15,8 +15,20 @@ import httpx
 from arcade_client import calls, operations
 from arcade_client.calls import Until
 from arcade_client.errors import ArcadeError
-from arcade_client.operations import Mode
-from arcade_client.shapes import Event, Game, Limits, PlanFields, PoolFields, RunEvent, RunFields, Status, Webhook
+from arcade_client.operations import Act, Mode, OnMiss
+from arcade_client.shapes import (
+    Applied,
+    Event,
+    Game,
+    Limits,
+    PlanFields,
+    PoolFields,
+    RunEvent,
+    RunFields,
+    Status,
+    Usage,
+    Webhook,
+)
 from arcade_client.transport import Deadline, connection_errors, head_of, http_request
 from arcade_client.wire import Answer, Call, Feed, Item, NextLine, Open, Pause, Send, Site, Step
 
@@ -50,7 +62,7 @@ class Arcade:
         game: str,
         mode: Mode = "auto",
         *,
-        on_miss: str | None = None,
+        on_miss: OnMiss | None = None,
         use_snapshot: bool = True,
         labels: Mapping[str, str] | None = None,
         wait: float | None = None,
@@ -113,15 +125,14 @@ class Arcade:
         """What the next turn would do."""
         return dressed(Plan, self._do(operations.plan(self.site)), self)
 
-    def usage(
-        self, since: datetime | str | None = None, until: datetime | str | None = None, by: str | None = None
-    ) -> Mapping[str, Any]:
+    def usage(self, since: date | str | None = None, until: date | str | None = None, by: str | None = None) -> Usage:
         """What was used, and what it cost."""
         return self._do(operations.usage(self.site, since, until, by))
 
-    def events(self, after: int | None = None) -> Iterator[Event]:
-        """What happens in the arcade, without an end."""
-        return self._feed(calls.events(self.site, after))
+    def events(self, after: int | None = None, **filters: str) -> Iterator[Event]:
+        """What happens in the arcade, without an end: beyond `after`, or the last events and what comes. Filters are
+        `kind` (`run.ended`, or `run` for all about runs), `run` and `pool`."""
+        return self._feed(calls.events(self.site, after, filters))
 
     def webhooks(self) -> list[Webhook]:
         """Where events are sent."""
@@ -211,7 +222,7 @@ class Run(RunFields):
     client: Arcade = field(repr=False, compare=False)
 
     def wait(self, until: Until = "running", timeout: float = 300) -> Run:
-        """Wait until it runs, or (`settled`) runs or is over. Raises RunOver or WaitedTooLong."""
+        """Wait until it runs, or is over (`settled`). Raises RunOver when it never will run, or WaitedTooLong."""
         return self.client._run(self.client._do(calls.wait(self.client.site, self, until, timeout)))
 
     def follow(self, after: int = 0) -> Iterator[RunEvent]:
@@ -241,25 +252,33 @@ class Pool(PoolFields):
         """Change it (`target_ready=2`), if it still is as it was read. Raises Changed when it is not."""
         return dressed(Pool, self.client._do(operations.set_pool(self.client.site, self, changes, reason)), self.client)
 
-    def prime(self, reason: str) -> Mapping[str, Any]:
-        """Fill it now."""
-        return self.client._do(operations.act_on_pool(self.client.site, self.name, "prime", reason))
+    def prime(self, reason: str) -> Pool:
+        """Fill it now. It may take a while: look at its counts."""
+        return self._act("prime", reason)
 
-    def pause(self, reason: str) -> Mapping[str, Any]:
+    def pause(self, reason: str) -> Pool:
         """Make no more sandboxes."""
-        return self.client._do(operations.act_on_pool(self.client.site, self.name, "pause", reason))
+        return self._act("pause", reason)
 
-    def resume(self, reason: str) -> Mapping[str, Any]:
+    def resume(self, reason: str) -> Pool:
         """Make sandboxes again."""
-        return self.client._do(operations.act_on_pool(self.client.site, self.name, "resume", reason))
+        return self._act("resume", reason)
 
-    def drain(self, reason: str) -> Mapping[str, Any]:
+    def drain(self, reason: str) -> Pool:
         """Delete its sandboxes, and make no more."""
-        return self.client._do(operations.act_on_pool(self.client.site, self.name, "drain", reason))
+        return self._act("drain", reason)
 
-    def recycle(self, reason: str) -> Mapping[str, Any]:
+    def recycle(self, reason: str) -> Pool:
         """Replace its sandboxes by new ones."""
-        return self.client._do(operations.act_on_pool(self.client.site, self.name, "recycle", reason))
+        return self._act("recycle", reason)
+
+    def close_breaker(self, reason: str) -> Pool:
+        """Make sandboxes though too many failed in a row."""
+        return self._act("close-breaker", reason)
+
+    def _act(self, act: Act, reason: str) -> Pool:
+        call = operations.act_on_pool(self.client.site, self.name, act, reason)
+        return dressed(Pool, self.client._do(call), self.client)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,8 +287,8 @@ class Plan(PlanFields):
 
     client: Arcade = field(repr=False, compare=False)
 
-    def apply(self, reason: str) -> Mapping[str, Any]:
-        """Have this very plan carried out. Raises Conflict when things have changed."""
+    def apply(self, reason: str) -> Applied:
+        """Have this very plan carried out. Raises PlanChanged when another is due."""
         return self.client._do(operations.apply_plan(self.client.site, self, reason))
 
 

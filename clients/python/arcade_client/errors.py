@@ -48,7 +48,8 @@ class SignatureInvalid(ArcadeError):
 class Problem(ArcadeError):
     """The arcade refused. Go by the class or by `code`; sentences may change at any time.
 
-    `retryable` is None when the answer was not the arcade's own and so does not say (a proxy's, for example).
+    `retryable` is None when the answer was not the arcade's own and so does not say (a proxy's, for example). `raw` is
+    the JSON of the answer.
     """
 
     def __init__(
@@ -63,11 +64,12 @@ class Problem(ArcadeError):
         retry_after_seconds: float | None = None,
         request_id: str = "",
         errors: Sequence[Mapping[str, str]] = (),
+        raw: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status, self.code, self.detail, self.remedy = status, code, detail, remedy
         self.retryable, self.limit, self.retry_after_seconds = retryable, limit, retry_after_seconds
-        self.request_id, self.errors = request_id, tuple(errors)
+        self.request_id, self.errors, self.raw = request_id, tuple(errors), raw or {}
 
     def as_json(self) -> dict[str, Any]:
         """As the answer had it, without what it did not say."""
@@ -103,6 +105,14 @@ class NotFound(Problem):
 
 class Conflict(Problem):
     """Not possible as things stand."""
+
+
+class NoPool(Conflict):
+    """No pool serves the launch, and it was to start no other way."""
+
+
+class PlanChanged(Conflict):
+    """Another plan is due by now. Read it, then decide again."""
 
 
 class Changed(Conflict):
@@ -142,6 +152,8 @@ OF_CODE: Mapping[str, type[Problem]] = {
     "unknown_game": UnknownGame,
     "limit_reached": LimitReached,
     "pool_empty": PoolEmpty,
+    "no_pool": NoPool,
+    "plan_changed": PlanChanged,
     "maintenance": Maintenance,
 }
 OF_STATUS: Mapping[int, type[Problem]] = {

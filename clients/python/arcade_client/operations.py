@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
-from arcade_client.calls import ask, get, in_query
-from arcade_client.shapes import Game, Limits, PlanFields, PoolFields, RunFields, Status, Webhook, read, read_all
-from arcade_client.wire import Call, Site
+from arcade_client.calls import ask, get
+from arcade_client.shapes import (
+    Applied,
+    Game,
+    Limits,
+    PlanFields,
+    PoolFields,
+    RunFields,
+    Status,
+    Usage,
+    Webhook,
+    read,
+    read_all,
+)
+from arcade_client.wire import Answer, Call, Site
 
 Mode = Literal["auto", "warm", "cold"]
-Act = Literal["prime", "pause", "resume", "drain", "recycle"]
+OnMiss = Literal["cold", "wait", "fail"]
+Act = Literal["prime", "pause", "resume", "drain", "recycle", "close-breaker"]
+ON_MISS: tuple[OnMiss, ...] = get_args(OnMiss)
+TURN_SECONDS = 25  # the server answers an applied plan by then
 ACTS: tuple[Act, ...] = get_args(Act)
 
 
@@ -21,7 +37,7 @@ def launch(
     game: str,
     mode: Mode,
     *,
-    on_miss: str | None,
+    on_miss: OnMiss | None,
     use_snapshot: bool,
     labels: Mapping[str, str] | None,
     wait_seconds: float | None,
@@ -79,20 +95,24 @@ def pools(site: Site) -> Call[list[PoolFields]]:
 
 def pool(site: Site, name: str) -> Call[PoolFields]:
     answer = yield from ask(site, site.request("GET", _pool_path(name)))
-    return read(PoolFields, answer.json(), etag=answer.headers.get("etag", ""))
+    return _pool_of(answer)
+
+
+def _pool_of(answer: Answer) -> PoolFields:
+    etag = answer.headers.get("etag")
+    return read(PoolFields, answer.json(), **({"etag": etag} if etag else {}))
 
 
 def set_pool(site: Site, of: PoolFields, changes: Mapping[str, Any], reason: str) -> Call[PoolFields]:
     """Change a pool, if it still is as it was read. Raises Changed when it is not."""
     match = {"If-Match": of.etag} if of.etag else {}
     request = site.request("PATCH", _pool_path(of.name), body={**changes, "reason": reason}, headers=match)
-    answer = yield from ask(site, request)
-    return read(PoolFields, answer.json(), etag=answer.headers.get("etag", ""))
+    return _pool_of((yield from ask(site, request)))
 
 
-def act_on_pool(site: Site, name: str, act: Act, reason: str) -> Call[Mapping[str, Any]]:
-    answer = yield from ask(site, site.request("POST", f"{_pool_path(name)}/{act}", body={"reason": reason}))
-    return _mapping(answer.json())
+def act_on_pool(site: Site, name: str, act: Act, reason: str) -> Call[PoolFields]:
+    request = site.request("POST", f"{_pool_path(name)}/{act}", body={"reason": reason})
+    return _pool_of((yield from ask(site, request)))
 
 
 def _pool_path(name: str) -> str:
@@ -103,16 +123,14 @@ def plan(site: Site) -> Call[PlanFields]:
     return read(PlanFields, (yield from get(site, "/api/pool/plan")))
 
 
-def apply_plan(site: Site, of: PlanFields, reason: str) -> Call[Mapping[str, Any]]:
-    """Have a plan carried out, if it still is the same. Raises Conflict when it is not."""
-    body = {"digest": of.digest, "reason": reason}
-    answer = yield from ask(site, site.request("POST", "/api/pool/plan/apply", body=body))
-    return _mapping(answer.json())
+def apply_plan(site: Site, of: PlanFields, reason: str) -> Call[Applied]:
+    """Have a plan carried out, if it still is the same. Raises PlanChanged when it is not."""
+    request = site.request("POST", "/api/pool/plan/apply", body={"digest": of.digest, "reason": reason})
+    return read(Applied, (yield from ask(site, request, more_seconds=TURN_SECONDS)).json())
 
 
-def usage(site: Site, since: Any, until: Any, by: str | None) -> Call[Mapping[str, Any]]:
-    query = {"from": in_query(since), "to": in_query(until), "by": by}
-    return _mapping((yield from get(site, "/api/usage", query)))
+def usage(site: Site, since: date | str | None, until: date | str | None, by: str | None) -> Call[Usage]:
+    return read(Usage, (yield from get(site, "/api/usage", {"from": since, "to": until, "by": by})))
 
 
 def webhooks(site: Site) -> Call[list[Webhook]]:

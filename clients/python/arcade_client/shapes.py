@@ -52,6 +52,16 @@ class Cost(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WaitingFor(Shape):
+    """What a launch waits for. `expected_seconds`: until the game runs; None when nobody knows."""
+
+    code: str
+    position: int | None = None
+    expected_seconds: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFields(Shape):
     """One launch, from the click to the end."""
 
@@ -60,6 +70,9 @@ class RunFields(Shape):
     status: str
     game: str
     mode: str
+    asked_mode: str = ""
+    on_miss: str | None = None
+    waiting_for: WaitingFor | None = None
     served_by: str = ""
     notice_code: str = ""
     notice: str = ""
@@ -91,11 +104,6 @@ class RunFields(Shape):
     def is_over(self) -> bool:
         return self.state in {"ended", "failed"}
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether it does not change by itself for now: it runs, or is over."""
-        return self.is_running or self.is_over
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunEvent(Shape):
@@ -111,10 +119,19 @@ class RunEvent(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Event(Shape):
-    """One thing that happened in the arcade."""
+    """One change of a run, a sandbox, a pool or the fleet. `id` is the same whichever way it comes."""
 
     seq: int
     type: str
+    id: str = ""
+    code: str = ""
+    at: datetime | None = None
+    level: str = "info"
+    message: str = ""
+    run_id: str | None = None
+    sandbox: str = ""
+    pool: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,12 +177,25 @@ class Most(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Use(Shape):
+    """One limit of whoever asks. `window_seconds`: of launches within so many; None for runs that are not over."""
+
+    limit: str
+    most: int
+    used: int
+    remaining: int
+    window_seconds: int | None = None
+    reset_in_seconds: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Limits(Shape):
-    """Launches against their limits."""
+    """Launches against their limits: everybody's, and one's own (`yours`)."""
 
     active: Active
     rate: Rate
     limits: Most
+    yours: tuple[Use, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,19 +218,36 @@ class Status(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PoolCounts(Shape):
+    """A pool's sandboxes by state."""
+
+    ready: int = 0
+    unseen: int = 0
+    requested: int = 0
+    creating: int = 0
+    staging: int = 0
+    in_use: int = 0
+    deleting: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class PoolFields(Shape):
-    """One pool of warm sandboxes. `etag` names the version that was read."""
+    """One pool of warm sandboxes. `etag` names its settings as they were read, `message` is what was done to it."""
 
     name: str
     runtime: str = ""
     mode: str = ""
-    ready: int = 0
-    creating: int = 0
-    in_use: int = 0
-    deleting: int = 0
     target_ready: int = 0
     min_ready: int = 0
     max_ready: int = 0
+    max_concurrent_creates: int = 0
+    idle_timeout_seconds: int = 0
+    on_empty: str = ""
+    is_wanted: bool = False
+    counts: PoolCounts = field(default_factory=PoolCounts)
+    usd_per_hour: float = 0.0
+    idle_usd_per_hour: float = 0.0
+    message: str = field(default="", compare=False)
     etag: str = field(default="", repr=False, compare=False)
 
 
@@ -225,6 +272,38 @@ class PlanFields(Shape):
     listing_error: str = ""
     decisions: tuple[Decision, ...] = ()
     held_back: tuple[Decision, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied(Shape):
+    """What a turn did that was asked for by its plan. Not `is_done`: it is still at work, and the log will say."""
+
+    digest: str
+    is_done: bool = True
+    decisions: tuple[Decision, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageSums(Shape):
+    """Launches, and the sandboxes' time and cost. `key` is the day, client, game or pool; None for all, or none."""
+
+    key: str | None = None
+    launches: int = 0
+    hits: int = 0
+    in_use_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    in_use_usd: float = 0.0
+    idle_usd: float = 0.0
+    unused: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage(Shape):
+    """What was used and what it cost, by day, client, game or pool."""
+
+    by: str
+    rows: tuple[UsageSums, ...]
+    total: UsageSums
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,6 +121,7 @@ class Answer:
             retry_after_seconds=self._retry_after_seconds(said.get("retry_after_seconds")),
             request_id=self.headers.get("x-request-id", ""),
             errors=errors if isinstance(errors := said.get("errors"), list) else (),
+            raw=said,
         )
 
     def _retry_after_seconds(self, said: Any) -> float | None:

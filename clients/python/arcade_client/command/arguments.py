@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from arcade_client.operations import ACTS
+from arcade_client.operations import ACTS, ON_MISS
 from arcade_client.wire import VERSION
 
 EXIT_CODES = """exit codes:
@@ -60,7 +60,7 @@ def _runs(verb: AddVerb) -> None:
     how.add_argument("--warm", action="store_const", const="warm", dest="mode", help="in a sandbox of the pool")
     how.add_argument("--cold", action="store_const", const="cold", dest="mode", help="in a new sandbox")
     launch.set_defaults(mode="auto")
-    launch.add_argument("--on-miss", metavar="WHAT", help="what to do when no warm sandbox is ready")
+    launch.add_argument("--on-miss", choices=ON_MISS, help="what to do when no warm sandbox is ready")
     launch.add_argument("--from-source", action="store_true", help="not from the snapshot")
     launch.add_argument("--label", action="append", type=label, default=[], metavar="NAME=VALUE", help="any number")
     launch.add_argument(
@@ -109,11 +109,16 @@ def _fleet(verb: AddVerb) -> None:
     plan.add_argument("--apply", action="store_true", help="carry out what is shown")
     plan.add_argument("--reason", default="", help="why, for the log; needed with --apply")
     usage = verb("usage", "Show what was used, and what it cost.")
-    usage.add_argument("--from", dest="since", metavar="TIME")
-    usage.add_argument("--to", dest="until", metavar="TIME")
-    usage.add_argument("--by", help="what to group by")
+    usage.add_argument("--from", dest="since", metavar="YYYY-MM-DD", help="the first day (UTC)")
+    usage.add_argument("--to", dest="until", metavar="YYYY-MM-DD", help="the last day (today)")
+    usage.add_argument("--by", help="day, client, game or pool")
     events = verb("events", "Show what happens, without an end.")
-    events.add_argument("--after", type=count, metavar="N", help="from this number on")
+    events.add_argument(
+        "--after", type=count, metavar="N", help="beyond this number; without it, the last and what comes"
+    )
+    events.add_argument("--kind", help="only these types: run.ended, or run for all about runs")
+    events.add_argument("--run", metavar="RUN", help="only about this run: its whole id")
+    events.add_argument("--pool", metavar="NAME", help="only about this pool")
     receiver = verb("webhook-receiver", "Receive webhooks, verify and show them.")
     receiver.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS")
     receiver.add_argument("--port", type=count, default=8765)

@@ -7,17 +7,16 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from arcade_client.client import Arcade, Pool, Run
 from arcade_client.command.kept_tokens import KeptTokens
-from arcade_client.command.output import RUN_HEAD, Output, event_line, plain, run_lines, run_row, table
+from arcade_client.command.output import RUN_HEAD, Output, event_line, moment, plain, run_lines, run_row, table
 from arcade_client.command.receiver import Receiver
 from arcade_client.errors import NotFound
-from arcade_client.shapes import Event
 
 DONE, FAILED = 0, 4  # exit codes
 LOOKED_AT = 500  # runs among which a short id is looked for
@@ -128,6 +127,7 @@ def limits(context: Context) -> int:
         ("warm runs", found.active.warm, found.limits.max_warm),
         ("cold runs", found.active.cold, found.limits.max_cold),
         ("launches of the hour", found.rate.used, found.rate.limit),
+        *((f"yours: {each.limit}", each.used, each.most) for each in found.yours),
     ]
     context.output.document(found.raw, table(("WHAT", "NOW", "LIMIT"), rows, ""))
     return DONE
@@ -149,18 +149,17 @@ def pool(context: Context) -> int:
         raise UsageError(f"change the pool or --{said.act} it, one after the other")
     found = context.arcade.pool(said.name)
     if said.act:
-        getattr(found, said.act)(said.reason)
-        found = context.arcade.pool(said.name)
+        found = getattr(found, said.act.replace("-", "_"))(said.reason)
     elif changes:
         found = found.set(reason=said.reason, **changes)
-    context.output.document(found.raw, _pool_table([found]))
+    context.output.document(found.raw, [*_pool_table([found]), *([plain(found.message)] if found.message else [])])
     return DONE
 
 
 def _pool_table(found: list[Pool]) -> list[str]:
     rows = (
         (
-            *(each.name, each.runtime, each.mode, each.ready, each.creating, each.in_use),
+            *(each.name, each.runtime, each.mode, each.counts.ready, each.counts.creating, each.counts.in_use),
             *(each.min_ready, each.target_ready, each.max_ready),
         )
         for each in found
@@ -183,37 +182,34 @@ def plan(context: Context) -> int:
         context.output.document(found.raw, lines)
         return DONE
     applied = found.apply(said.reason)
-    context.output.document(applied, [*lines, "Applied.", *_lines(applied)])
+    outcome = (
+        "Applied." if applied.is_done else "The turn is still at work: the orchestrator log will say what came of it."
+    )
+    context.output.document(applied.raw, [*lines, outcome])
     return DONE
 
 
 def usage(context: Context) -> int:
     found = context.arcade.usage(context.said.since, context.said.until, context.said.by)
-    context.output.document(found, _lines(found))
+    rows = [
+        (
+            *(each.key, each.launches, each.hits, f"{each.in_use_seconds:.0f}", f"{each.idle_seconds:.0f}"),
+            *(f"{each.in_use_usd:.4f}", f"{each.idle_usd:.4f}"),
+        )
+        for each in (*found.rows, replace(found.total, key="total"))
+    ]
+    head = (found.by.upper(), "LAUNCHES", "HITS", "IN USE (S)", "IDLE (S)", "IN USE (USD)", "IDLE (USD)")
+    context.output.document(found.raw, table(head, rows, ""))
     return DONE
-
-
-def _lines(found: Mapping[str, Any]) -> list[str]:
-    """An answer whose fields the command does not know: tables of its lists, and lines of the rest."""
-    lines = []
-    for name, value in found.items():
-        if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
-            head = list(value[0])
-            lines += table([each.upper() for each in head], ([row.get(each) for each in head] for row in value), "")
-        else:
-            lines.append(f"{name}: {plain(value)}")
-    return lines
 
 
 def events(context: Context) -> int:
-    for event in context.arcade.events(context.said.after):
-        context.output.line(event.raw, f"{event.seq}  {_happened(event)}")
+    said = context.said
+    filters = {"kind": said.kind, "run": said.run, "pool": said.pool}
+    wanted = {name: value for name, value in filters.items() if value is not None}
+    for event in context.arcade.events(said.after, **wanted):
+        context.output.line(event.raw, plain(f"{event.seq}  {moment(event.at)}  {event.type}  {event.message}"))
     return DONE
-
-
-def _happened(event: Event) -> str:
-    rest = {name: value for name, value in event.raw.items() if name not in {"seq", "type"}}
-    return plain(" ".join([event.type, *(f"{name}={value}" for name, value in rest.items())]))
 
 
 def webhook_receiver(context: Context) -> int:
