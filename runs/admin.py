@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from pools.models import FleetEvent
 from pools.reasons import LogKind
 from pools.templatetags.fleet import NOTHING, span
 from runs import lifecycle
+from runs.labels import ASKED_PATTERN, all_of
 from runs.launching.steps import steps
 from runs.models import Run, RunState
 from runs.reasons import RunEndCode
@@ -63,20 +65,23 @@ class RunAdmin(MachineOwned):
     list_select_related = ("game", "sandbox")
     list_per_page = 100
     search_fields = ("sandbox__name", "sandbox__app_id", "visitor", "end_reason")
-    search_help_text = "Run, sandbox, app id or player"
+    search_help_text = "Run, sandbox, app id, player or label (name:value)"
     actions = ("extend_chosen", "end_chosen")
     change_form_template = "admin/runs/run/page.html"
     fields = (
         "id", "game", "state", "mode", "asked_mode", "on_miss", "served_by", "notice_code", "notice", "deployed_from",
         "sandbox_link", "port", "player", "use_snapshot", "extensions", "restarts", "deploy_attempts", "acquire_ms",
         "bootstrap_ms", "restore_ms", "start_ms", "total_ms", "created_at", "acquired_at", "ready_at", "expires_at",
-        "ended_at", "end_code", "end_reason",
+        "ended_at", "end_code", "end_reason", "labelled",
     )  # fmt: skip
-    readonly_fields = ("player", "sandbox_link")
+    readonly_fields = ("player", "sandbox_link", "labelled")
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         found, may_repeat = super().get_search_results(request, queryset, search_term)
-        return found | queryset.named(search_term), may_repeat
+        found |= queryset.named(search_term)
+        if re.fullmatch(ASKED_PATTERN, search_term):
+            found |= queryset.filter(all_of([search_term]))
+        return found, may_repeat
 
     @admin.display(description="Run", ordering="id")
     def short_id(self, run: Run) -> str:
@@ -85,6 +90,10 @@ class RunAdmin(MachineOwned):
     @admin.display(description="Player", ordering="visitor")
     def player(self, run: Run) -> str:
         return run.visitor[:8]
+
+    @admin.display(description="Labels")
+    def labelled(self, run: Run) -> str:
+        return ", ".join(f"{name}:{value}" for name, value in run.labels.items()) or NOTHING
 
     @admin.display(description="Sandbox", ordering="sandbox__name")
     def sandbox_link(self, run: Run) -> str:

@@ -106,6 +106,7 @@ def _launched(
             mode=mode,
             use_snapshot=body.use_snapshot,
             on_miss=body.on_miss,
+            labels=body.labels,
             client=client,
             idempotency_key=key,
         )
@@ -268,6 +269,7 @@ def run_out(run: Run, now: datetime) -> dict[str, Any]:
         "mode": run.mode,
         "asked_mode": run.asked_for,
         "on_miss": run.on_miss or None,
+        "labels": run.labels,
         "served_by": run.served_by,
         "notice_code": run.notice_code,
         "notice": run.notice,

@@ -59,10 +59,11 @@ def emit(
 @transaction.atomic(savepoint=False)
 def write(run_id: UUID, entries: Sequence[Entry], now: datetime | None = None) -> None:
     """Write several events at once. A flood of log lines is cut with a visible mark, and so is a line too long."""
-    row = Run.objects.select_for_update(no_key=True).filter(pk=run_id).values_list("last_seq", "state").first()
+    locked = Run.objects.select_for_update(no_key=True).filter(pk=run_id)
+    row = locked.values_list("last_seq", "state", "labels").first()
     if row is None:
         return
-    seq, state = row
+    seq, state, labels = row
     at = now or timezone.now()
     rows: list[RunEvent] = []
     for entry in entries:
@@ -72,16 +73,23 @@ def write(run_id: UUID, entries: Sequence[Entry], now: datetime | None = None) -
         if is_cut and (any(written.data.get("cut") for written in rows) or _is_cut(run_id)):
             continue
         seq += 1
-        rows.append(_row(run_id, seq, CUT if is_cut else entry, at))
+        line = CUT if is_cut else entry
+        rows.append(_row(run_id, seq, _labelled(line, labels) if seq == 1 else line, at))
     if rows:
         RunEvent.objects.bulk_create(rows)
         Run.objects.filter(pk=run_id).update(last_seq=seq)
         wake_readers()
 
 
-def write_first(batch: Together, run_id: UUID, entries: Sequence[Entry], at: datetime) -> None:
+def write_first(batch: Together, run: Run, entries: Sequence[Entry], at: datetime) -> None:
     """Have the first lines of a new run written in one round trip. Nobody reads it yet: nobody is woken."""
-    batch.insert(*(_row(run_id, seq, entry, at) for seq, entry in enumerate(entries, 1)))
+    told = [_labelled(entries[0], run.labels), *entries[1:]]
+    batch.insert(*(_row(run.pk, seq, entry, at) for seq, entry in enumerate(told, 1)))
+
+
+def _labelled(first: Entry, labels: Mapping[str, str]) -> Entry:
+    """A run's first line, which has its labels, if there are any."""
+    return first._replace(data={**first.data, "labels": labels}) if labels else first
 
 
 def write_next(batch: Together, run_id: UUID, entry: Entry, at: datetime) -> None:

@@ -145,7 +145,7 @@ def begin_in(
     run.last_seq = len(told)
     batch = Together()
     batch.insert(run)  # first: of two with one key the second waits here, and holds nothing yet that others need
-    events.write_first(batch, run.pk, told, acquired_at)
+    events.write_first(batch, run, told, acquired_at)
     journal.record_together(
         batch,
         journal.line(LogKind.ACQUIRE, claims.acquired(f"run {run.short_id}"), sandbox=sandbox, now=now),

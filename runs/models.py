@@ -153,6 +153,7 @@ class Run(models.Model):
         db_default="",
         help_text="What it does when no warm sandbox is ready; empty for the pool's own rule.",
     )
+    labels = models.JSONField(default=dict, db_default={}, blank=True, help_text="What its client put on it.")
     served_by = models.CharField(max_length=20, choices=ServedBy.choices, blank=True)
     notice_code = models.CharField(
         max_length=20, choices=RunNoticeCode.choices, blank=True, help_text="Why it was not served as asked."

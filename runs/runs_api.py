@@ -21,6 +21,7 @@ from pools.reasons import LogKind
 from pools.schemas import ProblemOut
 from runs import lifecycle
 from runs.api import acted_on, end, find_run, run_out, single_out
+from runs.labels import all_of
 from runs.models import Run, RunState
 from runs.rights import whose_runs_are_shown_to
 from runs.schemas import ActIn, RunDetailsOut, RunOut, RunsAsked, RunsOut, WaitAsked
@@ -49,7 +50,7 @@ def list_runs(request: HttpRequest, asked: Query[RunsAsked]) -> dict[str, Any]:
     if asked.mode is not None:
         wanted["mode"] = asked.mode
     led, rest = along_index(runs, wanted, indexed=("visitor", "state", "game"))
-    found = page(led, rest, asked, at="created_at")
+    found = page(led, rest & all_of(asked.label), asked, at="created_at")
     now = timezone.now()
     return {"runs": [run_out(run, now) for run in found.rows]} | found.about()
 

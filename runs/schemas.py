@@ -12,12 +12,18 @@ from pydantic import ConfigDict, Field, StrictBool, StrictStr
 
 from pools.keyset import Moment, PageAsked, PageOut
 from pools.schemas import example
+from runs import labels
 from runs.live.until import MOST_SECONDS, WaitFor
 from runs.models import AskedMode, LaunchMode, OnMiss, RunState
 from runs.reasons import RunEndCode, RunNoticeCode, StatusCode, WaitingCode
 from runs.words import TYPES, Status
 
 NO_NUL = r"^[^\x00]*$"  # which PostgreSQL takes in no text
+
+
+LabelName = Annotated[str, Field(pattern=labels.NAME_PATTERN)]
+LabelValue = Annotated[StrictStr, Field(pattern=labels.VALUE_PATTERN)]
+LabelAsked = Annotated[str, Field(pattern=labels.ASKED_PATTERN)]
 
 
 def _any_of(codes: type[TextChoices]) -> str:
@@ -35,6 +41,12 @@ class LaunchIn(Schema):
         None,
         description="What a warm launch does when no warm sandbox is ready: start `cold`, `wait` in the pool's line "
         "(it never starts cold), or `fail` (429, `pool_empty`). Null: the pool's own rule. No effect on a cold launch",
+    )
+    labels: dict[LabelName, LabelValue] = Field(
+        {},
+        max_length=labels.MOST,
+        description="Names with values, to find the run again: up to 63 characters each",
+        json_schema_extra={"additionalProperties": False},
     )
 
 
@@ -74,6 +86,7 @@ class RunOut(Schema):
     mode: LaunchMode = Field(description="warm or cold: what it became, if it was asked for as `auto`")
     asked_mode: AskedMode = Field(description="How it was asked for")
     on_miss: OnMiss | None = Field(description="What it was to do when no warm sandbox is ready; null: its pool's rule")
+    labels: dict[str, str] = Field(description="What its client put on it")
     served_by: str = Field(description="pool, cold_fallback or cold; empty while it is not decided")
     notice_code: str = Field(description=f"Why it was not served as asked, else empty: {_any_of(RunNoticeCode)}")
     notice: str = Field(description="The same as a sentence")
@@ -156,6 +169,9 @@ class RunsAsked(PageAsked):
     state: RunState | None = Field(None, description="Only runs in this state")
     game: str | None = Field(None, max_length=100, pattern=NO_NUL, description="Only runs of this game")
     mode: LaunchMode | None = Field(None, description="Only runs that were launched so")
+    label: list[LabelAsked] = Field(
+        [], max_length=labels.MOST, description="Only runs with this label, `name:value`, or `name` for any; repeatable"
+    )
     created_after: Moment | None = Field(None, description="Only runs launched later than this (with a time zone)")
     created_before: Moment | None = Field(None, description="Only runs launched earlier than this (with a time zone)")
 

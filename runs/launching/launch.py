@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
@@ -51,6 +52,7 @@ def launch(
     mode: str,
     use_snapshot: bool = True,
     on_miss: str | None = None,
+    labels: Mapping[str, str] | None = None,
     client: Client,
     idempotency_key: str | None = None,
     now: datetime | None = None,
@@ -62,7 +64,7 @@ def launch(
     The same client and key give the same run, however often and however much at once they are sent.
     """
     now = now or timezone.now()
-    wanted = Wanted(game, AskedMode(mode), use_snapshot, OnMiss(on_miss) if on_miss else None)
+    wanted = Wanted(game, AskedMode(mode), use_snapshot, OnMiss(on_miss) if on_miss else None, labels or {})
     try:
         if wanted.mode != AskedMode.COLD:
             with turnstile.launches.passed():

@@ -41,11 +41,12 @@ with connection.cursor() as cursor:
     cursor.execute(
         """INSERT INTO runs_run (id, game_id, sandbox_id, mode, served_by, notice_code, notice, use_snapshot,
              deployed_from, state, end_code, end_reason, visitor, extensions, deploy_attempts, deploy_process, restarts,
-             last_seq, number, created_at, ended_at)
+             last_seq, number, created_at, ended_at, labels)
            SELECT gen_random_uuid(), CASE WHEN n %% 100 = 0 THEN %s ELSE %s END, s.id,
              CASE WHEN n %% 9973 = 0 THEN 'cold' ELSE 'warm' END, 'pool', '', '', true, 'staged',
              CASE WHEN n %% 9967 = 0 THEN 'failed' ELSE 'ended' END, 'time_up', 'a test',
-             CASE WHEN n %% 2 = 0 THEN %s ELSE md5(n::text) END, 0, 0, '', 0, 0, n, s.requested_at, now()
+             CASE WHEN n %% 2 = 0 THEN %s ELSE md5(n::text) END, 0, 0, '', 0, 0, n, s.requested_at, now(),
+             jsonb_build_object('team', 'red', 'job', n::text)
            FROM (SELECT id, requested_at, row_number() OVER (ORDER BY requested_at) AS n FROM pools_sandbox) s""",
         [ids["memory"], ids["snake"], busy],
     )
@@ -89,7 +90,8 @@ found: dict[str, int] = {}
 QUERIES = (
     "", "state=ended", "state=failed", "state=running", "game=memory", "mode=cold", "state=failed&mode=cold",
     "state=ended&game=memory", "game=memory&mode=cold&state=ended", "created_before=2026-11-20T00:00:00Z",
-    "created_before=2026-11-20T00:00:00Z&mode=cold",
+    "created_before=2026-11-20T00:00:00Z&mode=cold", "label=team:red", "label=team", "label=job:50000", "label=none",
+    "state=ended&label=team:red&label=job:50000",
 )  # fmt: skip
 for who, client in (("operator", operator), ("program", program)):
     for query in QUERIES:
