@@ -470,6 +470,24 @@ MISTAKES: list[Mistake] = [
          "if False:"),
     ),
     *_of(
+        "waiting", "runs/waiting_requests.py", ("tests/integration/api/test_waiting.py",),
+        ("told-as-it-was", "A launch that waited is told how it stood before.", "with suppress(DatabaseError):",
+         "if False:"),
+        ("for-hours", "A client lets the server wait for hours.", "min(int(value[:10]), MOST_SECONDS)",
+         "int(value[:10])"),
+    ),
+    *_of(
+        "until", "runs/live/until.py", ("tests/integration/api/test_waiting.py",),
+        ("deaf", "Who waits misses what happens before the hub knows of them.", "mine.begin(run_id, found[0])", "pass"),
+        ("runs-is-over", "Who waits for the end is told of the beginning.", "WaitFor.SETTLED: {EventKind.END}",
+         "WaitFor.SETTLED: {EventKind.READY}"),
+    ),
+    *_of(
+        "labels", "runs/labels.py", ("tests/integration/api/test_labels.py",),
+        ("any", "A run with one of the labels is found.", "wanted &= Q(", "wanted |= Q("),
+        ("position", "A name of digits is a position.", '\'$."{self.name}"\'', "'$.{self.name}'"),
+    ),
+    *_of(
         "on-miss", "runs/upkeep.py", ("tests/integration/api/test_launch_modes.py",),
         ("impatient", "A launch that was to wait starts cold after a while.", " if run.on_miss != OnMiss.WAIT]", "]"),
         ("for-ever", "A launch waits for a pool that serves none any more.", "OnMiss.WAIT and not is_open", "None"),

@@ -19,12 +19,8 @@ from pools.models import Pool, Sandbox
 from runs import lifecycle
 from runs.models import DeployedFrom, Run, RunState
 from runs.reasons import RunEndCode
-from tests.fixtures.fleet import pool
 from tests.fixtures.waiting import until
 from tests.fixtures.web import PLAIN, Web, new_run
-from tests.integration.pages.conftest import make_sandbox
-
-__all__ = ["make_sandbox", "pool"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SOON_SECONDS = 5  # a machine that is busy with other tests may take a while; a wait that is not woken takes longer
@@ -39,6 +35,7 @@ def meanwhile() -> Any:
 
 
 Meanwhile = Callable[..., Future]
+MakeSandbox = Callable[..., Sandbox]
 
 
 def play(run: Run) -> None:
@@ -244,13 +241,8 @@ def waits_for(run: Run) -> Any:
     return found
 
 
-@pytest.fixture
-def pool_and_sandbox(pool: Pool, make_sandbox: Callable[..., Sandbox]) -> Callable[..., Sandbox]:
-    return make_sandbox
-
-
-def test_one_in_the_pools_line_knows_its_position_and_when_its_sandbox_should_come(pool_and_sandbox: Any):
-    pool_and_sandbox("creating", requested_at=timezone.now())
+def test_one_in_the_pools_line_knows_its_position_and_when_its_sandbox_should_come(make_sandbox: MakeSandbox):
+    make_sandbox("creating", requested_at=timezone.now())
     first, second = (
         new_run(mode="warm", served_by="pool", created_at=timezone.now() - timedelta(seconds=ago)) for ago in (2, 1)
     )
@@ -271,21 +263,21 @@ def test_one_in_the_line_for_a_place_knows_its_position(db: None):
     }  # fmt: skip
 
 
-def test_one_whose_own_sandbox_is_created_knows_how_long_that_takes(pool_and_sandbox: Any):
-    sandbox = pool_and_sandbox("creating", pool=None, origin="cold", requested_at=timezone.now())
+def test_one_whose_own_sandbox_is_created_knows_how_long_that_takes(make_sandbox: MakeSandbox):
+    sandbox = make_sandbox("creating", pool=None, origin="cold", requested_at=timezone.now())
     found = waits_for(new_run(served_by="cold", sandbox=sandbox))
     assert (found["code"], found["position"]) == ("sandbox", None)
     assert found["expected_seconds"] > 0
 
 
-def test_one_whose_game_is_brought_up_knows_how_long_that_takes_until_it_takes_longer(pool_and_sandbox: Any):
+def test_one_whose_game_is_brought_up_knows_how_long_that_takes_until_it_takes_longer(make_sandbox: MakeSandbox):
     fields = {"state": "deploying", "served_by": "pool", "mode": "warm"}
     now = timezone.now()
-    run = new_run(sandbox=pool_and_sandbox("in_use"), acquired_at=now, **fields)
+    run = new_run(sandbox=make_sandbox("in_use"), acquired_at=now, **fields)
     found = waits_for(run)
     assert (found["code"], found["position"]) == ("deployment", None)
     assert 0 < found["expected_seconds"] < 60
-    late = new_run(sandbox=pool_and_sandbox("in_use"), acquired_at=now - timedelta(hours=1), **fields)
+    late = new_run(sandbox=make_sandbox("in_use"), acquired_at=now - timedelta(hours=1), **fields)
     assert waits_for(late)["expected_seconds"] is None
 
 
