@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Query, Router, Schema
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pools.api_keys import Scope
 from pools.callers import key_of, may, require
@@ -22,13 +23,23 @@ USUAL_DAYS = 7
 MOST_DAYS = 92
 USD_DIGITS = 6
 SECONDS_DIGITS = 3
+AS_WRITTEN = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def _written_out(day: Any) -> Any:
+    if isinstance(day, str) and not AS_WRITTEN.fullmatch(day):
+        raise ValueError("write it as 2026-11-27")  # numbers would be seconds since 1970
+    return day
+
+
+Day = Annotated[date, BeforeValidator(_written_out)]
 
 
 class UsageAsked(Schema):
     """Which days, and by what."""
 
-    first: date | None = Field(None, alias="from", description="The first day, UTC; six days before `to` by default")
-    last: date | None = Field(None, alias="to", description="The last day; today by default")
+    first: Day | None = Field(None, alias="from", description="The first day, UTC; six days before `to` by default")
+    last: Day | None = Field(None, alias="to", description="The last day; today by default")
     by: By = Field(By.DAY, description="What the rows tell apart")
 
 

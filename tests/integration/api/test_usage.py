@@ -127,6 +127,31 @@ def test_settling_twice_counts_nothing_twice(some: None, reader: Client, lived: 
     assert rows(reader)["2026-11-20"] == (2, 2, 660, 160, 1)
 
 
+def test_of_two_that_settle_the_same_one_counts_it(some: None, today: datetime):
+    begin = usage.settled_until(today)
+    first, second = (
+        usage._settle(begin, NOON - timedelta(hours=12), NOON.date() - timedelta(days=1)) for _ in range(2)
+    )
+    assert (first, second) == (2, 0)
+    assert sorted(UsageDay.objects.values_list("launches", flat=True)) == [1, 1]
+
+
+def test_what_is_settled_while_somebody_asks_is_counted_once(
+    some: None, reader: Client, monkeypatch: pytest.MonkeyPatch
+):
+    read, settled = usage._settled, []
+
+    def settled_meanwhile(*asked: Any) -> Any:
+        found = read(*asked)
+        if not settled:
+            settled.append(True)
+            settle()
+        return found
+
+    monkeypatch.setattr(usage, "_settled", settled_meanwhile)
+    assert told(reader)["total"]["launches"] == 3
+
+
 def test_what_is_there_counts_today(make_sandbox: MakeSandbox, reader: Client, today: datetime):
     hour_ago = today - timedelta(hours=1)
     make_sandbox(State.READY, accepted_at=hour_ago)
@@ -163,6 +188,8 @@ def test_days_are_chosen(some: None, reader: Client):
         ("from=2026-11-20&to=2026-11-19", "from"),
         ("from=2026-08-20&to=2026-11-20", "from"),
         ("from=yesterday", "from"),
+        ("to=0", "to"),
+        ("to=2026-02-30", "to"),
         ("by=moon", "by"),
     ],
 )
