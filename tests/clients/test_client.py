@@ -145,6 +145,12 @@ def test_all_pages_are_read_and_none_before_it_is_wanted(client: Any, script: Sc
     assert [path.partition("&cursor=")[2] for path in paths] == ["", "b", "c"]
 
 
+def test_runs_are_found_by_their_labels(client: Any, script: Script):
+    script.says(reply({"runs": [], "has_more": False, "next_cursor": None}))
+    assert list(client.runs(labels={"team": "red", "ci/job": None})) == []
+    assert script.asked[0].path == "/api/runs?label=team%3Ared&label=ci%2Fjob&limit=100"
+
+
 def test_a_list_that_leads_to_itself_ends(client: Any, script: Script):
     script.says(reply({"runs": [RUN], "has_more": True, "next_cursor": "a"}))
     with pytest.raises(UnexpectedAnswer):

@@ -179,6 +179,13 @@ def test_a_short_id_that_may_be_several_runs_is_a_usage_error(command: Command, 
     assert WHOLE_ID in done.stderr
 
 
+def test_runs_are_listed_by_their_labels(command: Command, script: Script):
+    script.says(listed(WHOLE_ID))
+    done = command("list", "--label", "team=red", "--label", "ci/job", "--limit", "5", url=script.url)
+    assert WHOLE_ID[:8] in done.stdout
+    assert script.asked[0].path == "/api/runs?label=team%3Ared&label=ci%2Fjob&limit=100"
+
+
 def test_a_short_id_of_nobodys_run_is_a_refusal(command: Command, script: Script):
     script.says(listed(WHOLE_ID))
     done = command("show", "ffff", url=script.url)

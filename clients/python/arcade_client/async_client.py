@@ -93,10 +93,11 @@ class AsyncArcade:
         mode: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        labels: Mapping[str, str | None] | None = None,
         **more: str,
     ) -> AsyncIterator[AsyncRun]:
         """As `Arcade.runs`."""
-        asked: dict[str, Any] = {"state": state, "game": game, "mode": mode}
+        asked: dict[str, Any] = {"state": state, "game": game, "mode": mode, "label": operations.label_filters(labels)}
         asked |= {"created_after": created_after, "created_before": created_before, **more}
         async for each in self._feed(calls.pages(self.site, "/api/runs", "runs", RunFields, asked)):
             yield self._run(each)

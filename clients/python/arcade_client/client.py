@@ -94,10 +94,11 @@ class Arcade:
         mode: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        labels: Mapping[str, str | None] | None = None,
         **more: str,
     ) -> Iterator[Run]:
-        """The runs one may see, newest first; `more` are further filters."""
-        asked: dict[str, Any] = {"state": state, "game": game, "mode": mode}
+        """The runs one may see, newest first. Of `labels`, None is any value; `more` are further filters."""
+        asked: dict[str, Any] = {"state": state, "game": game, "mode": mode, "label": operations.label_filters(labels)}
         asked |= {"created_after": created_after, "created_before": created_before, **more}
         return map(self._run, self._feed(calls.pages(self.site, "/api/runs", "runs", RunFields, asked)))
 

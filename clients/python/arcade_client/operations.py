@@ -56,6 +56,11 @@ def launch(
     return read(RunFields, (yield from ask(site, request, more_seconds=wait_seconds or 0)).json())
 
 
+def label_filters(labels: Mapping[str, str | None] | None) -> list[str]:
+    """As the query has them: a name, with a value or with any."""
+    return [name if value is None else f"{name}:{value}" for name, value in (labels or {}).items()]
+
+
 def run(site: Site, run_id: str, token: str = "") -> Call[RunFields]:
     """How a run stands, what happened to it, and what it has cost."""
     return read(RunFields, (yield from get(site, f"/api/runs/{quote(run_id, safe='')}", token=token)), token=token)

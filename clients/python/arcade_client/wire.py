@@ -50,14 +50,15 @@ class Site:
         headers: Mapping[str, str] | None = None,
         is_repeatable: bool | None = None,
     ) -> Request:
-        """A request to this arcade. Parts of the query and the body that are None are left out."""
+        """A request to this arcade. Parts of the query and the body that are None are left out; a list in the query is
+        said once for each of its values."""
         asked = {name: value for name, value in (query or {}).items() if value is not None}
         if isinstance(body, dict):
             body = {name: value for name, value in body.items() if value is not None}
         bearer = self.key or token
         return Request(
             method,
-            self.base_url.rstrip("/") + path + (f"?{urlencode(asked)}" if asked else ""),
+            self.base_url.rstrip("/") + path + (f"?{urlencode(asked, doseq=True)}" if asked else ""),
             {
                 "Accept": "application/json",
                 "User-Agent": f"arcade-client/{VERSION}",

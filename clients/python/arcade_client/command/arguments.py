@@ -79,6 +79,9 @@ def _runs(verb: AddVerb) -> None:
     lists.add_argument("--state", help="acquiring, deploying, running, ended or failed")
     lists.add_argument("--game")
     lists.add_argument("--mode", help="warm or cold")
+    lists.add_argument(
+        "--label", action="append", type=wanted_label, default=[], metavar="NAME[=VALUE]", help="any number"
+    )
     lists.add_argument("--limit", type=count, default=50, help="rows at the most (50)")
     for name, help_text in (
         ("show", "Show all that is known of a run."),
@@ -142,6 +145,11 @@ def key(text: str) -> str:
     if not (text.isascii() and text.isprintable()) or " " in text:
         raise argparse.ArgumentTypeError("it must be of plain letters, digits and signs")
     return text
+
+
+def wanted_label(text: str) -> tuple[str, str | None]:
+    name, separator, value = text.partition("=")
+    return name, value if separator else None
 
 
 def label(text: str) -> tuple[str, str]:

@@ -78,7 +78,8 @@ def launch(context: Context) -> int:
 
 def lists(context: Context) -> int:
     said = context.said
-    runs = list(islice(context.arcade.runs(state=said.state, game=said.game, mode=said.mode), said.limit))
+    found = context.arcade.runs(state=said.state, game=said.game, mode=said.mode, labels=dict(said.label))
+    runs = list(islice(found, said.limit))
     context.output.document([run.raw for run in runs], table(RUN_HEAD, map(run_row, runs), "No runs."))
     return DONE
 
