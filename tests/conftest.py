@@ -31,6 +31,7 @@ LONGEST_FIRST = (
     "browser",
     "integration/pools/test_kill_at_every_step.py",
     "integration/games",
+    "clients",
     "chaos",
     "integration/pools",
     "integration",

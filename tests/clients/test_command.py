@@ -283,6 +283,28 @@ def test_events_are_lines_until_interrupted(environment: dict[str, str], script:
     assert (process.returncode, errors) == (130, "")
 
 
+def test_who_has_read_enough_may_go(environment: dict[str, str], script: Script):
+    script.says(*(reply({"events": [{"seq": n, "type": "run.ended"}], "after": n, "has_more": True}) for n in (1, 2)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "arcade_client.command", "events"],
+        env=environment | {"ARCADE_URL": script.url},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stdout.readline().startswith("1 ")
+    process.stdout.close()
+    process.stdout = None
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_where_no_token_can_be_kept_the_launch_still_is_told(command: Command, script: Script):
+    script.says(reply(RUN | {"token": "run_abc"}, 201))
+    done = command("launch", "snake", "--json", url=script.url, XDG_STATE_HOME="/dev/null")
+    assert said(done)["token"] == "run_abc"
+    assert "could not be kept" in done.stderr
+
+
 def test_a_connection_that_is_cut_while_launching_makes_no_second_launch(command: Command, script: Script):
     script.says(cut(), problem(503, "unavailable", retryable=True), reply(RUN, 201))
     assert command("launch", "snake", url=script.url).returncode == 0

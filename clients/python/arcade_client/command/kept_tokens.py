@@ -79,4 +79,9 @@ class KeptTokens:
 def state_folder() -> Path:
     """Where this user's programs keep what should outlive them."""
     base = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "arcade"
+    if base.startswith("/"):
+        return Path(base) / "arcade"
+    try:
+        return Path.home() / ".local" / "state" / "arcade"
+    except RuntimeError:  # a container may run as somebody without a home; nothing can be kept there
+        return Path(os.devnull) / "arcade"
