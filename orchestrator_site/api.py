@@ -27,6 +27,7 @@ from runs.feed_api import router as feed
 from runs.overview_api import router as overview
 from runs.runs_api import router as lists
 from runs.usage_api import router as usage
+from runs.webhooks_api import router as webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ api.add_router("", sandboxes)
 api.add_router("", usage)
 api.add_router("", audit)
 api.add_router("", feed)
+api.add_router("", webhooks)
 api.add_router("", problems)
 
 

@@ -79,6 +79,7 @@ RULES: tuple[Rule, ...] = (
     launch_hours.settle,
     usage.settle,
     pools_retention.log_lines,
+    pools_retention.deliveries,
     runs_retention.lines_of_runs,
     runs_and_sandboxes,
     pools_retention.totals,

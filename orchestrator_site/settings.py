@@ -148,6 +148,7 @@ env.refuse(
 )
 
 # What is kept. The statistics look back a week, the budget a month.
+WEBHOOKS_MAY_GO_INSIDE = env.switch("WEBHOOKS_MAY_GO_INSIDE", False)
 EVENTS_KEPT_DAYS = env.number("EVENTS_KEPT_DAYS", 30, least=1, most=3650)
 RUNS_KEPT_DAYS = env.number("RUNS_KEPT_DAYS", 90, least=8, most=3650)
 SANDBOXES_KEPT_DAYS = env.number("SANDBOXES_KEPT_DAYS", 90, least=32, most=3650)

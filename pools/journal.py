@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
-from pools import request_ids
+from pools import request_ids, webhooks
 from pools.cloud.fitting import storable
 from pools.models import EventCursor, FleetEvent, Level, Pool, Sandbox
 from pools.together import Together
@@ -64,13 +64,14 @@ def write(event: FleetEvent) -> FleetEvent:
     """Write a line that `line` has made; the same holds."""
     event.seq = _next_seq()
     event.save(force_insert=True)
+    webhooks.call_on_commit()
     _log(event)
     return event
 
 
 def record_together(batch: Together, *lines: FleetEvent) -> None:
     """Have lines written with what else goes in one round trip; the same holds for the cursor's row. Who reads the log
-    is to be woken by the caller."""
+    is to be woken by the caller, and webhooks hear of it with the next turn: a launch waits for neither."""
     table, count = EventCursor._meta.db_table, len(lines)
     batch.add(
         f"INSERT INTO {table} (name, last_seq) VALUES ('fleet', %s) "  # noqa: S608

@@ -15,6 +15,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from pools import agent_keys
+from pools.alarm_rows import RaisedAlarm  # noqa: F401  a table of this app
 from pools.api_keys import ApiKey  # noqa: F401  a table of this app
 from pools.cloud.app_spec import region_slug
 from pools.cloud.errors import InvalidSpec
@@ -23,6 +24,7 @@ from pools.prices import cost_usd
 from pools.reasons import CreateCode, EndCode, LogKind
 from pools.staged import StagedGame
 from pools.staged import read as read_staged
+from pools.webhooks import Courier, Delivery, Webhook  # noqa: F401  tables of this app
 
 if TYPE_CHECKING:
     from pools.cloud.sandbox_agent import SandboxAgent

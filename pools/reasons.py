@@ -143,6 +143,9 @@ class LogKind(models.TextChoices):
     RESUBMIT = "resubmit", "Task queued again by an operator"
     SIGN_IN = "sign_in", "Sign-in"
     KEY = "key", "API key"
+    WEBHOOK = "webhook", "Webhook"
+    ALARM = "alarm", "Alarm"
+    ALL_CLEAR = "all_clear", "All clear"
 
 
 PRIVATE = (LogKind.SIGN_IN, LogKind.KEY)  # who signs in, and which keys there are, is for operators alone

@@ -9,6 +9,9 @@ from django.conf import settings
 from pools import minutes, portions
 from pools.models import FleetEvent, PoolMinute, Sandbox, SpentHour, State
 from pools.portions import Portions, delete, delete_in_portions
+from pools.webhooks import Delivery
+
+DELIVERIES_KEPT = timedelta(days=7)
 
 
 def log_lines(now: datetime) -> Portions:
@@ -35,6 +38,11 @@ def sandboxes(now: datetime) -> Portions:
             return
         yield delete(Sandbox.objects.filter(pk__in=gone, run=None))
         after = found[-1][1]
+
+
+def deliveries(now: datetime) -> Portions:
+    """Deliveries of webhooks that are over, and old; also those nobody tried for so long."""
+    yield from delete_in_portions(Delivery.objects.filter(created_at__lt=now - DELIVERIES_KEPT).order_by("created_at"))
 
 
 def totals(now: datetime) -> Portions:

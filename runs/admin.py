@@ -26,6 +26,9 @@ from runs.labels import ASKED_PATTERN, all_of
 from runs.launching.steps import steps
 from runs.models import Run, RunState
 from runs.reasons import RunEndCode
+from runs.webhooks_admin import DeliveryAdmin, WebhookAdmin
+
+__all__ = ["DeliveryAdmin", "RunAdmin", "WebhookAdmin"]
 
 LINES_SHOWN = 500
 

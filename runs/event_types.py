@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from django.db.models import Q, TextChoices
 
 from pools.reasons import HoldCode, LogKind
+from pools.webhooks import DisabledCode
 from runs.reasons import LineCode, RunEndCode, StatusCode
 
 
@@ -42,6 +43,10 @@ class EventType(TextChoices):
     FLEET_TROUBLE = "fleet.trouble", "Something went wrong"
     FLEET_MAINTENANCE = "fleet.maintenance", "Maintenance begins or ends"
     GAME_SNAPSHOT = "game.snapshot", "A game's snapshot was built, or could not be"
+    ALARM_RAISED = "alarm.raised", "An alarm begins"
+    ALARM_CLEARED = "alarm.cleared", "An alarm is over"
+    WEBHOOK_CHANGED = "webhook.changed", "A webhook was made, changed or deleted"
+    WEBHOOK_DISABLED = "webhook.disabled", "A webhook is told of nothing any more"
     OPERATOR_ACTED = "operator.acted", "An operator did something, and said why"
 
 
@@ -64,6 +69,9 @@ OF_KIND: Mapping[str, EventType] = {
     LogKind.TROUBLE: EventType.FLEET_TROUBLE,
     LogKind.MAINTENANCE: EventType.FLEET_MAINTENANCE,
     LogKind.SNAPSHOT: EventType.GAME_SNAPSHOT,
+    LogKind.ALARM: EventType.ALARM_RAISED,
+    LogKind.ALL_CLEAR: EventType.ALARM_CLEARED,
+    LogKind.WEBHOOK: EventType.WEBHOOK_CHANGED,
     LogKind.TURN: EventType.OPERATOR_ACTED,
     LogKind.LOOK: EventType.OPERATOR_ACTED,
     LogKind.SWEEP: EventType.OPERATOR_ACTED,
@@ -80,6 +88,7 @@ ENDED = frozenset(
 OF_CODE: Mapping[tuple[str, str], EventType] = {
     (LogKind.HOLD, HoldCode.BACKING_OFF): EventType.FLEET_BREAKER,
     (LogKind.HOLD, HoldCode.SURPLUS): EventType.FLEET_BREAKER,
+    **{(LogKind.WEBHOOK, code): EventType.WEBHOOK_DISABLED for code in DisabledCode},
     (LogKind.RUN, LineCode.RUNNING): EventType.RUN_RUNNING,
     (LogKind.RUN, LineCode.ENDING_SOON): EventType.RUN_ENDING_SOON,
     (LogKind.RUN, StatusCode.EXTENDED): EventType.RUN_EXTENDED,

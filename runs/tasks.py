@@ -7,6 +7,7 @@ from uuid import UUID
 from runs.launching import deployment
 from runs.lifecycle import Attempt
 from runs.play import packed
+from runs.webhooks import courier
 
 
 def deploy(run_id: str, sandbox_id: str | None = None, number: int | None = None) -> None:
@@ -15,6 +16,11 @@ def deploy(run_id: str, sandbox_id: str | None = None, number: int | None = None
         deployment.deploy(Attempt(UUID(run_id), UUID(sandbox_id), number))
     elif attempt := deployment.next_attempt(UUID(run_id)):
         deployment.deploy(attempt)
+
+
+def deliver_webhooks() -> None:
+    """Deliver what webhooks are to be told of."""
+    courier.deliver()
 
 
 def look_for_packing(run_id: str, path: str) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from pools import claims, journal
+from pools import claims, journal, webhooks
 from pools.leases import LeaseLost
 from pools.models import LIVE, ON_THE_WAY, Fleet, Level, Mode, OnEmpty, Pool, Sandbox
 from pools.reasons import EndCode, LogKind, StepCode
@@ -38,6 +38,7 @@ def put_right(now: datetime) -> None:
         end_overdue,
         warn_of_ends,
         keep_count,
+        call_courier,
     ):
         try:
             part(now)
@@ -166,3 +167,8 @@ def keep_count(now: datetime) -> None:
     with transaction.atomic():
         journal.record(LogKind.TROUBLE, wrong, code=StepCode.MISCOUNTED, now=now, level=Level.WARNING)
         limits.recount()
+
+
+def call_courier(now: datetime) -> None:
+    """Have webhooks told of what launches wrote, and what could not be delivered tried again."""
+    webhooks.call()

@@ -130,6 +130,14 @@ class Punctual(httpcore.NetworkBackend):
     def __init__(self) -> None:
         self._plain = httpcore.SyncBackend()
 
+    def addresses(self, host: str, port: int) -> list[str]:
+        """Those of a name, to be tried in this order. Raises httpcore.ConnectError."""
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"{host} has no address: {error}") from None
+        return list(dict.fromkeys(str(address[4][0]) for address in found))
+
     def connect_tcp(
         self,
         host: str,
@@ -139,7 +147,7 @@ class Punctual(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         failed: Exception = httpcore.ConnectError(f"{host} has no address")
-        addresses = _addresses(host, port)
+        addresses = self.addresses(host, port)
         for tried, address in enumerate(addresses):
             try:
                 left = _left(timeout, httpcore.ConnectTimeout)
@@ -182,14 +190,6 @@ def _left(timeout: float | None, too_late: Callable[[str], Exception]) -> float 
     if left <= 0:
         raise too_late(f"{timeout:g} s are over")
     return left
-
-
-def _addresses(host: str, port: int) -> list[str]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"{host} has no address: {error}") from None
-    return list(dict.fromkeys(str(address[4][0]) for address in found))
 
 
 def _new_clients(is_loopback: bool) -> KeptPools[httpx.Client]:

@@ -1,0 +1,77 @@
+"""Where webhooks may lead: out, to public addresses, whatever a name resolves to. An address that were one of ours
+would make us ask on a stranger's behalf what only we can reach: the database, the cloud's metadata, a neighbour."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Network, ip_address
+
+import httpcore
+import httpx
+from django.conf import settings
+
+from pools.cloud.bounded import Punctual
+from pools.problems import Problem
+
+LONGEST_URL = 500
+DEFAULT_PORTS = {"http": 80, "https": 443}
+PUBLIC_V6 = IPv6Network("2000::/3")  # all that is given out
+TUNNELS = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))  # which carry an IPv4 address of anybody's
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one that anybody on the internet can reach. Pure."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    if found.is_multicast or found.is_reserved or not found.is_global:
+        return False
+    return isinstance(found, IPv4Address) or (found in PUBLIC_V6 and not any(found in tunnel for tunnel in TUNNELS))
+
+
+class Inside(httpcore.ConnectError):
+    """It leads to what is not public."""
+
+
+class Outward(Punctual):
+    """Opens connections to public addresses alone: it is the very address that was looked at which is connected to, so
+    a name that resolves to another one a moment later leads nowhere else."""
+
+    def addresses(self, host: str, port: int) -> list[str]:
+        found = super().addresses(host, port)
+        if not settings.WEBHOOKS_MAY_GO_INSIDE:
+            for address in found:
+                if not is_public(address):
+                    raise Inside(f"{host} is {address}, which is no public address")
+        return found
+
+
+def require_allowed(url: str) -> None:
+    """Raises Problem that names the field `url`, for one that is none or leads inside."""
+    target = _parsed(url)
+    try:
+        Outward().addresses(target.raw_host.decode(), target.port or DEFAULT_PORTS[target.scheme])
+    except httpcore.ConnectError as error:
+        raise Problem.field("url", str(error), code="bad_target") from None
+
+
+def _parsed(url: str) -> httpx.URL:
+    if len(url) > LONGEST_URL:
+        raise _bad(f"it has more than {LONGEST_URL} characters")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise _bad("it has characters that an address has not")
+    try:
+        target = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise _bad(str(error)) from None
+    if target.scheme not in DEFAULT_PORTS or not target.host or target.port == 0:
+        raise _bad("it must begin with https:// or http://, and name a host")
+    if target.userinfo:
+        raise _bad("a name and password in it would be shown: leave them out")
+    if target.fragment:
+        raise _bad("what follows # is never sent: leave it out")
+    return target
+
+
+def _bad(why: str) -> Problem:
+    return Problem.field("url", why, code="bad_target")
