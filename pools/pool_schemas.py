@@ -13,6 +13,7 @@ from pools.models import Mode, OnEmpty, Stage
 from pools.schemas import BreakerOut, DecisionOut, SandboxOut, example
 
 REASON_CHARACTERS = 200
+UNCHANGED: Any = None  # a setting that was not sent
 
 Reason = Annotated[StrictStr, Field(max_length=REASON_CHARACTERS, description="Why: it is written to the log")]
 
@@ -43,16 +44,16 @@ class PoolChangeIn(Schema):
         {"target_ready": 3, "max_ready": 4, "reason": "The fair opens."}
     )
 
-    target_ready: StrictInt = Field(0, description="Ready sandboxes wanted while there is demand")
-    min_ready: StrictInt = Field(0, description="Ready sandboxes kept even when nobody plays")
-    max_ready: StrictInt = Field(0, description="Never more than this ready or on the way")
-    max_concurrent_creates: StrictInt = Field(1, description="Never more than this being created")
-    idle_timeout_seconds: StrictInt = Field(600, description="So long after a launch there is demand")
-    scale_down_delay_seconds: StrictInt = Field(30, description="Between two retirements of idle sandboxes")
-    cooldown_after_acquire_seconds: StrictInt = Field(0, description="Wait this long after a launch before refilling")
-    max_warm_age_seconds: StrictInt = Field(1800, description="Ready ones that are older are replaced")
-    create_timeout_seconds: StrictInt = Field(600, description="Creates that take longer are given up")
-    on_empty: OnEmpty = Field(OnEmpty.COLD, description="What a launch gets when none is ready: cold or fail")
+    target_ready: StrictInt = Field(UNCHANGED, description="Ready sandboxes wanted while there is demand")
+    min_ready: StrictInt = Field(UNCHANGED, description="Ready sandboxes kept even when nobody plays")
+    max_ready: StrictInt = Field(UNCHANGED, description="Never more than this ready or on the way")
+    max_concurrent_creates: StrictInt = Field(UNCHANGED, description="Never more than this being created")
+    idle_timeout_seconds: StrictInt = Field(UNCHANGED, description="So long after a launch there is demand")
+    scale_down_delay_seconds: StrictInt = Field(UNCHANGED, description="Between two retirements of idle sandboxes")
+    cooldown_after_acquire_seconds: StrictInt = Field(UNCHANGED, description="Wait so long after a launch to refill")
+    max_warm_age_seconds: StrictInt = Field(UNCHANGED, description="Ready ones that are older are replaced")
+    create_timeout_seconds: StrictInt = Field(UNCHANGED, description="Creates that take longer are given up")
+    on_empty: OnEmpty = Field(UNCHANGED, description="What a launch gets when none is ready: cold or fail")
     reason: Reason = ""
 
     def changes(self) -> dict[str, Any]:

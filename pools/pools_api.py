@@ -20,7 +20,7 @@ from pools.callers import reason_given, require
 from pools.census import UNSEEN, census
 from pools.console.forms import PoolForm
 from pools.console.operations import POOL_ACTS, Refused, edit_pool
-from pools.console.pool_report import pool_reports
+from pools.console.pool_report import arrivals_lately, pool_reports
 from pools.models import Fleet, Pool, State
 from pools.outcomes import breaker_of
 from pools.pool_schemas import (
@@ -36,6 +36,7 @@ from pools.pool_schemas import (
 from pools.prices import usd_per_hour
 from pools.problems import Problem
 from pools.schemas import ProblemOut
+from pools.shared import Shared, for_a_minute
 from pools.turn.preview import plain
 
 router = Router(tags=["pools"])
@@ -46,6 +47,7 @@ WRITTEN_BY_THE_MACHINE = ("last_acquired_at", "last_acquired_by")
 ACTS = {PoolAct.PRIME: "warm_up", PoolAct.CLOSE_BREAKER: "close_breaker"}  # where the operations have another name
 COUNTED = tuple(PoolCountsOut.model_fields)
 OWN = tuple(name for name in PoolRowOut.model_fields if name in {field.name for field in Pool._meta.fields})
+ARRIVALS = Shared(arrivals_lately, for_a_minute)
 REFUSALS = {401: ProblemOut, 403: ProblemOut, 404: ProblemOut}
 
 IfMatch = HeaderEx[
@@ -165,7 +167,7 @@ def _names(header: str | None, tag: str) -> bool:
 
 
 def _details(pool: Pool, now: datetime) -> dict[str, Any]:
-    report = pool_reports([pool], now)[pool.pk]
+    report = pool_reports([pool], now, ARRIVALS.get())[pool.pk]
     return _row(pool, _counts(pool), now) | {
         "next_steps": [plain(each) for each in report.next_steps],
         "recommended": report.recommendation,

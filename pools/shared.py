@@ -21,6 +21,11 @@ def for_a_second(_made: object) -> float:
     return KEPT_SECONDS
 
 
+def for_a_minute(_made: object) -> float:
+    """What costs much and changes little."""
+    return 60 * KEPT_SECONDS
+
+
 class Shared(Generic[T]):
     """One thing that many are shown. It is never older than what `kept_seconds` says of it, counted from when its
     making began."""

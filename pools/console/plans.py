@@ -1,6 +1,7 @@
 """Carrying out a plan as an operator saw it: a turn that does exactly that, or nothing.
 
-The turn is taken in a thread of its own, so that who asked is answered in time, however long the cloud takes.
+The turn is taken in a thread of its own, so that who asked is answered in time, however long the cloud takes. In each
+process it is one at a time: who waits has a thread that launches need.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
-from threading import Thread
+from threading import Lock, Thread
 
 from django.db import connections
 
 from pools import journal
+from pools.leases import LeaseHeld
 from pools.models import Level
 from pools.reasons import LogKind
 from pools.turn.decisions import Decision, Kind, digest_of
@@ -20,6 +22,8 @@ from pools.turn.reconciler import PlanChanged, Turn, turn_when_free
 
 PATIENCE_SECONDS = 10.0  # for a turn that is being taken
 LONGEST_ANSWER_SECONDS = 25.0
+
+_applying = Lock()
 
 
 def apply_plan(digest: str, *, actor: str, reason: str) -> Turn:
@@ -30,11 +34,13 @@ def apply_plan(digest: str, *, actor: str, reason: str) -> Turn:
 
     def work() -> None:
         try:
-            outcome.set_result(_apply(digest, actor, reason))
+            turn = _apply(digest, actor, reason)
         except BaseException as error:  # whoever waits raises it
-            outcome.set_exception(error)
-        finally:
             connections.close_all()  # this thread's own
+            outcome.set_exception(error)
+        else:
+            connections.close_all()
+            outcome.set_result(turn)
 
     Thread(target=work, name="plan", daemon=True).start()
     return outcome.result(LONGEST_ANSWER_SECONDS)
@@ -47,12 +53,16 @@ def _apply(digest: str, actor: str, reason: str) -> Turn:
         message = f"the plan {digest} is carried out: {told(decisions)}; an operator: {reason}"
         journal.record(LogKind.TURN, message, actor=actor)
 
+    if not _applying.acquire(blocking=False):
+        raise LeaseHeld
     try:
         return turn_when_free(PATIENCE_SECONDS, agree)
     except PlanChanged as changed:
         message = f"the plan {digest} is not carried out, {changed.digest} is due by now; an operator: {reason}"
         journal.record(LogKind.TURN, message, actor=actor, level=Level.WARNING)
         raise
+    finally:
+        _applying.release()
 
 
 def told(decisions: Sequence[Decision]) -> str:

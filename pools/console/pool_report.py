@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.utils import timezone
+
 from pools.breaker import Breaker, breaker_at
 from pools.console.sizing import Recommendation, recommend
 from pools.models import ON_THE_WAY, Origin, Pool, Sandbox, State
@@ -52,10 +54,16 @@ class PoolReport:
         return self.launches > 0 and self.recommendation.target_ready != self.pool.target_ready
 
 
-def pool_reports(pools: Iterable[Pool], now: datetime) -> dict[int, PoolReport]:
-    """A report for each pool by its key, from one explanation of the next turn."""
-    explanation, came = explain(now), arrivals(now - timedelta(hours=HOURS))
-    return {pool.pk: report(pool, explanation, came, now) for pool in pools}
+def arrivals_lately() -> list[Arrival]:
+    """The launches that sizes are recommended by."""
+    return arrivals(timezone.now() - timedelta(hours=HOURS))
+
+
+def pool_reports(pools: Iterable[Pool], now: datetime, came: Sequence[Arrival] | None = None) -> dict[int, PoolReport]:
+    """A report for each pool by its key, from one explanation of the next turn. `came`: the arrivals of the last hours,
+    where they are known."""
+    explanation, lately = explain(now), arrivals_lately() if came is None else came
+    return {pool.pk: report(pool, explanation, lately, now) for pool in pools}
 
 
 def report(

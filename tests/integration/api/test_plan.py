@@ -116,8 +116,10 @@ def test_a_turn_that_takes_long_goes_on_without_whoever_asked(
         act(self, decisions)
 
     monkeypatch.setattr(Effects, "act", slowly)
-    answer = apply(program, plan(program)["digest"])
+    seen = plan(program)["digest"]
+    answer = apply(program, seen)
     assert (answer.status_code, answer.json()["is_done"]) == (202, False)
+    assert apply(program, seen).json()["code"] == "turn_busy"
     turned_at = Fleet.objects.get().turned_at
     until(lambda: Fleet.objects.get().turned_at != turned_at, "the turn ends")
     assert Sandbox.objects.count() == 1
