@@ -11,7 +11,7 @@ from tests.fixtures.databases import Database
 from tests.fixtures.waiting import until
 from tests.integration.webhooks.receiver import Receiver
 
-WRITERS, LINES, COURIERS = 4, 25, 3
+WRITERS, LINES, COURIERS = 2, 40, 3
 PRELUDE = """
 import os, sys, time
 from datetime import timedelta
