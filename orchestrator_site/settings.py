@@ -148,6 +148,14 @@ env.refuse(
 )
 
 # What is kept. The statistics look back a week, the budget a month.
+ALERT_EMAILS = env.words("ALERT_EMAILS", [])
+EMAIL_HOST = env.text("EMAIL_HOST", "localhost", pattern=r"\S+", allowed="a host name")
+EMAIL_PORT = env.number("EMAIL_PORT", 25, least=1, most=65535)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env.switch("EMAIL_USE_TLS", False)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = env.text("ALERTS_FROM", "orchestrator@localhost", pattern=r"\S+@\S+", allowed="an e-mail address")
 WEBHOOKS_MAY_GO_INSIDE = env.switch("WEBHOOKS_MAY_GO_INSIDE", False)
 EVENTS_KEPT_DAYS = env.number("EVENTS_KEPT_DAYS", 30, least=1, most=3650)
 RUNS_KEPT_DAYS = env.number("RUNS_KEPT_DAYS", 90, least=8, most=3650)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from django.conf import settings
+from django.core.mail import send_mail
 from django.utils import timezone
 
 from pools import leases
@@ -34,6 +36,11 @@ def reconcile() -> None:
                 _go_on(loop, until)
     except (leases.LeaseHeld, leases.LeaseLost):
         return
+
+
+def mail(subject: str, text: str) -> None:
+    """Write to those whom alarms are for."""
+    send_mail(subject, text, None, settings.ALERT_EMAILS)
 
 
 def _go_on(loop: leases.Held, until: float) -> None:

@@ -18,6 +18,7 @@ from pools.reasons import LogKind, StepCode
 from pools.shared_budget import counted
 from pools.signals import turn_begins
 from pools.tenure import kept
+from pools.turn import alarm_watch
 from pools.turn.act import Effects
 from pools.turn.decisions import Decision
 from pools.turn.due import due_in_seconds
@@ -94,6 +95,7 @@ def turn(agree: Agree = to_anything) -> Turn:
             raise
         except Exception as error:
             note_death(error)
+            alarm_watch.watch(None, timezone.now())
             raise
         minutes.note(timezone.now())
         due, due_at = due_in_seconds(facts, decisions, now), None
@@ -103,6 +105,7 @@ def turn(agree: Agree = to_anything) -> Turn:
             due_at = timezone.now() + timedelta(seconds=due)
         existing = Sandbox.objects.existing().count()
         Fleet.objects.filter(pk=1).update(turned_at=timezone.now(), due_at=due_at, existing=existing)
+        alarm_watch.watch(facts.pools, timezone.now())
         return Turn(decisions, due)
 
 

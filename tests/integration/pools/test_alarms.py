@@ -1,0 +1,90 @@
+"""Alarms are told when they begin and when they end, once each, to the log and to those who get e-mails."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.core import mail
+from django.utils import timezone
+
+from pools.alarm_rows import AlarmCode, RaisedAlarm
+from pools.models import FailureKind, Fleet, FleetEvent, Sandbox
+from pools.reasons import LogKind
+from pools.turn import alarm_watch
+from pools.turn.facts import PoolFacts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def told() -> list[tuple[str, str]]:
+    lines = FleetEvent.objects.filter(kind__in=[LogKind.ALARM, LogKind.ALL_CLEAR]).order_by("seq")
+    return list(lines.values_list("kind", "code"))
+
+
+def test_a_token_that_is_refused_is_told_once_and_once_more_when_it_works_again(paper_fleet, pool):
+    refused = paper_fleet.cloud.fault(operation="*", status=401)
+    paper_fleet.turns(4, seconds_apart=20)
+    assert told() == [("alarm", AlarmCode.TOKEN_REFUSED)]
+    paper_fleet.cloud.control.clear(refused)
+    paper_fleet.turns(4, seconds_apart=20)
+    assert told() == [("alarm", AlarmCode.TOKEN_REFUSED), ("all_clear", AlarmCode.TOKEN_REFUSED)]
+
+
+def test_a_listing_that_fails_now_and_then_is_no_alarm(paper_fleet):
+    now = timezone.now()
+    Fleet.objects.update(listing_error="It answered 500.", listed_at=now - timedelta(seconds=30))
+    alarm_watch.watch((), now)
+    assert told() == []
+    alarm_watch.watch((), now + timedelta(minutes=3))
+    assert told() == [("alarm", AlarmCode.LISTING_FAILS)]
+
+
+def test_an_orphan_is_told_until_it_is_gone(paper_fleet):
+    paper_fleet.cloud.control.make_app("sandbox-0badcafe", owner="local")
+    paper_fleet.turns(30, seconds_apart=10)
+    assert told() == [("alarm", AlarmCode.ORPHANS), ("all_clear", AlarmCode.ORPHANS)]
+
+
+def test_each_pools_breaker_is_an_alarm_of_its_own_and_stays_when_a_turn_dies(paper_fleet):
+    now = timezone.now()
+    failed = tuple((now - timedelta(seconds=10 - n), FailureKind.PROVIDER) for n in range(4))
+    pools = [PoolFacts(id=1, name="python", runtime="python", outcomes=failed), PoolFacts(2, "node", "node")]
+    alarm_watch.watch(pools, now)
+    alarm_watch.watch(None, now)
+    assert told() == [("alarm", AlarmCode.BREAKER_OPEN)]
+    assert RaisedAlarm.objects.get().pool_name == FleetEvent.objects.get(kind="alarm").pool_name == "python"
+    alarm_watch.watch([PoolFacts(id=1, name="python", runtime="python")], now)
+    assert told()[1:] == [("all_clear", AlarmCode.BREAKER_OPEN)]
+
+
+def test_a_stop_of_deletions_is_told_with_its_reason(paper_fleet):
+    Fleet.objects.update(stopped_at=timezone.now(), stopped_reason="6 of 8 would go")
+    for _ in range(2):
+        alarm_watch.watch((), timezone.now())
+    assert "6 of 8 would go" in FleetEvent.objects.get(kind="alarm").message
+
+
+def test_those_who_are_to_know_get_an_e_mail_and_nobody_else(paper_fleet, settings, worker):
+    Fleet.objects.update(stopped_at=timezone.now(), stopped_reason="6 of 8 would go")
+    alarm_watch.watch((), timezone.now())
+    worker.work()
+    assert mail.outbox == []
+    settings.ALERT_EMAILS = ["ada@example.com", "otto@example.com"]
+    Fleet.objects.update(stopped_at=None)
+    alarm_watch.watch((), timezone.now() + timedelta(seconds=90))
+    worker.work()
+    (sent,) = mail.outbox
+    assert sent.to == settings.ALERT_EMAILS
+    assert sent.subject == "[local] All clear: Deletions wait for an operator"
+    assert "90 s" in sent.body
+
+
+def test_trouble_with_alarms_ends_no_turn(paper_fleet, pool, monkeypatch):
+    def breaks(*_: object) -> None:
+        raise RuntimeError("it is broken")
+
+    monkeypatch.setattr(alarm_watch, "of_fleet", breaks)
+    paper_fleet.acquire(pool)
+    paper_fleet.settle()
+    assert Sandbox.objects.filter(state="ready").count() == 1
