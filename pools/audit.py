@@ -25,7 +25,7 @@ ADMIN = "admin"  # the kind of what only Django's admin has written down
 CODES = {ADDITION: "added", CHANGE: "changed", DELETION: "deleted"}
 # What operators do to these is in the orchestrator log as well.
 LOGGED = {
-    "pools": ("fleet", "pool", "sandbox", "cloudapp"),
+    "pools": ("fleet", "pool", "sandbox", "cloudapp", "apikey"),
     "runs": ("run",),
     "django_q": ("task", "success", "failure"),
 }
