@@ -67,6 +67,7 @@ def test_a_launch_says_how_it_is_to_be_served(client: Any, script: Script):
 def test_a_run_is_acted_on_with_its_token_and_with_the_key_where_there_is_one(client_of: Any, script: Script):
     script.says(reply(RUN | {"token": "run_abc"}, 201), reply(RUN))
     client_of(script.url).launch("snake").extend().end()
+    script.says(reply(RUN | {"token": "run_abc"}, 201), reply(RUN))
     client_of(script.url, key="key_1").launch("snake").end("It hangs.")
     sent = [asked.headers.get("authorization") for asked in script.asked]
     assert sent == [None, "Bearer run_abc", "Bearer run_abc", "Bearer key_1", "Bearer key_1"]
