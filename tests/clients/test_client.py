@@ -345,12 +345,14 @@ def test_limits_have_ones_own(client: Any, script: Script):
 
 
 def test_webhooks_are_listed_added_and_removed(client: Any, script: Script):
-    hook = {"id": "w1", "url": "https://example.com/hook"}
+    hook = {"id": "w1", "url": "https://example.com/hook", "scope": "own", "is_enabled": False, "disabled_code": "gone"}
     script.says(reply(hook | {"secret": "whsec_x"}, 201), reply({"webhooks": [hook]}), Reply(204))
-    added = client.add_webhook("https://example.com/hook", events=["run.ended"])
-    assert (added.secret, client.webhooks()[0].id) == ("whsec_x", "w1")
+    added = client.add_webhook("https://example.com/hook", types=["run.ended"])
+    listed = client.webhooks()[0]
+    assert (added.secret, listed.secret) == ("whsec_x", "")
+    assert (listed.id, listed.is_enabled, listed.disabled_code) == ("w1", False, "gone")
     client.remove_webhook("w1")
-    assert script.asked[0].json == {"url": "https://example.com/hook", "events": ["run.ended"]}
+    assert script.asked[0].json == {"url": "https://example.com/hook", "types": ["run.ended"]}
     assert (script.asked[2].method, script.asked[2].path) == ("DELETE", "/api/webhooks/w1")
 
 

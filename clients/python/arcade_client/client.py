@@ -140,7 +140,7 @@ class Arcade:
         return self._do(operations.webhooks(self.site))
 
     def add_webhook(self, url: str, **more: Any) -> Webhook:
-        """Have events sent to an address. Keep the answer's `secret`: it is told once."""
+        """Have events sent to an address (`types=["run.ended"]`, `scope="all"`). Keep the `secret`: it is told once."""
         return self._do(operations.add_webhook(self.site, url, more))
 
     def remove_webhook(self, webhook_id: str) -> None:

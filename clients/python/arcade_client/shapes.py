@@ -312,6 +312,10 @@ class Webhook(Shape):
 
     id: str
     url: str
+    scope: str = ""
+    description: str = ""
+    is_enabled: bool = True
+    disabled_code: str = ""
     secret: str = field(default="", repr=False, compare=False)
 
 
