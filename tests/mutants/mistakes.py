@@ -485,7 +485,7 @@ MISTAKES: list[Mistake] = [
     *_of(
         "labels", "runs/labels.py", ("tests/integration/api/test_labels.py",),
         ("any", "A run with one of the labels is found.", "wanted &= Q(", "wanted |= Q("),
-        ("position", "A name of digits is a position.", '\'$."{self.name}"\'', "'$.{self.name}'"),
+        ("dot", "A name with a dot in it is not found.", '\'$."{self.name}"\'', "'$.{self.name}'"),
     ),
     *_of(
         "on-miss", "runs/upkeep.py", ("tests/integration/api/test_launch_modes.py",),

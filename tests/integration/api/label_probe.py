@@ -13,12 +13,12 @@ from tests.fixtures.web import new_run  # noqa: E402
 
 settings.ALLOWED_HOSTS = ["*"]
 settings.ANYONE_MAY_END_RUNS = True
-for labels in ({}, {"team": "red", "job": "7"}, {"team": "blue", "7": "x", "3d/a__b": ""}, {"quote": "a'b\"c:d ü"}):
+for labels in ({}, {"team": "red", "job": "7"}, {"team": "blue", "7": "x", "3d/a__b": ""}, {"quote.a": "a'b\"c:d ü"}):
     new_run(labels=labels, visitor=next(iter(labels), "none"))
 found = {}
 for asked in (
     [], ["team"], ["team:red"], ["team:re"], ["team:red", "job:7"], ["team:red", "job:8"], ["7"], ["7:x"], ["0"],
-    ["3d/a__b"], ["3d/a__b:"], ["3d/a__b:x"], ["quote:a'b\"c:d ü"],
+    ["3d/a__b"], ["3d/a__b:"], ["3d/a__b:x"], ["quote.a:a'b\"c:d ü"], ["quote"],
 ):  # fmt: skip
     answer = Client().get("/api/runs", {"label": asked})
     assert answer.status_code == 200, answer.content

@@ -24,12 +24,12 @@ __all__ = ["game", "patience", "pool", "staged"]  # the same rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PROBE = Path(__file__).with_name("label_probe.py").read_text()
-RED, BLUE, QUOTE = "job team", "3d/a__b 7 team", "quote"
+RED, BLUE, QUOTE = "job team", "3d/a__b 7 team", "quote.a"
 FOUND = {
     "": sorted(["", RED, BLUE, QUOTE]), "team": sorted([BLUE, RED]), "team:red": [RED], "team:re": [],
     "team:red job:7": [RED],
     "team:red job:8": [], "7": [BLUE], "7:x": [BLUE], "0": [], "3d/a__b": [BLUE], "3d/a__b:": [BLUE], "3d/a__b:x": [],
-    "quote:a'b\"c:d ü": [QUOTE],
+    "quote.a:a'b\"c:d ü": [QUOTE], "quote": [],
 }  # fmt: skip
 
 
