@@ -26,10 +26,10 @@ USE_NOTED_FOR = timedelta(minutes=1)  # so long nobody notes it again: it would 
 class Scope(models.TextChoices):
     """What a key may be used for."""
 
-    LAUNCH = "launch", "Launch games; follow, extend and end its own runs"
-    READ = "read", "See everybody's runs, the fleet and the costs"
-    OPERATE = "operate", "Set pools, end and extend everybody's runs"
-    ADMIN = "admin", "Everything, keys and webhooks as well"
+    LAUNCH = "launch", "launch: start games; follow, extend and end its own runs"
+    READ = "read", "read: see everybody's runs, the fleet and the costs"
+    OPERATE = "operate", "operate: set pools, end and extend everybody's runs; read as well"
+    ADMIN = "admin", "admin: everything"
 
 
 IMPLIED = {
@@ -68,6 +68,7 @@ class ApiKey(models.Model):
     most_a_minute = models.PositiveIntegerField(null=True, blank=True, help_text="Launches within a minute.")
     most_an_hour = models.PositiveIntegerField(null=True, blank=True, help_text="Launches within an hour.")
     most_usd_a_day = models.DecimalField(
+        "most USD a day",
         max_digits=9,
         decimal_places=2,
         null=True,

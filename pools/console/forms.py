@@ -18,7 +18,8 @@ REASON_HELP = "Written to the log with your name. Players may read the words, no
 
 def reason_field(**options: Any) -> forms.CharField:
     box = forms.TextInput(attrs={"class": "why", "autocomplete": "off"})
-    return forms.CharField(label="Why", max_length=REASON_CHARACTERS, widget=box, help_text=REASON_HELP, **options)
+    told: dict[str, Any] = {"label": "Why", "max_length": REASON_CHARACTERS, "widget": box, "help_text": REASON_HELP}
+    return forms.CharField(**told | options)
 
 
 class ReasonForm(forms.Form):

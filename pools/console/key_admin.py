@@ -32,8 +32,10 @@ class KeyForm(Form):
     """A new key."""
 
     name = forms.CharField(max_length=NAME_CHARACTERS, help_text="Whose it is: the log has it with every act.")
-    scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
-    reason = reason_field()
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices, widget=forms.CheckboxSelectMultiple(attrs={"class": "scopes"})
+    )
+    reason = reason_field(help_text="Written to the log with your name, for operators alone.")
 
     class Meta:
         model = ApiKey
@@ -112,6 +114,13 @@ class KeyAdmin(ActingAdmin):
 
     def log_addition(self, request: HttpRequest, obj: ApiKey, message: Any) -> Any:
         return log_act(request, obj, "Made", "", ADDITION)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """There is one way on: the page that shows the key."""
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         """The key, this once; not as a message, which would be kept in a cookie."""

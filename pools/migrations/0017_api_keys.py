@@ -40,6 +40,7 @@ class Migration(migrations.Migration):
                         max_digits=9,
                         null=True,
                         validators=[django.core.validators.MinValueValidator(0)],
+                        verbose_name="most USD a day",
                     ),
                 ),
                 ("created_at", models.DateTimeField(editable=False)),
