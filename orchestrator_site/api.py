@@ -13,8 +13,10 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
+from ninja.operation import Operation
 
 from games.models import Game
+from orchestrator_site.description import describe
 from orchestrator_site.methods import PREFIX
 from orchestrator_site.problems_api import router as problems
 from pools.api import router as fleet
@@ -31,45 +33,24 @@ from runs.webhooks_api import router as webhooks
 
 logger = logging.getLogger(__name__)
 
-JSON = "application/json"
-PROBLEM = "#/components/schemas/ProblemOut"
-# Whatever is asked for.
-ERRORS_EVERYWHERE = {
-    400: "It can't be understood",
-    405: "The address does not take this method",
-    408: "It took too long to arrive",
-    413: "It is too large",
-    414: "Its address is too long",
-    431: "Its headers are too large",
-    503: "The database or the disk can't be used right now",
-}
 # Where in a request a field is, and what Ninja calls the whole of a body: not parts of the field's name.
 PLACES = frozenset({"body", "query", "path", "header", "response"})
 
 
 class Api(NinjaAPI):
-    """Ninja's, whose schema says of errors what is sent."""
+    """Ninja's, with a description that says all there is to say."""
 
     def get_openapi_schema(self, **options: Any) -> Any:
         schema = super().get_openapi_schema(**options)
-        for operations in schema["paths"].values():
-            for operation in operations.values():
-                _tell_of_errors(operation["responses"])
+        describe(schema)
         if slugs := [game.slug for game in Game.objects.playable()]:
             for launch in ("LaunchIn", "LaunchAnyIn"):
                 schema["components"]["schemas"][launch]["properties"]["game"]["enum"] = slugs
         return schema
 
-
-def _tell_of_errors(responses: dict[Any, Any]) -> None:
-    """Name the content type of errors, and those that every address has."""
-    always = {"content": {CONTENT_TYPE: {"schema": {"$ref": PROBLEM}}}}
-    for status, when in ERRORS_EVERYWHERE.items():
-        responses.setdefault(status, always | {"description": when})
-    for status, response in responses.items():
-        content = response.get("content", {})
-        if int(status) >= 400 and JSON in content:
-            response["content"] = {CONTENT_TYPE: content[JSON]}
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        """Its function's name: clients that are generated call it so."""
+        return operation.view_func.__name__
 
 
 def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:

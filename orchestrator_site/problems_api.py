@@ -8,9 +8,10 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 from pydantic import Field
 
+from pools.described import described
 from pools.problem_codes import CODES, TABLE, ProblemCode
 from pools.problems import Problem, type_of
-from pools.schemas import ProblemOut, example
+from pools.schemas import example
 
 router = Router(tags=["errors"])
 
@@ -37,13 +38,21 @@ class ProblemCodeOut(Schema):
     retryable: bool = Field(description="Whether the same request may succeed when it is sent again later")
 
 
-@router.get("/problems", response=list[ProblemCodeOut], summary="Every code of an error, and what to do about it")
+@router.get(
+    "/problems",
+    response=list[ProblemCodeOut],
+    summary="Every code of an error, and what to do about it",
+    openapi_extra=described(links={200: [("get_problem", {"code": "$response.body#/0/code"})]}),
+)
 def list_problems(request: HttpRequest) -> list[dict[str, Any]]:
     return [_out(each) for each in TABLE]
 
 
 @router.get(
-    "/problems/{code}", response={200: ProblemCodeOut, 404: ProblemOut}, summary="What a code means, and what to do"
+    "/problems/{code}",
+    response=ProblemCodeOut,
+    summary="What a code means, and what to do",
+    openapi_extra=described("not_found"),
 )
 def get_problem(request: HttpRequest, code: str) -> dict[str, Any]:
     if code not in CODES:

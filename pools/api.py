@@ -15,13 +15,14 @@ from pools import fleet_log
 from pools.api_keys import Scope
 from pools.callers import reason_given, require
 from pools.census import UNSEEN, census
-from pools.console.plans import apply_plan
+from pools.console import plans
+from pools.described import REASON_CODES, described
 from pools.leases import LeaseHeld, LeaseLost
 from pools.models import Mode, Pool, State
 from pools.outcomes import breaker_of
 from pools.pool_schemas import PlanAppliedOut, PlanApplyIn
 from pools.problems import Problem
-from pools.schemas import FleetEventsOut, PlanOut, ProblemOut, StatusOut
+from pools.schemas import FleetEventsOut, PlanOut, StatusOut
 from pools.shared import Shared
 from pools.turn.decisions import Decision
 from pools.turn.preview import explain_plan, plain
@@ -37,12 +38,17 @@ Wait = QueryEx[
     int, P(ge=0, le=fleet_log.HIGHEST_CURSOR, description="Seconds to wait when there are none yet, 30 at the most")
 ]
 BUSY_SECONDS = 10
-NOT_APPLIED = dict.fromkeys((401, 403, 409, 422, 503), ProblemOut)
 COUNTED = (State.READY, State.REQUESTED, State.CREATING, State.STAGING, State.IN_USE, State.DELETING)
 
 
-@router.get("/pool/status", response=StatusOut, exclude_unset=True, summary="Every sandbox, by pool and state")
-def status(request: HttpRequest) -> dict[str, Any]:
+@router.get(
+    "/pool/status",
+    response=StatusOut,
+    exclude_unset=True,
+    summary="Every sandbox, by pool and state",
+    openapi_extra=described(),
+)
+def get_pool_status(request: HttpRequest) -> dict[str, Any]:
     """It may be a second old: it is counted once a second, however many ask."""
     return STATUS.get()
 
@@ -89,10 +95,11 @@ def _pool(pool: Pool, counts: Counter[str]) -> dict[str, Any]:
 
 @router.get(
     "/pool/plan",
-    response={200: PlanOut, 401: ProblemOut, 403: ProblemOut},
+    response=PlanOut,
     summary="Preview of the next turn, and why",
+    openapi_extra=described(scope=Scope.READ),
 )
-def plan(request: HttpRequest) -> dict[str, Any]:
+def get_plan(request: HttpRequest) -> dict[str, Any]:
     """For keys with `read`, and operators who are signed in. It goes by the last listing: nothing is asked of
     DigitalOcean, and nothing is done."""
     require(request, Scope.READ)
@@ -101,10 +108,11 @@ def plan(request: HttpRequest) -> dict[str, Any]:
 
 @router.post(
     "/pool/plan/apply",
-    response={200: PlanAppliedOut, 202: PlanAppliedOut, **NOT_APPLIED},
+    response={200: PlanAppliedOut, 202: PlanAppliedOut},
     summary="Take a turn now that does exactly what was previewed",
+    openapi_extra=described("plan_changed", "turn_busy", *REASON_CODES, scope=Scope.OPERATE),
 )
-def apply(request: HttpRequest, body: PlanApplyIn) -> tuple[int, dict[str, Any]]:
+def apply_plan(request: HttpRequest, body: PlanApplyIn) -> tuple[int, dict[str, Any]]:
     """For keys with `operate`, and operators who may act. The turn lists the cloud anew: when it would decide anything
     else than the plan of that digest, it does nothing (409, `plan_changed`). 202: it is still at work, and goes on;
     the orchestrator log says what came of it."""
@@ -112,7 +120,7 @@ def apply(request: HttpRequest, body: PlanApplyIn) -> tuple[int, dict[str, Any]]
     decisions: Sequence[Decision] = ()
     is_done = True
     try:
-        decisions = apply_plan(body.digest, actor=actor, reason=reason).decisions
+        decisions = plans.apply_plan(body.digest, actor=actor, reason=reason).decisions
     except PlanChanged as changed:
         raise Problem(
             409, "By now a turn would do something else.", code="plan_changed", digest=changed.digest
@@ -126,8 +134,13 @@ def apply(request: HttpRequest, body: PlanApplyIn) -> tuple[int, dict[str, Any]]
     return 200 if is_done else 202, answer
 
 
-@router.get("/orchestrator/logs", response={200: FleetEventsOut, 422: ProblemOut}, summary="The orchestrator log")
-def logs(
+@router.get(
+    "/orchestrator/logs",
+    response=FleetEventsOut,
+    summary="The orchestrator log",
+    openapi_extra=described("invalid"),
+)
+def list_log_lines(
     request: HttpRequest,
     limit: Limit = 50,
     after: After = None,

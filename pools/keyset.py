@@ -54,10 +54,11 @@ class PageOut(Schema):
     """What there is beside the rows of a page."""
 
     total: int | None = Field(
-        description=f"How many the whole list has; null where it looks at more than {LOOKED_AT:,}"
+        description=f"How many the whole list has; null where it looks at more than {LOOKED_AT:,}",
+        examples=[41],
     )
     has_more: bool = Field(description="Whether there is a next page")
-    next_cursor: str | None = Field(description="What the next page is asked for with")
+    next_cursor: str | None = Field(description="What the next page is asked for with", examples=["WyIyMDI2…:1vOe…"])
 
 
 class Position(NamedTuple):

@@ -10,12 +10,27 @@ from ninja import Schema
 from pydantic import ConfigDict, Field, StrictInt, StrictStr
 
 from pools.models import Mode, OnEmpty, Stage
-from pools.schemas import BreakerOut, DecisionOut, SandboxOut, example
+from pools.schemas import COUNTS, BreakerOut, DecisionOut, SandboxOut, example
 
 REASON_CHARACTERS = 200
 UNCHANGED: Any = None  # a setting that was not sent
 
-Reason = Annotated[StrictStr, Field(max_length=REASON_CHARACTERS, description="Why: it is written to the log")]
+
+def _needed(shape: dict[str, Any]) -> None:
+    """Who may act at all is looked at first, so a reason is asked for later than the fields."""
+    del shape["default"]
+    shape.update({"minLength": 1, "pattern": r"\S"})
+
+
+Reason = Annotated[
+    StrictStr,
+    Field(max_length=REASON_CHARACTERS, description="Why: it is written to the log", json_schema_extra=_needed),
+]
+
+
+def _act(fields: dict[str, Any], *needed: str) -> ConfigDict:
+    """The shape of an act, with its example."""
+    return ConfigDict(extra="forbid", json_schema_extra={"example": fields, "required": [*needed, "reason"]})
 
 
 class PoolAct(StrEnum):
@@ -32,7 +47,7 @@ class PoolAct(StrEnum):
 class ReasonIn(Schema):
     """Why it is done."""
 
-    model_config = ConfigDict(extra="forbid") | example({"reason": "The fair opens."})
+    model_config = _act({"reason": "The fair opens."})
 
     reason: Reason = ""
 
@@ -40,9 +55,7 @@ class ReasonIn(Schema):
 class PoolChangeIn(Schema):
     """The settings to change; the others stay as they are."""
 
-    model_config = ConfigDict(extra="forbid") | example(
-        {"target_ready": 3, "max_ready": 4, "reason": "The fair opens."}
-    )
+    model_config = _act({"target_ready": 2, "max_ready": 3, "reason": "The fair opens."})
 
     target_ready: StrictInt = Field(UNCHANGED, description="Ready sandboxes wanted while there is demand")
     min_ready: StrictInt = Field(UNCHANGED, description="Ready sandboxes kept even when nobody plays")
@@ -62,6 +75,8 @@ class PoolChangeIn(Schema):
 
 
 class PoolCountsOut(Schema):
+    model_config = example(COUNTS)
+
     ready: int = Field(description="Known to be well since the orchestrator's start")
     unseen: int = Field(description="Ready before, and to be looked at, or looked at in vain")
     requested: int
@@ -73,6 +88,33 @@ class PoolCountsOut(Schema):
 
 class PoolRowOut(Schema):
     """A pool: how it is set and how it stands."""
+
+    model_config = example(
+        {
+            "name": "python",
+            "etag": '"3fa9c1d20b7c6f3e"',
+            "runtime": "python",
+            "image": "do-community/sandbox-python:latest",
+            "region": "syd",
+            "size": "apps-s-1vcpu-1gb",
+            "stage": "started",
+            "mode": "active",
+            "target_ready": 2,
+            "min_ready": 0,
+            "max_ready": 3,
+            "max_concurrent_creates": 1,
+            "idle_timeout_seconds": 600,
+            "scale_down_delay_seconds": 30,
+            "cooldown_after_acquire_seconds": 0,
+            "max_warm_age_seconds": 1800,
+            "create_timeout_seconds": 600,
+            "on_empty": "cold",
+            "is_wanted": True,
+            "last_acquired_at": "2026-11-27T10:00:00Z",
+            "usd_per_hour": 0.0893,
+            "idle_usd_per_hour": 0.03572,
+        }
+    )
 
     name: str
     etag: str = Field(description="For `If-Match` and `If-None-Match`: another one once somebody has set something")
@@ -107,6 +149,8 @@ class PoolListOut(Schema):
 class RecommendedOut(Schema):
     """The size that would have served nearly all launches of the last hours at once."""
 
+    model_config = example({"target_ready": 2, "reason": "at most 2 launches within one start"})
+
     target_ready: int
     reason: str
 
@@ -121,13 +165,13 @@ class PoolDetailsOut(PoolRowOut):
 class PoolActedOut(PoolRowOut):
     """A pool after an act."""
 
-    message: str = Field(description="What was done")
+    message: str = Field(description="What was done", examples=["Pool python: paused."])
 
 
 class PlanApplyIn(Schema):
     """Which plan, and why."""
 
-    model_config = ConfigDict(extra="forbid") | example({"digest": "3fa9c1d20b7c6f3e", "reason": "Looks right."})
+    model_config = _act({"digest": "3fa9c1d20b7c6f3e", "reason": "Looks right."}, "digest")
 
     digest: StrictStr = Field(pattern=r"^[0-9a-f]{16}$", description="`digest` of the plan")
     reason: Reason = ""
@@ -135,6 +179,8 @@ class PlanApplyIn(Schema):
 
 class PlanAppliedOut(Schema):
     """What a turn did that was asked for by its plan."""
+
+    model_config = example({"digest": "3fa9c1d20b7c6f3e", "is_done": True})
 
     digest: str
     is_done: bool = Field(description="false while it is still at work")
@@ -144,13 +190,13 @@ class PlanAppliedOut(Schema):
 class RetiredOut(SandboxOut):
     """A sandbox that goes."""
 
-    message: str = Field(description="What was done")
+    message: str = Field(description="What was done", examples=["sandbox-3fa9c1d2 goes."])
 
 
 class ForceDeleteIn(Schema):
     """Its name once more, and why."""
 
-    model_config = ConfigDict(extra="forbid") | example({"confirm": "sandbox-3fa9c1d2", "reason": "It does not go."})
+    model_config = _act({"confirm": "sandbox-3fa9c1d2", "reason": "It does not go."}, "confirm")
 
     confirm: StrictStr = Field(max_length=64, description="The sandbox's name")
     reason: Reason = ""
@@ -159,4 +205,6 @@ class ForceDeleteIn(Schema):
 class ForceDeletedOut(RetiredOut):
     """A sandbox that is deleted by force."""
 
-    fate: str = Field(description="deleted, ordered (the next turn sends it), delayed (it is repeated) or gone")
+    fate: str = Field(
+        description="deleted, ordered (the next turn sends it), delayed (it is repeated) or gone", examples=["ordered"]
+    )

@@ -21,6 +21,7 @@ from pools.census import UNSEEN, census
 from pools.console.forms import PoolForm
 from pools.console.operations import POOL_ACTS, Refused, edit_pool
 from pools.console.pool_report import arrivals_lately, pool_reports
+from pools.described import REASON_CODES, described
 from pools.models import Fleet, Pool, State
 from pools.outcomes import breaker_of
 from pools.pool_schemas import (
@@ -35,7 +36,6 @@ from pools.pool_schemas import (
 )
 from pools.prices import usd_per_hour
 from pools.problems import Problem
-from pools.schemas import ProblemOut
 from pools.shared import Shared, for_a_minute
 from pools.turn.preview import plain
 
@@ -48,7 +48,6 @@ ACTS = {PoolAct.PRIME: "warm_up", PoolAct.CLOSE_BREAKER: "close_breaker"}  # whe
 COUNTED = tuple(PoolCountsOut.model_fields)
 OWN = tuple(name for name in PoolRowOut.model_fields if name in {field.name for field in Pool._meta.fields})
 ARRIVALS = Shared(arrivals_lately, for_a_minute)
-REFUSALS = {401: ProblemOut, 403: ProblemOut, 404: ProblemOut}
 
 IfMatch = HeaderEx[
     str | None,
@@ -59,7 +58,18 @@ IfNoneMatch = HeaderEx[
 ]
 
 
-@router.get("/pools", response={200: PoolListOut, 401: ProblemOut, 403: ProblemOut}, summary="The pools")
+POOL = {"name": "$response.body#/pools/0/name"}  # of an answer, for what one can do next
+TAGGED = {200: ["ETag"]}
+
+
+@router.get(
+    "/pools",
+    response=PoolListOut,
+    summary="The pools",
+    openapi_extra=described(
+        scope=Scope.READ, links={200: [(each, POOL) for each in ("get_pool", "change_pool", "act_on_pool")]}
+    ),
+)
 def list_pools(request: HttpRequest) -> dict[str, Any]:
     require(request, Scope.READ)
     now, found = timezone.now(), census()
@@ -68,8 +78,9 @@ def list_pools(request: HttpRequest) -> dict[str, Any]:
 
 @router.get(
     "/pools/{slug:name}",
-    response={200: PoolDetailsOut, 304: None, **REFUSALS},
+    response={200: PoolDetailsOut, 304: None},
     summary="A pool, its next steps, and the size that it should have",
+    openapi_extra=described("no_such_pool", scope=Scope.READ, headers=TAGGED | {304: ["ETag"]}),
 )
 def get_pool(request: HttpRequest, response: HttpResponse, name: str, if_none_match: IfNoneMatch = None) -> Any:
     """Its ETag changes when somebody sets something, not when sandboxes come and go: who waits for those asks without
@@ -84,8 +95,9 @@ def get_pool(request: HttpRequest, response: HttpResponse, name: str, if_none_ma
 
 @router.patch(
     "/pools/{slug:name}",
-    response={200: PoolDetailsOut, **REFUSALS, 412: ProblemOut, 422: ProblemOut},
+    response=PoolDetailsOut,
     summary="Change a pool's settings",
+    openapi_extra=described("no_such_pool", "precondition_failed", *REASON_CODES, scope=Scope.OPERATE, headers=TAGGED),
 )
 def change_pool(
     request: HttpRequest, response: HttpResponse, name: str, body: PoolChangeIn, if_match: IfMatch = None
@@ -110,15 +122,21 @@ def change_pool(
 
 @router.post(
     "/pools/{slug:name}/{act}",
-    response={200: PoolActedOut, 202: PoolActedOut, **REFUSALS, 409: ProblemOut, 422: ProblemOut},
+    response={200: PoolActedOut, 202: PoolActedOut},
     summary="Pause, resume, drain, recycle or prime a pool, or close its breaker",
+    openapi_extra=described(
+        *("no_such_pool", "conflict", *REASON_CODES),
+        scope=Scope.OPERATE,
+        headers={202: ["Retry-After"]},
+        links={202: [("get_pool", {"name": "$response.body#/name"})]},
+    ),
 )
 def act_on_pool(
-    request: HttpRequest, response: HttpResponse, name: str, act: PoolAct, body: ReasonIn | None = None
+    request: HttpRequest, response: HttpResponse, name: str, act: PoolAct, body: ReasonIn
 ) -> tuple[int, dict[str, Any]]:
     """For keys with `operate`, and operators who may act. `prime` fills the pool as if somebody had launched: 202
     until `counts.ready` has come to `target_ready`, with Retry-After for the next look at the pool."""
-    actor, reason = require(request, Scope.OPERATE), reason_given(body.reason if body else "")
+    actor, reason = require(request, Scope.OPERATE), reason_given(body.reason)
     pool = _find(name)
     _, operation = POOL_ACTS[ACTS.get(act, act.value)]
     try:

@@ -13,12 +13,13 @@ from pools.api_keys import Scope
 from pools.callers import reason_given, require
 from pools.console.force_delete import force_delete
 from pools.console.operations import Refused, retire
+from pools.described import REASON_CODES, described
 from pools.keyset import along_index, page
 from pools.models import Pool, Sandbox
 from pools.occupants import Occupant, occupants
 from pools.pool_schemas import ForceDeletedOut, ForceDeleteIn, ReasonIn, RetiredOut
 from pools.problems import Problem
-from pools.schemas import ProblemOut, SandboxesAsked, SandboxesOut, SandboxOut
+from pools.schemas import SandboxesAsked, SandboxesOut, SandboxOut
 
 router = Router(tags=["fleet"])
 
@@ -29,13 +30,23 @@ SANDBOX_FIELDS = (
     *("id", "name", "runtime", "region", "size", "state", "origin", "app_id", "url", "create_code", "create_reason"),
     *("end_code", "end_reason", "requested_at", "ready_at", "acquired_at", "expires_at", "deleted_at"),
 )
-REFUSALS = {401: ProblemOut, 403: ProblemOut, 404: ProblemOut}
 
 
 @router.get(
     "/sandboxes",
-    response={200: SandboxesOut, 401: ProblemOut, 403: ProblemOut, 422: ProblemOut},
+    response=SandboxesOut,
     summary="The sandboxes, newest first",
+    openapi_extra=described(
+        *("invalid", "bad_cursor"),
+        scope=Scope.READ,
+        links={
+            200: [
+                ("list_sandboxes", {"cursor": "$response.body#/next_cursor"}),
+                ("get_sandbox", {"name": "$response.body#/sandboxes/0/name"}),
+                ("retire_sandbox", {"name": "$response.body#/sandboxes/0/name"}),
+            ]
+        },
+    ),
 )
 def list_sandboxes(request: HttpRequest, asked: Query[SandboxesAsked]) -> dict[str, Any]:
     """For keys with `read`, and operators who are signed in. Those that are deleted are listed for
@@ -54,8 +65,9 @@ def list_sandboxes(request: HttpRequest, asked: Query[SandboxesAsked]) -> dict[s
 
 @router.get(
     "/sandboxes/{slug:name}",
-    response={200: SandboxOut, **REFUSALS},
+    response=SandboxOut,
     summary="A sandbox",
+    openapi_extra=described("no_such_sandbox", scope=Scope.READ),
 )
 def get_sandbox(request: HttpRequest, name: str) -> dict[str, Any]:
     require(request, Scope.READ)
@@ -64,13 +76,14 @@ def get_sandbox(request: HttpRequest, name: str) -> dict[str, Any]:
 
 @router.post(
     "/sandboxes/{slug:name}/retire",
-    response={200: RetiredOut, **REFUSALS, 409: ProblemOut, 422: ProblemOut},
+    response=RetiredOut,
     summary="Retire a sandbox; the run in it ends",
+    openapi_extra=described("no_such_sandbox", "conflict", *REASON_CODES, scope=Scope.OPERATE),
 )
-def retire_sandbox(request: HttpRequest, name: str, body: ReasonIn | None = None) -> dict[str, Any]:
+def retire_sandbox(request: HttpRequest, name: str, body: ReasonIn) -> dict[str, Any]:
     """For keys with `operate`, and operators who may delete sandboxes. The next turns delete it until it is gone."""
     actor = require(request, Scope.OPERATE, right=DESTROY)
-    reason, sandbox = reason_given(body.reason if body else ""), _find(name)
+    reason, sandbox = reason_given(body.reason), _find(name)
     try:
         done = retire(sandbox, actor=actor, reason=reason)
     except Refused as error:
@@ -80,8 +93,9 @@ def retire_sandbox(request: HttpRequest, name: str, body: ReasonIn | None = None
 
 @router.post(
     "/sandboxes/{slug:name}/force-delete",
-    response={200: ForceDeletedOut, **REFUSALS, 422: ProblemOut},
+    response=ForceDeletedOut,
     summary="Delete a sandbox now, whatever its state; the run in it ends",
+    openapi_extra=described("no_such_sandbox", *REASON_CODES, scope=Scope.ADMIN),
 )
 def force_delete_sandbox(request: HttpRequest, name: str, body: ForceDeleteIn) -> dict[str, Any]:
     """For keys with `admin`, and operators who may delete sandboxes. `confirm` is its name once more. What the cloud

@@ -18,8 +18,19 @@ def example(fields: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"example": fields})
 
 
+def example_of(shape: type[Schema]) -> dict[str, Any]:
+    """The example of a shape that another one extends."""
+    extra: Any = shape.model_config["json_schema_extra"]
+    return dict(extra["example"])
+
+
+COUNTS = {"ready": 2, "unseen": 0, "requested": 0, "creating": 1, "staging": 0, "in_use": 2, "deleting": 0}
+
+
 class BreakerOut(Schema):
     """Creates stop for a while when too many failed in a row."""
+
+    model_config = example({"is_open": False, "failures": 0, "retry_at": None, "explanation": ""})
 
     is_open: bool
     failures: int
@@ -28,6 +39,19 @@ class BreakerOut(Schema):
 
 
 class PoolOut(Schema):
+    model_config = example(
+        {
+            "runtime": "python",
+            "mode": "active",
+            "is_wanted": True,
+            **COUNTS,
+            "target_ready": 2,
+            "min_ready": 0,
+            "max_ready": 3,
+            "last_acquired_at": "2026-11-27T10:00:00Z",
+        }
+    )
+
     runtime: str
     mode: str = Field(description="active, paused or draining")
     is_wanted: bool = Field(description="Whether somebody acquired from it within its idle timeout")
@@ -46,6 +70,8 @@ class PoolOut(Schema):
 
 
 class SupplyOut(Schema):
+    model_config = example({"ready": 2, "creating": 1})
+
     ready: int
     creating: int = Field(description="On the way: requested, creating or staging")
 
@@ -53,6 +79,23 @@ class SupplyOut(Schema):
 class StatusOut(Schema):
     """Every sandbox that exists, by pool and by state, against the limits. The first six are as the first demo has
     them."""
+
+    model_config = example(
+        {
+            "ready": 2,
+            "creating": 1,
+            "in_use": 2,
+            "pool_started": True,
+            "python": {"ready": 2, "creating": 1},
+            "sandboxes": COUNTS,
+            "total_sandboxes": 5,
+            "max_total_sandboxes": 6,
+            "maintenance": False,
+            "turned_at": "2026-11-27T10:00:02Z",
+            "listing_code": "",
+            "listing_error": "",
+        }
+    )
 
     ready: int = Field(description="Of all pools together; so are the next two")
     creating: int = Field(description="On the way: requested, creating or staging")
@@ -73,6 +116,18 @@ class StatusOut(Schema):
 class FleetEventOut(Schema):
     """One line of the orchestrator log."""
 
+    model_config = example(
+        {
+            "seq": 4711,
+            "kind": "create",
+            "code": "demand",
+            "level": "info",
+            "message": "create 1 for pool python: 0 ready + 0 creating < target 1",
+            "data": {"pool": "python"},
+            "at": "2026-11-27T10:00:01Z",
+        }
+    )
+
     seq: int
     kind: str
     code: str = Field(description="Why, as a code; empty where there is none")
@@ -85,6 +140,14 @@ class FleetEventOut(Schema):
 class LogLineOut(Schema):
     """The same line, as the first demo has it."""
 
+    model_config = example(
+        {
+            "timestamp": "2026-11-27T10:00:01Z",
+            "level": "info",
+            "message": "create 1 for pool python: 0 ready + 0 creating < target 1",
+        }
+    )
+
     timestamp: str
     level: str
     message: str
@@ -92,13 +155,23 @@ class LogLineOut(Schema):
 
 class FleetEventsOut(Schema):
     events: list[FleetEventOut]
-    after: int = Field(description="The number to ask with next")
+    after: int = Field(description="The number to ask with next", examples=[4711])
     logs: list[LogLineOut] = Field(description="The events once more, as the first demo has them")
     count: int
 
 
 class DecisionOut(Schema):
     """One thing that a turn would do, or would not and says why."""
+
+    model_config = example(
+        {
+            "kind": "create",
+            "code": "demand",
+            "name": "python",
+            "app_id": "",
+            "reason": "0 ready + 0 creating < target 1",
+        }
+    )
 
     kind: str = Field(description="create, retire, hold, stop, …")
     code: str = Field(description="Why, as a code: idle, demand, paused, …")
@@ -109,6 +182,8 @@ class DecisionOut(Schema):
 
 class PlanOut(Schema):
     """The decisions of the next turn, if the cloud still is as it was last listed."""
+
+    model_config = example({"listing_code": "", "listing_error": "", "digest": "3fa9c1d20b7c6f3e", "held_back": []})
 
     listed_at: datetime | None = Field(description="When the last complete listing was taken; null when never")
     listing_code: str = Field(description="The same as a code")

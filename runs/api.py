@@ -16,10 +16,10 @@ from ninja import HeaderEx, P, QueryEx, Router
 from games.clones import clone_url
 from games.models import Game
 from pools.callers import reason_given
+from pools.described import REASON_CODES, described
 from pools.fleet_log import HIGHEST_CURSOR
 from pools.models import Pool
 from pools.problems import Problem
-from pools.schemas import ProblemOut
 from runs import events, lifecycle, limit_headers
 from runs.addresses import page_url
 from runs.clients import Client, limits_of, uses
@@ -65,10 +65,17 @@ Limit = QueryEx[int, P(ge=1, le=MOST_EVENTS, description="Events at the most")]
 Wait = QueryEx[int, P(ge=0, le=HIGHEST_CURSOR, description="Seconds to wait when there are none yet, 30 at the most")]
 
 
-LAUNCHED = {201: LaunchedOut, frozenset({401, 403, 409, 422, 429, 503}): ProblemOut}
+RUN_ID = {"run_id": "$response.body#/run_id"}  # of an answer, for what one can do next
+ON_RUN = [(name, RUN_ID) for name in ("get_run", "extend_run", "end_run", "delete_run", "list_run_events")]
+LAUNCH = described(
+    *RefusalCode.values,
+    *("invalid", "scope_missing"),
+    headers={201: (*limit_headers.NAMES, "Preference-Applied"), 429: limit_headers.NAMES},
+    links={201: ON_RUN},
+)
 
 
-@router.post("/launch", response=LAUNCHED, tags=["runs"], summary="Launch a game")
+@router.post("/launch", response={201: LaunchedOut}, tags=["runs"], summary="Launch a game", openapi_extra=LAUNCH)
 def launch_game(
     request: HttpRequest,
     response: HttpResponse,
@@ -82,8 +89,14 @@ def launch_game(
     return _launched(request, response, body, body.mode, idempotency_key)
 
 
-@router.post("/launch/{mode}", response=LAUNCHED, tags=["runs"], summary="Launch a game, warm or cold")
-def launch_game_so(  # noqa: PLR0917  Ninja names them
+@router.post(
+    "/launch/{mode}",
+    response={201: LaunchedOut},
+    tags=["runs"],
+    summary="Launch a game, warm or cold",
+    openapi_extra=LAUNCH,
+)
+def launch_game_by_mode(  # noqa: PLR0917  Ninja names them
     request: HttpRequest,
     response: HttpResponse,
     mode: LaunchMode,
@@ -118,12 +131,17 @@ def _launched(
 
 
 @router.get(
-    "/sandbox/{uuid:run_id}", response={200: RunOut, 404: ProblemOut}, tags=["runs"], summary="How a launch stands"
+    "/sandbox/{uuid:run_id}",
+    response={200: RunOut},
+    tags=["runs"],
+    summary="How a launch stands",
+    openapi_extra=described("no_such_run"),
 )
-def get_run(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
+def get_launch(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
     return single_out(find_run(run_id), timezone.now())
 
 
+ACT_ON_RUN = described("not_yours", "no_such_run", *REASON_CODES, is_on_run=True)
 Reason = QueryEx[
     str,
     P(max_length=200, description="Why: operators have to say, and it is written to the log"),
@@ -132,11 +150,12 @@ Reason = QueryEx[
 
 @router.delete(
     "/sandbox/{uuid:run_id}",
-    response={200: EndedOut, 403: ProblemOut, 404: ProblemOut, 422: ProblemOut},
+    response={200: EndedOut},
     tags=["runs"],
     summary="End a run; its sandbox goes with it",
+    openapi_extra=ACT_ON_RUN,
 )
-def end_run(request: HttpRequest, run_id: UUID, reason: Reason = "") -> dict[str, Any]:
+def delete_run(request: HttpRequest, run_id: UUID, reason: Reason = "") -> dict[str, Any]:
     """For who launched it: from the same browser, or with the `token` of the launch's answer (`Authorization: Bearer
     …`); and for operators. Ending it again changes nothing and gives the same answer."""
     return run_out(end(request, run_id, reason), timezone.now()) | {
@@ -146,12 +165,13 @@ def end_run(request: HttpRequest, run_id: UUID, reason: Reason = "") -> dict[str
 
 @router.get(
     "/runs/{uuid:run_id}/events",
-    response={200: EventsOut, 404: ProblemOut, 422: ProblemOut},
+    response={200: EventsOut},
     exclude_unset=True,
     tags=["events"],
     summary="A run's events, beyond a number",
+    openapi_extra=described("no_such_run", "invalid"),
 )
-def run_events(
+def list_run_events(
     request: HttpRequest,
     run_id: UUID,
     after: After = 0,
@@ -164,7 +184,7 @@ def run_events(
     return events.page(run_id, after, limit)
 
 
-@router.get("/games", response=list[GameOut], tags=["games"], summary="What can be played")
+@router.get("/games", response=list[GameOut], tags=["games"], summary="What can be played", openapi_extra=described())
 def list_games(request: HttpRequest) -> list[dict[str, Any]]:
     warm = set(Pool.objects.values_list("runtime", flat=True))
     now = NOW.get()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from runs.clients import Limit, Use
 
-POLICY, LEFT = "RateLimit-Policy", "RateLimit"
+NAMES = POLICY, LEFT = "RateLimit-Policy", "RateLimit"
 AT_ONCE = 'qu="concurrent-requests"'
 
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja import P, QueryEx, Router
 
-from pools.schemas import ProblemOut
+from pools.described import described
 from runs import overview
 from runs.api import run_out
 from runs.clients import Client, Use, spent_usd, uses
@@ -24,8 +24,13 @@ MOST_OVER = 20
 Limit = QueryEx[int, P(ge=1, le=MOST_OVER, description="Runs at the most")]
 
 
-@router.get("/status", response=OverviewOut, summary="What is played, and against which limits")
-def status(request: HttpRequest) -> dict[str, Any]:
+@router.get(
+    "/status",
+    response=OverviewOut,
+    summary="What is played, and against which limits",
+    openapi_extra=described(links={200: [("get_run", {"run_id": "$response.body#/active/0/run_id"})]}),
+)
+def get_status(request: HttpRequest) -> dict[str, Any]:
     """The caller's own runs; all of them where anyone may end them (`ANYONE_MAY_END_RUNS`), and for operators. The
     numbers are of everybody's."""
     now, standing = timezone.now(), overview.STANDING.get()
@@ -33,8 +38,8 @@ def status(request: HttpRequest) -> dict[str, Any]:
     return {"active": active, "active_counts": standing.active, "pool": standing.pool, "rate": standing.rate}
 
 
-@router.get("/history", response={200: HistoryOut, 422: ProblemOut}, summary="The runs that ended last")
-def history(request: HttpRequest, limit: Limit = 10) -> dict[str, Any]:
+@router.get("/history", response=HistoryOut, summary="The runs that ended last", openapi_extra=described("invalid"))
+def get_history(request: HttpRequest, limit: Limit = 10) -> dict[str, Any]:
     """Whose runs, is as with `/api/status`."""
     deleted = [_deleted(run) for run in overview.over(whose_runs_are_shown_to(request), limit)]
     return {"deleted": deleted, "count": len(deleted)}
@@ -45,13 +50,18 @@ def _deleted(run: Run) -> dict[str, Any]:
     return out | {"deleted_at": run.ended_at or run.created_at, "reason": run.end_reason}
 
 
-@router.get("/stats", response=StatisticsOut, summary="How the launches of the last seven days went")
-def stats(request: HttpRequest) -> dict[str, Any]:
+@router.get(
+    "/stats",
+    response=StatisticsOut,
+    summary="How the launches of the last seven days went",
+    openapi_extra=described(),
+)
+def get_statistics(request: HttpRequest) -> dict[str, Any]:
     return overview.STATISTICS.get()
 
 
-@router.get("/limits", response=LimitsOut, summary="How many launches are left")
-def limits(request: HttpRequest) -> dict[str, Any]:
+@router.get("/limits", response=LimitsOut, summary="How many launches are left", openapi_extra=described())
+def get_limits(request: HttpRequest) -> dict[str, Any]:
     """Of all launches together, and of the caller's own: `yours` has every limit that a launch of theirs meets."""
     standing, client, now = overview.STANDING.get(), client_of(request), timezone.now()
     return {

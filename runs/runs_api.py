@@ -14,17 +14,17 @@ from ninja import Query, Router
 
 from games.models import Game
 from pools import journal
+from pools.described import REASON_CODES, described
 from pools.keyset import along_index, page
 from pools.prices import usd_per_hour
 from pools.problems import Problem
 from pools.reasons import LogKind
-from pools.schemas import ProblemOut
 from runs import lifecycle
-from runs.api import acted_on, end, find_run, run_out, single_out
+from runs.api import ACT_ON_RUN, ON_RUN, acted_on, end, find_run, run_out, single_out
 from runs.labels import all_of
 from runs.models import Run, RunState
 from runs.rights import whose_runs_are_shown_to
-from runs.schemas import ActIn, RunDetailsOut, RunOut, RunsAsked, RunsOut, WaitAsked
+from runs.schemas import NO_REASON, ActIn, RunDetailsOut, RunOut, RunsAsked, RunsOut, WaitAsked
 from runs.transitions import transitions
 
 router = Router(tags=["runs"])
@@ -32,7 +32,20 @@ USD_DIGITS = 6
 NO_GAME = 0  # no row has this key
 
 
-@router.get("/runs", response={200: RunsOut, 422: ProblemOut}, summary="The runs, newest first")
+@router.get(
+    "/runs",
+    response=RunsOut,
+    summary="The runs, newest first",
+    openapi_extra=described(
+        *("invalid", "bad_cursor"),
+        links={
+            200: [
+                ("list_runs", {"cursor": "$response.body#/next_cursor"}),
+                ("get_run", {"run_id": "$response.body#/runs/0/run_id"}),
+            ]
+        },
+    ),
+)
 def list_runs(request: HttpRequest, asked: Query[RunsAsked]) -> dict[str, Any]:
     """One's own: those launched from the same browser, or by programs from the same address. Operators get all. A page
     that looked at many runs and found few has a next one all the same: go by `has_more`."""
@@ -57,8 +70,9 @@ def list_runs(request: HttpRequest, asked: Query[RunsAsked]) -> dict[str, Any]:
 
 @router.get(
     "/runs/{uuid:run_id}",
-    response={200: RunDetailsOut, 404: ProblemOut, 422: ProblemOut},
+    response=RunDetailsOut,
     summary="A run, what happened to it, and what it has cost",
+    openapi_extra=described("no_such_run", "invalid", links={200: ON_RUN}),
 )
 def get_run(request: HttpRequest, run_id: UUID, asked: Query[WaitAsked]) -> dict[str, Any]:
     """With `wait_for`, the answer comes when the run is there, or after `timeout` with how it stands then."""
@@ -80,12 +94,15 @@ def cost_of(run: Run, now: datetime) -> dict[str, float]:
 
 @router.post(
     "/runs/{uuid:run_id}/extend",
-    response={200: RunOut, 403: ProblemOut, 404: ProblemOut, 409: ProblemOut, 422: ProblemOut},
+    response=RunOut,
     summary="Give a run more time",
+    openapi_extra=described(
+        *("not_yours", "no_such_run", "not_running", "no_more_time", *REASON_CODES), is_on_run=True
+    ),
 )
-def extend_run(request: HttpRequest, run_id: UUID, body: ActIn | None = None) -> dict[str, Any]:
+def extend_run(request: HttpRequest, run_id: UUID, body: ActIn = NO_REASON) -> dict[str, Any]:
     """For whom may end it. Each time adds SANDBOX_MIN_LIFETIME_MINUTES, up to MAX_EXTENSIONS times."""
-    run, actor, why = acted_on(request, run_id, body.reason if body else "")
+    run, actor, why = acted_on(request, run_id, body.reason)
     with transaction.atomic():
         is_extended = lifecycle.extend(run.id, timezone.now(), by=actor)
         if is_extended and why:
@@ -108,9 +125,10 @@ def no_more_time(run: Run) -> Problem:
 
 @router.post(
     "/runs/{uuid:run_id}/end",
-    response={200: RunOut, 403: ProblemOut, 404: ProblemOut, 422: ProblemOut},
+    response=RunOut,
     summary="End a run; its sandbox goes with it",
+    openapi_extra=ACT_ON_RUN,
 )
-def end_run(request: HttpRequest, run_id: UUID, body: ActIn | None = None) -> dict[str, Any]:
+def end_run(request: HttpRequest, run_id: UUID, body: ActIn = NO_REASON) -> dict[str, Any]:
     """As `DELETE /api/sandbox/{run_id}`, for clients that send no DELETE. Ending it again changes nothing."""
-    return run_out(end(request, run_id, body.reason if body else ""), timezone.now())
+    return run_out(end(request, run_id, body.reason), timezone.now())

@@ -11,13 +11,25 @@ from ninja import Schema
 from pydantic import ConfigDict, Field, StrictBool, StrictStr
 
 from pools.keyset import Moment, PageAsked, PageOut
-from pools.schemas import example
+from pools.schemas import example, example_of
 from runs import labels
 from runs.live.until import MOST_SECONDS, WaitFor
 from runs.models import AskedMode, LaunchMode, OnMiss, RunState
 from runs.reasons import RunEndCode, RunNoticeCode, StatusCode, WaitingCode
 from runs.words import TYPES, Status
 
+SITE = "https://arcade.example.com"
+RUN_ID = "5d0e5d4c-9d2a-4f0b-8c0e-7f2b1a3c4d5e"
+TIMES_MS = {"acquire_ms": 12, "bootstrap_ms": 0, "restore_ms": 31}
+OVER = {
+    "status": "completed",
+    "state": "ended",
+    "end_code": "ended_by_api",
+    "end_reason": "Ended through the API.",
+    "ingress_url": None,
+    "ended_at": "2026-11-27T10:04:10Z",
+    "duration_ms": 250_000,
+}
 NO_NUL = r"^[^\x00]*$"  # which PostgreSQL takes in no text
 
 
@@ -33,7 +45,7 @@ def _any_of(codes: type[TextChoices]) -> str:
 class LaunchIn(Schema):
     """The game to launch, from its snapshot or (slower) its source."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid") | example({"game": "snake", "use_snapshot": True})
 
     game: Annotated[StrictStr, Field(min_length=1, max_length=100, pattern=NO_NUL, examples=["snake"])] = "snake"
     use_snapshot: StrictBool = True
@@ -53,11 +65,15 @@ class LaunchIn(Schema):
 class LaunchAnyIn(LaunchIn):
     """The same, and how: `auto` is warm where a pool serves launches, else cold."""
 
+    model_config = ConfigDict(extra="forbid") | example({"game": "snake", "mode": "warm", "on_miss": "cold"})
+
     mode: AskedMode = AskedMode.AUTO
 
 
 class TimingsOut(Schema):
     """A launch's time in milliseconds. The four parts add up to the total; null is not known yet."""
+
+    model_config = example(TIMES_MS | {"start_ms": 0, "total_ms": 43})
 
     acquire_ms: int | None
     bootstrap_ms: int | None
@@ -69,6 +85,10 @@ class TimingsOut(Schema):
 class WaitingForOut(Schema):
     """What a launch waits for right now."""
 
+    model_config = example(
+        {"code": "pool", "position": 2, "expected_seconds": 31.5, "detail": "A warm sandbox: second in line."}
+    )
+
     code: WaitingCode = Field(description=f"{_any_of(WaitingCode)}")
     position: int | None = Field(description="Its place in the line, from 1; null where there is no line")
     expected_seconds: float | None = Field(description="Until the game runs; null when nobody knows")
@@ -77,6 +97,41 @@ class WaitingForOut(Schema):
 
 class RunOut(Schema):
     """One launch, from the click to the end."""
+
+    model_config = example(
+        {
+            "run_id": RUN_ID,
+            "status": "running",
+            "state": "running",
+            "game": "snake",
+            "type": "warm",
+            "mode": "warm",
+            "asked_mode": "auto",
+            "on_miss": None,
+            "served_by": "pool",
+            "notice_code": "",
+            "notice": "",
+            "waiting_for": None,
+            "use_snapshot": True,
+            "deployed_from": "staged",
+            "sandbox": "sandbox-3fa9c1d2",
+            "app_id": "4f6c71e2-1e90-4762-9fee-6cc4a0a9f2cf",
+            "end_code": "",
+            "end_reason": "",
+            "stream_url": f"{SITE}/api/stream/{RUN_ID}",
+            "events_url": f"{SITE}/api/runs/{RUN_ID}/events",
+            "sandbox_url": f"{SITE}/api/sandbox/{RUN_ID}",
+            "page_url": f"{SITE}/runs/{RUN_ID}/",
+            "play_url": f"https://play.example.com/play/{RUN_ID}/",
+            "ingress_url": f"https://play.example.com/play/{RUN_ID}/",
+            "created_at": "2026-11-27T10:00:00Z",
+            "ready_at": "2026-11-27T10:00:00.043Z",
+            "expires_at": "2026-11-27T10:10:00Z",
+            "ended_at": None,
+            **TIMES_MS,
+            "duration_ms": 43,
+        }
+    )
 
     run_id: UUID
     status: Status = Field(description="creating, running, completed or failed: the first demo's words")
@@ -119,18 +174,26 @@ class RunOut(Schema):
 class EndedOut(RunOut):
     """A run that is over."""
 
-    message: str
+    model_config = example(example_of(RunOut) | OVER)
+
+    message: str = Field(examples=["The run is over, and its sandbox is deleted."])
 
 
 class LaunchedOut(RunOut):
     """A launch's answer: the run, and what one acts on it with."""
 
-    message: str = Field(description="What happens now, as a sentence")
-    token: str = Field(description="Ends the run: `Authorization: Bearer …`. It is told here only")
+    message: str = Field(description="What happens now, as a sentence", examples=["Snake is running."])
+    token: str = Field(
+        description="Ends the run: `Authorization: Bearer …`. It is told here only", examples=["run_0f8e2a4b6c1d"]
+    )
 
 
 class TransitionOut(Schema):
     """One change of a run."""
+
+    model_config = example(
+        {"at": "2026-11-27T10:00:00.043Z", "state": "running", "code": "ready", "sentence": "Snake is running."}
+    )
 
     at: datetime
     state: str = Field(description="acquiring, deploying, running, ended or failed: what it was from then on")
@@ -140,6 +203,8 @@ class TransitionOut(Schema):
 
 class CostOut(Schema):
     """What the run's sandbox has been billed with, its time in the pool included: an estimate by list prices."""
+
+    model_config = example({"usd": 0.000893, "usd_per_hour": 0.01786})
 
     usd: float
     usd_per_hour: float = Field(description="While the sandbox is there; 0 once it is gone")
@@ -179,8 +244,6 @@ class RunsAsked(PageAsked):
 class RunsOut(PageOut):
     """One page of the runs, newest first."""
 
-    model_config = example({"runs": [], "total": None, "has_more": True, "next_cursor": "WyIyMDI2…:1vOe…"})
-
     runs: list[RunOut]
 
 
@@ -192,8 +255,26 @@ class ActIn(Schema):
     reason: Annotated[StrictStr, Field(max_length=200)] = ""
 
 
+NO_REASON = ActIn()  # of a request without a body
+
+
 class EventOut(Schema):
     """One line of a run, the same through every door. From `type` on, as the first demo has it."""
+
+    model_config = example(
+        {
+            "seq": 7,
+            "kind": "status",
+            "level": "info",
+            "message": "A warm sandbox was ready.",
+            "data": {"code": "pool_hit"},
+            "at": "2026-11-27T10:00:00.012Z",
+            "type": "status",
+            "run_id": RUN_ID,
+            "timestamp": "2026-11-27T10:00:00.012Z",
+            "status": "creating",
+        }
+    )
 
     seq: int
     kind: str = Field(description="log, status, progress, ready or end")
@@ -214,7 +295,7 @@ class EventOut(Schema):
 
 class EventsOut(Schema):
     events: list[EventOut]
-    after: int = Field(description="The number to ask with next")
+    after: int = Field(description="The number to ask with next", examples=[7])
 
 
 class GameOut(Schema):
@@ -250,22 +331,28 @@ class GameOut(Schema):
 class CountsOut(Schema):
     """Runs by how they were asked for."""
 
+    model_config = example({"cold": 1, "warm": 2, "snapshot": 0})
+
     cold: int
     warm: int
     snapshot: int = Field(description="None: a launch from a snapshot is a cold or a warm one")
 
 
 class ActiveOut(CountsOut):
-    total: int
+    total: int = Field(examples=[3])
 
 
 class PoolsOut(Schema):
+    model_config = example({"ready": 2, "creating": 1, "in_use": 2})
+
     ready: int
     creating: int
     in_use: int
 
 
 class RateOut(Schema):
+    model_config = example({"used": 14, "limit": 30, "reset_in_seconds": 1210})
+
     used: int = Field(description="Launches within the last hour")
     limit: int
     reset_in_seconds: int = Field(description="Until the first of them counts no more; 0 without any")
@@ -281,17 +368,21 @@ class OverviewOut(Schema):
 class DeletedOut(RunOut):
     """A run that is over."""
 
-    deleted_at: datetime = Field(description="As `ended_at`")
-    reason: str = Field(description="As `end_reason`")
+    model_config = example(example_of(RunOut) | OVER)
+
+    deleted_at: datetime = Field(description="As `ended_at`", examples=[OVER["ended_at"]])
+    reason: str = Field(description="As `end_reason`", examples=[OVER["end_reason"]])
 
 
 class HistoryOut(Schema):
     deleted: list[DeletedOut] = Field(description="The last one first")
-    count: int
+    count: int = Field(examples=[1])
 
 
 class AverageTimesOut(Schema):
     """From the click to the game, in milliseconds, of the newest launches; null without any."""
+
+    model_config = example({"cold_ms": 41_200, "warm_ms": 62, "snapshot_ms": None})
 
     cold_ms: int | None
     warm_ms: int | None
@@ -299,14 +390,18 @@ class AverageTimesOut(Schema):
 
 
 class StatisticsOut(Schema):
-    total_runs: int
+    total_runs: int = Field(examples=[3])
     by_type: CountsOut
     avg_times: AverageTimesOut
-    pool_hit_rate: float = Field(description="The share of warm launches that found a sandbox ready, 0 to 1")
+    pool_hit_rate: float = Field(
+        description="The share of warm launches that found a sandbox ready, 0 to 1", examples=[0.97]
+    )
     since: datetime = Field(description="Launches before are not counted")
 
 
 class MostOut(Schema):
+    model_config = example({"max_cold": 3, "max_warm": 3, "max_total": 6, "max_per_hour": 30})
+
     max_cold: int
     max_warm: int
     max_total: int
@@ -315,6 +410,17 @@ class MostOut(Schema):
 
 class UseOut(Schema):
     """One limit of whoever asks, and how much of it is used."""
+
+    model_config = example(
+        {
+            "limit": "MAX_RUNS_PER_HOUR_PER_CLIENT",
+            "most": 12,
+            "used": 3,
+            "remaining": 9,
+            "window_seconds": 3600,
+            "reset_in_seconds": 1210,
+        }
+    )
 
     limit: str = Field(description="Its name: as in a 429, and in `RateLimit`")
     most: int
@@ -325,6 +431,8 @@ class UseOut(Schema):
 
 
 class SpentOut(Schema):
+    model_config = example({"most": 5.0, "used": 0.41})
+
     most: float
     used: float = Field(description="Of the last 24 hours' launches; of those that are on, until their time is up")
 
