@@ -28,9 +28,12 @@ LIMIT, DIGEST, AGAIN_SECONDS = "MAX_ACTIVE_PER_CLIENT", "3fa9c1d20b7c6f3e", 12
 TAGS = {
     "runs": "Launch a game, follow it, give it more time, end it.",
     "events": "What happens, line by line, from a cursor.",
+    "webhooks": "The same, sent to an address of yours.",
     "games": "What can be played.",
     "pools": "The warm pools: how they are set and how they stand. With a key, or signed in.",
     "fleet": "All sandboxes, the plan of the next turn, and the orchestrator log.",
+    "usage": "What was used, and what it cost.",
+    "audit": "Who did what, and why. With a key, or signed in.",
     "errors": "The codes of errors, and what to do about each.",
 }
 HEADERS: Mapping[str, tuple[str, str | int]] = {

@@ -13,8 +13,9 @@ from pydantic import Field
 from pools.api_keys import Scope
 from pools.audit import Act, Asked, acts
 from pools.callers import require
+from pools.described import described
 from pools.keyset import Moment, PageAsked
-from pools.schemas import ProblemOut, example
+from pools.schemas import example
 
 router = Router(tags=["audit"])
 
@@ -63,15 +64,16 @@ class AuditOut(Schema):
 
     acts: list[ActOut]
     has_more: bool = Field(description="Whether there is a next page")
-    next_cursor: str | None = Field(description="What the next page is asked for with")
+    next_cursor: str | None = Field(description="What the next page is asked for with", examples=[None])
 
 
 @router.get(
     "/audit",
-    response={200: AuditOut, 401: ProblemOut, 403: ProblemOut, 422: ProblemOut},
+    response=AuditOut,
     summary="Who did what, when, to what and why",
+    openapi_extra=described("invalid", "bad_cursor", scope=Scope.ADMIN),
 )
-def audit(request: HttpRequest, asked: Query[AuditAsked]) -> dict[str, Any]:
+def list_acts(request: HttpRequest, asked: Query[AuditAsked]) -> dict[str, Any]:
     """For keys with `admin`, and operators who may delete sandboxes. Acts are kept for EVENTS_KEPT_DAYS; changes of
     accounts and groups for good. Go by `has_more`: a page that looked for a kind can be short."""
     require(request, Scope.ADMIN)

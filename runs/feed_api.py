@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Query, Router
 
-from pools.schemas import ProblemOut
+from pools.described import described
 from runs import feed
 from runs.feed_schemas import FeedAsked, FeedOut
 from runs.rights import may_see_all
@@ -17,7 +17,10 @@ router = Router(tags=["events"])
 
 
 @router.get(
-    "/events", response={200: FeedOut, 401: ProblemOut, 422: ProblemOut}, summary="The events of all runs and pools"
+    "/events",
+    response=FeedOut,
+    summary="The events of all runs and pools",
+    openapi_extra=described("invalid"),
 )
 def list_events(request: HttpRequest, asked: Query[FeedAsked]) -> dict[str, Any]:
     """Keys with `read`, and operators, get all of them; everybody else those of their own runs. With a key also as a

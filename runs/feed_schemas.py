@@ -38,7 +38,7 @@ class FeedAsked(Schema):
     )
 
 
-class EventOut(Schema):
+class FeedEventOut(Schema):
     """One change, as programs get it: in this feed and in webhooks."""
 
     model_config = example(
@@ -71,6 +71,6 @@ class EventOut(Schema):
 
 
 class FeedOut(Schema):
-    events: list[EventOut] = Field(description="The oldest first")
+    events: list[FeedEventOut] = Field(description="The oldest first")
     after: int = Field(description="The number to ask with next")
     has_more: bool = Field(description="Whether to ask at once: `events` may be short, or empty, all the same")

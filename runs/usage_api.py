@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, Field
 
 from pools.api_keys import Scope
 from pools.callers import key_of, may, require
+from pools.described import described
 from pools.problems import Problem
-from pools.schemas import ProblemOut
 from runs.usage import By, Usage, usage
 
 router = Router(tags=["usage"])
@@ -61,7 +61,8 @@ class UsageRowOut(UsageOut):
 
     key: str | None = Field(
         description="The day, the client (`key:` and the key's first letters, or anonymous), the game's slug or the "
-        "pool's name; null for sandboxes that no launch had, and for launches without a sandbox of a pool"
+        "pool's name; null for sandboxes that no launch had, and for launches without a sandbox of a pool",
+        examples=["2026-11-27"],
     )
 
 
@@ -75,9 +76,10 @@ class UsagesOut(Schema):
 
 @router.get(
     "/usage",
-    response={200: UsagesOut, 401: ProblemOut, 403: ProblemOut, 422: ProblemOut},
+    response=UsagesOut,
     by_alias=True,
     summary="What was used and what it cost, by day, client, game or pool",
+    openapi_extra=described("invalid", scope=Scope.READ),
 )
 def get_usage(request: HttpRequest, asked: Query[UsageAsked]) -> dict[str, Any]:
     """For keys with `read`, and operators who are signed in; other keys get their own usage. By whatever the rows tell

@@ -10,7 +10,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import ConfigDict, Field
 
-from pools.schemas import example
+from pools.schemas import example, example_of
 from pools.webhooks import DESCRIPTION_CHARACTERS, URL_CHARACTERS, DeliveryState
 
 MOST_TYPES = 100
@@ -36,7 +36,7 @@ class WebhookScope(StrEnum):
 
 
 class WebhookIn(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid") | example({"url": "https://example.com/hooks", "types": ["run"]})
 
     url: Url
     scope: WebhookScope = Field(
@@ -49,7 +49,7 @@ class WebhookIn(Schema):
 class WebhookChangeIn(Schema):
     """Only what is to be changed."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid") | example({"types": ["run.ended", "run.failed"]})
 
     url: Url | None = None
     types: Types | None = None
@@ -86,11 +86,13 @@ class WebhookOut(Schema):
 
 
 class WebhookMadeOut(WebhookOut):
+    model_config = example(example_of(WebhookOut) | {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
+
     secret: str = Field(description=SECRET)
 
 
 class SecretOut(Schema):
-    secret: str = Field(description=SECRET)
+    secret: str = Field(description=SECRET, examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
 
 
 class WebhooksOut(Schema):
@@ -104,6 +106,21 @@ class DeliveriesAsked(Schema):
 
 
 class DeliveryOut(Schema):
+    model_config = example(
+        {
+            "id": "msg_42e8266c92f86356928167b2",
+            "type": "run.ended",
+            "state": "delivered",
+            "attempts": 1,
+            "next_attempt_at": None,
+            "last_status": 204,
+            "last_error": "",
+            "created_at": "2026-11-27T10:12:00Z",
+            "delivered_at": "2026-11-27T10:12:01Z",
+            "payload": {"id": "evt_4711", "type": "run.ended"},
+        }
+    )
+
     id: str = Field(description="As in the header `webhook-id`")
     type: str = Field(description="The event's; `webhook.test` for a test")
     state: DeliveryState
@@ -118,4 +135,4 @@ class DeliveryOut(Schema):
 
 class DeliveriesOut(Schema):
     deliveries: list[DeliveryOut] = Field(description="The newest first")
-    next: int | None = Field(description="What to ask with next, as `before`; null on the last page")
+    next: int | None = Field(description="What to ask with next, as `before`; null on the last page", examples=[None])

@@ -9,8 +9,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Query, Router
 
+from pools.api_keys import Scope
+from pools.described import described
 from pools.problems import Problem
-from pools.schemas import ProblemOut
 from pools.webhooks import Delivery, DisabledCode, Webhook
 from runs.webhook_schemas import (
     DeliveriesAsked,
@@ -29,12 +30,19 @@ from runs.webhooks.owners import Owner, owner_of
 from runs.webhooks.targets import require_allowed
 
 router = Router(tags=["webhooks"])
-REFUSED = {401: ProblemOut, 403: ProblemOut, 422: ProblemOut}
-ABOUT_ONE = {**REFUSED, 404: ProblemOut}
-ON_ONE = {**ABOUT_ONE, 409: ProblemOut}
 
 
-@router.get("/webhooks", response={200: WebhooksOut, **REFUSED}, summary="The webhooks, newest first")
+MADE = {"webhook_id": "$response.body#/id"}  # of an answer, for what one can do next
+SENT = {"webhook_id": "$request.path.webhook_id", "delivery_id": "$response.body#/id"}
+NEXT = ("get_webhook", "change_webhook", "send_test", "rotate_secret", "list_deliveries", "delete_webhook")
+
+
+def _described(*codes: str, **more: Any) -> dict[str, Any]:
+    """Keys with `launch` have webhooks of their own, administrators all."""
+    return described(*codes, scope=Scope.LAUNCH, **more)
+
+
+@router.get("/webhooks", response=WebhooksOut, summary="The webhooks, newest first", openapi_extra=_described())
 def list_webhooks(request: HttpRequest) -> dict[str, Any]:
     """For keys with `launch` their own, for administrators all."""
     owner = owner_of(request)
@@ -42,7 +50,14 @@ def list_webhooks(request: HttpRequest) -> dict[str, Any]:
     return {"webhooks": [_out(webhook) for webhook in found]}
 
 
-@router.post("/webhooks", response={201: WebhookMadeOut, **REFUSED, 409: ProblemOut}, summary="Be told of events")
+@router.post(
+    "/webhooks",
+    response={201: WebhookMadeOut},
+    summary="Be told of events",
+    openapi_extra=_described(
+        "invalid", "bad_target", "too_many_webhooks", links={201: [(each, MADE) for each in NEXT]}
+    ),
+)
 def make_webhook(request: HttpRequest, body: WebhookIn) -> tuple[int, dict[str, Any]]:
     """Each event is sent with POST, signed with the `secret` of this answer, as docs/webhooks.md says."""
     owner = owner_of(request)
@@ -63,12 +78,19 @@ def make_webhook(request: HttpRequest, body: WebhookIn) -> tuple[int, dict[str, 
     return 201, _out(webhook) | {"secret": webhook.secret}
 
 
-@router.get("/webhooks/{uuid:webhook_id}", response={200: WebhookOut, **ABOUT_ONE}, summary="A webhook")
+@router.get(
+    "/webhooks/{uuid:webhook_id}", response=WebhookOut, summary="A webhook", openapi_extra=_described("no_such_webhook")
+)
 def get_webhook(request: HttpRequest, webhook_id: UUID) -> dict[str, Any]:
     return _out(_find(owner_of(request), webhook_id))
 
 
-@router.patch("/webhooks/{uuid:webhook_id}", response={200: WebhookOut, **ABOUT_ONE}, summary="Change a webhook")
+@router.patch(
+    "/webhooks/{uuid:webhook_id}",
+    response=WebhookOut,
+    summary="Change a webhook",
+    openapi_extra=_described("no_such_webhook", "invalid", "bad_target"),
+)
 def change_webhook(request: HttpRequest, webhook_id: UUID, body: WebhookChangeIn) -> dict[str, Any]:
     """What is left out stays. One that is enabled again is told of what happens from then on."""
     owner, now = owner_of(request), timezone.now()
@@ -87,7 +109,12 @@ def change_webhook(request: HttpRequest, webhook_id: UUID, body: WebhookChangeIn
     return _out(_find(owner, webhook_id))
 
 
-@router.delete("/webhooks/{uuid:webhook_id}", response={204: None, **ABOUT_ONE}, summary="Delete a webhook")
+@router.delete(
+    "/webhooks/{uuid:webhook_id}",
+    response={204: None},
+    summary="Delete a webhook",
+    openapi_extra=_described("no_such_webhook"),
+)
 def delete_webhook(request: HttpRequest, webhook_id: UUID) -> tuple[int, None]:
     """With its deliveries, also those that are to be made."""
     owner = owner_of(request)
@@ -95,21 +122,34 @@ def delete_webhook(request: HttpRequest, webhook_id: UUID) -> tuple[int, None]:
     return 204, None
 
 
-@router.post("/webhooks/{uuid:webhook_id}/rotate", response={200: SecretOut, **ABOUT_ONE}, summary="A new secret")
+@router.post(
+    "/webhooks/{uuid:webhook_id}/rotate",
+    response=SecretOut,
+    summary="A new secret",
+    openapi_extra=_described("no_such_webhook"),
+)
 def rotate_secret(request: HttpRequest, webhook_id: UUID) -> dict[str, str]:
     """From now on deliveries are signed with it, and with the old one no more."""
     owner = owner_of(request)
     return {"secret": subscriptions.rotate(_find(owner, webhook_id), timezone.now(), owner.actor)}
 
 
-@router.post("/webhooks/{uuid:webhook_id}/test", response={202: DeliveryOut, **ON_ONE}, summary="Send a test")
+@router.post(
+    "/webhooks/{uuid:webhook_id}/test",
+    response={202: DeliveryOut},
+    summary="Send a test",
+    openapi_extra=_described("no_such_webhook", "webhook_disabled", links={202: [("send_delivery_again", SENT)]}),
+)
 def send_test(request: HttpRequest, webhook_id: UUID) -> tuple[int, Delivery]:
     """An event of the type `webhook.test`, at once. What comes of it stands in the list of deliveries."""
     return 202, outbox.add_test(_find(owner_of(request), webhook_id), timezone.now())
 
 
 @router.get(
-    "/webhooks/{uuid:webhook_id}/deliveries", response={200: DeliveriesOut, **ABOUT_ONE}, summary="What was sent"
+    "/webhooks/{uuid:webhook_id}/deliveries",
+    response=DeliveriesOut,
+    summary="What was sent",
+    openapi_extra=_described("no_such_webhook", "invalid"),
 )
 def list_deliveries(request: HttpRequest, webhook_id: UUID, asked: Query[DeliveriesAsked]) -> dict[str, Any]:
     """And what is to be sent, with what came of it; for a week."""
@@ -125,10 +165,11 @@ def list_deliveries(request: HttpRequest, webhook_id: UUID, asked: Query[Deliver
 
 @router.post(
     "/webhooks/{uuid:webhook_id}/deliveries/{delivery_id}/redeliver",
-    response={202: DeliveryOut, **ON_ONE},
+    response={202: DeliveryOut},
     summary="Send a delivery once more",
+    openapi_extra=_described("no_such_webhook", "no_such_delivery", "webhook_disabled"),
 )
-def redeliver(request: HttpRequest, webhook_id: UUID, delivery_id: str) -> tuple[int, Delivery]:
+def send_delivery_again(request: HttpRequest, webhook_id: UUID, delivery_id: str) -> tuple[int, Delivery]:
     """Under its own id, so a receiver that has seen it can tell."""
     webhook = _find(owner_of(request), webhook_id)
     delivery = Delivery.objects.select_related("webhook").filter(webhook=webhook, id=delivery_id[:40]).first()

@@ -34,15 +34,15 @@ hooks = "documented_codes"
 "query.timeout" = 1
 "query.wait" = 0
 """
-# Nor does it say whose run it is, for which operators have to say why; how a pool's sizes go together, and which name
-# is to be typed.
+# Nor does it say whose run it is, for which operators have to say why; how a pool's sizes go together, which name is
+# to be typed, and which hosts there are.
 UNTOLD = """
 [[operations]]
 include-operation-id = ["delete_run", "end_run", "extend_run"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422"]
 [[operations]]
-include-operation-id = ["change_pool", "force_delete_sandbox"]
-checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "412", "422"]
+include-operation-id = ["change_pool", "force_delete_sandbox", "make_webhook", "change_webhook"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "412", "422"]
 """
 
 
