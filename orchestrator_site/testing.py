@@ -45,14 +45,15 @@ print(api_keys.make({name!r}, {scopes!r}, by="tests", now=timezone.now())[1])
 
 
 class LocalArcade:
-    """`manage.py up` in a folder of its own, `folder`, on a free port. `url` is its address."""
+    """`manage.py up` in a folder of its own, `folder`, on a free port. `url` is its address; with `environment`, other
+    commands of `manage.py` are about it, too."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         port = settings.get("PORT") or str(free_port())
         self.url = f"http://127.0.0.1:{port}"
         self.folder = folder
         self._log = folder / "log"
-        self._environment = {
+        self.environment = {
             **{name: os.environ[name] for name in INHERITED if name in os.environ},
             **FAST_AND_ROOMY,
             "PORT": port,
@@ -76,7 +77,7 @@ class LocalArcade:
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
                 [*(sys.executable, "-I", "-S", str(LEASH), str(os.getpid())), sys.executable, str(manage), "up"],
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -104,7 +105,7 @@ class LocalArcade:
         code = MAKE_KEY.format(name=name, scopes=list(scopes))
         done = subprocess.run(
             [sys.executable, str(CHECKOUT / "manage.py"), "shell", "--no-imports", "--command", code],
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS,
