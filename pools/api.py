@@ -128,7 +128,7 @@ def apply_plan(request: HttpRequest, body: PlanApplyIn) -> tuple[int, dict[str, 
     except (LeaseHeld, LeaseLost):
         detail = "Another turn is being taken and takes its time."
         raise Problem(503, detail, code="turn_busy", retry_after_seconds=BUSY_SECONDS) from None
-    except TimeoutError:
+    except plans.StillAtWork:
         is_done = False
     answer = {"digest": body.digest, "is_done": is_done, "decisions": [plain(each) for each in decisions]}
     return 200 if is_done else 202, answer

@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
 BEGINNING = "key_"
 NAME_CHARACTERS = 100
 PREFIX_CHARACTERS = 8
+MAY_BE_COUNTED = MaxValueValidator(1_000_000)
 USE_NOTED_FOR = timedelta(minutes=1)  # so long nobody notes it again: it would be a write with each request
 
 
@@ -64,9 +65,15 @@ class ApiKey(models.Model):
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scopes = models.JSONField(default=list)
     expires_at = models.DateTimeField(null=True, blank=True)
-    most_at_once = models.PositiveIntegerField(null=True, blank=True, help_text="Launches that are not over.")
-    most_a_minute = models.PositiveIntegerField(null=True, blank=True, help_text="Launches within a minute.")
-    most_an_hour = models.PositiveIntegerField(null=True, blank=True, help_text="Launches within an hour.")
+    most_at_once = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MAY_BE_COUNTED], help_text="Launches that are not over."
+    )
+    most_a_minute = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MAY_BE_COUNTED], help_text="Launches within a minute."
+    )
+    most_an_hour = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MAY_BE_COUNTED], help_text="Launches within an hour."
+    )
     most_usd_a_day = models.DecimalField(
         "most USD a day",
         max_digits=9,
@@ -130,10 +137,10 @@ def make(
     expires_at: datetime | None = None,
     limits: Mapping[str, Any] | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key's row, and the key, which is told here only. `limits`: its fields `most_…`."""
+    """A new key's row, and the key, which is told here only. `limits`: its fields `most_…`. Raises ValidationError."""
     prefix = secrets.token_hex(PREFIX_CHARACTERS // 2)
     token = f"{BEGINNING}{prefix}_{secrets.token_urlsafe(32)}"
-    key = ApiKey.objects.create(
+    key = ApiKey(
         name=name,
         prefix=prefix,
         digest=_digest(token),
@@ -143,6 +150,8 @@ def make(
         expires_at=expires_at,
         **(limits or {}),
     )
+    key.full_clean()
+    key.save(force_insert=True)
     return key, token
 
 

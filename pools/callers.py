@@ -19,21 +19,30 @@ SENTENCES = {
 }
 
 
-def bearer_of(request: HttpRequest) -> str:
-    """The token that a program sent along; empty when none."""
-    return token_in(request.headers.get("Authorization", ""), request.headers.get(HEADER, ""))
+def tokens_of(request: HttpRequest) -> list[str]:
+    """What a program sent along to prove what it may: a key, a run's token, or one of each."""
+    return tokens_in(request.headers.get("Authorization", ""), request.headers.get(HEADER, ""))
+
+
+def tokens_in(authorization: str, header: str) -> list[str]:
+    """The same, of the two headers in which they may come: a proxy may have put something of its own into the first."""
+    bearer = authorization[len(BEARER) :].strip() if authorization.lower().startswith(BEARER) else ""
+    return list(dict.fromkeys(token for token in (bearer, header.strip()) if token))
 
 
 def token_in(authorization: str, header: str) -> str:
-    """The same, of the two headers in which it may come."""
-    token = authorization[len(BEARER) :].strip() if authorization.lower().startswith(BEARER) else ""
-    return token or header.strip()
+    """The key among them; without one, the first token, or nothing."""
+    tokens = tokens_in(authorization, header)
+    return next(filter(is_key, tokens), tokens[0] if tokens else "")
 
 
 def take_key(request: HttpRequest) -> None:
-    """Look up the key that was sent along, once for each request. Raises Problem for one that is not taken."""
-    token = bearer_of(request)
-    if is_key(token):
+    """Look up the key that was sent along, once for each request. Raises Problem for one that is not taken, and for
+    two of them."""
+    keys = list(filter(is_key, tokens_of(request)))
+    if len(keys) > 1:
+        raise Problem(401, "These are two API keys: send one.", code=Refusal.UNKNOWN)
+    for token in keys:
         try:
             setattr(request, KEPT, find(token, timezone.now()))
         except KeyRefused as refused:

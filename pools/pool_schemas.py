@@ -19,12 +19,17 @@ UNCHANGED: Any = None  # a setting that was not sent
 def _needed(shape: dict[str, Any]) -> None:
     """Who may act at all is looked at first, so a reason is asked for later than the fields."""
     del shape["default"]
-    shape.update({"minLength": 1, "pattern": r"\S"})
+    shape.update({"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"})
 
 
 Reason = Annotated[
     StrictStr,
-    Field(max_length=REASON_CHARACTERS, description="Why: it is written to the log", json_schema_extra=_needed),
+    Field(
+        max_length=REASON_CHARACTERS,
+        pattern=r"^[^\x00]*$",
+        description="Why: it is written to the log",
+        json_schema_extra=_needed,
+    ),
 ]
 
 

@@ -74,4 +74,5 @@ class Problem(Exception):
     def headers(self) -> dict[str, str]:
         """Return the headers that go along with the body."""
         again = {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
-        return {**self.more_headers, **again}
+        who = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
+        return {**self.more_headers, **again, **who}

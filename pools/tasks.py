@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
+from smtplib import SMTPException
 
 from django.conf import settings
 from django.core.mail import send_mail
 from django.utils import timezone
+from django_q.models import Schedule
+from django_q.tasks import schedule
 
 from pools import leases
 from pools.models import Fleet
@@ -18,6 +22,7 @@ LOOP_LEASE_SECONDS = 90.0
 LOOK_SECONDS = 0.5
 NUDGE_WAITS_SECONDS = 2.0  # for a worker of its own
 PATIENCE_SECONDS = 20.0
+MAIL_PAUSES = [timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240, 720)]  # after each failure
 
 
 def reconcile() -> None:
@@ -38,9 +43,15 @@ def reconcile() -> None:
         return
 
 
-def mail(subject: str, text: str) -> None:
-    """Write to those whom alarms are for."""
-    send_mail(subject, text, None, settings.ALERT_EMAILS)
+def mail(subject: str, text: str, failures: int = 0) -> None:
+    """Write to those whom alarms are for. Where that fails, it is tried again later, for about a day."""
+    try:
+        send_mail(subject, text, None, settings.ALERT_EMAILS)
+    except (SMTPException, OSError):
+        if failures < len(MAIL_PAUSES):
+            again = {"schedule_type": Schedule.ONCE, "next_run": timezone.now() + MAIL_PAUSES[failures]}
+            schedule("pools.tasks.mail", subject, text, failures + 1, **again)
+        raise
 
 
 def _go_on(loop: leases.Held, until: float) -> None:

@@ -22,7 +22,7 @@ from pools.models import Pool
 from pools.problems import Problem
 from runs import events, lifecycle, limit_headers
 from runs.addresses import page_url
-from runs.clients import Client, limits_of, uses
+from runs.clients import Client, uses
 from runs.launching.launch import UnknownGame, launch
 from runs.launching.waiting_for import waiting_for
 from runs.limits import LaunchRefused
@@ -237,7 +237,7 @@ def find_run(run_id: UUID) -> Run:
 
 def left(client: Client) -> dict[str, str]:
     """The headers that say what is left of a client's limits."""
-    return limit_headers.headers(limits_of(client), uses(client, timezone.now()))
+    return limit_headers.headers(uses(client, timezone.now()))
 
 
 def problem_of(refused: LaunchRefused, headers: Mapping[str, str]) -> Problem:

@@ -10,7 +10,7 @@ held until the commit. Whoever holds it sees each launch that was counted before
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,16 +18,17 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Count, F, FloatField, Q, QuerySet, Subquery, Sum, Value, When
+from django.db.models.functions import Coalesce, Greatest
 
 from pools.api_keys import ApiKey
-from pools.prices import cost_usd
-from runs.models import ACTIVE, Run
+from pools.moments import Seconds
+from pools.prices import LEAST_BILLED_SECONDS, cost_usd, usd_per_second
+from runs.models import ACTIVE, Run, Tally
 
 MINUTE_SECONDS = 60
 HOUR_SECONDS = 3600
 DAY = timedelta(days=1)
-MOST_LOOKED_AT = 1000
 RETRY_SECONDS = 30  # while launches are still starting, nobody knows when they end
 ACTIVE_STATES = ", ".join(f"'{state}'" for state in ACTIVE)
 
@@ -40,6 +41,10 @@ class Client:
     name: str
     network: str = ""
     key: ApiKey | None = None
+
+    @property
+    def has_a_budget(self) -> bool:
+        return self.key is not None and self.key.most_usd_a_day is not None
 
 
 class Limit(NamedTuple):
@@ -64,16 +69,6 @@ class Use(NamedTuple):
     @property
     def remaining(self) -> int:
         return max(0, self.limit.most - self.used)
-
-
-class Row(NamedTuple):
-    """A launch, as far as it counts."""
-
-    visitor: str
-    network: str
-    state: str
-    created_at: datetime
-    expires_at: datetime | None
 
 
 def limits_of(client: Client) -> Sequence[Limit]:
@@ -109,56 +104,60 @@ def _limits(client: Client) -> Iterator[Limit]:
 
 
 def reached(client: Client, now: datetime, *, but: Run | None = None) -> Use | None:
-    """The limit that leaves no room for one more launch, and when there is; None when there is room. `but`: the launch
-    itself, where its row is written already."""
+    """The limit that leaves no room for one more launch, and when there is; of several, the one that lasts longest.
+    None when there is room. `but`: the launch itself, where its row is written already."""
+    found = []
     for limit in limits_of(client):
-        used = _counted(limit, now, but).count()
+        runs = _counted(limit, now)
+        used = (runs.exclude(pk=but.pk) if but is not None else runs).count()
         if used >= limit.most:
-            return Use(limit, used, _room_in_seconds(limit, used, now, but))
-    return None
+            # Those before it leave earlier, and it has to leave, too, before there is room.
+            leaving = _leaving(limit, runs, now)[used - limit.most : used - limit.most + 1].first()
+            found.append(Use(limit, used, _seconds_until(limit, leaving, now)))
+    return max(found, key=lambda use: use.reset_seconds, default=None)
 
 
 def uses(client: Client, now: datetime) -> list[Use]:
-    """How much of each limit is used; in one statement. Empty for a client with more than MOST_LOOKED_AT launches: they
-    are counted one by one here."""
-    hour_ago = now - timedelta(seconds=HOUR_SECONDS)
-    mine = Q(visitor=client.name) | Q(network=client.network) if client.network else Q(visitor=client.name)
-    runs = Run.objects.order_by().filter(mine, Q(state__in=ACTIVE) | Q(created_at__gt=hour_ago))
-    rows = [Row(*row) for row in runs.values_list(*Row._fields)[: MOST_LOOKED_AT + 1]]
-    return [use_of(limit, rows, now) for limit in limits_of(client)] if len(rows) <= MOST_LOOKED_AT else []
+    """How much of each limit is used; in one statement."""
+    limits, asked = limits_of(client), Tally.objects.filter(pk=1)
+    for place, limit in enumerate(limits):
+        runs = _counted(limit, now)
+        leaving = _leaving(limit, runs, now)[:1]
+        asked = asked.annotate(**{f"used_{place}": number_of(runs), f"leaving_{place}": Subquery(leaving)})
+    found = asked.first()  # none, while there was no launch
+    return [
+        Use(limit, used, _seconds_until(limit, getattr(found, f"leaving_{place}"), now) if used else 0)
+        for place, limit in enumerate(limits)
+        for used in [getattr(found, f"used_{place}", 0)]
+    ]
 
 
-def use_of(limit: Limit, rows: Iterable[Row], now: datetime) -> Use:
-    """How much of one limit these launches use."""
-    same = [row for row in rows if getattr(row, limit.field) == limit.value]
+def number_of(runs: QuerySet[Run]) -> Any:
+    """How many these are, as a part of another statement."""
+    count = runs.order_by().annotate(one=Value(1)).values("one").annotate(number_of=Count("pk")).values("number_of")
+    return Coalesce(Subquery(count), 0)
+
+
+def _counted(limit: Limit, now: datetime) -> QuerySet[Run]:
     if limit.seconds is None:
-        on = [row for row in same if row.state in ACTIVE]
-        ends = [row.expires_at for row in on if row.expires_at is not None and row.expires_at > now]
-        reset = math.ceil((min(ends) - now).total_seconds()) if ends else RETRY_SECONDS
-        return Use(limit, len(on), max(1, reset) if on else 0)
-    window = timedelta(seconds=limit.seconds)
-    within = [row.created_at for row in same if row.created_at > now - window]
-    return Use(limit, len(within), math.ceil((min(within) + window - now).total_seconds()) if within else 0)
+        # Found by their state, of which there are few: by the client, SQLite would look at all they ever launched.
+        same = Run.objects.active().alias(whose=Coalesce(F(limit.field), Value("")))
+        return same.filter(whose=limit.value)
+    since = now - timedelta(seconds=limit.seconds)
+    return Run.objects.order_by().filter(created_at__gt=since, **{limit.field: limit.value})
 
 
-def _counted(limit: Limit, now: datetime, but: Run | None) -> QuerySet[Run]:
-    runs = Run.objects.active() if limit.seconds is None else Run.objects.order_by()
-    runs = runs.filter(**{limit.field: limit.value})
-    if limit.seconds is not None:
-        runs = runs.filter(created_at__gt=now - timedelta(seconds=limit.seconds))
-    return runs.exclude(pk=but.pk) if but is not None else runs
-
-
-def _room_in_seconds(limit: Limit, used: int, now: datetime, but: Run | None) -> int:
-    """When there is room again."""
-    too_many = used - limit.most  # those before it leave earlier, and it has to leave, too
-    runs = _counted(limit, now, but)
+def _leaving(limit: Limit, runs: QuerySet[Run], now: datetime) -> QuerySet[Run, Any]:
+    """The moments by which it is known when a launch counts no more, the first one first."""
     if limit.seconds is None:
-        ends = runs.filter(expires_at__gt=now).order_by("expires_at").values_list("expires_at", flat=True)
-        room_at = ends[too_many : too_many + 1].first()
-        return max(1, math.ceil((room_at - now).total_seconds())) if room_at else RETRY_SECONDS
-    leaving = runs.order_by("created_at").values_list("created_at", flat=True)[too_many : too_many + 1].first() or now
-    return max(1, math.ceil((leaving - now).total_seconds() + limit.seconds))
+        return runs.filter(expires_at__gt=now).order_by("expires_at").values_list("expires_at", flat=True)
+    return runs.order_by("created_at").values_list("created_at", flat=True)
+
+
+def _seconds_until(limit: Limit, leaving: datetime | None, now: datetime) -> int:
+    if leaving is None:
+        return RETRY_SECONDS
+    return max(1, math.ceil((leaving - now).total_seconds() + (limit.seconds or 0)))
 
 
 def surely_has_room(client: Client, *, active: int, this_hour: int) -> bool:
@@ -177,36 +176,49 @@ def still_room_sql(client: Client, mark: int, now: datetime) -> tuple[str, list[
     for limit in limits_of(client):
         if limit.seconds is None:
             everybody, where, given = "warm + cold", f"state IN ({ACTIVE_STATES})", []
+            whose = f"COALESCE({limit.field}, '')"  # as above
         else:
             begin = now - timedelta(seconds=limit.seconds)
             everybody, where = f"launches - {int(mark)}", "created_at > %s"
-            given = [connection.ops.adapt_datetimefield_value(begin)]
+            given, whose = [connection.ops.adapt_datetimefield_value(begin)], limit.field
         conditions.append(
             f"((SELECT {everybody} FROM runs_tally WHERE id = 1) <= %s OR "  # noqa: S608
-            f"(SELECT count(*) FROM (SELECT 1 FROM runs_run WHERE {limit.field} = %s AND {where} LIMIT %s) c) <= %s)"
+            f"(SELECT count(*) FROM (SELECT 1 FROM runs_run WHERE {whose} = %s AND {where} LIMIT %s) c) <= %s)"
         )
         params += [limit.most, limit.value, *given, limit.most + 1, limit.most]
     return " AND ".join(conditions), params
 
 
-def spent_usd(client: Client, now: datetime) -> Decimal:
-    """What the sandboxes of a client's launches of the last day cost; of those that are on, until their time is up."""
-    runs = Run.objects.filter(visitor=client.name, created_at__gt=now - DAY).select_related("sandbox").order_by()
-    return sum((_costs_usd(run, now) for run in runs), Decimal(0))
-
-
-def _costs_usd(run: Run, now: datetime) -> Decimal:
-    if run.is_over:
-        return run.sandbox.cost_usd(now) if run.sandbox is not None else Decimal(0)
-    until = run.expires_at or now + timedelta(minutes=settings.SANDBOX_MAX_LIFETIME_MINUTES)
-    size = run.sandbox.size if run.sandbox is not None else settings.SANDBOX_SIZE
-    since = run.sandbox.accepted_at if run.sandbox is not None and run.sandbox.accepted_at is not None else now
-    return cost_usd(size, (until - since).total_seconds())
-
-
-def is_too_dear(client: Client, now: datetime) -> bool:
-    """Whether one more launch may cost more than the key may spend in a day."""
+def has_no_money_left(client: Client, now: datetime) -> bool:
+    """Whether one more launch may cost more than the key may spend in a day. Exact under the fleet's lock, which each
+    launch of such a key takes."""
     if client.key is None or client.key.most_usd_a_day is None:
         return False
     one_more = cost_usd(settings.SANDBOX_SIZE, settings.SANDBOX_MIN_LIFETIME_MINUTES * 60)
     return spent_usd(client, now) + one_more > client.key.most_usd_a_day
+
+
+def spent_usd(client: Client, now: datetime) -> Decimal:
+    """What the sandboxes of a client's launches of the last day cost; of those that are on, until their time is up."""
+    is_on, was_made = Q(state__in=ACTIVE), Q(sandbox__accepted_at__isnull=False)
+    at, longest_seconds = Seconds(Value(now)), settings.SANDBOX_MAX_LIFETIME_MINUTES * 60.0
+    since = Coalesce(Seconds(F("sandbox__accepted_at")), at)
+    until = Case(
+        When(is_on, then=Coalesce(Seconds(F("expires_at")), at + Value(longest_seconds))),
+        default=Coalesce(Seconds(F("sandbox__deleted_at")), at),
+        output_field=FloatField(),
+    )
+    billed = Greatest(until - since, Value(LEAST_BILLED_SECONDS), output_field=FloatField())
+    runs = _of_the_day(client, now).filter(is_on | was_made)
+    by_size = runs.values(size=Coalesce("sandbox__size", Value(settings.SANDBOX_SIZE))).annotate(seconds=Sum(billed))
+    return sum((usd_per_second(row["size"]) * Decimal(row["seconds"]) for row in by_size), Decimal(0))
+
+
+def money_in_seconds(client: Client, now: datetime) -> int:
+    """When the first launch of the last day counts no more; a day when there is none, for then it is never enough."""
+    first = _of_the_day(client, now).order_by("created_at").values_list("created_at", flat=True).first() or now
+    return max(1, math.ceil((first + DAY - now).total_seconds()))
+
+
+def _of_the_day(client: Client, now: datetime) -> QuerySet[Run]:
+    return Run.objects.order_by().filter(visitor=client.name, created_at__gt=now - DAY)

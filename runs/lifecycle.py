@@ -78,6 +78,7 @@ class Attempt:
 def begin(game: Game, wanted: Wanted, *, mode: LaunchMode, client: Client, key: str | None, now: datetime) -> Run:
     """Needs the fleet's lock and room under the limits. Leaves a new run, ACQUIRING. Raises LimitReached."""
     limits.check(mode, now)
+    limits.check_budget(client, now)
     return Run.objects.create(
         game=game,
         mode=mode,
@@ -98,7 +99,7 @@ def count(run: Run, client: Client, mark: int, now: datetime) -> None:
     except limits.NotCounted:
         limits.check(run.mode, now, but=run)  # by the rows of those that were quicker, which can be seen now
         message = "As many launches as may be were taken on in this moment."
-        raise limits.LimitReached("MAX_TOTAL_ACTIVE", message, limits.RETRY_SECONDS) from None
+        raise limits.LimitReached("MAX_TOTAL_ACTIVE", message, clients.RETRY_SECONDS) from None
     limits.check_client(client, now, but=run)
     Run.objects.filter(pk=run.pk).update(number=run.number)
 

@@ -10,12 +10,10 @@ NAMES = POLICY, LEFT = "RateLimit-Policy", "RateLimit"
 AT_ONCE = 'qu="concurrent-requests"'
 
 
-def headers(limits: Sequence[Limit], uses: Sequence[Use]) -> dict[str, str]:
-    """By name. `uses`: those that are known."""
-    found = {POLICY: ", ".join(_policy(limit) for limit in limits)}
-    if uses:
-        found[LEFT] = ", ".join(f'"{use.limit.name}";r={use.remaining};t={use.reset_seconds}' for use in uses)
-    return found
+def headers(uses: Sequence[Use]) -> dict[str, str]:
+    """By name."""
+    left = (f'"{use.limit.name}";r={use.remaining};t={use.reset_seconds}' for use in uses)
+    return {POLICY: ", ".join(_policy(use.limit) for use in uses), LEFT: ", ".join(left)}
 
 
 def _policy(limit: Limit) -> str:

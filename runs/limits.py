@@ -17,17 +17,15 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, F, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models import F, QuerySet
 
 from pools.together import Together
 from runs import clients
-from runs.clients import Client
+from runs.clients import RETRY_SECONDS, Client
 from runs.models import LaunchMode, Run, Tally
 from runs.reasons import RefusalCode
 
 HOUR = timedelta(hours=1)
-RETRY_SECONDS = 30  # while launches are still starting, nobody knows when they end
 
 
 class LaunchRefused(Exception):
@@ -123,8 +121,8 @@ def drift() -> str:
     which sees each launch with its count or not at all."""
     active = Run.objects.active()
     found = Tally.objects.filter(pk=1).annotate(
-        warm_runs=_number_of(active.filter(mode=LaunchMode.WARM)),
-        cold_runs=_number_of(active.filter(mode=LaunchMode.COLD)),
+        warm_runs=clients.number_of(active.filter(mode=LaunchMode.WARM)),
+        cold_runs=clients.number_of(active.filter(mode=LaunchMode.COLD)),
     )
     for tally in found:
         if (tally.warm, tally.cold) != (tally.warm_runs, tally.cold_runs):
@@ -142,11 +140,6 @@ def recount() -> None:
 def _active() -> dict[str, int]:
     modes = Counter(Run.objects.active().values_list("mode", flat=True))
     return {"warm": modes[LaunchMode.WARM], "cold": modes[LaunchMode.COLD]}
-
-
-def _number_of(runs: QuerySet[Run]) -> Any:
-    count = runs.annotate(one=Value(1)).values("one").annotate(number_of=Count("pk")).values("number_of")
-    return Coalesce(Subquery(count), 0)
 
 
 def _column(mode: str) -> str:
@@ -206,9 +199,13 @@ def check_client(client: Client, now: datetime, *, but: Run | None = None) -> No
     """Raise LimitReached when this client may not launch once more, going by the rows. `but`: as in `check`."""
     if (use := clients.reached(client, now, but=but)) is not None:
         raise LimitReached(use.limit.name, use.limit.sentence, use.reset_seconds)
-    if clients.is_too_dear(client, now):
+
+
+def check_budget(client: Client, now: datetime) -> None:
+    """Raise LimitReached when the client's key may not spend as much as one more launch may cost."""
+    if clients.has_no_money_left(client, now):
         message = "What this key may spend in a day would not pay for one more launch."
-        raise LimitReached("most_usd_a_day", message, int(HOUR.total_seconds()))
+        raise LimitReached("most_usd_a_day", message, clients.money_in_seconds(client, now))
 
 
 def launches_left(now: datetime) -> int:

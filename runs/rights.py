@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from pools.api_keys import Scope
-from pools.callers import actor_of, bearer_of, key_of, may, require
+from pools.callers import actor_of, key_of, may, require, tokens_of
 from runs.limits import LaunchRefused
 from runs.models import Run
 from runs.reasons import RefusalCode
@@ -67,7 +67,7 @@ def actor_on(request: HttpRequest, run: Run) -> Actor | None:
         return Actor(key.actor)
     if key is None and run.visitor == known_visitor(request):
         return Actor(player(run))
-    if is_token_of(bearer_of(request), run.id):
+    if any(is_token_of(token, run.id) for token in tokens_of(request)):
         return Actor(f"holder of the token of run {run.short_id}")
     if is_operator(request):
         return Actor(actor_of(request), is_operator=True)

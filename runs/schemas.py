@@ -252,7 +252,7 @@ class ActIn(Schema):
 
     model_config = ConfigDict(extra="forbid") | example({"reason": "It hangs."})
 
-    reason: Annotated[StrictStr, Field(max_length=200)] = ""
+    reason: Annotated[StrictStr, Field(max_length=200, pattern=NO_NUL)] = ""
 
 
 NO_REASON = ActIn()  # of a request without a body
@@ -441,5 +441,5 @@ class LimitsOut(Schema):
     active: ActiveOut
     rate: RateOut
     limits: MostOut
-    yours: list[UseOut] = Field(description="Empty for a client with more than 1,000 launches in an hour")
+    yours: list[UseOut] = Field(description="Each limit that a launch of whoever asks meets")
     usd_a_day: SpentOut | None = Field(description="What a key may spend in a day; null for others")

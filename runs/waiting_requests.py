@@ -63,9 +63,9 @@ def launch(django: Application) -> Application:
             run = json.loads(kept.body)
             if not has_come(run["state"], WaitFor.RUNNING):
                 left_seconds = is_due - asyncio.get_running_loop().time()
-                if not await Client(receive).stays(until(UUID(run["run_id"]), WaitFor.RUNNING, left_seconds)):
-                    return
                 with suppress(DatabaseError):  # it is launched all the same: then this is how it stood
+                    if not await Client(receive).stays(until(UUID(run["run_id"]), WaitFor.RUNNING, left_seconds)):
+                        return
                     kept.replace_body(await read(_launched, UUID(run["run_id"])))
         await kept.pass_on(send)
 

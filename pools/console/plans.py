@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
+from contextvars import copy_context
 from threading import Lock, Thread
 
 from django.db import connections
@@ -26,10 +27,13 @@ LONGEST_ANSWER_SECONDS = 25.0
 _applying = Lock()
 
 
+class StillAtWork(Exception):
+    """The turn takes longer than who asked can wait. It goes on."""
+
+
 def apply_plan(digest: str, *, actor: str, reason: str) -> Turn:
     """Take a turn that does what the plan of that digest says. Raises PlanChanged, and nothing is done, when another is
-    due by now; LeaseHeld when no turn can be taken now; TimeoutError while it is still at work, which it goes on with.
-    """
+    due by now; LeaseHeld when no turn can be taken now; StillAtWork while it is."""
     outcome: Future[Turn] = Future()
 
     def work() -> None:
@@ -42,8 +46,11 @@ def apply_plan(digest: str, *, actor: str, reason: str) -> Turn:
             connections.close_all()
             outcome.set_result(turn)
 
-    Thread(target=work, name="plan", daemon=True).start()
-    return outcome.result(LONGEST_ANSWER_SECONDS)
+    Thread(target=copy_context().run, args=(work,), name="plan", daemon=True).start()
+    wait([outcome], LONGEST_ANSWER_SECONDS)
+    if not outcome.done():
+        raise StillAtWork
+    return outcome.result()
 
 
 def _apply(digest: str, actor: str, reason: str) -> Turn:

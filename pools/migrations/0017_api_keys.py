@@ -21,15 +21,30 @@ class Migration(migrations.Migration):
                 ("expires_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "most_at_once",
-                    models.PositiveIntegerField(blank=True, help_text="Launches that are not over.", null=True),
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Launches that are not over.",
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(1000000)],
+                    ),
                 ),
                 (
                     "most_a_minute",
-                    models.PositiveIntegerField(blank=True, help_text="Launches within a minute.", null=True),
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Launches within a minute.",
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(1000000)],
+                    ),
                 ),
                 (
                     "most_an_hour",
-                    models.PositiveIntegerField(blank=True, help_text="Launches within an hour.", null=True),
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Launches within an hour.",
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(1000000)],
+                    ),
                 ),
                 (
                     "most_usd_a_day",

@@ -24,6 +24,7 @@ from pools.turn.facts import PoolFacts
 logger = logging.getLogger("pools")
 MAIL = "pools.tasks.mail"
 LISTING_MAY_FAIL = timedelta(minutes=2)  # now and then it does
+TURNS_MAY_DIE = timedelta(minutes=3)  # one may, and the next one ends well
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ def of_fleet(fleet: Fleet, now: datetime) -> list[Standing]:
         found.append(Standing(AlarmCode.TOKEN_REFUSED, "Set a working DIGITALOCEAN_TOKEN."))
     elif fleet.listing_error and (fleet.listed_at is None or now - fleet.listed_at > LISTING_MAY_FAIL):
         found.append(Standing(AlarmCode.LISTING_FAILS, "Nothing is deleted, or made for the pools, until it works."))
-    if fleet_log.turn_death(fleet) is not None:
+    is_long_ago = fleet.turned_at is None or now - fleet.turned_at > TURNS_MAY_DIE
+    if is_long_ago and fleet_log.turn_death(fleet) is not None:
         found.append(Standing(AlarmCode.TURNS_DIE, "Nothing is looked after until a turn ends well."))
     if fleet.stopped_at is not None:
         found.append(Standing(AlarmCode.DELETIONS_STOPPED, fleet.stopped_reason))

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q
 
+from games.models import Game
 from pools import claims
 from pools.capacity import NoCapacity, reserve
 from pools.demand import note_demand
@@ -19,6 +20,9 @@ from runs.launching.outlook import patience_seconds
 from runs.limits import LaunchRefused
 from runs.models import EventKind, OnMiss, Run, ServedBy
 from runs.reasons import RefusalCode, RunEndCode, RunNoticeCode, StatusCode
+
+PATIENT = (OnMiss.WAIT, OnMiss.FAIL)  # launches that start in a pool's sandbox or not at all
+NONE_READY = "No sandbox is ready, and none is started for this launch. The pool is being filled now."
 
 
 class PoolEmpty(LaunchRefused):
@@ -40,8 +44,8 @@ def acquire_warm(run: Run, now: datetime) -> None:
     line, or for a place of its own. Raises NoPool, PoolEmpty, NoCapacity."""
     acquiring = events.Entry(EventKind.STATUS, lifecycle.ACQUIRING, data={"code": StatusCode.ACQUIRING})
     pool = open_pool(run.game.runtime)
-    if pool is None and run.on_miss in (OnMiss.WAIT, OnMiss.FAIL):
-        raise NoPool(f"No pool serves launches for {run.game.get_runtime_display()}, and it is to start no other way.")
+    if run.on_miss in PATIENT:
+        pool = require_pool(run.game)
     waiting = 0
     if pool is not None:
         note_demand(pool, f"run {run.short_id}", now)
@@ -57,7 +61,7 @@ def acquire_warm(run: Run, now: datetime) -> None:
         case OnMiss.WAIT:
             lifecycle.wait_for_pool(run, ahead=waiting, coming=coming, now=now)
         case OnMiss.FAIL:
-            raise PoolEmpty("No sandbox is ready, and none is started for this launch. The pool is being filled now.")
+            raise PoolEmpty(NONE_READY)
         case _:
             start_cold(run, now, RunNoticeCode.NONE_READY)
 
@@ -72,6 +76,14 @@ def count_coming(pool: Pool, now: datetime) -> int:
 def open_pool(runtime: str) -> Pool | None:
     """The pool that serves new launches of the runtime, or None."""
     return Pool.objects.filter(runtime=runtime).exclude(mode=Mode.DRAINING).first()
+
+
+def require_pool(game: Game) -> Pool:
+    """The pool that serves new launches of a game. Raises NoPool."""
+    pool = open_pool(game.runtime)
+    if pool is None:
+        raise NoPool(f"No pool serves launches for {game.get_runtime_display()}, and it is to start no other way.")
+    return pool
 
 
 def take_ready(run: Run, pool: Pool, now: datetime, *before: events.Entry) -> bool:
@@ -98,7 +110,7 @@ def go_on_without(run: Run, pool: Pool | None, now: datetime) -> None:
     if run.on_miss == OnMiss.WAIT and pool is not None:
         ahead = Run.objects.waiting_for_warm(pool.runtime).before(run).count()
         lifecycle.wait_for_pool(run, ahead=ahead, coming=count_coming(pool, now), now=now)
-    elif run.on_miss in (OnMiss.WAIT, OnMiss.FAIL):
+    elif run.on_miss in PATIENT:
         give_up(run, "Its warm sandbox did not answer, and no other one was ready.", now)
     else:
         go_on_cold(run, now, RunNoticeCode.NONE_ALIVE)

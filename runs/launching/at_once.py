@@ -1,8 +1,8 @@
 """The warm launch that finds a ready sandbox: a few statements, and no lock that other launches wait for.
 
 It looks at everything in one statement, claims a sandbox that nobody else is claiming, and writes run, lines and count
-in one more. Whatever is out of the ordinary (nothing ready, others wait, a limit, a key that was used, maintenance) is
-left to the careful way in `launch`, under the fleet's lock.
+in one more. Whatever is out of the ordinary (nothing ready, others wait, a limit, a budget, a key that was used,
+maintenance) is left to the careful way in `launch`, under the fleet's lock.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ WHERE g.slug = %s AND g.enabled"""  # noqa: S608
 def launch_at_once(wanted: Wanted, *, client: Client, key: str | None, now: datetime) -> Run | None:
     """Leave a new run DEPLOYING in a warm sandbox. None when that takes more than this. Raises IntegrityError for a key
     that is being used at this moment, and LimitReached."""
+    if client.has_a_budget:
+        return None
     game = _look(wanted.game, client.name, key, now)
     if game is None or game.do_others_wait or game.is_key_used:
         return None

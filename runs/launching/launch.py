@@ -6,20 +6,21 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from games.models import Game
 from pools import journal
 from pools.capacity import NoCapacity
-from pools.demand import note_demand
-from pools.models import Fleet, Pool
+from pools.demand import note_demand_unless_busy
+from pools.models import Fleet, Pool, Sandbox, State
 from pools.nudge import nudge
 from pools.together import settle
 from runs import lifecycle, limits, lines
 from runs.clients import Client
 from runs.launching import deployment, progress, turnstile
-from runs.launching.acquire import PoolEmpty, acquire_warm, open_pool, start_cold
-from runs.launching.at_once import launch_at_once
+from runs.launching.acquire import NONE_READY, PATIENT, PoolEmpty, acquire_warm, open_pool, require_pool, start_cold
+from runs.launching.at_once import DEMAND_NOTED_FOR, launch_at_once
 from runs.launching.handover import hand_over
 from runs.limits import LaunchRefused, LimitReached
 from runs.models import AskedMode, LaunchMode, OnMiss, Run, RunState
@@ -74,28 +75,53 @@ def launch(
         if earlier := _earlier(wanted, client, idempotency_key):
             settle()  # it may have been committed a moment ago
             return earlier
-        limits.check_client(client, now)  # before anything is locked: those who have too many hold up nobody
+        found = Game.objects.playable().filter(slug=game).first()
+        if found is None:
+            raise UnknownGame(f"There is no game “{game}”.")
+        _refuse_at_sight(found, wanted, client, now)
         with transaction.atomic():
-            found = Game.objects.playable().filter(slug=game).first()
-            if found is None:
-                raise UnknownGame(f"There is no game “{game}”.")
             fleet = Fleet.lock()
             if earlier := _earlier(wanted, client, idempotency_key):
                 return earlier
             begun = _begin(found, wanted, fleet, now, client=client, key=idempotency_key)
-    except IntegrityError:
-        if earlier := _earlier(wanted, client, idempotency_key):
-            settle()  # it may have been committed a moment ago
-            return earlier
+    except KeyReused:
         raise
-    except PoolEmpty:
-        with transaction.atomic():  # demand all the same: it is what fills the pool
-            Fleet.lock()
-            for pool in Pool.objects.filter(runtime=Game.objects.get(slug=game).runtime):
-                note_demand(pool, f"visitor {client.name[:8]}", now)
-            nudge()
+    except (IntegrityError, LaunchRefused) as refused:
+        # By the same launch, sent twice at once: the other one was quicker, and is what there was no room beside.
+        if earlier := _earlier(wanted, client, idempotency_key):
+            settle()
+            return earlier
+        if isinstance(refused, PoolEmpty):
+            _note_demand(game, client, now)
         raise
     return _bring_up(begun) if begun.state == RunState.DEPLOYING else begun
+
+
+def _refuse_at_sight(game: Game, wanted: Wanted, client: Client, now: datetime) -> None:
+    """Refuse before anything is locked what would be refused then: who may not launch holds up nobody. Raises
+    LaunchRefused's kinds."""
+    limits.check_client(client, now)
+    limits.check_budget(client, now)
+    _require_open(Fleet.get())
+    if wanted.on_miss in PATIENT and _mode_of(wanted, game) == LaunchMode.WARM:
+        pool = require_pool(game)
+        if wanted.on_miss == OnMiss.FAIL and not Sandbox.objects.filter(pool=pool, state=State.READY).exists():
+            raise PoolEmpty(NONE_READY)
+
+
+def _require_open(fleet: Fleet) -> None:
+    if fleet.maintenance:
+        raise Maintenance(fleet.maintenance_message or "Maintenance: no launches for now.")
+
+
+def _note_demand(slug: str, client: Client, now: datetime) -> None:
+    """A launch that was refused is demand all the same: it is what fills the pool. Once in a while is enough."""
+    long_ago = Q(last_acquired_at=None) | Q(last_acquired_at__lt=now - DEMAND_NOTED_FOR)
+    runtime = Game.objects.filter(slug=slug).values("runtime")
+    if (pool := Pool.objects.filter(long_ago, runtime__in=runtime).first()) is not None:
+        with transaction.atomic():
+            note_demand_unless_busy(pool, f"visitor {client.name[:8]}", now)
+            nudge()
 
 
 def _earlier(wanted: Wanted, client: Client, key: str | None) -> Run | None:
@@ -109,8 +135,7 @@ def _earlier(wanted: Wanted, client: Client, key: str | None) -> Run | None:
 
 def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, client: Client, key: str | None) -> Run:
     """Inside one transaction: the run's row, and its sandbox when one is free at once."""
-    if fleet.maintenance:
-        raise Maintenance(fleet.maintenance_message or "Maintenance: no launches for now.")
+    _require_open(fleet)
     mark = limits.mark_at(now)
     run = lifecycle.begin(game, wanted, mode=_mode_of(wanted, game), client=client, key=key, now=now)
     try:
@@ -131,8 +156,11 @@ def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, client: C
 
 
 def _mode_of(wanted: Wanted, game: Game) -> LaunchMode:
+    """`auto` is warm, too, where it is to start no other way."""
     if wanted.mode != AskedMode.AUTO:
         return LaunchMode(wanted.mode)
+    if wanted.on_miss in PATIENT:
+        return LaunchMode.WARM
     return LaunchMode.COLD if open_pool(game.runtime) is None else LaunchMode.WARM
 
 

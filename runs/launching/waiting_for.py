@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from pools.models import ON_THE_WAY, Sandbox
+from pools.models import ON_THE_WAY, Mode, Pool, Sandbox
 from runs.launching.acquire import open_pool
 from runs.launching.outlook import ahead_of, arrivals, past_launches, warm_up_seconds
 from runs.launching.progress import progress_at, usual_ms
@@ -36,8 +36,10 @@ def waiting_for(run: Run, now: datetime) -> WaitingFor | None:
         return WaitingFor(WaitingCode.SANDBOX, None, _created_in_seconds(run, now), detail)
     ahead = ahead_of(run)
     if run.served_by == ServedBy.POOL:
-        expected_seconds = _served_in_seconds(run, ahead, now)
-        return WaitingFor(WaitingCode.POOL, ahead + 1, expected_seconds, _in_line("warm sandbox", ahead))
+        pool = open_pool(run.game.runtime)
+        is_paused = pool is not None and pool.mode == Mode.PAUSED
+        detail = "Its pool is paused: none is made for it." if is_paused else _in_line("warm sandbox", ahead)
+        return WaitingFor(WaitingCode.POOL, ahead + 1, _served_in_seconds(run, pool, ahead, now), detail)
     return WaitingFor(WaitingCode.PLACE, ahead + 1, None, _in_line("place in the fleet", ahead))
 
 
@@ -47,9 +49,8 @@ def _in_line(what: str, ahead: int) -> str:
     return f"It waits for a {what}; {ahead} {'launch is' if ahead == 1 else 'launches are'} ahead of it."
 
 
-def _served_in_seconds(run: Run, ahead: int, now: datetime) -> float | None:
+def _served_in_seconds(run: Run, pool: Pool | None, ahead: int, now: datetime) -> float | None:
     """By the sandboxes that are on their way to its pool; None when they are fewer than wait for them."""
-    pool = open_pool(run.game.runtime)
     if pool is None:
         return None
     coming = Sandbox.objects.filter(pool=pool, state__in=ON_THE_WAY)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
@@ -35,8 +35,7 @@ class Command(BaseCommand):
         )
         make.add_argument("--days", type=int, help="when it expires; without, never")
         for limit in LIMITS:
-            kind = Decimal if limit == "most_usd_a_day" else int
-            make.add_argument(f"--{limit.replace('_', '-')}", type=kind, help="instead of what holds for every client")
+            make.add_argument(f"--{limit.replace('_', '-')}", help="a number, instead of what holds for every client")
         acts.add_parser("list", help="show which there are")
         revoke = acts.add_parser("revoke", help="take one back for good")
         revoke.add_argument("prefix", help=f"what comes after {BEGINNING} in it, up to the next _")
@@ -50,20 +49,16 @@ class Command(BaseCommand):
         limits = {name: options[name] for name in LIMITS}
         if not 0 < len(options["name"]) <= NAME_CHARACTERS:
             raise CommandError(f"A name has 1 to {NAME_CHARACTERS} characters.")
-        if any(value is not None and value < 0 for value in limits.values()):
-            raise CommandError("A limit is 0 or more.")
         days = options["days"]
         if days is not None and not 0 < days <= 3650:
             raise CommandError("--days is from 1 to 3650.")
         expires_at = timezone.now() + timedelta(days=days) if days is not None else None
-        _, token = key_acts.make(
-            options["name"],
-            options["scope"] or [Scope.LAUNCH],
-            actor=actor(),
-            reason=options["why"],
-            expires_at=expires_at,
-            limits=limits,
-        )
+        scopes = options["scope"] or [Scope.LAUNCH]
+        told = {"actor": actor(), "reason": options["why"]}
+        try:
+            _, token = key_acts.make(options["name"], scopes, expires_at=expires_at, limits=limits, **told)
+        except ValidationError as error:
+            raise CommandError("; ".join(error.messages)) from error
         self.stderr.write("Copy it now: it is kept nowhere.")
         self.stdout.write(token)
 

@@ -44,7 +44,7 @@ def test_it_is_in_the_log_and_the_key_is_not(destroyer: Person):
     line = FleetEvent.objects.get(kind="key")
     assert (line.code, line.actor) == ("key_made", destroyer.name)
     assert line.message.endswith("made for launch, read: for the bot")
-    assert token.rpartition("_")[2] not in f"{line.message} {line.data}"
+    assert token.split("_", 2)[2] not in f"{line.message} {line.data}"
     assert "robot" not in Client().get("/api/orchestrator/logs").content.decode(), "it is for operators alone"
 
 
@@ -90,3 +90,19 @@ def test_the_command_makes_lists_and_revokes_one(db, capsys):
         call_command("api_key", "revoke", key.prefix)
     with pytest.raises(CommandError, match="There is no key"):
         call_command("api_key", "revoke", "00000000")
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "--most-usd-a-day=abc",
+        "--most-usd-a-day=NaN",
+        "--most-usd-a-day=1e20",
+        "--most-at-once=99999999999",
+        "--most-at-once=-1",
+    ],
+)
+def test_the_command_takes_no_limit_that_is_none(db, limit: str):
+    with pytest.raises(CommandError):
+        call_command("api_key", "make", "nightly", limit)
+    assert not ApiKey.objects.exists()

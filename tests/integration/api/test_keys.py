@@ -14,6 +14,7 @@ from pools import api_keys
 from pools.api_keys import ApiKey, Scope
 from pools.models import FleetEvent
 from runs.models import Run
+from runs.rights import token_of
 from tests.fixtures.web import new_run
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +29,7 @@ def key_with(*scopes: str, **fields) -> tuple[ApiKey, Client]:
 def test_a_key_is_shown_once_and_never_kept():
     key, token = api_keys.make("robot", ["launch"], by="ada", now=timezone.now())
     kept = ApiKey.objects.filter(pk=key.pk).values().get()
-    secret = token.rpartition("_")[2]
+    secret = token.split("_", 2)[2]
     assert not [name for name, value in kept.items() if secret in str(value)]
     assert token.startswith(f"key_{key.prefix}_")
 
@@ -89,6 +90,27 @@ def test_one_that_operates_does_and_has_to_say_why():
     assert robot.delete(f"/api/sandbox/{run.pk}").json()["code"] == "reason_needed"
     assert robot.delete(f"/api/sandbox/{run.pk}?reason=stuck").status_code == 200
     assert FleetEvent.objects.filter(run_id=run.pk, actor=key.actor).exists()
+
+
+def test_it_is_taken_beside_what_a_proxy_puts_before_it():
+    key, token = api_keys.make("robot", ["read"], by="ada", now=timezone.now())
+    both = Client(headers={"Authorization": "Bearer of-the-proxy", "X-API-Key": token})
+    assert both.get("/api/sandboxes").status_code == 200
+    api_keys.revoke(key, by="ada", now=timezone.now())
+    assert both.get("/api/games").json()["code"] == "key_revoked"
+
+
+def test_two_keys_are_none():
+    tokens = [api_keys.make("robot", ["read"], by="ada", now=timezone.now())[1] for _ in range(2)]
+    answer = Client(headers={"Authorization": f"Bearer {tokens[0]}", "X-API-Key": tokens[1]}).get("/api/games")
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+def test_a_runs_token_goes_along_with_a_key():
+    _, key = api_keys.make("robot", ["launch"], by="ada", now=timezone.now())
+    run = new_run()
+    both = Client(headers={"Authorization": f"Bearer {token_of(run.pk)}", "X-API-Key": key})
+    assert both.delete(f"/api/sandbox/{run.pk}").status_code == 200
 
 
 def test_its_last_use_is_noted_once_a_minute():

@@ -114,7 +114,7 @@ def test_it_starts_cold_though_its_pool_refuses_others(empty: Pool):
 
 
 def test_it_may_be_refused_and_the_pool_learns_of_it(coming: Sandbox):
-    Pool.objects.update(last_acquired_by="nobody")
+    Pool.objects.update(last_acquired_at=None, last_acquired_by="nobody")
     answer = ask("/api/launch/warm", game="snake", on_miss="fail")
     assert is_refused(answer, 429, "pool_empty")
     assert answer.headers["Retry-After"]

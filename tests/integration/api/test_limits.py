@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from games.models import Game
 from pools.models import State
-from runs.models import Run
+from runs.limits import LimitReached
+from runs.models import Run, Tally
 from tests.fixtures.web import new_run
 from tests.integration.api.test_keys import key_with
 
@@ -195,3 +196,71 @@ def test_a_key_that_only_reads_launches_nothing():
     _, reader = key_with("read")
     answer = launch(reader)
     assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing")
+
+
+def test_the_budget_holds_for_a_warm_launch_that_could_be_played_at_once(make_sandbox, snake: Game):
+    """It held for cold ones alone."""
+    Tally.objects.create(pk=1)
+    make_sandbox(State.READY, ready_at=timezone.now(), health_checked_at=timezone.now())
+    _, robot = key_with("launch", limits={"most_usd_a_day": Decimal(0)})
+    answer = robot.post("/api/launch/warm", {"game": "snake"}, content_type="application/json")
+    assert (answer.status_code, answer.json()["limit"]) == (429, "most_usd_a_day")
+
+
+def test_the_last_launch_that_can_be_paid_for_is_not_refused(settings):
+    """The launch itself was counted, and one more."""
+    a_minute = Decimal(12) / 672 / 60
+    longest = a_minute * settings.SANDBOX_MAX_LIFETIME_MINUTES
+    shortest = a_minute * settings.SANDBOX_MIN_LIFETIME_MINUTES
+    budget = (longest * 3 + shortest).quantize(Decimal("0.01"))
+    _, robot = key_with("launch", limits={"most_usd_a_day": budget, "most_at_once": 50, "most_an_hour": 50})
+    affordable = int((budget - shortest) / longest) + 1
+    assert affordable > 1
+    answers = [launch(robot) for _ in range(affordable + 1)]
+    assert [answer.status_code for answer in answers] == [201] * affordable + [429]
+    assert answers[-1].json()["limit"] == "most_usd_a_day"
+    assert 86_390 <= int(answers[-1].headers["Retry-After"]) <= 86_400 * 1.1 + 2
+
+
+def test_of_several_limits_that_are_reached_the_longest_says_when_to_come_back(settings):
+    settings.MAX_RUNS_PER_HOUR_PER_CLIENT = 2
+    client = Client()
+    for _ in range(2):
+        launch(client)
+    Run.objects.update(state="running", expires_at=timezone.now() + timedelta(seconds=20))
+    refused = launch(client)
+    assert refused.json()["limit"] == "MAX_RUNS_PER_HOUR_PER_CLIENT"
+    assert int(refused.headers["Retry-After"]) > 3000
+
+
+@pytest.mark.parametrize("on_miss", ["wait", "fail"])
+def test_what_can_not_be_served_is_refused_before_anything_is_locked(monkeypatch, on_miss: str):
+    monkeypatch.setattr("pools.models.Fleet.lock", lambda: pytest.fail("the fleet was locked"))
+    body = {"game": "snake", "on_miss": on_miss}
+    answer = Client().post("/api/launch", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (409, "no_pool")
+
+
+def test_a_launch_that_is_refused_for_an_empty_pool_is_demand_once_in_a_while(pool, monkeypatch):
+    monkeypatch.setattr("pools.models.Fleet.lock", lambda: pytest.fail("the fleet was locked"))
+    body = {"game": "snake", "on_miss": "fail"}
+    for _ in range(3):
+        answer = Client().post("/api/launch", body, content_type="application/json")
+        assert (answer.status_code, answer.json()["code"]) == (429, "pool_empty")
+    pool.refresh_from_db()
+    assert pool.wanted(timezone.now())
+
+
+def test_the_same_launch_sent_twice_at_once_is_one_though_there_is_room_for_one(monkeypatch, settings):
+    """The second was refused for the first's sake."""
+    settings.MAX_ACTIVE_PER_CLIENT = 1
+    client = Client(headers={"Idempotency-Key": "once"})
+    first: list[str] = []
+
+    def other_one(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        first.append(launch(client).json()["run_id"])
+        raise LimitReached("MAX_ACTIVE_PER_CLIENT", "One game is on.", 30)
+
+    monkeypatch.setattr("runs.limits.check_client", other_one)
+    assert launch(client).json()["run_id"] == first[0]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import timedelta
+from smtplib import SMTPServerDisconnected
 
 import pytest
 from django.core import mail
 from django.utils import timezone
+from django_q.models import Schedule
 
+from pools import tasks
 from pools.alarm_rows import AlarmCode, RaisedAlarm
 from pools.models import FailureKind, Fleet, FleetEvent, Sandbox
 from pools.reasons import LogKind
@@ -88,3 +92,22 @@ def test_trouble_with_alarms_ends_no_turn(paper_fleet, pool, monkeypatch):
     paper_fleet.acquire(pool)
     paper_fleet.settle()
     assert Sandbox.objects.filter(state="ready").count() == 1
+
+
+def test_an_e_mail_that_can_not_be_sent_is_tried_again_for_about_a_day(monkeypatch):
+    def refused(*_: object, **__: object) -> None:
+        raise SMTPServerDisconnected("greylisted")
+
+    monkeypatch.setattr(tasks, "send_mail", refused)
+    waits = []
+    for failures in range(len(tasks.MAIL_PAUSES) + 1):
+        Schedule.objects.all().delete()
+        with pytest.raises(SMTPServerDisconnected):
+            tasks.mail("Orphans", "There are some.", failures)
+        again = Schedule.objects.filter(func="pools.tasks.mail").first()
+        if again is None:
+            break
+        assert ast.literal_eval(again.args) == ("Orphans", "There are some.", failures + 1)
+        waits.append(again.next_run - timezone.now())
+    assert waits == sorted(waits)
+    assert timedelta(hours=12) < sum(waits, timedelta()) < timedelta(hours=26)

@@ -83,6 +83,15 @@ import random
 def start():
     return launch(game="snake", mode=random.choice(["warm", "cold"]), client=CLIENT)
 """
+ONE_LAUNCH_SENT_BY_ALL = (
+    LAUNCH
+    + """
+for n in range(20):
+    for mode in ("warm", "cold"):
+        run = launch(game="snake", mode=mode, client=Client(f"{mode} {n}"), idempotency_key="once")
+        say(f"{mode}-{n}", run.pk)
+"""
+)
 COUNTED = """
 from runs import limits
 from runs.models import Run, Tally
@@ -165,6 +174,13 @@ def test_nor_does_it_help_to_launch_warm_and_cold(database: Database, limit: str
     said = at_once(database, both, MAX_CONCURRENT_COLD="500", **{limit: "23"})
     assert sum(word == "taken" for _, word in said) == 23
     assert database.answer(COUNTED).endswith(" 23")
+
+
+def test_one_launch_that_all_send_at_once_is_made_once_and_refused_to_none(database: Database) -> None:
+    database.answer(FIELD)
+    said = at_once(database, ONE_LAUNCH_SENT_BY_ALL, MAX_CONCURRENT_COLD="500", MAX_ACTIVE_PER_CLIENT="1")
+    assert len(said) == 40 * CLIENTS
+    assert len(set(said)) == 40
 
 
 def test_the_hours_limit_is_exact_while_runs_come_and_go(database: Database) -> None:
