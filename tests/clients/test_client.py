@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -250,6 +251,38 @@ def test_a_stream_that_falls_silent_is_opened_anew(client: Any, script: Script, 
     silent = replace(stream(line(1), is_cut=True), held_seconds=30)
     script.says(reply(RUN, 201), silent, stream(line(2, "end", state="ended")))
     assert [event.seq for event in client.launch("snake").follow()] == [1, 2]
+
+
+def test_following_goes_on_however_long_the_caller_took_with_a_line(client_of: MakeClient, script: Script):
+    script.says(reply(RUN, 201), stream(line(1), is_cut=True), cut(), stream(line(2, "end", state="ended")))
+    events = client_of(script.url, timeout=0.5).launch("snake").follow()
+    assert next(events).seq == 1
+    time.sleep(0.7)  # the caller's work
+    assert [event.seq for event in events] == [2]
+
+
+def test_following_goes_on_after_a_silence_longer_than_the_timeout(
+    client_of: MakeClient, script: Script, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(calls, "SILENCE_SECONDS", 0.7)
+    silent = replace(stream(line(1), is_cut=True), held_seconds=30)
+    script.says(reply(RUN, 201), silent, stream(line(2, "end", state="ended")))
+    assert [event.seq for event in client_of(script.url, timeout=0.5).launch("snake").follow()] == [1, 2]
+
+
+def test_reading_pages_and_events_goes_on_however_long_the_caller_took(client_of: MakeClient, script: Script):
+    client = client_of(script.url, key="key_1", timeout=0.5)
+    page = {"runs": [RUN], "has_more": True, "next_cursor": "b"}
+    script.says(reply(page), cut(), reply(page | {"has_more": False, "next_cursor": None}))
+    runs = client.runs()
+    next(runs)
+    time.sleep(0.7)
+    assert len(list(runs)) == 1
+    script.says(feed(5, after=5), cut(), feed(6, after=6))
+    events = client.events(after=4)
+    assert next(events).seq == 5
+    time.sleep(0.7)
+    assert next(events).seq == 6
 
 
 def test_following_something_else_is_told(client: Any, script: Script):

@@ -99,11 +99,12 @@ def wait(site: Site, run: RunFields, until: Until, timeout_seconds: float) -> Ca
 
 
 def follow(site: Site, run: RunFields, after: int) -> Feed[RunEvent]:
-    """A run's lines to its end, each once, over as many connections as it takes. Raises when nothing is heard for the
-    site's timeout."""
+    """A run's lines to its end, each once, over as many connections as it takes. Raises when no connection brings a
+    line within the site's timeout; one that did, and was lost, gives the next one all of it."""
     attempt, until = 0, site.clock() + site.timeout_seconds
     while True:
         attempt += 1
+        is_heard = False
         failure: ArcadeError
         try:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(after)} if after else {})
@@ -115,7 +116,7 @@ def follow(site: Site, run: RunFields, after: int) -> Feed[RunEvent]:
                 raise UnexpectedAnswer(f"A stream was expected, and status {head.status} came.")
             reader = Reader()
             while (line := (yield NextLine())) is not None:
-                attempt, until = 0, site.clock() + site.timeout_seconds
+                is_heard = True
                 sent = reader.take(line)
                 event = _numbered(sent) if sent else None
                 if event is None or event.seq <= after:
@@ -127,10 +128,10 @@ def follow(site: Site, run: RunFields, after: int) -> Feed[RunEvent]:
             failure = ConnectionFailed("The stream ended before the run did.", was_sent=True)
         except (ConnectionFailed, Problem) as failed:
             failure = failed
+        if is_heard:  # neither the caller's time with an item nor the silence of a dead connection counts
+            attempt, until = 1, site.clock() + site.timeout_seconds
         left, chance = until - site.clock(), site.chance()
-        pause = pause_before_retry(
-            failure, is_repeatable=True, attempt=max(1, attempt), left_seconds=left, chance=chance
-        )
+        pause = pause_before_retry(failure, is_repeatable=True, attempt=attempt, left_seconds=left, chance=chance)
         if pause is None:
             raise failure
         yield Pause(pause)
