@@ -287,7 +287,7 @@ def test_reading_pages_and_events_goes_on_however_long_the_caller_took(client_of
 
 def test_following_something_else_is_told(client: Any, script: Script):
     script.says(reply(RUN, 201), Reply(301, b"<html>", {"Location": "https://arcade.test/"}))
-    with pytest.raises(UnexpectedAnswer):
+    with pytest.raises(UnexpectedAnswer, match=r"https://arcade\.test/"):
         list(client.launch("snake").follow())
 
 
@@ -387,6 +387,21 @@ def test_webhooks_are_listed_added_and_removed(client: Any, script: Script):
     client.remove_webhook("w1")
     assert script.asked[0].json == {"url": "https://example.com/hook", "types": ["run.ended"]}
     assert (script.asked[2].method, script.asked[2].path) == ("DELETE", "/api/webhooks/w1")
+
+
+@pytest.mark.parametrize("status", [301, 302, 304, 307])
+def test_nothing_is_done_by_an_answer_that_leads_elsewhere(client: Any, script: Script, status: int):
+    script.says(Reply(status, headers={"Location": "https://arcade.test/api/webhooks/w1"}))
+    for call in (lambda: client.remove_webhook("w1"), client.games, lambda: client.run("a")):
+        with pytest.raises(UnexpectedAnswer, match=rf"{status}.*https://arcade\.test/api/webhooks/w1"):
+            call()
+    assert len(script.asked) == 3
+
+
+def test_a_webhook_is_removed_only_if_the_arcade_says_so(client: Any, script: Script):
+    script.says(Reply(200, b"<html>Sign in to this network.</html>"))
+    with pytest.raises(UnexpectedAnswer):
+        client.remove_webhook("w1")
 
 
 async def test_a_call_that_is_cancelled_leaves_a_client_that_works(script: Script):

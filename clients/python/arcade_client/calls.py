@@ -23,8 +23,8 @@ SILENCE_SECONDS = 40.0  # a stream has a heartbeat each 15 s
 
 
 def ask(site: Site, request: Request, *, more_seconds: float = 0) -> Call[Answer]:
-    """Send a request, and again while that may help. Returns a good answer; raises Problem or ConnectionFailed.
-    `more_seconds`: how long the server was asked to take."""
+    """Send a request, and again while that may help. Returns a good answer; raises Problem, ConnectionFailed or
+    UnexpectedAnswer. `more_seconds`: how long the server was asked to take."""
     until = site.clock() + site.timeout_seconds + more_seconds
     attempt = 0
     while True:
@@ -32,9 +32,9 @@ def ask(site: Site, request: Request, *, more_seconds: float = 0) -> Call[Answer
         failure: ArcadeError
         try:
             answer: Answer = yield Send(request, max(0.0, until - site.clock()))
-            if not answer.is_problem:
+            if answer.is_good:
                 return answer
-            failure = answer.problem()
+            failure = answer.failure()
         except ConnectionFailed as failed:
             failure = failed
         pause = pause_before_retry(
@@ -110,8 +110,8 @@ def follow(site: Site, run: RunFields, after: int) -> Feed[RunEvent]:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(after)} if after else {})
             request = site.request("GET", f"/api/stream/{run.run_id}", token=run.token, headers=headers)
             head: Answer = yield Open(request, max(0.0, until - site.clock()), SILENCE_SECONDS)
-            if head.is_problem:
-                raise head.problem()
+            if not head.is_good:
+                raise head.failure()
             if head.status != OK:
                 raise UnexpectedAnswer(f"A stream was expected, and status {head.status} came.")
             reader = Reader()

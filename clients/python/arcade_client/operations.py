@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 from arcade_client.calls import ask, get
+from arcade_client.errors import UnexpectedAnswer
 from arcade_client.shapes import (
     Applied,
     Game,
@@ -28,6 +29,7 @@ Mode = Literal["auto", "warm", "cold"]
 OnMiss = Literal["cold", "wait", "fail"]
 Act = Literal["prime", "pause", "resume", "drain", "recycle", "close-breaker"]
 ON_MISS: tuple[OnMiss, ...] = get_args(OnMiss)
+GONE = 204  # what is deleted has nothing to show
 TURN_SECONDS = 25  # the server answers an applied plan by then
 ACTS: tuple[Act, ...] = get_args(Act)
 
@@ -148,7 +150,9 @@ def add_webhook(site: Site, url: str, more: Mapping[str, Any]) -> Call[Webhook]:
 
 
 def remove_webhook(site: Site, webhook_id: str) -> Call[None]:
-    yield from ask(site, site.request("DELETE", f"/api/webhooks/{quote(webhook_id, safe='')}"))
+    answer = yield from ask(site, site.request("DELETE", f"/api/webhooks/{quote(webhook_id, safe='')}"))
+    if answer.status != GONE:
+        raise UnexpectedAnswer(f"That it is removed was expected, and status {answer.status} came.")
 
 
 def _mapping(said: Any) -> Mapping[str, Any]:

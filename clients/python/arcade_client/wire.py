@@ -15,10 +15,11 @@ from random import random
 from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from arcade_client.errors import Problem, UnexpectedAnswer, problem_class
+from arcade_client.errors import ArcadeError, Problem, UnexpectedAnswer, problem_class
 
 T = TypeVar("T")
 VERSION = "0.1.0"
+LOCATION_CHARACTERS = 200  # enough of it to see where it leads
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,16 @@ class Answer:
     body: bytes
 
     @property
-    def is_problem(self) -> bool:
-        return self.status >= 400
+    def is_good(self) -> bool:
+        return 200 <= self.status < 300
+
+    def failure(self) -> ArcadeError:
+        """An answer that is not good, as an error. Redirects are not followed: nobody asked for what is behind one."""
+        if self.status >= 400:
+            return self.problem()
+        location = self.headers.get("location", "")[:LOCATION_CHARACTERS]
+        leads = f" that leads to {location}" if location else ""
+        return UnexpectedAnswer(f"An answer of the arcade's was expected, and status {self.status} came{leads}.")
 
     def json(self) -> Any:
         """Raises UnexpectedAnswer."""
