@@ -284,7 +284,8 @@ def test_events_are_lines_until_interrupted(environment: dict[str, str], script:
 
 
 def test_who_has_read_enough_may_go(environment: dict[str, str], script: Script):
-    script.says(*(reply({"events": [{"seq": n, "type": "run.ended"}], "after": n, "has_more": True}) for n in (1, 2)))
+    pages = [{"events": [{"seq": n, "type": "run.ended"}], "after": n, "has_more": True} for n in range(1, 500)]
+    script.says(*map(reply, pages))
     process = subprocess.Popen(
         [sys.executable, "-m", "arcade_client.command", "events"],
         env=environment | {"ARCADE_URL": script.url},
@@ -347,6 +348,13 @@ def test_webhooks_are_received_verified_and_shown_once(environment: dict[str, st
         process.wait()
     assert process.returncode == 0
     assert [json.loads(each) for each in output.splitlines()] == [{"seq": 1}, {"seq": 2}]
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_not base64"])
+def test_webhooks_are_not_received_with_a_secret_that_is_none(command: Command, secret: str):
+    options = ["--count", "0", "--port", str(free_port())]
+    done = command("webhook-receiver", *options, url="http://arcade.test", ARCADE_WEBHOOK_SECRET=secret)
+    assert (done.returncode, "ARCADE_WEBHOOK_SECRET" in done.stderr) == (2, True)
 
 
 def _listens(port: int) -> bool:

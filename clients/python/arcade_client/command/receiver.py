@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any
 
 from arcade_client.errors import SignatureInvalid
-from arcade_client.webhook_signatures import verify_webhook
+from arcade_client.webhook_signatures import key_of, verify_webhook
 
 MOST_BYTES = 1_048_576
 MOST_REMEMBERED = 1_000
@@ -18,11 +18,13 @@ Show = Callable[[Mapping[str, Any]], None]
 
 
 class Receiver(ThreadingHTTPServer):
-    """Shows each event once, though it may be delivered more often. Ends after `count` events, if that is given."""
+    """Shows each event once, though it may be delivered more often. Ends after `count` events, if that is given.
+    Raises ValueError when the secret is none."""
 
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], secret: str, show: Show, count: int | None = None) -> None:
+        key_of(secret)
         super().__init__(address, Delivery)
         self.secret, self.show, self.left = secret, show, count
         self._lock = Lock()

@@ -224,6 +224,8 @@ def webhook_receiver(context: Context) -> int:
 
     try:
         receiver = Receiver((said.bind, said.port), secret, show, said.count)
+    except ValueError as error:
+        raise UsageError(f"ARCADE_WEBHOOK_SECRET: {error}") from None
     except OSError as error:
         raise UsageError(f"can't listen on {said.bind}:{said.port}: {error.strerror}") from None
     with receiver:
