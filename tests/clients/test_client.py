@@ -120,6 +120,15 @@ def test_an_answer_that_makes_no_sense_is_told_as_such(client: Any, script: Scri
         client.games()
 
 
+def test_an_answer_that_can_not_be_unpacked_is_told_as_such(client: Any, script: Script):
+    script.says(Reply(200, b"not packed", {"Content-Encoding": "gzip"}))
+    with pytest.raises(UnexpectedAnswer):
+        client.games()
+    script.says(reply(RUN, 201), Reply(200, b"not packed", {"Content-Encoding": "gzip"}))
+    with pytest.raises(UnexpectedAnswer):
+        list(client.launch("snake").follow())
+
+
 def test_the_address_must_be_one():
     for none in ("127.0.0.1:8000", "ftp://arcade.test", "http://", "http://arcade.test:port", "http://[::1"):
         with pytest.raises(ValueError, match=r"."):
@@ -294,7 +303,7 @@ def test_following_something_else_is_told(client: Any, script: Script):
 EVENT = {"type": "run.ended", "code": "time_up", "at": RUN["created_at"], "run_id": RUN["run_id"], "data": {}}
 
 
-def feed(*numbers: int, after: int, has_more: bool = False) -> Reply:
+def feed(*numbers: int, after: Any, has_more: bool = False) -> Reply:
     events = [EVENT | {"seq": number, "id": f"evt_{number}"} for number in numbers]
     return reply({"events": events, "after": after, "has_more": has_more})
 
@@ -310,6 +319,14 @@ def test_what_happens_in_the_arcade_is_read_without_gaps(client_of: MakeClient, 
     assert [asked.path for asked in script.asked] == [
         f"/api/events?kind=run&after={after}&wait=25" for after in (4, 6, 6, 8, 900, 901)
     ]
+
+
+@pytest.mark.parametrize("after", [6, 5, None, "6"])
+def test_events_that_lead_nowhere_end(client_of: MakeClient, script: Script, after: Any):
+    script.says(feed(after=6, has_more=True), feed(after=after, has_more=True))
+    with pytest.raises(UnexpectedAnswer):
+        next(client_of(script.url, key="key_1").events(after=4))
+    assert len(script.asked) == 2
 
 
 def test_who_has_no_key_asks_for_events_without_being_held(

@@ -159,7 +159,12 @@ def events(site: Site, after: int | None, filters: Mapping[str, Any]) -> Feed[Ev
             raise UnexpectedAnswer(f"A page of events was expected, and {str(page)[:80]!r} came.")
         for event in read_all(Event, page.get("events")):
             yield Item(event)
-        after = page.get("after", after)
+        following = page.get("after")
+        if not isinstance(following, int):
+            raise UnexpectedAnswer("A page of events does not say after which number to go on.")
+        if page.get("has_more") and after is not None and following <= after:
+            raise UnexpectedAnswer("The events do not go on: a page leads to itself.")
+        after = following
         if not page.get("has_more"):
             least = LEAST_BETWEEN_LOOKS_SECONDS if held else POLL_SECONDS
             yield Pause(max(0.0, least - (site.clock() - began)))

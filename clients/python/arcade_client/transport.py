@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from arcade_client.errors import ConnectionFailed
+from arcade_client.errors import ConnectionFailed, UnexpectedAnswer
 from arcade_client.wire import Answer, Request
 
 CONNECT_SECONDS = 5.0
@@ -33,7 +33,7 @@ def head_of(response: httpx.Response, body: bytes) -> Answer:
 
 @contextmanager
 def connection_errors() -> Iterator[None]:
-    """Tell httpx's errors as ConnectionFailed."""
+    """Tell httpx's errors in ours: ConnectionFailed, and UnexpectedAnswer for what can't be read."""
     try:
         yield
     except NOT_SENT as error:
@@ -44,6 +44,8 @@ def connection_errors() -> Iterator[None]:
         raise ConnectionFailed("The arcade did not answer in time.", was_sent=True) from error
     except httpx.TransportError as error:
         raise ConnectionFailed(f"The connection was cut: {error or type(error).__name__}", was_sent=True) from error
+    except httpx.RequestError as error:  # an answer that is not packed as it says
+        raise UnexpectedAnswer(f"The answer can't be read: {error or type(error).__name__}") from error
 
 
 class Deadline:
