@@ -138,7 +138,9 @@ def rotate_secret(request: HttpRequest, webhook_id: UUID) -> dict[str, str]:
     "/webhooks/{uuid:webhook_id}/test",
     response={202: DeliveryOut},
     summary="Send a test",
-    openapi_extra=_described("no_such_webhook", "webhook_disabled", links={202: [("send_delivery_again", SENT)]}),
+    openapi_extra=_described(
+        "no_such_webhook", "webhook_disabled", "too_many_tests", links={202: [("send_delivery_again", SENT)]}
+    ),
 )
 def send_test(request: HttpRequest, webhook_id: UUID) -> tuple[int, Delivery]:
     """An event of the type `webhook.test`, at once. What comes of it stands in the list of deliveries."""

@@ -1,7 +1,8 @@
-"""The courier: fills the outbox and empties it, all webhooks beside one another, each in its order.
+"""The courier: fills the outbox and empties it, many webhooks beside one another, each in its order.
 
 One at a time of all machines, by a lease; it stays while there is something to do, and is called by whoever writes
-(`pools.webhooks.call`). A receiver that hangs holds up nobody but itself. What was sent when a courier dies is sent
+(`pools.webhooks.call`). Each webhook is served for a moment and then goes to the back of the queue, and an owner has a
+share of the threads: receivers that hang hold up nobody but their owner. What was sent when a courier dies is sent
 again by the next.
 """
 
@@ -10,8 +11,11 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import httpx
@@ -29,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 LEASE = "webhooks"
 MOST_AT_ONCE = 16  # receivers that are waited for
+MOST_OF_AN_OWNER = 4  # of these
+SERVES_SECONDS = 1.0  # one webhook at a time; what is being sent then is sent to its end
 STAYS_SECONDS = 50.0  # then another task goes on, so that none lasts for ever
 LOOK_SECONDS = 0.5
 LINGER = timedelta(seconds=7)  # for a delivery's first retry
@@ -52,14 +58,22 @@ def deliver() -> None:
         is_left = Courier.is_called()
 
 
+class Job(NamedTuple):
+    """A webhook that is being served, for its owner."""
+
+    owner: str
+    future: Future[datetime | None]
+
+
 class Round:
     """One courier's time."""
 
     def __init__(self, tenure: Tenure) -> None:
         self.tenure = tenure
         self.until_seconds = time.monotonic() + STAYS_SECONDS
-        self.busy: dict[UUID, Future[datetime | None]] = {}
+        self.busy: dict[UUID, Job] = {}
         self.rests: dict[UUID, datetime] = {}  # webhooks that there is nothing to do for until then
+        self.served: dict[UUID, int] = {}  # when each was served last, as the number of that time
         self._asked_of: set[UUID] = set()
 
     @property
@@ -70,7 +84,7 @@ class Round:
         with sending.new_client() as client, ThreadPoolExecutor(MOST_AT_ONCE, "webhook") as threads:
             while not self.is_late and self._look(client, threads):
                 if self.busy:
-                    wait(self.busy.values(), LOOK_SECONDS, FIRST_COMPLETED)
+                    wait([job.future for job in self.busy.values()], LOOK_SECONDS, FIRST_COMPLETED)
                 else:
                     time.sleep(LOOK_SECONDS)
 
@@ -82,13 +96,14 @@ class Round:
             self.rests.clear()
         now = timezone.now()
         self.rests = {each: until for each, until in self.rests.items() if until > now}
-        for webhook_id in [each for each, job in self.busy.items() if job.done()]:
-            rest = self.busy.pop(webhook_id).result()
+        for webhook_id in [each for each, job in self.busy.items() if job.future.done()]:
+            rest = self.busy.pop(webhook_id).future.result()
             if rest is not None:
                 self.rests[webhook_id] = rest
         has_filled = self._fill(now)
-        for webhook_id in self._due(now):
-            self.busy[webhook_id] = threads.submit(self._empty, client, webhook_id)
+        for webhook_id, owner in next_served(self._due(now), self.served, [job.owner for job in self.busy.values()]):
+            self.served[webhook_id] = 1 + max(self.served.values(), default=0)
+            self.busy[webhook_id] = Job(owner, threads.submit(self._serve, client, webhook_id))
         soon = min(self.rests.values(), default=None)
         return bool(is_called or has_filled or self.busy or (soon is not None and soon - now < LINGER))
 
@@ -105,28 +120,49 @@ class Round:
                 pass
         return bool(behind)
 
-    def _due(self, now: datetime) -> list[UUID]:
+    def _due(self, now: datetime) -> dict[UUID, str]:
+        """The webhooks that there is something to do for, and whose they are."""
         due = Delivery.objects.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now), state__in=OPEN)
-        found = due.filter(webhook__is_enabled=True).order_by().values_list("webhook_id", flat=True).distinct()
-        return [each for each in found if each not in self.busy and each not in self.rests]
+        found = due.filter(webhook__is_enabled=True).order_by().values_list("webhook_id", "webhook__owner").distinct()
+        return {each: owner for each, owner in found if each not in self.busy and each not in self.rests}
 
-    def _empty(self, client: httpx.Client, webhook_id: UUID) -> datetime | None:
-        """In a thread of its own: send what is due, one after the other. When there may be more, where that is
-        known."""
+    def _serve(self, client: httpx.Client, webhook_id: UUID) -> datetime | None:
+        """In a thread of its own: send what is due, one after the other, for a moment. Until when there is nothing to
+        do for it; None when there may be more at once."""
+        until_seconds = time.monotonic() + SERVES_SECONDS
         try:
             while not self.is_late and not self.tenure.is_lost:
+                now = timezone.now()
                 webhook = Webhook.objects.filter(pk=webhook_id, is_enabled=True).first()
                 if webhook is None:
                     return None
-                delivery, later = outbox.next_of(webhook_id, timezone.now())
+                delivery, later = outbox.next_of(webhook_id, now)
                 if delivery is None:
                     return later
+                if not may_still_have(webhook, now):
+                    subscriptions.disable(webhook, DisabledCode.OWNER_GONE, now)
+                    return None
                 delivery.webhook = webhook
                 answer = sending.send(client, delivery, timezone.now())
                 outbox.note(delivery, answer, chance=random.random(), now=timezone.now())  # noqa: S311
+                if time.monotonic() >= until_seconds:
+                    break
             return None
         except Exception:
             logger.exception("The deliveries of webhook %s can't be seen to.", webhook_id)
             return timezone.now() + AFTER_AN_ERROR
         finally:
             connections.close_all()  # this thread's own
+
+
+def next_served(
+    due: Mapping[UUID, str], served: Mapping[UUID, int], busy_owners: Sequence[str]
+) -> Iterator[tuple[UUID, str]]:
+    """Who gets a thread, of those that are due: least recently served first, of each owner so many. Pure but for the
+    order of those that were not served yet, which is by chance: no round begins with the same ones."""
+    at_work = Counter(busy_owners)
+    for each in sorted(due, key=lambda each: (served.get(each, 0), random.random())):  # noqa: S311
+        owner = due[each]
+        if at_work.total() < MOST_AT_ONCE and at_work[owner] < MOST_OF_AN_OWNER:
+            at_work[owner] += 1
+            yield each, owner

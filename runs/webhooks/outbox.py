@@ -21,6 +21,7 @@ from runs.webhooks.retries import HELD_BACK_ATTEMPTS, Answer, next_attempt_at
 
 LINES = 200  # of one transaction
 MOST_GIVEN_UP = 10  # one after the other; then the webhook is disabled
+MOST_TESTS = 5  # of a webhook, that are to be sent
 TEST = "webhook.test"
 
 
@@ -58,6 +59,8 @@ def fill(webhook: Webhook, now: datetime) -> bool:
 def add_test(webhook: Webhook, now: datetime) -> Delivery:
     """A delivery that tells of nothing. Raises Problem."""
     require_enabled(webhook)
+    if Delivery.objects.filter(webhook=webhook, state__in=OPEN, seq=None).count() >= MOST_TESTS:
+        raise Problem(429, f"{MOST_TESTS} tests are to be sent already: wait for these.", code="too_many_tests")
     payload = {
         "id": f"evt_test_{secrets.token_hex(4)}",
         "type": TEST,

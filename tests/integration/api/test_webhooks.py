@@ -10,7 +10,7 @@ from django.test import Client
 from pools.models import FleetEvent
 from pools.reasons import LogKind
 from pools.webhooks import Delivery, DeliveryState, Webhook
-from runs.webhooks import signing, subscriptions
+from runs.webhooks import outbox, signing, subscriptions
 from tests.integration.api.conftest import person
 from tests.integration.api.test_keys import key_with
 
@@ -191,3 +191,12 @@ def test_each_change_is_a_line_that_says_who_and_tells_no_address():
     assert [line.code for line in told] == ["made", "changed", "rotated", "deleted"]
     assert {line.actor for line in told} == {key.actor}
     assert not [line for line in told if "127.0.0.1" in f"{line.message}{line.data}"]
+
+
+def test_only_a_few_tests_wait_to_be_sent():
+    _, robot = key_with("launch")
+    address = f"/api/webhooks/{made(robot)['id']}/test"
+    assert [robot.post(address).status_code for _ in range(outbox.MOST_TESTS)] == [202] * outbox.MOST_TESTS
+    assert code_of(robot.post(address)) == (429, "too_many_tests")
+    Delivery.objects.update(state=DeliveryState.DELIVERED)
+    assert robot.post(address).status_code == 202
