@@ -23,6 +23,7 @@ ROOMY = {
     "MAX_RUNS_PER_HOUR": "100000",
     "MAX_TOTAL_ACTIVE": "5000",
     "MAX_CONCURRENT_COLD": "3000",
+    "MAX_CONCURRENT_WARM": "3000",
 }
 # A run that is deleted is over, and stays to be read.
 OPTIONS = ["--exclude-checks", "use_after_free", "--max-examples", "10", "--generation-deterministic"]

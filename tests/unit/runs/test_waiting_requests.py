@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -25,7 +26,8 @@ async def test_a_database_that_is_away_meanwhile_takes_nobody_the_answer(monkeyp
         raise OperationalError("the connection is closed")
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b""}
+        await asyncio.Event().wait()  # the client stays
+        return {}
 
     monkeypatch.setattr(waiting_requests, "until", away)
     sent: list[dict[str, Any]] = []
