@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any
@@ -47,3 +48,7 @@ if "daphne.server" in sys.modules:  # it is Daphne that loads this
     from orchestrator_site import daphne_http
 
     daphne_http.install()
+
+# What is loaded by now stays: to look through it for garbage again and again would hold up everybody for half a second.
+gc.collect()
+gc.freeze()
