@@ -65,6 +65,55 @@ def test_a_launch_says_how_it_is_to_be_served(client: Any, script: Script):
     }  # fmt: skip
 
 
+ON_THE_WAY = RUN | {"state": "acquiring"}
+
+
+@pytest.mark.parametrize(("wait", "sent"), [(20, "wait=20"), (2.5, "wait=3"), (0.2, "wait=1"), (30, "wait=30")])
+def test_a_launch_waits_for_whole_seconds(client: Any, script: Script, wait: float, sent: str):
+    script.says(reply(RUN, 201))
+    client.launch("snake", wait=wait)
+    assert script.asked[0].headers["prefer"] == sent
+
+
+def test_a_launch_that_waits_for_nothing_does_not_say_so(client: Any, script: Script):
+    script.says(reply(ON_THE_WAY, 201))
+    assert client.launch("snake", wait=0).state == "acquiring"
+    assert ["prefer" in asked.headers for asked in script.asked] == [False]
+
+
+def test_a_launch_waits_longer_than_the_server_does_at_once(client: Any, script: Script):
+    script.says(reply(ON_THE_WAY | {"token": "run_abc"}, 201), reply(ON_THE_WAY), reply(RUN))
+    run = client.launch("snake", wait=1_234_567)
+    assert (run.is_running, run.token) == (True, "run_abc")
+    assert script.asked[0].headers["prefer"] == "wait=30"
+    assert [asked.path.partition("?")[2] for asked in script.asked[1:]] == ["wait_for=running&timeout=25"] * 2
+    assert {asked.headers["authorization"] for asked in script.asked[1:]} == {"Bearer run_abc"}
+
+
+def test_a_launch_whose_time_is_over_tells_how_the_run_stands(client: Any, script: Script):
+    script.says(reply(ON_THE_WAY, 201))
+    started = client.site.clock()
+    assert client.launch("snake", wait=0.3).state == "acquiring"
+    assert client.site.clock() - started < 3
+    script.says(reply(ON_THE_WAY, 201), reply(RUN | {"state": "failed"}))
+    assert client.launch("snake", wait=40).state == "failed"
+
+
+@pytest.mark.parametrize("failure", [cut(), problem(503, retryable=True), problem(404, "no_such_run")])
+def test_a_launch_is_told_though_nothing_is_heard_of_it_later(client_of: MakeClient, script: Script, failure: Reply):
+    script.says(reply(ON_THE_WAY | {"token": "run_abc"}, 201), failure)
+    assert client_of(script.url, timeout=0.3, chance=1.0).launch("snake", wait=1).token == "run_abc"
+    assert len(script.asked) >= 2
+
+
+@pytest.mark.parametrize("wait", [-1, float("inf"), float("nan")])
+def test_a_launch_can_not_wait_for_ever(client: Any, script: Script, wait: float):
+    script.says(reply(RUN, 201))
+    with pytest.raises(ValueError, match="wait"):
+        client.launch("snake", wait=wait)
+    assert not script.asked
+
+
 def test_a_run_is_acted_on_with_its_token_and_with_the_key_where_there_is_one(client_of: Any, script: Script):
     script.says(reply(RUN | {"token": "run_abc"}, 201), reply(RUN))
     client_of(script.url).launch("snake").extend().end()

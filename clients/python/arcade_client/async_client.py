@@ -76,7 +76,7 @@ class AsyncArcade:
             on_miss=on_miss,
             use_snapshot=use_snapshot,
             labels=labels,
-            wait_seconds=wait,
+            wait_seconds=wait or 0,
             idempotency_key=idempotency_key,
         )
         return self._run(await self._do(call))

@@ -81,21 +81,30 @@ def in_query(value: Any) -> Any:
 
 def wait(site: Site, run: RunFields, until: Until, timeout_seconds: float) -> Call[RunFields]:
     """The run, once it is that far. Raises RunOver or WaitedTooLong."""
-    deadline = site.clock() + timeout_seconds
+    run = yield from look(site, run, until, site.clock() + timeout_seconds)
+    if is_far(run, until):
+        return run
+    if run.is_over:
+        raise RunOver(f"Run {run.run_id} is over: {run.end_reason or run.end_code}", run)
+    raise WaitedTooLong(f"After {timeout_seconds:g} s run {run.run_id} still is {run.state}.", run)
+
+
+def look(site: Site, run: RunFields, until: Until, deadline: float) -> Call[RunFields]:
+    """How the run stands once it is that far, is over, or the deadline has come. It is looked at once at least."""
     while True:
         began = site.clock()
         held = max(0, min(WAIT_SECONDS, int(deadline - began)))
         request = site.request("GET", f"/api/runs/{run.run_id}", {"wait_for": until, "timeout": held}, token=run.token)
         answer = yield from ask(site, request, more_seconds=held)
         run = read(RunFields, answer.json(), token=run.token)
-        if run.is_over if until == "settled" else run.is_running:
-            return run
-        if run.is_over:
-            raise RunOver(f"Run {run.run_id} is over: {run.end_reason or run.end_code}", run)
         now = site.clock()
-        if now >= deadline:
-            raise WaitedTooLong(f"After {timeout_seconds:g} s run {run.run_id} still is {run.state}.", run)
+        if is_far(run, until) or run.is_over or now >= deadline:
+            return run
         yield Pause(max(0.0, min(LEAST_BETWEEN_LOOKS_SECONDS - (now - began), deadline - now)))
+
+
+def is_far(run: RunFields, until: Until) -> bool:
+    return run.is_over if until == "settled" else run.is_running
 
 
 def follow(site: Site, run: RunFields, after: int) -> Feed[RunEvent]:

@@ -68,8 +68,8 @@ class Arcade:
         wait: float | None = None,
         idempotency_key: str | None = None,
     ) -> Run:
-        """Launch a game, once, however often it must be asked for. `wait`: seconds that the answer may take, so that it
-        can tell of a run that is running."""
+        """Launch a game, once, however often it must be asked for. `wait`: seconds to wait for it to run; what is
+        returned then is how it stands, running or not."""
         call = operations.launch(
             self.site,
             game,
@@ -77,7 +77,7 @@ class Arcade:
             on_miss=on_miss,
             use_snapshot=use_snapshot,
             labels=labels,
-            wait_seconds=wait,
+            wait_seconds=wait or 0,
             idempotency_key=idempotency_key,
         )
         return self._run(self._do(call))

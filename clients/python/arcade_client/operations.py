@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
-from arcade_client.calls import ask, get
-from arcade_client.errors import UnexpectedAnswer
+from arcade_client.calls import ask, get, is_far, look
+from arcade_client.errors import ConnectionFailed, Problem, UnexpectedAnswer
 from arcade_client.shapes import (
     Applied,
     Game,
@@ -29,6 +30,7 @@ Mode = Literal["auto", "warm", "cold"]
 OnMiss = Literal["cold", "wait", "fail"]
 Act = Literal["prime", "pause", "resume", "drain", "recycle", "close-breaker"]
 ON_MISS: tuple[OnMiss, ...] = get_args(OnMiss)
+LAUNCH_WAIT_SECONDS = 30  # the server holds a launch that long at most
 GONE = 204  # what is deleted has nothing to show
 TURN_SECONDS = 25  # the server answers an applied plan by then
 ACTS: tuple[Act, ...] = get_args(Act)
@@ -42,20 +44,30 @@ def launch(
     on_miss: OnMiss | None,
     use_snapshot: bool,
     labels: Mapping[str, str] | None,
-    wait_seconds: float | None,
+    wait_seconds: float,
     idempotency_key: str | None,
 ) -> Call[RunFields]:
-    """Launch a game. However often it is sent, it is one launch: all carry the same key."""
+    """Launch a game. However often it is sent, it is one launch: all carry the same key. How it stands when it runs, is
+    over, or the time to wait has passed."""
+    if not 0 <= wait_seconds < math.inf:
+        raise ValueError(f"wait is {wait_seconds}; it must be a number of seconds, 0 or more")
+    deadline, held = site.clock() + wait_seconds, min(LAUNCH_WAIT_SECONDS, math.ceil(wait_seconds))
     headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(16)}
-    if wait_seconds is not None:
-        headers["Prefer"] = f"wait={wait_seconds:g}"
+    if held:
+        headers["Prefer"] = f"wait={held}"
     body = {"game": game, "use_snapshot": use_snapshot}
     path = f"/api/launch/{mode}"
     if mode == "auto" or on_miss is not None or labels:
         path = "/api/launch"
         body |= {"mode": mode, "on_miss": on_miss, "labels": dict(labels) if labels else None}
     request = site.request("POST", path, body=body, headers=headers, is_repeatable=True)
-    return read(RunFields, (yield from ask(site, request, more_seconds=wait_seconds or 0)).json())
+    launched = read(RunFields, (yield from ask(site, request, more_seconds=held)).json())
+    if is_far(launched, "running") or launched.is_over or site.clock() >= deadline:
+        return launched
+    try:
+        return (yield from look(site, launched, "running", deadline))
+    except (ConnectionFailed, Problem):  # it is launched all the same, and nobody else has its token
+        return launched
 
 
 def label_filters(labels: Mapping[str, str | None] | None) -> list[str]:
