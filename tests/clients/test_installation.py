@@ -53,7 +53,9 @@ def test_it_is_imported_without_django_and_has_its_types(programs: Path):
 
 def test_it_brings_the_command(programs: Path):
     assert output_of(programs / "arcade", "--version").startswith("arcade ")
-    assert "webhook-receiver" in output_of(programs / "arcade", "--help")
+    help_text = output_of(programs / "arcade", "--help")
+    assert "webhook-receiver" in help_text
+    assert output_of(programs / "python", "-I", "-m", "arcade_client", "--help") == help_text
 
 
 def test_its_versions_agree(programs: Path):

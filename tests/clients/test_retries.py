@@ -9,7 +9,7 @@ import pytest
 from arcade_client import ArcadeError, ConnectionFailed, LimitReached, Problem, Unavailable, UnknownGame
 from arcade_client.calls import ask
 from arcade_client.retries import LONGEST_PAUSE_SECONDS, pause_before_retry
-from arcade_client.wire import Answer, Pause, Send, Site
+from arcade_client.wire import Answer, Contact, Pause, Send, Site
 
 from tests.clients.conftest import RUN, Reply, Script, cut, problem, reply
 from tests.fixtures.waiting import free_port
@@ -181,10 +181,38 @@ def test_more_time_is_not_asked_for_twice_when_the_answer_was_lost(client: Any, 
 def test_who_is_not_there_is_asked_until_the_deadline(client_of: Any):
     client = client_of(f"http://127.0.0.1:{free_port()}", timeout=0.6, chance=1.0)
     started = client.site.clock()
-    with pytest.raises(ConnectionFailed) as told:
+    with pytest.raises(ConnectionFailed, match=client.site.base_url) as told:
         client.games()
     assert not told.value.was_sent
     assert 0.25 <= client.site.clock() - started <= 2
+
+
+def test_no_secret_of_the_address_is_told_with_it(client_of: Any):
+    port = free_port()
+    with pytest.raises(ConnectionFailed, match=f"http://127.0.0.1:{port}:") as told:
+        client_of(f"http://ada:hunter2@127.0.0.1:{port}", timeout=0.1, chance=1.0).games()
+    assert "hunter2" not in str(told.value)
+
+
+def refused_for(contact: Contact, outcomes: Sequence[Answer | ConnectionFailed]) -> float:
+    """After how many seconds a call is given up."""
+    clock = Clock()
+    site = Site("http://arcade.test", clock=lambda: clock.now, chance=lambda: 1.0, contact=contact)
+    with pytest.raises(ConnectionFailed):
+        clock.play(site, outcomes)
+    return clock.now
+
+
+def test_who_has_never_answered_may_be_given_up_sooner():
+    assert 2 < refused_for(Contact(first_seconds=5), [NOT_SENT]) <= 5
+    assert refused_for(Contact(), [NOT_SENT]) > 15
+    assert refused_for(Contact(first_seconds=5), [SENT]) > 15  # something listens
+
+
+def test_who_has_answered_before_is_given_all_the_time_to_come_back():
+    contact = Contact(first_seconds=5)
+    assert refused_for(contact, [Answer(503, {}, b""), NOT_SENT]) > 15
+    assert refused_for(contact, [NOT_SENT]) > 15
 
 
 def test_an_answer_that_trickles_in_takes_no_longer_than_the_deadline(client_of: Any, script: Script):

@@ -190,7 +190,7 @@ class Steps(AsyncExitStack):
     async def take(self, step: Step) -> tuple[Any, ArcadeError | None]:
         """The step's result, or what went wrong."""
         try:
-            with connection_errors():
+            with connection_errors(self.site):
                 match step:
                     case Send():
                         return await self._send(step), None

@@ -25,23 +25,28 @@ SILENCE_SECONDS = 40.0  # a stream has a heartbeat each 15 s
 def ask(site: Site, request: Request, *, more_seconds: float = 0) -> Call[Answer]:
     """Send a request, and again while that may help. Returns a good answer; raises Problem, ConnectionFailed or
     UnexpectedAnswer. `more_seconds`: how long the server was asked to take."""
-    until = site.clock() + site.timeout_seconds + more_seconds
+    began = site.clock()
+    until = began + site.timeout_seconds + more_seconds
     attempt = 0
     while True:
         attempt += 1
+        given_up_at = until
         failure: ArcadeError
         try:
             answer: Answer = yield Send(request, max(0.0, until - site.clock()))
+            site.contact.is_made = True
             if answer.is_good:
                 return answer
             failure = answer.failure()
         except ConnectionFailed as failed:
             failure = failed
+            if not failed.was_sent:
+                given_up_at = min(until, began + site.contact.seconds)
         pause = pause_before_retry(
             failure,
             is_repeatable=request.is_repeatable,
             attempt=attempt,
-            left_seconds=until - site.clock(),
+            left_seconds=given_up_at - site.clock(),
             chance=site.chance(),
         )
         if pause is None:

@@ -189,7 +189,7 @@ class Steps(ExitStack):
     def take(self, step: Step) -> tuple[Any, ArcadeError | None]:
         """The step's result, or what went wrong."""
         try:
-            with connection_errors():
+            with connection_errors(self.site):
                 match step:
                     case Send():
                         return self._send(step), None

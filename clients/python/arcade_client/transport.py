@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from arcade_client.errors import ConnectionFailed, UnexpectedAnswer
-from arcade_client.wire import Answer, Request
+from arcade_client.wire import Answer, Request, Site
 
 CONNECT_SECONDS = 5.0
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -32,14 +32,13 @@ def head_of(response: httpx.Response, body: bytes) -> Answer:
 
 
 @contextmanager
-def connection_errors() -> Iterator[None]:
+def connection_errors(site: Site) -> Iterator[None]:
     """Tell httpx's errors in ours: ConnectionFailed, and UnexpectedAnswer for what can't be read."""
     try:
         yield
     except NOT_SENT as error:
-        raise ConnectionFailed(
-            f"The arcade can't be reached: {error or type(error).__name__}", was_sent=False
-        ) from error
+        why = error or type(error).__name__
+        raise ConnectionFailed(f"Nothing answers at {site.shown_url}: {why}", was_sent=False) from error
     except httpx.TimeoutException as error:
         raise ConnectionFailed("The arcade did not answer in time.", was_sent=True) from error
     except httpx.TransportError as error:

@@ -7,6 +7,7 @@ that decides is written once, and a transport only does what it is told: one wit
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,19 @@ VERSION = "0.1.0"
 LOCATION_CHARACTERS = 200  # enough of it to see where it leads
 
 
+@dataclass(slots=True)
+class Contact:
+    """Whether an arcade has answered yet. Until it has, a call is given up after `first_seconds` without a connection:
+    its address may be wrong. One that has answered is being restarted, and comes back."""
+
+    first_seconds: float = math.inf
+    is_made: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return math.inf if self.is_made else self.first_seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Which arcade is asked, and how long. `chance` is a number from 0 to 1, `clock` counts seconds."""
@@ -31,6 +45,7 @@ class Site:
     timeout_seconds: float = 30.0
     clock: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random
+    contact: Contact = field(default_factory=Contact, compare=False)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.base_url)
@@ -39,6 +54,12 @@ class Site:
         _ = parts.port  # a ValueError when it is none
         if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
             raise ValueError("the key has characters that no key has")
+
+    @property
+    def shown_url(self) -> str:
+        """Where it is, without a password that the address may have."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
     def request(
         self,

@@ -16,6 +16,7 @@ from arcade_client.errors import ArcadeError, Problem, RunOver, WaitedTooLong
 USUAL_URL = "http://127.0.0.1:8000"
 REFUSED, UNREACHABLE, INTERRUPTED = 1, 3, 130
 USUAL_TIMEOUT_SECONDS = 30.0
+FIRST_CONTACT_SECONDS = 5.0  # somebody sits in front of it, and the address may be wrong
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arcade = Arcade(base_url, os.environ.get("ARCADE_KEY") or None, timeout)
     except ValueError as error:
         known.error(str(error))
+    arcade.site.contact.first_seconds = FIRST_CONTACT_SECONDS
     try:
         with arcade:
             return VERBS[said.verb](Context(arcade, said, output, KeptTokens(base_url)))
