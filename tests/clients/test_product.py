@@ -99,6 +99,13 @@ def test_a_key_that_is_none_opens_nothing(client_of: MakeClient, arcade: LocalAr
     assert told.value.code == "key_unknown"
 
 
+def test_a_key_is_made_for_what_it_is_good_for(client_of: MakeClient, arcade: LocalArcade):
+    launched = client_of(arcade.url, key=arcade.make_key(name="-a name")).launch("snake", mode="cold")
+    assert launched.end().is_over
+    with pytest.raises(RuntimeError, match="dance"):
+        arcade.make_key("dance")
+
+
 def test_refusals_name_what_is_wrong(robot: Any):
     with pytest.raises(UnknownGame):
         robot.launch("tetris", mode="warm")
