@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from arcade_client import Arcade, AsyncArcade, AsyncPlan, AsyncPool, AsyncRun
+from arcade_client import Arcade, AsyncArcade, AsyncPlan, AsyncPool, AsyncRun, AsyncSandbox, AsyncWebhook
 
 RUN = {
     "run_id": "5d0e5d4c-9d2a-4f0b-8c0e-7f2b1a3c4d5e",
@@ -150,6 +150,9 @@ def script() -> Iterator[Script]:
     thread.join()
 
 
+DRESSED = (AsyncRun, AsyncPool, AsyncPlan, AsyncWebhook, AsyncSandbox)
+
+
 class Blocking:
     """The asyncio client, used as the other one: each call is run to its end."""
 
@@ -181,7 +184,7 @@ class Blocking:
     def _dressed(self, value: Any) -> Any:
         if isinstance(value, list):
             return [self._dressed(each) for each in value]
-        return Blocking(value, self._loop) if isinstance(value, AsyncRun | AsyncPool | AsyncPlan) else value
+        return Blocking(value, self._loop) if isinstance(value, DRESSED) else value
 
 
 MakeClient = Callable[..., Any]

@@ -16,29 +16,45 @@ from arcade_client import (
     Arcade,
     ArcadeError,
     AsyncArcade,
+    AsyncPlan,
     AsyncPool,
     AsyncRun,
+    AsyncSandbox,
+    AsyncWebhook,
     Changed,
     ConnectionFailed,
     NotFound,
     NotYours,
+    Plan,
     PlanChanged,
     Pool,
     PoolEmpty,
     Problem,
     Run,
     RunOver,
+    Sandbox,
     Unauthorized,
     Unavailable,
     UnexpectedAnswer,
     WaitedTooLong,
+    Webhook,
     calls,
 )
 
 from tests.clients.conftest import RUN, MakeClient, Reply, Script, cut, line, problem, reply, stream
 
 
-@pytest.mark.parametrize(("blocking", "awaited"), [(Arcade, AsyncArcade), (Run, AsyncRun), (Pool, AsyncPool)])
+@pytest.mark.parametrize(
+    ("blocking", "awaited"),
+    [
+        (Arcade, AsyncArcade),
+        (Run, AsyncRun),
+        (Pool, AsyncPool),
+        (Plan, AsyncPlan),
+        (Webhook, AsyncWebhook),
+        (Sandbox, AsyncSandbox),
+    ],
+)
 def test_both_clients_have_the_same_methods_with_the_same_arguments(blocking: type, awaited: type):
     def methods(kind: type) -> dict[str, list[str]]:
         found = inspect.getmembers(kind, inspect.isfunction)
@@ -443,9 +459,73 @@ def test_limits_have_ones_own(client: Any, script: Script):
     assert client.limits().yours[0].remaining == 1
 
 
+HOOK = {"id": "w1", "url": "https://example.com/hook", "scope": "own", "is_enabled": False, "disabled_code": "gone"}
+DELIVERY = {"id": "msg_1", "type": "webhook.test", "state": "pending", "attempts": 0, "payload": {"type": "x"}}
+
+
+def requests_of(script: Script) -> list[tuple[str, str, Any]]:
+    return [(asked.method, asked.path, asked.json if asked.body else None) for asked in script.asked]
+
+
+def test_a_webhook_is_looked_at_changed_and_removed(client: Any, script: Script):
+    changed = HOOK | {"types": ["run.ended", "pool"], "is_enabled": True}
+    script.says(reply(HOOK | {"types": ["run"]}), reply(changed), Reply(204))
+    webhook = client.webhook("w/1")
+    assert webhook.types == ("run",)
+    webhook = webhook.change(types=["run.ended", "pool"], url="https://a", description="", is_enabled=True)
+    assert (webhook.types, webhook.is_enabled) == (("run.ended", "pool"), True)
+    webhook.remove()
+    wanted = {"types": ["run.ended", "pool"], "url": "https://a", "description": "", "is_enabled": True}
+    assert requests_of(script) == [
+        ("GET", "/api/webhooks/w%2F1", None),
+        ("PATCH", "/api/webhooks/w1", wanted),
+        ("DELETE", "/api/webhooks/w1", None),
+    ]
+
+
+@pytest.mark.parametrize("types", ["run", [7], None])
+def test_a_webhook_whose_types_make_no_sense_is_told_as_such(client: Any, script: Script, types: Any):
+    script.says(reply(HOOK | {"types": types}))
+    with pytest.raises(UnexpectedAnswer):
+        client.webhook("w1")
+
+
+def test_a_webhook_is_tested_rotated_and_told_again(client: Any, script: Script):
+    script.says(reply(HOOK), reply(DELIVERY, 202), reply({"secret": "whsec_new"}), reply(DELIVERY, 202))
+    webhook = client.webhook("w1")
+    assert webhook.test().state == "pending"
+    assert webhook.rotate() == "whsec_new"
+    assert webhook.redeliver("msg_1").payload == {"type": "x"}
+    assert requests_of(script)[1:] == [
+        ("POST", "/api/webhooks/w1/test", None),
+        ("POST", "/api/webhooks/w1/rotate", None),
+        ("POST", "/api/webhooks/w1/deliveries/msg_1/redeliver", None),
+    ]
+
+
+@pytest.mark.parametrize("act", ["test", "rotate"])
+def test_what_would_be_done_twice_to_a_webhook_is_not_sent_again(client: Any, script: Script, act: str):
+    script.says(reply(HOOK), cut())
+    webhook = client.webhook("w1")
+    with pytest.raises(ConnectionFailed):
+        getattr(webhook, act)()
+    assert len(script.asked) == 2
+
+
+def test_all_deliveries_are_read_page_after_page(client: Any, script: Script):
+    def page(*numbers: int, following: int | None) -> Reply:
+        rows = [DELIVERY | {"id": f"msg_{number}", "last_status": 500} for number in numbers]
+        return reply({"deliveries": rows, "next": following})
+
+    script.says(reply(HOOK), page(9, 8, following=8), page(7, following=None))
+    found = list(client.webhook("w1").deliveries(state="failed"))
+    assert [(each.id, each.last_status) for each in found] == [("msg_9", 500), ("msg_8", 500), ("msg_7", 500)]
+    path = "/api/webhooks/w1/deliveries?state=failed&limit=100"
+    assert [asked.path for asked in script.asked[1:]] == [path, f"{path}&before=8"]
+
+
 def test_webhooks_are_listed_added_and_removed(client: Any, script: Script):
-    hook = {"id": "w1", "url": "https://example.com/hook", "scope": "own", "is_enabled": False, "disabled_code": "gone"}
-    script.says(reply(hook | {"secret": "whsec_x"}, 201), reply({"webhooks": [hook]}), Reply(204))
+    script.says(reply(HOOK | {"secret": "whsec_x"}, 201), reply({"webhooks": [HOOK]}), Reply(204))
     added = client.add_webhook("https://example.com/hook", types=["run.ended"])
     listed = client.webhooks()[0]
     assert (added.secret, listed.secret) == ("whsec_x", "")
@@ -468,6 +548,34 @@ def test_a_webhook_is_removed_only_if_the_arcade_says_so(client: Any, script: Sc
     script.says(Reply(200, b"<html>Sign in to this network.</html>"))
     with pytest.raises(UnexpectedAnswer):
         client.remove_webhook("w1")
+
+
+SANDBOX = {"id": "s1", "name": "sandbox-1", "pool": "python", "state": "ready", "cost_usd": 0, "run_id": None}
+
+
+def test_sandboxes_are_listed_page_after_page(client: Any, script: Script):
+    def page(name: str, following: str | None) -> Reply:
+        rows = [SANDBOX | {"name": name}]
+        return reply({"sandboxes": rows, "has_more": following is not None, "next_cursor": following})
+
+    script.says(page("sandbox-1", "b"), page("sandbox-2", None))
+    assert [each.name for each in client.sandboxes(state="ready", pool="python")] == ["sandbox-1", "sandbox-2"]
+    path = "/api/sandboxes?state=ready&pool=python&limit=100"
+    assert [asked.path for asked in script.asked] == [path, f"{path}&cursor=b"]
+
+
+def test_a_sandbox_is_retired_and_deleted_by_force(client: Any, script: Script):
+    gone = SANDBOX | {"state": "deleting", "message": "It goes."}
+    script.says(reply(SANDBOX), reply(gone), reply(gone | {"fate": "ordered"}))
+    sandbox = client.sandbox("sandbox-1")
+    assert (sandbox.state, sandbox.pool, sandbox.cost_usd) == ("ready", "python", 0.0)
+    assert sandbox.retire("It hangs.").message == "It goes."
+    assert sandbox.force_delete("It does not go.", confirm="sandbox-1").fate == "ordered"
+    assert requests_of(script) == [
+        ("GET", "/api/sandboxes/sandbox-1", None),
+        ("POST", "/api/sandboxes/sandbox-1/retire", {"reason": "It hangs."}),
+        ("POST", "/api/sandboxes/sandbox-1/force-delete", {"confirm": "sandbox-1", "reason": "It does not go."}),
+    ]
 
 
 async def test_a_call_that_is_cancelled_leaves_a_client_that_works(script: Script):

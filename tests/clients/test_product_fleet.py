@@ -8,7 +8,7 @@ from threading import Timer
 from typing import Any
 
 import pytest
-from arcade_client import Arcade, Changed, Forbidden, Invalid, PlanChanged
+from arcade_client import Arcade, Changed, Conflict, Forbidden, Invalid, NotFound, PlanChanged
 
 from orchestrator_site.testing import LocalArcade
 from tests.clients.conftest import MakeClient
@@ -98,3 +98,43 @@ def test_a_key_that_only_launches_sets_no_pool(client_of: MakeClient, arcade: Lo
     with pytest.raises(Forbidden) as told:
         client_of(arcade.url, key=arcade.make_key("launch")).pool("python")
     assert told.value.code == "scope_missing"
+
+
+HOOKS = "https://8.8.8.8/hooks"  # a public address, so that no name is looked up
+
+
+def test_a_webhook_is_added_changed_tested_rotated_and_removed(robot: Any):
+    webhook = robot.add_webhook(HOOKS, types=["run.ended"], scope="all")
+    changed = robot.webhook(webhook.id).change(types=["run"], description="A test.")
+    assert (changed.types, changed.description, changed.url) == (("run",), "A test.", HOOKS)
+    assert changed.rotate() not in {"", webhook.secret}
+    sent = [changed.test().id for _ in range(2)]
+    assert {each.id for each in changed.deliveries()} == set(sent)
+    assert changed.redeliver(sent[0]).id == sent[0]
+    assert not changed.change(is_enabled=False).is_enabled
+    with pytest.raises(Conflict) as told:
+        changed.test()
+    assert told.value.code == "webhook_disabled"
+    changed.remove()
+    assert webhook.id not in {each.id for each in robot.webhooks()}
+    with pytest.raises(NotFound):
+        robot.webhook(webhook.id)
+
+
+def test_a_sandbox_is_found_and_retired(robot: Any):
+    run = robot.launch("snake", wait=30)
+    sandbox = robot.sandbox(run.sandbox)
+    assert (sandbox.state, sandbox.run_id) == ("in_use", run.run_id)
+    assert sandbox.name in {each.name for each in robot.sandboxes(state="in_use")}
+    with pytest.raises(Invalid):
+        sandbox.force_delete("A test.", confirm="another")
+    assert sandbox.retire("A test.").message
+    assert run.wait("settled").is_over
+
+
+def test_a_sandbox_is_deleted_by_force(robot: Any):
+    run = robot.launch("snake", wait=30)
+    deleted = robot.sandbox(run.sandbox).force_delete("A test.", confirm=run.sandbox)
+    assert deleted.fate in {"deleted", "ordered", "delayed", "gone"}
+    assert deleted.message
+    assert run.wait("settled").is_over

@@ -5,8 +5,8 @@ with Arcade("http://127.0.0.1:8000") as arcade:
     print(run.play_url)
 """
 
-from arcade_client.async_client import AsyncArcade, AsyncPlan, AsyncPool, AsyncRun
-from arcade_client.client import Arcade, Plan, Pool, Run
+from arcade_client.async_client import AsyncArcade, AsyncPlan, AsyncPool, AsyncRun, AsyncSandbox, AsyncWebhook
+from arcade_client.client import Arcade, Plan, Pool, Run, Sandbox, Webhook
 from arcade_client.errors import (
     ArcadeError,
     Changed,
@@ -31,7 +31,7 @@ from arcade_client.errors import (
     UnknownGame,
     WaitedTooLong,
 )
-from arcade_client.shapes import Applied, Event, Game, Limits, RunEvent, Status, Usage, Webhook
+from arcade_client.shapes import Applied, Delivery, Event, Game, Limits, RunEvent, Status, Usage
 from arcade_client.webhook_signatures import verify_webhook
 
 __all__ = [
@@ -42,9 +42,12 @@ __all__ = [
     "AsyncPlan",
     "AsyncPool",
     "AsyncRun",
+    "AsyncSandbox",
+    "AsyncWebhook",
     "Changed",
     "Conflict",
     "ConnectionFailed",
+    "Delivery",
     "Event",
     "Forbidden",
     "Game",
@@ -63,6 +66,7 @@ __all__ = [
     "Run",
     "RunEvent",
     "RunOver",
+    "Sandbox",
     "SignatureInvalid",
     "Status",
     "TooMany",

@@ -19,6 +19,7 @@ from arcade_client.errors import ArcadeError
 from arcade_client.operations import Act, Mode, OnMiss
 from arcade_client.shapes import (
     Applied,
+    Delivery,
     Event,
     Game,
     Limits,
@@ -26,9 +27,10 @@ from arcade_client.shapes import (
     PoolFields,
     RunEvent,
     RunFields,
+    SandboxFields,
     Status,
     Usage,
-    Webhook,
+    WebhookFields,
 )
 from arcade_client.transport import Deadline, connection_errors, head_of, http_request
 from arcade_client.wire import Answer, Call, Feed, Item, NextLine, Open, Pause, Send, Site, Step
@@ -136,17 +138,33 @@ class AsyncArcade:
         """As `Arcade.events`."""
         return self._feed(calls.events(self.site, after, filters))
 
-    async def webhooks(self) -> list[Webhook]:
+    async def webhooks(self) -> list[AsyncWebhook]:
         """As `Arcade.webhooks`."""
-        return await self._do(operations.webhooks(self.site))
+        return [dressed(AsyncWebhook, each, self) for each in await self._do(operations.webhooks(self.site))]
 
-    async def add_webhook(self, url: str, **more: Any) -> Webhook:
+    async def webhook(self, webhook_id: str) -> AsyncWebhook:
+        """As `Arcade.webhook`."""
+        return dressed(AsyncWebhook, await self._do(operations.webhook(self.site, webhook_id)), self)
+
+    async def add_webhook(self, url: str, **more: Any) -> AsyncWebhook:
         """As `Arcade.add_webhook`."""
-        return await self._do(operations.add_webhook(self.site, url, more))
+        return dressed(AsyncWebhook, await self._do(operations.add_webhook(self.site, url, more)), self)
 
     async def remove_webhook(self, webhook_id: str) -> None:
         """As `Arcade.remove_webhook`."""
         await self._do(operations.remove_webhook(self.site, webhook_id))
+
+    async def sandboxes(
+        self, *, state: str | None = None, pool: str | None = None, **more: str
+    ) -> AsyncIterator[AsyncSandbox]:
+        """As `Arcade.sandboxes`."""
+        asked = {"state": state, "pool": pool, **more}
+        async for each in self._feed(operations.sandboxes(self.site, asked)):
+            yield dressed(AsyncSandbox, each, self)
+
+    async def sandbox(self, name: str) -> AsyncSandbox:
+        """As `Arcade.sandbox`."""
+        return dressed(AsyncSandbox, await self._do(operations.sandbox(self.site, name)), self)
 
     def _run(self, of: RunFields) -> AsyncRun:
         return dressed(AsyncRun, of, self)
@@ -282,6 +300,55 @@ class AsyncPool(PoolFields):
     async def _act(self, act: Act, reason: str) -> AsyncPool:
         call = operations.act_on_pool(self.client.site, self.name, act, reason)
         return dressed(AsyncPool, await self.client._do(call), self.client)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncWebhook(WebhookFields):
+    """As `Webhook`, to be awaited."""
+
+    client: AsyncArcade = field(repr=False, compare=False)
+
+    async def change(self, **changes: Any) -> AsyncWebhook:
+        """As `Webhook.change`."""
+        changed = await self.client._do(operations.change_webhook(self.client.site, self.id, changes))
+        return dressed(AsyncWebhook, changed, self.client)
+
+    async def rotate(self) -> str:
+        """As `Webhook.rotate`."""
+        return await self.client._do(operations.rotate_webhook(self.client.site, self.id))
+
+    async def test(self) -> Delivery:
+        """As `Webhook.test`."""
+        return await self.client._do(operations.test_webhook(self.client.site, self.id))
+
+    def deliveries(self, state: str | None = None) -> AsyncIterator[Delivery]:
+        """As `Webhook.deliveries`."""
+        return self.client._feed(operations.deliveries(self.client.site, self.id, state))
+
+    async def redeliver(self, delivery_id: str) -> Delivery:
+        """As `Webhook.redeliver`."""
+        return await self.client._do(operations.redeliver(self.client.site, self.id, delivery_id))
+
+    async def remove(self) -> None:
+        """As `Webhook.remove`."""
+        await self.client.remove_webhook(self.id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncSandbox(SandboxFields):
+    """As `Sandbox`, to be awaited."""
+
+    client: AsyncArcade = field(repr=False, compare=False)
+
+    async def retire(self, reason: str) -> AsyncSandbox:
+        """As `Sandbox.retire`."""
+        retired = await self.client._do(operations.retire_sandbox(self.client.site, self.name, reason))
+        return dressed(AsyncSandbox, retired, self.client)
+
+    async def force_delete(self, reason: str, *, confirm: str) -> AsyncSandbox:
+        """As `Sandbox.force_delete`."""
+        call = operations.force_delete_sandbox(self.client.site, self.name, confirm, reason)
+        return dressed(AsyncSandbox, await self.client._do(call), self.client)
 
 
 @dataclass(frozen=True, kw_only=True)

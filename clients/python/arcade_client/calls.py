@@ -60,8 +60,18 @@ def get(site: Site, path: str, query: Mapping[str, Any] | None = None, token: st
     return answer.json()
 
 
-def pages(site: Site, path: str, rows: str, shape: type[S], filters: Mapping[str, Any]) -> Feed[S]:
-    """All rows of a list, page after page. A page may be short, or empty, and still have a next one."""
+def pages(
+    site: Site,
+    path: str,
+    rows: str,
+    shape: type[S],
+    filters: Mapping[str, Any],
+    *,
+    cursor: str = "cursor",
+    next_cursor: str = "next_cursor",
+) -> Feed[S]:
+    """All rows of a list, page after page. A page may be short, or empty, and still have a next one. What a page has as
+    `next_cursor` is asked for as `cursor`."""
     query = {name: in_query(value) for name, value in filters.items()} | {"limit": ROWS_A_PAGE}
     while True:
         page = yield from get(site, path, query)
@@ -69,12 +79,12 @@ def pages(site: Site, path: str, rows: str, shape: type[S], filters: Mapping[str
             raise UnexpectedAnswer(f"A page was expected, and {str(page)[:80]!r} came.")
         for row in read_all(shape, page.get(rows)):
             yield Item(row)
-        following = page.get("next_cursor")
-        if not page.get("has_more") or not following:
+        following = page.get(next_cursor)
+        if not page.get("has_more", True) or not following:
             return
-        if following == query.get("cursor"):
+        if following == query.get(cursor):
             raise UnexpectedAnswer("The list does not end: a page leads to itself.")
-        query["cursor"] = following
+        query[cursor] = following
 
 
 def in_query(value: Any) -> Any:

@@ -18,6 +18,7 @@ from arcade_client.errors import ArcadeError
 from arcade_client.operations import Act, Mode, OnMiss
 from arcade_client.shapes import (
     Applied,
+    Delivery,
     Event,
     Game,
     Limits,
@@ -25,9 +26,10 @@ from arcade_client.shapes import (
     PoolFields,
     RunEvent,
     RunFields,
+    SandboxFields,
     Status,
     Usage,
-    Webhook,
+    WebhookFields,
 )
 from arcade_client.transport import Deadline, connection_errors, head_of, http_request
 from arcade_client.wire import Answer, Call, Feed, Item, NextLine, Open, Pause, Send, Site, Step
@@ -137,15 +139,29 @@ class Arcade:
 
     def webhooks(self) -> list[Webhook]:
         """Where events are sent."""
-        return self._do(operations.webhooks(self.site))
+        return [dressed(Webhook, each, self) for each in self._do(operations.webhooks(self.site))]
+
+    def webhook(self, webhook_id: str) -> Webhook:
+        """One of them."""
+        return dressed(Webhook, self._do(operations.webhook(self.site, webhook_id)), self)
 
     def add_webhook(self, url: str, **more: Any) -> Webhook:
         """Have events sent to an address (`types=["run.ended"]`, `scope="all"`). Keep the `secret`: it is told once."""
-        return self._do(operations.add_webhook(self.site, url, more))
+        return dressed(Webhook, self._do(operations.add_webhook(self.site, url, more)), self)
 
     def remove_webhook(self, webhook_id: str) -> None:
         """Have no more events sent there."""
         self._do(operations.remove_webhook(self.site, webhook_id))
+
+    def sandboxes(self, *, state: str | None = None, pool: str | None = None, **more: str) -> Iterator[Sandbox]:
+        """The sandboxes, newest first, with those that were deleted of late."""
+        asked = {"state": state, "pool": pool, **more}
+        found = self._feed(operations.sandboxes(self.site, asked))
+        return (dressed(Sandbox, each, self) for each in found)
+
+    def sandbox(self, name: str) -> Sandbox:
+        """One sandbox."""
+        return dressed(Sandbox, self._do(operations.sandbox(self.site, name)), self)
 
     def _run(self, of: RunFields) -> Run:
         return dressed(Run, of, self)
@@ -280,6 +296,55 @@ class Pool(PoolFields):
     def _act(self, act: Act, reason: str) -> Pool:
         call = operations.act_on_pool(self.client.site, self.name, act, reason)
         return dressed(Pool, self.client._do(call), self.client)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook(WebhookFields):
+    """Where events are sent. What it says is as of the moment when it was read."""
+
+    client: Arcade = field(repr=False, compare=False)
+
+    def change(self, **changes: Any) -> Webhook:
+        """Change its `types`, `url`, `description`, or whether it `is_enabled`."""
+        changed = self.client._do(operations.change_webhook(self.client.site, self.id, changes))
+        return dressed(Webhook, changed, self.client)
+
+    def rotate(self) -> str:
+        """Its new secret, told once. The old one signs nothing more."""
+        return self.client._do(operations.rotate_webhook(self.client.site, self.id))
+
+    def test(self) -> Delivery:
+        """Have an event of the type `webhook.test` sent. What comes of it is among its deliveries."""
+        return self.client._do(operations.test_webhook(self.client.site, self.id))
+
+    def deliveries(self, state: str | None = None) -> Iterator[Delivery]:
+        """What was sent, or is to be, newest first. States are pending, failed, delivered and given_up."""
+        return self.client._feed(operations.deliveries(self.client.site, self.id, state))
+
+    def redeliver(self, delivery_id: str) -> Delivery:
+        """Have a delivery sent once more, under its own id."""
+        return self.client._do(operations.redeliver(self.client.site, self.id, delivery_id))
+
+    def remove(self) -> None:
+        """Have no more events sent there."""
+        self.client.remove_webhook(self.id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox(SandboxFields):
+    """One sandbox. What is done to it is written to the log, with the reason."""
+
+    client: Arcade = field(repr=False, compare=False)
+
+    def retire(self, reason: str) -> Sandbox:
+        """Let it go; the run in it ends."""
+        retired = self.client._do(operations.retire_sandbox(self.client.site, self.name, reason))
+        return dressed(Sandbox, retired, self.client)
+
+    def force_delete(self, reason: str, *, confirm: str) -> Sandbox:
+        """Delete it now, whatever its state; the run in it ends. `confirm` is its name once more."""
+        call = operations.force_delete_sandbox(self.client.site, self.name, confirm, reason)
+        return dressed(Sandbox, self.client._do(call), self.client)
 
 
 @dataclass(frozen=True, kw_only=True)

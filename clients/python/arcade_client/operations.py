@@ -9,22 +9,25 @@ from datetime import date
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
-from arcade_client.calls import ask, get, is_far, look
+from arcade_client.calls import ask, get, is_far, look, pages
 from arcade_client.errors import ConnectionFailed, Problem, UnexpectedAnswer
 from arcade_client.shapes import (
     Applied,
+    Delivery,
     Game,
     Limits,
     PlanFields,
     PoolFields,
     RunFields,
+    SandboxFields,
+    Secret,
     Status,
     Usage,
-    Webhook,
+    WebhookFields,
     read,
     read_all,
 )
-from arcade_client.wire import Answer, Call, Site
+from arcade_client.wire import Answer, Call, Feed, Site
 
 Mode = Literal["auto", "warm", "cold"]
 OnMiss = Literal["cold", "wait", "fail"]
@@ -77,7 +80,7 @@ def label_filters(labels: Mapping[str, str | None] | None) -> list[str]:
 
 def run(site: Site, run_id: str, token: str = "") -> Call[RunFields]:
     """How a run stands, what happened to it, and what it has cost."""
-    return read(RunFields, (yield from get(site, f"/api/runs/{quote(run_id, safe='')}", token=token)), token=token)
+    return read(RunFields, (yield from get(site, _path("runs", run_id), token=token)), token=token)
 
 
 def extend(site: Site, of: RunFields, reason: str) -> Call[RunFields]:
@@ -91,7 +94,7 @@ def end(site: Site, of: RunFields, reason: str) -> Call[RunFields]:
 
 
 def _act_on(site: Site, of: RunFields, act: str, reason: str, *, is_repeatable: bool) -> Call[RunFields]:
-    path, body = f"/api/runs/{quote(of.run_id, safe='')}/{act}", {"reason": reason}
+    path, body = _path("runs", of.run_id, act), {"reason": reason}
     request = site.request("POST", path, body=body, token=of.token, is_repeatable=is_repeatable)
     return read(RunFields, (yield from ask(site, request)).json(), token=of.token)
 
@@ -113,7 +116,7 @@ def pools(site: Site) -> Call[list[PoolFields]]:
 
 
 def pool(site: Site, name: str) -> Call[PoolFields]:
-    answer = yield from ask(site, site.request("GET", _pool_path(name)))
+    answer = yield from ask(site, site.request("GET", _path("pools", name)))
     return _pool_of(answer)
 
 
@@ -125,17 +128,13 @@ def _pool_of(answer: Answer) -> PoolFields:
 def set_pool(site: Site, of: PoolFields, changes: Mapping[str, Any], reason: str) -> Call[PoolFields]:
     """Change a pool, if it still is as it was read. Raises Changed when it is not."""
     match = {"If-Match": of.etag} if of.etag else {}
-    request = site.request("PATCH", _pool_path(of.name), body={**changes, "reason": reason}, headers=match)
+    request = site.request("PATCH", _path("pools", of.name), body={**changes, "reason": reason}, headers=match)
     return _pool_of((yield from ask(site, request)))
 
 
 def act_on_pool(site: Site, name: str, act: Act, reason: str) -> Call[PoolFields]:
-    request = site.request("POST", f"{_pool_path(name)}/{act}", body={"reason": reason})
+    request = site.request("POST", _path("pools", name, act), body={"reason": reason})
     return _pool_of((yield from ask(site, request)))
-
-
-def _pool_path(name: str) -> str:
-    return f"/api/pools/{quote(name, safe='')}"
 
 
 def plan(site: Site) -> Call[PlanFields]:
@@ -152,19 +151,72 @@ def usage(site: Site, since: date | str | None, until: date | str | None, by: st
     return read(Usage, (yield from get(site, "/api/usage", {"from": since, "to": until, "by": by})))
 
 
-def webhooks(site: Site) -> Call[list[Webhook]]:
-    return read_all(Webhook, _mapping((yield from get(site, "/api/webhooks"))).get("webhooks"))
+def sandboxes(site: Site, filters: Mapping[str, Any]) -> Feed[SandboxFields]:
+    return pages(site, "/api/sandboxes", "sandboxes", SandboxFields, filters)
 
 
-def add_webhook(site: Site, url: str, more: Mapping[str, Any]) -> Call[Webhook]:
-    answer = yield from ask(site, site.request("POST", "/api/webhooks", body={"url": url, **more}))
-    return read(Webhook, answer.json())
+def sandbox(site: Site, name: str) -> Call[SandboxFields]:
+    return read(SandboxFields, (yield from get(site, _path("sandboxes", name))))
+
+
+def retire_sandbox(site: Site, name: str, reason: str) -> Call[SandboxFields]:
+    request = site.request("POST", _path("sandboxes", name, "retire"), body={"reason": reason})
+    return read(SandboxFields, (yield from ask(site, request)).json())
+
+
+def force_delete_sandbox(site: Site, name: str, confirm: str, reason: str) -> Call[SandboxFields]:
+    body = {"confirm": confirm, "reason": reason}
+    answer = yield from ask(site, site.request("POST", _path("sandboxes", name, "force-delete"), body=body))
+    return read(SandboxFields, answer.json())
+
+
+def webhooks(site: Site) -> Call[list[WebhookFields]]:
+    return read_all(WebhookFields, _mapping((yield from get(site, _path("webhooks")))).get("webhooks"))
+
+
+def webhook(site: Site, webhook_id: str) -> Call[WebhookFields]:
+    return read(WebhookFields, (yield from get(site, _path("webhooks", webhook_id))))
+
+
+def add_webhook(site: Site, url: str, more: Mapping[str, Any]) -> Call[WebhookFields]:
+    answer = yield from ask(site, site.request("POST", _path("webhooks"), body={"url": url, **more}))
+    return read(WebhookFields, answer.json())
+
+
+def change_webhook(site: Site, webhook_id: str, changes: Mapping[str, Any]) -> Call[WebhookFields]:
+    answer = yield from ask(site, site.request("PATCH", _path("webhooks", webhook_id), body=dict(changes)))
+    return read(WebhookFields, answer.json())
+
+
+def rotate_webhook(site: Site, webhook_id: str) -> Call[str]:
+    """Not repeated unless it can't have been done: of two at once, nobody knows which secret holds."""
+    answer = yield from ask(site, site.request("POST", _path("webhooks", webhook_id, "rotate")))
+    return read(Secret, answer.json()).secret
+
+
+def test_webhook(site: Site, webhook_id: str) -> Call[Delivery]:
+    answer = yield from ask(site, site.request("POST", _path("webhooks", webhook_id, "test")))
+    return read(Delivery, answer.json())
+
+
+def deliveries(site: Site, webhook_id: str, state: str | None) -> Feed[Delivery]:
+    path = _path("webhooks", webhook_id, "deliveries")
+    return pages(site, path, "deliveries", Delivery, {"state": state}, cursor="before", next_cursor="next")
+
+
+def redeliver(site: Site, webhook_id: str, delivery_id: str) -> Call[Delivery]:
+    path = _path("webhooks", webhook_id, "deliveries", delivery_id, "redeliver")
+    return read(Delivery, (yield from ask(site, site.request("POST", path))).json())
 
 
 def remove_webhook(site: Site, webhook_id: str) -> Call[None]:
-    answer = yield from ask(site, site.request("DELETE", f"/api/webhooks/{quote(webhook_id, safe='')}"))
+    answer = yield from ask(site, site.request("DELETE", _path("webhooks", webhook_id)))
     if answer.status != GONE:
         raise UnexpectedAnswer(f"That it is removed was expected, and status {answer.status} came.")
+
+
+def _path(*parts: str) -> str:
+    return "/".join(("/api", *(quote(part, safe="") for part in parts)))
 
 
 def _mapping(said: Any) -> Mapping[str, Any]:

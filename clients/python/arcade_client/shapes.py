@@ -307,15 +307,71 @@ class Usage(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Webhook(Shape):
-    """Where events are sent. `secret` is told once, when it is made."""
+class SandboxFields(Shape):
+    """One sandbox, from its request until its deletion is confirmed. `message` and `fate` are what was done to it."""
+
+    name: str
+    state: str = ""
+    pool: str | None = None
+    runtime: str = ""
+    region: str = ""
+    size: str = ""
+    origin: str = ""
+    id: str = ""
+    app_id: str | None = None
+    url: str = ""
+    run_id: str | None = None
+    create_code: str = ""
+    create_reason: str = ""
+    end_code: str = ""
+    end_reason: str = ""
+    cost_usd: float = 0.0
+    requested_at: datetime | None = None
+    ready_at: datetime | None = None
+    acquired_at: datetime | None = None
+    expires_at: datetime | None = None
+    deleted_at: datetime | None = None
+    message: str = field(default="", compare=False)
+    fate: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery(Shape):
+    """One event that is sent to a webhook, and what came of it. `id` is what the receiver sees as `webhook-id`."""
+
+    id: str
+    type: str
+    state: str
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    last_status: int | None = None
+    last_error: str = ""
+    created_at: datetime | None = None
+    delivered_at: datetime | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret(Shape):
+    """What a webhook's deliveries are signed with from now on."""
+
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookFields(Shape):
+    """Where events are sent. Without `types` it is told of all. `secret` is told once, when it is made."""
 
     id: str
     url: str
     scope: str = ""
+    types: tuple[str, ...] = ()
     description: str = ""
     is_enabled: bool = True
     disabled_code: str = ""
+    created_at: datetime | None = None
+    created_by: str = ""
+    last_success_at: datetime | None = None
     secret: str = field(default="", repr=False, compare=False)
 
 
@@ -353,7 +409,9 @@ def _value(hint: Any, value: Any) -> Any:
         kinds = [kind for kind in get_args(hint) if kind is not types.NoneType]
         return None if value is None else _value(kinds[0], value)
     if origin is tuple:
-        return tuple(read_all(get_args(hint)[0], value))
+        if not isinstance(value, list):
+            raise UnexpectedAnswer(f"A list was expected, and {str(value)[:80]!r} came.")
+        return tuple(_value(get_args(hint)[0], each) for each in value)
     if hint is datetime:
         return _moment(value)
     if isinstance(hint, type) and issubclass(hint, Shape):
