@@ -106,6 +106,7 @@ TABLE = (
     ProblemCode(
         "pool_empty", 429, "No warm sandbox is ready", "Ask again after Retry-After; the pool is being filled.", True
     ),
+    ProblemCode("too_many_streams", 429, "As many streams and waits as a key may have", "Close one first.", True),
     ProblemCode("too_many_tests", 429, "As many tests of the webhook as may wait", "Wait until they are sent.", True),
     ProblemCode("too_many_requests", 429, "Too many requests", "Ask again after Retry-After.", True),
     ProblemCode("headers_too_large", 431, "The headers are too large", "Send fewer, or smaller cookies."),

@@ -6,6 +6,7 @@ lines are wanted among many, a page may be short, or empty, and have more after 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -51,6 +52,22 @@ class View:
         if self.pool is not None:
             found = found.filter(pool_name=self.pool)
         return found if self.types is None else found.filter(lines_of(self.types))
+
+    def has(self, event: FleetEvent, visitor: str | None) -> bool:
+        """Whether a line is one of `lines()`; `visitor` is its run's. Pure."""
+        return (
+            event.kind not in PRIVATE
+            and (self.visitor is None or self.visitor == visitor)
+            and (self.run_id is None or self.run_id == event.run_id)
+            and (self.pool is None or self.pool == event.pool_name)
+            and (self.types is None or type_of(event.kind, event.code) in self.types)
+        )
+
+
+def visitors_of(events: Iterable[FleetEvent]) -> dict[UUID, str]:
+    """Who launched the runs of these lines, by the runs' ids, in one query."""
+    run_ids = {event.run_id for event in events if event.run_id is not None}
+    return dict(Run.objects.filter(pk__in=run_ids).order_by().values_list("pk", "visitor")) if run_ids else {}
 
 
 @dataclass(frozen=True, slots=True)

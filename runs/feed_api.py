@@ -20,7 +20,7 @@ router = Router(tags=["events"])
     "/events",
     response=FeedOut,
     summary="The events of all runs and pools",
-    openapi_extra=described("invalid"),
+    openapi_extra=described("invalid", "too_many_streams"),
 )
 def list_events(request: HttpRequest, asked: Query[FeedAsked]) -> dict[str, Any]:
     """Keys with `read`, and operators, get all of them; everybody else those of their own runs. With a key also as a

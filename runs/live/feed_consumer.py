@@ -5,8 +5,10 @@ No session is loaded here, so it takes a key; for everybody else Django answers,
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from time import monotonic
 from typing import Any
 
@@ -25,9 +27,10 @@ from runs.live.backpressure import Flow, TooSlow
 from runs.live.consumers import HEARTBEAT_SECONDS, LONGEST_WAIT_SECONDS, STALL_SECONDS, EventsOverHttp
 from runs.live.cursors import number
 from runs.live.database import read, write
-from runs.live.hub import FLEET, Line, encoded, news
+from runs.live.hub import FLEET, Line, Told, feed_line, news
 
 PAGE = 200
+MOST_OF_A_KEY = 20  # streams and waits that one web process keeps open for it
 QUIET_SECONDS = HEARTBEAT_SECONDS / 2  # others' events come meanwhile: so it is never more than twice as long
 KEY_PROVEN_SECONDS = 10.0  # a key that was revoked opens its streams no longer than this
 
@@ -66,14 +69,16 @@ class FeedStream(Feed):
 
     async def handle(self, body: bytes) -> None:
         asked = self.asked()
-        view = self.view(await self.key(), asked)
+        key = await self.key()
+        view = self.view(key, asked)
         cursor = asked.after if asked.after is not None else await read(fleet_log.last_seq)
         cursor = number(self.headers.get("last-event-id") or None, "Last-Event-ID", cursor)
-        await self.send_headers(headers=server_sent_events.HEADERS)
-        if self.scope["method"] != "HEAD":
-            with suppress(TooSlow, Problem):
-                await self._send_lines(view, cursor)
-        await self.send_body(b"")
+        with place(key):
+            await self.send_headers(headers=server_sent_events.HEADERS)
+            if self.scope["method"] != "HEAD":
+                with suppress(TooSlow, Problem):
+                    await self._send_lines(view, cursor)
+            await self.send_body(b"")
 
     async def _send_lines(self, view: feed.View, cursor: int) -> None:
         before = server_sent_events.BEGINNING
@@ -90,13 +95,18 @@ class FeedStream(Feed):
         yield ()
         said_at_seconds = proven_at_seconds = monotonic()
         async with aclosing(news(FLEET, every_seconds=QUIET_SECONDS)) as calls:
-            async for _ in calls:
-                async with aclosing(_pages(view, cursor)) as pages:
-                    async for page in pages:
-                        cursor = page.after
-                        if page.events:
-                            yield [_line(event) for event in map(feed.as_json, page.events)]
-                            said_at_seconds = monotonic()
+            async for lines in calls:
+                if lines is None:
+                    async with aclosing(_pages(view, cursor, PAGE)) as pages:
+                        async for page in pages:
+                            cursor = page.after
+                            if page.events:
+                                yield [feed_line(event) for event in page.events]
+                                said_at_seconds = monotonic()
+                elif told := _told(view, cursor, lines):
+                    cursor = lines[-1].seq
+                    yield [each.line for each in told]
+                    said_at_seconds = monotonic()
                 if monotonic() - proven_at_seconds >= KEY_PROVEN_SECONDS:
                     await self.key()
                     proven_at_seconds = monotonic()
@@ -121,32 +131,60 @@ class FeedPoll(Feed):
 
     async def handle(self, body: bytes) -> None:
         asked = self.asked()
-        view = self.view(await self.key(), asked)
+        key = await self.key()
+        view = self.view(key, asked)
         page = await read(feed.page, view, asked.after, asked.limit)
-        if not page.events and not page.has_more and asked.wait:
-            page = await self._next(view, page.after, asked.limit, min(asked.wait, LONGEST_WAIT_SECONDS))
+        if not page.events and asked.wait:
+            with place(key):
+                page = await self._next(view, page.after, asked.limit, min(asked.wait, LONGEST_WAIT_SECONDS))
         await self.send_json(200, page.as_json(), "application/json", [(b"cache-control", b"no-store")])
 
     async def _next(self, view: feed.View, cursor: int, limit: int, seconds: float) -> feed.Page:
-        until = monotonic() + seconds
-        async with aclosing(news(FLEET, every_seconds=seconds)) as calls:
-            async for _ in calls:
-                page = await read(feed.page, view, cursor, limit)
-                if page.events or monotonic() >= until:
-                    break
-                cursor = page.after
-        return page
+        """The next page that has events; an empty one when the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), aclosing(news(FLEET, every_seconds=seconds)) as calls:
+                async for lines in calls:
+                    if lines is None:
+                        async with aclosing(_pages(view, cursor, limit)) as pages:
+                            async for page in pages:
+                                if page.events:
+                                    return page
+                                cursor = page.after
+                    elif told := _told(view, cursor, lines):
+                        events = [each.event for each in told[:limit]]
+                        return feed.Page(events, events[-1].seq, has_more=len(told) > limit)
+        return feed.Page([], cursor, has_more=False)
 
 
-async def _pages(view: feed.View, cursor: int) -> AsyncGenerator[feed.Page, None]:
-    """What there is beyond the cursor."""
+def _told(view: feed.View, cursor: int, lines: Sequence[Line]) -> list[Told]:
+    """What a reader gets of lines that the watcher found: no query, however many readers and lines there are."""
+    told = [line.told for line in lines if line.told is not None and line.seq > cursor]
+    return [each for each in told if view.has(each.event, each.visitor)]
+
+
+async def _pages(view: feed.View, cursor: int, limit: int) -> AsyncGenerator[feed.Page, None]:
+    """What there is beyond the cursor, from the rows."""
     while True:
-        page = await read(feed.page, view, cursor, PAGE)
+        page = await read(feed.page, view, cursor, limit)
         yield page
         if not page.has_more:
             return
         cursor = page.after
 
 
-def _line(event: dict[str, Any]) -> Line:
-    return Line(event["seq"], event["type"], encoded(event))
+_open: Counter[int] = Counter()  # streams and waits, by the keys' ids
+
+
+@contextmanager
+def place(key: ApiKey) -> Iterator[None]:
+    """A stream, or a wait, of a key. Raises Problem when it has as many as it may."""
+    if _open[key.pk] >= MOST_OF_A_KEY:
+        detail = f"The key has {MOST_OF_A_KEY} streams and waits open here: close one first."
+        raise Problem(429, detail, code="too_many_streams", retry_after_seconds=LONGEST_WAIT_SECONDS)
+    _open[key.pk] += 1
+    try:
+        yield
+    finally:
+        _open[key.pk] -= 1
+        if not _open[key.pk]:
+            del _open[key.pk]

@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
@@ -25,7 +24,7 @@ from django.db.models import Q
 from pools import fleet_log
 from pools.mailboxes import Mailbox
 from pools.models import FleetEvent
-from runs import demo_events, events
+from runs import demo_events, events, feed
 from runs.live.database import read
 from runs.live.wakeups import open_readers_mailbox
 from runs.models import OVER, EventKind, Run, RunEvent
@@ -52,10 +51,19 @@ class Line(NamedTuple):
     kind: str
     json: str
     demo: Sequence[tuple[str, str]] = ()
+    told: Told | None = None
 
     @property
     def is_last(self) -> bool:
         return self.kind == EventKind.END
+
+
+class Told(NamedTuple):
+    """A line of the fleet as the feed has it, and what says who gets it: the row, and whose its run is."""
+
+    event: FleetEvent
+    visitor: str | None
+    line: Line
 
 
 def encoded(data: Mapping[str, object]) -> str:
@@ -67,14 +75,21 @@ def _run_line(event: RunEvent) -> Line:
     return Line(event.seq, event.kind, encoded(events.as_json(event)), demo)
 
 
-def _fleet_line(event: FleetEvent) -> Line:
-    return Line(event.seq, FLEET_KIND, encoded(fleet_log.as_json(event)))
+def feed_line(event: FleetEvent) -> Line:
+    told = feed.as_json(event)
+    return Line(event.seq, told["type"], encoded(told))
+
+
+def _fleet_lines(rows: Sequence[FleetEvent]) -> list[Line]:
+    visitors = feed.visitors_of(rows)
+    told = [Told(event, visitors.get(event.run_id) if event.run_id else None, feed_line(event)) for event in rows]
+    return [Line(each.event.seq, FLEET_KIND, encoded(fleet_log.as_json(each.event)), told=each) for each in told]
 
 
 def lines_after(topic: Topic, after: int, limit: int = PAGE) -> list[Line]:
     """The topic's next lines beyond a cursor."""
     if topic is None:
-        return [_fleet_line(event) for event in fleet_log.events_after(after, limit)]
+        return _fleet_lines(fleet_log.events_after(after, limit))
     return [_run_line(event) for event in events.events_after(topic, after, limit)]
 
 
@@ -201,7 +216,7 @@ class Hub:
 
 
 def find(cursors: Mapping[Topic, int]) -> tuple[dict[Topic, Sequence[Line]], bool]:
-    """What is new beyond these cursors, in two queries for runs and two for the fleet, and whether that was not all."""
+    """What is new beyond these cursors, in two queries for runs and three for the fleet; and whether there is more."""
     found: dict[Topic, Sequence[Line]] = {}
     is_full = False
     if FLEET in cursors and fleet_log.last_seq() > cursors[FLEET]:
@@ -318,18 +333,22 @@ async def _rows(topic: Topic, cursor: int) -> AsyncGenerator[Sequence[Line], Non
         cursor = lines[-1].seq
 
 
-async def news(topic: Topic, *, every_seconds: float) -> AsyncGenerator[None, None]:
-    """Come back at once, whenever the topic has new lines, and after so many seconds without any. Lines that come
-    while nobody waits here are one piece of news. Close it (`aclosing`) when it is not wanted any more."""
+async def news(topic: Topic, *, every_seconds: float) -> AsyncGenerator[Sequence[Line] | None, None]:
+    """The topic's new lines as they come, and an empty batch after so many seconds without any. None, first and for who
+    fell behind: read the rows. Lines that come while nobody waits here are one batch; some may be in the rows that were
+    read before. Close it (`aclosing`) when it is not wanted any more."""
     mine = hub()
     subscription = mine.subscribe(topic)
     try:
         now = await read(standing, topic)
         if now is not None and subscription.is_first:
             mine.begin(topic, now.last_seq)
+        lines: Sequence[Line] | None = None
         while True:
-            yield
-            with suppress(TimeoutError):
-                await subscription.news(every_seconds)
+            yield lines
+            try:
+                lines = await subscription.news(every_seconds)
+            except TimeoutError:
+                lines = ()
     finally:
         mine.unsubscribe(topic, subscription)
