@@ -127,10 +127,12 @@ def names_pattern() -> str:
 
 def named(names: Collection[str]) -> frozenset[EventType]:
     """The types of these names; `run` is all that begin with `run.`. Raises ValueError for a name that is none."""
-    found: set[EventType] = set()
     for name in names:
-        wanted = [each for each in EventType if name in (each.value, each.value.partition(".")[0])]
-        if not wanted:
+        if not known([name]):
             raise ValueError(name)
-        found.update(wanted)
-    return frozenset(found)
+    return known(names)
+
+
+def known(names: Collection[str]) -> frozenset[EventType]:
+    """The types of those of these names that are one."""
+    return frozenset(each for each in EventType if each.value in names or each.value.partition(".")[0] in names)

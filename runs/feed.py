@@ -55,12 +55,13 @@ class View:
 
     def has(self, event: FleetEvent, visitor: str | None) -> bool:
         """Whether a line is one of `lines()`; `visitor` is its run's. Pure."""
+        its_type = type_of(event.kind, event.code)
         return (
-            event.kind not in PRIVATE
+            its_type is not None
             and (self.visitor is None or self.visitor == visitor)
             and (self.run_id is None or self.run_id == event.run_id)
             and (self.pool is None or self.pool == event.pool_name)
-            and (self.types is None or type_of(event.kind, event.code) in self.types)
+            and (self.types is None or its_type in self.types)
         )
 
 

@@ -128,7 +128,7 @@ class DeliveryOut(Schema):
     next_attempt_at: datetime | None
     last_status: int | None = Field(description="What the receiver answered last; null when it did not")
     last_error: str
-    created_at: datetime
+    created_at: datetime = Field(description="When it was to be sent; once more, when that was asked for")
     delivered_at: datetime | None
     payload: dict[str, Any] = Field(description="What is sent")
 

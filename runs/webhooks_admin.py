@@ -41,7 +41,7 @@ def send_test(webhook: Webhook, *, actor: str, reason: str) -> str:
 
 def redeliver(delivery: Delivery, *, actor: str, reason: str) -> str:
     try:
-        outbox.add_again(delivery)
+        outbox.add_again(delivery, timezone.now())
     except Problem as problem:
         raise Refused(f"{delivery}: {problem.detail}") from None
     return f"{delivery} is sent once more"

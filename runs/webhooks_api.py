@@ -177,7 +177,7 @@ def send_delivery_again(request: HttpRequest, webhook_id: UUID, delivery_id: str
     delivery = Delivery.objects.select_related("webhook").filter(webhook=webhook, id=delivery_id[:40]).first()
     if delivery is None:
         raise Problem(404, "There is no such delivery.", code="no_such_delivery")
-    outbox.add_again(delivery)
+    outbox.add_again(delivery, timezone.now())
     delivery.refresh_from_db()
     return 202, delivery
 

@@ -20,12 +20,11 @@ from uuid import UUID
 
 import httpx
 from django.db import connections
-from django.db.models import Q
 from django.utils import timezone
 
 from pools import fleet_log, leases, webhooks
 from pools.tenure import LEASE_SECONDS, Tenure, TenureLost, kept
-from pools.webhooks import OPEN, Courier, Delivery, DisabledCode, Webhook
+from pools.webhooks import Courier, DisabledCode, Webhook
 from runs.webhooks import outbox, sending, subscriptions
 from runs.webhooks.owners import may_still_have
 
@@ -74,7 +73,7 @@ class Round:
         self.busy: dict[UUID, Job] = {}
         self.rests: dict[UUID, datetime] = {}  # webhooks that there is nothing to do for until then
         self.served: dict[UUID, int] = {}  # when each was served last, as the number of that time
-        self._asked_of: set[UUID] = set()
+        self.broken: dict[UUID, datetime] = {}  # webhooks that can't be filled, and until when they are left alone
 
     @property
     def is_late(self) -> bool:
@@ -96,6 +95,7 @@ class Round:
             self.rests.clear()
         now = timezone.now()
         self.rests = {each: until for each, until in self.rests.items() if until > now}
+        self.broken = {each: until for each, until in self.broken.items() if until > now}
         for webhook_id in [each for each, job in self.busy.items() if job.future.done()]:
             rest = self.busy.pop(webhook_id).future.result()
             if rest is not None:
@@ -108,22 +108,31 @@ class Round:
         return bool(is_called or has_filled or self.busy or (soon is not None and soon - now < LINGER))
 
     def _fill(self, now: datetime) -> bool:
-        """Whether there was anything new."""
-        newest = fleet_log.last_seq()
-        behind = list(Webhook.objects.filter(is_enabled=True, seq__lt=newest))
-        for webhook in behind:
-            if webhook.pk not in self._asked_of and not may_still_have(webhook, now):
-                subscriptions.disable(webhook, DisabledCode.OWNER_GONE, now)
-                continue
-            self._asked_of.add(webhook.pk)
-            while outbox.fill(webhook, now):
-                pass
-        return bool(behind)
+        """Whether there was anything new. What fails for all at once is tried for each by itself."""
+        behind = list(Webhook.objects.filter(is_enabled=True, seq__lt=fleet_log.last_seq()))
+        behind = [each for each in behind if each.pk not in self.broken]
+        if not behind:
+            return False
+        try:
+            while behind and outbox.fill(behind, now):
+                behind = list(Webhook.objects.filter(pk__in=[each.pk for each in behind], is_enabled=True))
+        except Exception:
+            logger.exception("The outbox can't be filled for all webhooks at once.")
+            for webhook in behind:
+                self._fill_alone(webhook, now)
+        return True
+
+    def _fill_alone(self, webhook: Webhook, now: datetime) -> None:
+        try:
+            while outbox.fill([webhook], now):
+                webhook.refresh_from_db(fields=["seq"])
+        except Exception:
+            logger.exception("The outbox can't be filled for webhook %s.", webhook.pk)
+            self.broken[webhook.pk] = now + AFTER_AN_ERROR
 
     def _due(self, now: datetime) -> dict[UUID, str]:
         """The webhooks that there is something to do for, and whose they are."""
-        due = Delivery.objects.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now), state__in=OPEN)
-        found = due.filter(webhook__is_enabled=True).order_by().values_list("webhook_id", "webhook__owner").distinct()
+        found = outbox.due(now).values_list("pk", "owner")
         return {each: owner for each, owner in found if each not in self.busy and each not in self.rests}
 
     def _serve(self, client: httpx.Client, webhook_id: UUID) -> datetime | None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
-from pools import webhooks
+from pools import fleet_log, webhooks
 from pools.moments import as_text
 from pools.problems import Problem
 from pools.webhooks import OPEN, Delivery, DeliveryState, DisabledCode, Webhook
 from runs import feed
-from runs.event_types import named
+from runs.event_types import known, named, type_of
 from runs.webhooks import subscriptions
 from runs.webhooks.retries import HELD_BACK_ATTEMPTS, Answer, next_attempt_at
 
@@ -26,34 +27,38 @@ TEST = "webhook.test"
 
 
 def view_of(webhook: Webhook) -> feed.View:
-    """The events that it is told of."""
-    types = named(webhook.types) if webhook.types else None
+    """The events that it is told of. Types that this version does not know were asked for in a later one."""
+    types = known(webhook.types) if webhook.types else None
     return feed.View(None if webhook.is_of_all else webhook.owner, types)
 
 
-def fill(webhook: Webhook, now: datetime) -> bool:
-    """Make rows of the next lines, and move its cursor beyond them. False when there are no more lines, or somebody was
-    first."""
-    page = feed.page(view_of(webhook), webhook.seq, LINES)
-    if page.after == webhook.seq:
-        return False
+def fill(behind: Sequence[Webhook], now: datetime) -> bool:
+    """Make rows of the next lines, read once for all of these, and move their cursors beyond them. Whether there are
+    more lines."""
+    newest = fleet_log.last_seq()
+    lines = fleet_log.events_after(min(webhook.seq for webhook in behind), LINES)
+    upto = lines[-1].seq if len(lines) == LINES else newest
+    lines = [line for line in lines if line.seq <= upto]  # the number was read first: what came since is for next time
+    visitors = feed.visitors_of(lines)
     with transaction.atomic():
-        same = Webhook.objects.filter(pk=webhook.pk, is_enabled=True, seq=webhook.seq)
-        if not same.update(seq=page.after):
-            return False
+        same = Webhook.objects.filter(pk__in=[webhook.pk for webhook in behind], is_enabled=True, seq__lt=upto)
+        told = list(same.select_for_update(no_key=True).order_by("pk"))
         Delivery.objects.bulk_create(
             Delivery(
                 id=_new_id(),
                 webhook=webhook,
-                seq=event["seq"],
-                type=event["type"],
-                payload=event,
+                seq=line.seq,
+                type=type_of(line.kind, line.code) or "",
+                payload=feed.as_json(line),
                 created_at=now,
             )
-            for event in map(feed.as_json, page.events)
+            for webhook in told
+            for view in [view_of(webhook)]
+            for line in lines
+            if line.seq > webhook.seq and view.has(line, visitors.get(line.run_id) if line.run_id else None)
         )
-    webhook.seq = page.after
-    return page.has_more
+        Webhook.objects.filter(pk__in=[webhook.pk for webhook in told]).update(seq=upto)
+    return upto < newest
 
 
 def add_test(webhook: Webhook, now: datetime) -> Delivery:
@@ -72,12 +77,14 @@ def add_test(webhook: Webhook, now: datetime) -> Delivery:
     return made
 
 
-def add_again(delivery: Delivery) -> None:
-    """Have it sent once more, under its own id. Raises Problem."""
+def add_again(delivery: Delivery, now: datetime) -> None:
+    """Have it sent once more, under its own id, as if it were new. Raises Problem."""
     require_enabled(delivery.webhook)
     same = Delivery.objects.filter(pk=delivery.pk)
     over = same.exclude(state__in=OPEN)
-    if not over.update(state=DeliveryState.PENDING, attempts=0, next_attempt_at=None, delivered_at=None):
+    if not over.update(
+        state=DeliveryState.PENDING, attempts=0, next_attempt_at=None, delivered_at=None, created_at=now
+    ):
         same.filter(state__in=OPEN).update(next_attempt_at=None)
     webhooks.call_on_commit()
 
@@ -88,11 +95,18 @@ def require_enabled(webhook: Webhook) -> None:
         raise Problem(409, "The webhook is disabled: enable it first.", code="webhook_disabled")
 
 
+def due(now: datetime) -> QuerySet[Webhook]:
+    """The webhooks that there is something to send to. From them to their open deliveries, by the index: most rows are
+    of deliveries that were made, and kept."""
+    open_ = Delivery.objects.filter(_is_due(now), webhook=OuterRef("pk"), state__in=OPEN)
+    return Webhook.objects.filter(Exists(open_.order_by()), is_enabled=True).order_by()
+
+
 def next_of(webhook_id: UUID, now: datetime) -> tuple[Delivery | None, datetime | None]:
     """What is to be sent now; if there is nothing, when there may be, where that is known. Tests wait for nobody, and
     for one that failed those after it wait a while, to come in their order."""
     waiting = Delivery.objects.filter(webhook=webhook_id, state__in=OPEN)
-    due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
+    due = _is_due(now)
     if (test := waiting.filter(due, seq=None).order_by("number").first()) is not None:
         return test, None
     first = waiting.filter(due | Q(attempts__lte=HELD_BACK_ATTEMPTS)).order_by("number").first()
@@ -134,6 +148,10 @@ def wanted_types(names: list[str]) -> list[str]:
     except ValueError as unknown:
         raise Problem.field("types", f"there are no events of the type {str(unknown)[:40]!r}") from None
     return sorted(set(names))
+
+
+def _is_due(now: datetime) -> Q:
+    return Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
 
 
 def _new_id() -> str:

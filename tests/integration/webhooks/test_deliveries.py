@@ -82,7 +82,7 @@ def test_of_two_who_fill_the_outbox_at_once_one_does(receiver, make_webhook):
         launched()
     as_seen = [Webhook.objects.get() for _ in range(2)]
     for each in as_seen:
-        outbox.fill(each, timezone.now())
+        outbox.fill([each], timezone.now())
     assert Delivery.objects.count() == 5
     webhook.refresh_from_db()
     assert webhook.seq == fleet_log.last_seq()
@@ -326,7 +326,7 @@ def test_what_is_written_while_a_courier_packs_up_is_not_left_behind(receiver, m
 def test_a_delivery_that_is_to_be_sent_again_while_it_is_sent_is(receiver, make_webhook):
     webhook = make_webhook(receiver)
     launched()
-    assert not outbox.fill(webhook, timezone.now())
+    assert not outbox.fill([webhook], timezone.now())
     delivery, _ = outbox.next_of(webhook.pk, timezone.now())
     assert delivery is not None
     Delivery.objects.update(attempts=5)

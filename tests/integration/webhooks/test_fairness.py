@@ -35,7 +35,7 @@ def test_however_many_receivers_of_one_owner_hang_anothers_are_served(make_recei
     until(lambda: well.got, "the other has it", seconds=0.9)
     assert len(hanging.got) <= courier.MOST_OF_AN_OWNER
     delivering.join()
-    assert len(hanging.got) == 8
+    assert len({got.id for got in hanging.got}) == 8
 
 
 def test_webhooks_take_turns(make_receiver, make_webhook, monkeypatch):
@@ -63,7 +63,7 @@ def test_what_is_to_be_sent_still_is_not_once_the_owners_key_is_revoked(receiver
     """Also when nothing has happened since."""
     webhook = make_webhook(receiver)
     launched()
-    assert not courier.outbox.fill(webhook, timezone.now())
+    assert not courier.outbox.fill([webhook], timezone.now())
     api_keys.revoke(key, by="ada", now=timezone.now())
     courier.deliver()
     assert receiver.got == []
