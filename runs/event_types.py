@@ -100,6 +100,16 @@ OF_CODE: Mapping[tuple[str, str], EventType] = {
 }
 
 
+# What programs get of a line's data. The rest is for operators: what a turn died of, say.
+DATA = frozenset(
+    {
+        *("game", "mode", "served_by", "notice_code", "deployed_from", "total_ms", "restarts"),
+        *("expires_at", "extensions", "extensions_left", "seconds_left"),
+        *("state", "code", "reason", "duration_ms", "lasted_seconds", "webhook", "request_id"),
+    }
+)
+
+
 def type_of(kind: str, code: str) -> EventType | None:
     """The type of a line; None for one that programs do not get."""
     return OF_CODE.get((kind, code)) or OF_KIND.get(kind)

@@ -18,7 +18,7 @@ from pools.models import FleetEvent
 from pools.moments import as_text
 from pools.problems import Problem
 from pools.reasons import PRIVATE
-from runs.event_types import EventType, lines_of, named, type_of
+from runs.event_types import DATA, EventType, lines_of, named, type_of
 from runs.feed_schemas import FeedAsked
 from runs.models import Run
 
@@ -112,5 +112,5 @@ def as_json(event: FleetEvent) -> dict[str, Any]:
         "run_id": str(event.run_id) if event.run_id else None,
         "sandbox": event.sandbox_name,
         "pool": event.pool_name,
-        "data": event.data,
+        "data": {name: value for name, value in event.data.items() if name in DATA},
     }

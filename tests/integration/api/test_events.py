@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,9 @@ from pools import api_keys, journal
 from pools.models import Pool
 from pools.reasons import LogKind
 from runs import feed, lifecycle, lines
-from runs.models import Run
+from runs.event_types import OF_KIND
+from runs.live.hub import FLEET, lines_after
+from runs.models import DeployedFrom, Run
 from runs.reasons import RunEndCode
 from tests.fixtures.waiting import until
 from tests.fixtures.web import PLAIN, Web, new_run
@@ -93,6 +96,34 @@ def test_who_signed_in_is_told_to_no_program():
     _, robot = key_with("admin")
     assert asked(robot, "?after=0")["events"] == []
     assert asked(robot)["events"] == []
+
+
+def test_of_what_is_written_beside_a_line_programs_get_what_is_meant_for_them():
+    """An error's own words, which may name what is not for everybody, are kept there for operators."""
+    for kind in LogKind:
+        journal.record(kind, "x", data={"why": "secret", "key": "secret", "actor": "ada", "game": "snake"})
+    _, robot = key_with("read")
+    events = asked(robot, "?after=0&limit=500")["events"]
+    assert {event["type"] for event in events} == set(OF_KIND.values())
+    assert [event["data"] for event in events] == [{"game": "snake"}] * len(events)
+    assert [json.loads(line.told.line.json)["data"] for line in lines_after(FLEET, 0, 500)] == [
+        {"game": "snake"}
+    ] * len(events)
+
+
+def test_programs_get_all_that_is_said_of_a_run():
+    run, now = new_run(), timezone.now()
+    told = {"state": "ended", "code": "time_up", "reason": "Its time was up.", "duration_ms": 1}
+    for line in (
+        lines.launched(run, now),
+        lines.waiting(run, now),
+        lines.ready(run, DeployedFrom.SNAPSHOT, 1, now),
+        lines.stopped(run, "it stopped", now),
+        lines.extended(run, now, now, "ada"),
+        lines.ending_soon(run, now, now),
+        lines.over(run, RunEndCode.TIME_UP, told, now, "ada"),
+    ):
+        assert feed.as_json(line)["data"] == line.data
 
 
 def test_only_what_is_asked_for_comes():
