@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -124,17 +126,33 @@ def _inflated(packed: Iterable[bytes]) -> Iterator[bytes]:
         raise httpx.DecodingError("what was packed is cut short")
 
 
+def _look_up(host: str, port: int) -> Future[list[Any]]:
+    """In a thread of its own, which nobody has to wait for: the system's lookup knows no timeout."""
+    found: Future[list[Any]] = Future()
+
+    def look() -> None:
+        try:
+            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            found.set_exception(error)
+
+    threading.Thread(target=look, name="lookup", daemon=True).start()
+    return found
+
+
 class Punctual(httpcore.NetworkBackend):
     """Opens connections that keep to the deadline that comes as their timeout."""
 
     def __init__(self) -> None:
         self._plain = httpcore.SyncBackend()
 
-    def addresses(self, host: str, port: int) -> list[str]:
-        """Those of a name, to be tried in this order. Raises httpcore.ConnectError."""
+    def addresses(self, host: str, port: int, seconds: float | None = None) -> list[str]:
+        """Those of a name, to be tried in this order. Raises httpcore.ConnectError, ConnectTimeout."""
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+            found = _look_up(host, port).result(seconds)
+        except TimeoutError:
+            raise httpcore.ConnectTimeout(f"the address of {host} was not found in time") from None
+        except (OSError, OverflowError, UnicodeError) as error:
             raise httpcore.ConnectError(f"{host} has no address: {error}") from None
         return list(dict.fromkeys(str(address[4][0]) for address in found))
 
@@ -147,7 +165,7 @@ class Punctual(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         failed: Exception = httpcore.ConnectError(f"{host} has no address")
-        addresses = self.addresses(host, port)
+        addresses = self.addresses(host, port, _left(timeout, httpcore.ConnectTimeout))
         for tried, address in enumerate(addresses):
             try:
                 left = _left(timeout, httpcore.ConnectTimeout)

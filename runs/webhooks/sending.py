@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +20,8 @@ from pools.webhooks import Delivery
 from runs.webhooks import signing
 from runs.webhooks.retries import Answer
 from runs.webhooks.targets import Outward
+
+logger = logging.getLogger(__name__)
 
 TOTAL_SECONDS = 10.0
 ANSWER_BYTES = 4 * 1024
@@ -66,6 +69,9 @@ def send(client: httpx.Client, delivery: Delivery, now: datetime) -> Answer:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         said = " ".join(f"{error}".split()) or type(error).__name__
         return Answer(None, f"It could not be asked: {said}"[:ERROR_CHARACTERS])
+    except Exception as error:  # an attempt that failed, too: else the next ones would fail without an end
+        logger.exception("The delivery %s can't be sent.", delivery.id)
+        return Answer(None, f"It could not be asked: {type(error).__name__}")
     return Answer(response.status_code, _error_of(response), response.headers.get("Retry-After", ""))
 
 

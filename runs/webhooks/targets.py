@@ -13,6 +13,8 @@ from pools.cloud.bounded import Punctual
 from pools.problems import Problem
 
 LONGEST_URL = 500
+HIGHEST_PORT = 65_535
+LOOKUP_SECONDS = 3.0  # for whoever sets an address
 DEFAULT_PORTS = {"http": 80, "https": 443}
 PUBLIC_V6 = IPv6Network("2000::/3")  # all that is given out
 TUNNELS = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))  # which carry an IPv4 address of anybody's
@@ -37,12 +39,10 @@ class Outward(Punctual):
     """Opens connections to public addresses alone: it is the very address that was looked at which is connected to, so
     a name that resolves to another one a moment later leads nowhere else."""
 
-    def addresses(self, host: str, port: int) -> list[str]:
-        found = super().addresses(host, port)
-        if not settings.WEBHOOKS_MAY_GO_INSIDE:
-            for address in found:
-                if not is_public(address):
-                    raise Inside(f"{host} is {address}, which is no public address")
+    def addresses(self, host: str, port: int, seconds: float | None = None) -> list[str]:
+        found = super().addresses(host, port, seconds)
+        if not settings.WEBHOOKS_MAY_GO_INSIDE and not all(is_public(address) for address in found):
+            raise Inside(f"{host} leads to what is no public address")  # what it is, is nobody's business
         return found
 
 
@@ -50,8 +50,8 @@ def require_allowed(url: str) -> None:
     """Raises Problem that names the field `url`, for one that is none or leads inside."""
     target = _parsed(url)
     try:
-        Outward().addresses(target.raw_host.decode(), target.port or DEFAULT_PORTS[target.scheme])
-    except httpcore.ConnectError as error:
+        Outward().addresses(target.raw_host.decode(), target.port or DEFAULT_PORTS[target.scheme], LOOKUP_SECONDS)
+    except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
         raise Problem.field("url", str(error), code="bad_target") from None
 
 
@@ -62,10 +62,13 @@ def _parsed(url: str) -> httpx.URL:
         raise _bad("it has characters that an address has not")
     try:
         target = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        host = target.host  # it is decoded here
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise _bad(str(error)) from None
-    if target.scheme not in DEFAULT_PORTS or not target.host or target.port == 0:
+    if target.scheme not in DEFAULT_PORTS or not host:
         raise _bad("it must begin with https:// or http://, and name a host")
+    if target.port is not None and not 0 < target.port <= HIGHEST_PORT:
+        raise _bad(f"its port must be from 1 to {HIGHEST_PORT}")
     if target.userinfo:
         raise _bad("a name and password in it would be shown: leave them out")
     if target.fragment:

@@ -141,6 +141,16 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(make_receiver, make_webhook)
     assert [each.state for each in waiting] == [DeliveryState.FAILED, DeliveryState.PENDING]
 
 
+def test_what_can_not_be_sent_at_all_is_an_attempt_that_failed(receiver, make_webhook):
+    webhook = make_webhook(receiver)
+    Webhook.objects.filter(pk=webhook.pk).update(url="http://xn--.com/")
+    launched()
+    courier.deliver()
+    failed = Delivery.objects.get()
+    assert (failed.state, failed.attempts) == (DeliveryState.FAILED, 1)
+    assert "could not be asked" in failed.last_error
+
+
 def test_an_answer_without_an_end_is_not_read_to_it(receiver, make_webhook):
     make_webhook(receiver)
     receiver.then(floods)

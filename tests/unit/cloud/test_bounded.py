@@ -60,7 +60,7 @@ def test_an_address_that_swallows_packets_leaves_time_for_the_next(monkeypatch: 
                 raise httpcore.ConnectTimeout
             return httpcore.MockStream([])
 
-    monkeypatch.setattr("pools.cloud.bounded._addresses", lambda *_: ["192.0.2.1", "192.0.2.2"])
+    monkeypatch.setattr(Punctual, "addresses", lambda *_: ["192.0.2.1", "192.0.2.2"])
     backend = Punctual()
     backend._plain = Plain()
     backend.connect_tcp("two.example", 443, Deadline(4))
