@@ -107,7 +107,7 @@ def test_where_nobody_answers_it_says_so_within_seconds(command: Command):
     done = command("games", url=url)
     assert time.monotonic() - started < 12  # of 30
     assert done.returncode == 3
-    assert done.stderr.startswith(f"arcade: Nothing answers at {url}: ")
+    assert done.stderr.startswith(f"arcade: Can't connect to {url}: ")
     assert len(done.stderr.splitlines()) == 1
 
 

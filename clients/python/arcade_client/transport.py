@@ -38,7 +38,7 @@ def connection_errors(site: Site) -> Iterator[None]:
         yield
     except NOT_SENT as error:
         why = error or type(error).__name__
-        raise ConnectionFailed(f"Nothing answers at {site.shown_url}: {why}", was_sent=False) from error
+        raise ConnectionFailed(f"Can't connect to {site.shown_url}: {why}", was_sent=False) from error
     except httpx.TimeoutException as error:
         raise ConnectionFailed("The arcade did not answer in time.", was_sent=True) from error
     except httpx.TransportError as error:
