@@ -103,10 +103,11 @@ class FeedStream(Feed):
                             if page.events:
                                 yield [feed_line(event) for event in page.events]
                                 said_at_seconds = monotonic()
-                elif told := _told(view, cursor, lines):
-                    cursor = lines[-1].seq
-                    yield [each.line for each in told]
-                    said_at_seconds = monotonic()
+                elif lines:
+                    told, cursor = _told(view, cursor, lines)
+                    if told:
+                        yield [each.line for each in told]
+                        said_at_seconds = monotonic()
                 if monotonic() - proven_at_seconds >= KEY_PROVEN_SECONDS:
                     await self.key()
                     proven_at_seconds = monotonic()
@@ -150,16 +151,19 @@ class FeedPoll(Feed):
                                 if page.events:
                                     return page
                                 cursor = page.after
-                    elif told := _told(view, cursor, lines):
-                        events = [each.event for each in told[:limit]]
-                        return feed.Page(events, events[-1].seq, has_more=len(told) > limit)
+                    elif lines:
+                        told, cursor = _told(view, cursor, lines)
+                        if told:
+                            events = [each.event for each in told[:limit]]
+                            return feed.Page(events, events[-1].seq, has_more=len(told) > limit)
         return feed.Page([], cursor, has_more=False)
 
 
-def _told(view: feed.View, cursor: int, lines: Sequence[Line]) -> list[Told]:
-    """What a reader gets of lines that the watcher found: no query, however many readers and lines there are."""
+def _told(view: feed.View, cursor: int, lines: Sequence[Line]) -> tuple[list[Told], int]:
+    """What a reader gets of lines that the watcher found, and where it is after them: no query, however many readers
+    and lines there are."""
     told = [line.told for line in lines if line.told is not None and line.seq > cursor]
-    return [each for each in told if view.has(each.event, each.visitor)]
+    return [each for each in told if view.has(each.event, each.visitor)], max(cursor, lines[-1].seq)
 
 
 async def _pages(view: feed.View, cursor: int, limit: int) -> AsyncGenerator[feed.Page, None]:

@@ -93,15 +93,15 @@ def test_each_reader_gets_of_new_lines_what_it_gets_of_the_rows(view: feed.View)
     lines = hub.lines_after(hub.FLEET, 0, 1000)
     in_rows = [event.seq for event in view.lines()]
     assert in_rows or view.visitor == "bob"
-    assert [each.event.seq for each in feed_consumer._told(view, 0, lines)] == in_rows
+    assert [each.event.seq for each in feed_consumer._told(view, 0, lines)[0]] == in_rows
 
 
 async def test_what_is_not_in_the_rows_of_a_run_that_is_gone_is_nobodys():
     run = await sync_to_async(run_of)("ada")
     await sync_to_async(Run.objects.filter(pk=run.pk).delete)()
     lines = await sync_to_async(hub.lines_after)(hub.FLEET, 0, 10)
-    assert feed_consumer._told(feed.View("ada"), 0, lines) == []
-    assert [each.line.kind for each in feed_consumer._told(feed.View(None), 0, lines)] == [EventType.RUN_LAUNCHED]
+    assert feed_consumer._told(feed.View("ada"), 0, lines)[0] == []
+    assert [each.line.kind for each in feed_consumer._told(feed.View(None), 0, lines)[0]] == [EventType.RUN_LAUNCHED]
 
 
 def test_others_events_make_no_wait_longer(web: Web):
@@ -113,6 +113,7 @@ def test_others_events_make_no_wait_longer(web: Web):
     began = time.monotonic()
     page = web.get(f"/api/events?after={after}&wait=2", headers={"X-API-Key": token}).json()
     assert page["events"] == []
+    assert page["after"] == after + 1, "they are not looked through again"
     assert 1.9 < time.monotonic() - began < 3
     later.join()
 
