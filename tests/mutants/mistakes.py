@@ -615,7 +615,7 @@ MISTAKES: list[Mistake] = [
         ("revoked", "A revoked key opens everything.", "if self.revoked_at is not None:", "if False:"),
         ("expired", "An expired key opens everything.", "self.expires_at <= now", "False"),
         ("scopes", "Each key may do everything.", "return any(scope in IMPLIED", "return True or any(scope in IMPLIED"),
-        ("kept", "The database has the keys.", "return hashlib.sha256(token.encode()).hexdigest()", "return token[:64]"),
+        ("kept", "The database has keys.", "return hashlib.sha256(token.encode()).hexdigest()", "return token[:64]"),
     ),
     *_of(
         "clients", "runs/clients.py",
