@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from django.db import connection, models, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django_q.conf import Conf
+from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from pools.shared import Shared
@@ -160,6 +162,12 @@ def call() -> None:
     with transaction.atomic():
         if _is_first(timezone.now()):
             async_task(DELIVER, task_name="webhooks", group="webhooks")
+
+
+def do_others_wait() -> bool:
+    """Whether tasks besides this one are due and no worker has fetched them."""
+    due = OrmQ.objects.filter(key=Conf.CLUSTER_NAME, lock__lte=timezone.now())
+    return any(row.func() != DELIVER for row in due)
 
 
 def _is_first(now: datetime) -> bool:

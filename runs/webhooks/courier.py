@@ -35,6 +35,7 @@ MOST_AT_ONCE = 16  # receivers that are waited for
 MOST_OF_AN_OWNER = 4  # of these
 SERVES_SECONDS = 1.0  # one webhook at a time; what is being sent then is sent to its end
 STAYS_SECONDS = 50.0  # then another task goes on, so that none lasts for ever
+STAYS_BEFORE_OTHERS_SECONDS = 2.0  # the same while other tasks wait for a worker: there may be no other
 LOOK_SECONDS = 0.5
 LINGER = timedelta(seconds=7)  # for a delivery's first retry
 AFTER_AN_ERROR = timedelta(minutes=1)
@@ -69,7 +70,8 @@ class Round:
 
     def __init__(self, tenure: Tenure) -> None:
         self.tenure = tenure
-        self.until_seconds = time.monotonic() + STAYS_SECONDS
+        self.began_seconds = time.monotonic()
+        self.gives_way = False
         self.busy: dict[UUID, Job] = {}
         self.rests: dict[UUID, datetime] = {}  # webhooks that there is nothing to do for until then
         self.served: dict[UUID, int] = {}  # when each was served last, as the number of that time
@@ -77,7 +79,7 @@ class Round:
 
     @property
     def is_late(self) -> bool:
-        return time.monotonic() >= self.until_seconds
+        return self.gives_way or time.monotonic() - self.began_seconds >= STAYS_SECONDS
 
     def go(self) -> None:
         with sending.new_client() as client, ThreadPoolExecutor(MOST_AT_ONCE, "webhook") as threads:
@@ -90,6 +92,9 @@ class Round:
     def _look(self, client: httpx.Client, threads: ThreadPoolExecutor) -> bool:
         """Begin what there is to do. False when there is nothing, nor soon."""
         self.tenure.require()
+        if time.monotonic() - self.began_seconds >= STAYS_BEFORE_OTHERS_SECONDS and webhooks.do_others_wait():
+            self.gives_way = True
+            return False
         is_called = Courier.has_come()  # before looking: who writes after the look calls again
         if is_called:
             self.rests.clear()

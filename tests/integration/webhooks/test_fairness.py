@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
+from datetime import timedelta
 
+import pytest
 from django.db import connection
 from django.utils import timezone
+from django_q.models import OrmQ
+from django_q.tasks import async_task
 
-from pools import api_keys
+from pools import api_keys, webhooks
 from pools.webhooks import DisabledCode, Webhook
 from runs.webhooks import courier
 from tests.fixtures.waiting import until
 from tests.integration.webhooks.conftest import launched
+from tests.integration.webhooks.receiver import answers
 
 
 def in_background() -> threading.Thread:
@@ -43,7 +49,7 @@ def test_webhooks_take_turns(make_receiver, make_webhook, monkeypatch):
     monkeypatch.setattr(courier, "MOST_AT_ONCE", 1)
     monkeypatch.setattr(courier, "SERVES_SECONDS", 0.0)
     receiver = make_receiver()
-    webhooks = [make_webhook(receiver) for _ in range(3)]
+    made = [make_webhook(receiver) for _ in range(3)]
     for _ in range(3):
         launched()
     order: list[object] = []
@@ -56,7 +62,7 @@ def test_webhooks_take_turns(make_receiver, make_webhook, monkeypatch):
     monkeypatch.setattr(courier.outbox, "note", noted)
     courier.deliver()
     turns = [set(order[start : start + 3]) for start in (0, 3, 6)]
-    assert turns == [{webhook.pk for webhook in webhooks}] * 3
+    assert turns == [{webhook.pk for webhook in made}] * 3
 
 
 def test_what_is_to_be_sent_still_is_not_once_the_owners_key_is_revoked(receiver, make_webhook, key):
@@ -69,3 +75,20 @@ def test_what_is_to_be_sent_still_is_not_once_the_owners_key_is_revoked(receiver
     assert receiver.got == []
     webhook.refresh_from_db()
     assert webhook.disabled_code == DisabledCode.OWNER_GONE
+
+
+@pytest.mark.parametrize(("task", "gives_way"), [("runs.tasks.deploy", True), (webhooks.DELIVER, False)])
+def test_a_courier_gives_way_to_tasks_that_wait_for_a_worker(receiver, make_webhook, monkeypatch, task, gives_way):
+    """With two workers, one of them for turns, no game was deployed while a courier stayed."""
+    monkeypatch.setattr(courier, "STAYS_BEFORE_OTHERS_SECONDS", 0.2)
+    monkeypatch.setattr(courier, "STAYS_SECONDS", 2.0)
+    monkeypatch.setattr(courier, "LINGER", timedelta(minutes=1))
+    make_webhook(receiver)
+    receiver.then(answers(500))
+    launched()
+    OrmQ.objects.all().delete()
+    async_task(task, "x")
+    began = time.monotonic()
+    courier.deliver()
+    assert (time.monotonic() - began < 1.5) is gives_way
+    assert webhooks.DELIVER in [row.func() for row in OrmQ.objects.all()], "it goes on after them"
