@@ -53,6 +53,8 @@ class Webhook(models.Model):
     types = models.JSONField(default=list, blank=True, help_text="The events that it wants; all when there are none.")
     description = models.CharField(max_length=DESCRIPTION_CHARACTERS, blank=True)
     secret = models.CharField(max_length=100, editable=False)
+    old_secret = models.CharField(max_length=100, blank=True, db_default="", default="", editable=False)
+    old_secret_until = models.DateTimeField(null=True, blank=True, help_text="Until then the old one signs, too.")
     is_enabled = models.BooleanField(default=True)
     disabled_code = models.CharField(max_length=20, choices=DisabledCode.choices, blank=True)
     seq = models.PositiveBigIntegerField(help_text="The last line of the orchestrator log that was looked at for it.")
@@ -76,6 +78,11 @@ class Webhook(models.Model):
     @property
     def short_id(self) -> str:
         return self.pk.hex[:8]
+
+    def secrets(self, now: datetime) -> list[str]:
+        """Those that sign, the newest first."""
+        is_old_good = self.old_secret_until is not None and now < self.old_secret_until
+        return [self.secret, self.old_secret] if is_old_good else [self.secret]
 
 
 class DeliveryState(models.TextChoices):

@@ -129,7 +129,7 @@ def delete_webhook(request: HttpRequest, webhook_id: UUID) -> tuple[int, None]:
     openapi_extra=_described("no_such_webhook"),
 )
 def rotate_secret(request: HttpRequest, webhook_id: UUID) -> dict[str, str]:
-    """From now on deliveries are signed with it, and with the old one no more."""
+    """From now on deliveries are signed with it, and for 24 hours with the old one, too."""
     owner = owner_of(request)
     return {"secret": subscriptions.rotate(_find(owner, webhook_id), timezone.now(), owner.actor)}
 

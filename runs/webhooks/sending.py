@@ -54,7 +54,7 @@ def send(client: httpx.Client, delivery: Delivery, now: datetime) -> Answer:
         "Content-Type": "application/json",
         "User-Agent": f"sandbox-orchestrator/{settings.API_VERSION}",
         "Accept-Encoding": "identity",
-        **signing.headers(webhook.secret, delivery.id, int(now.timestamp()), body),
+        **signing.headers(webhook.secrets(now), delivery.id, int(now.timestamp()), body),
     }
     try:
         with (

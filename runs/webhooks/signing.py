@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 BEGINNING = "whsec_"
 SECRET_BYTES = 32
@@ -32,11 +32,12 @@ def signature(secret: str, message_id: str, at_seconds: int, body: bytes) -> str
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
-def headers(secret: str, message_id: str, at_seconds: int, body: bytes) -> dict[str, str]:
+def headers(secrets: Iterable[str], message_id: str, at_seconds: int, body: bytes) -> dict[str, str]:
+    """Signed with each of these secrets."""
     return {
         ID: message_id,
         TIMESTAMP: str(at_seconds),
-        SIGNATURE: signature(secret, message_id, at_seconds, body),
+        SIGNATURE: " ".join(signature(secret, message_id, at_seconds, body) for secret in secrets),
     }
 
 

@@ -4,10 +4,11 @@ may read: it names no address, for there may be a secret in it."""
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 
 from pools import fleet_log, journal, webhooks
 from pools.models import Level
@@ -18,6 +19,7 @@ from runs.webhooks import signing
 from runs.webhooks.owners import Owner
 
 MOST = 10  # of one owner
+OLD_SECRET_SIGNS_FOR = timedelta(hours=24)  # in which its receiver gets to know the new one
 CLOSED = "The webhook was disabled before it could be delivered."
 
 
@@ -52,9 +54,10 @@ def change(webhook: Webhook, fields: dict[str, Any], now: datetime, actor: str) 
 
 @transaction.atomic
 def rotate(webhook: Webhook, now: datetime, actor: str) -> str:
-    """Its new secret. The old one signs nothing more."""
+    """Its new secret. The old one signs beside it for a day; one older than that signs nothing more."""
     secret = signing.new_secret()
-    Webhook.objects.filter(pk=webhook.pk).update(secret=secret)
+    old = {"old_secret": F("secret"), "old_secret_until": now + OLD_SECRET_SIGNS_FOR}
+    Webhook.objects.filter(pk=webhook.pk).update(secret=secret, **old)
     _note(webhook, WebhookCode.ROTATED, "has a new secret", now, actor)
     return secret
 

@@ -51,6 +51,31 @@ def test_a_receiver_gets_each_event_as_the_feed_has_it_and_signed(receiver, make
     assert webhook.last_success_at is not None
 
 
+def test_for_a_day_an_old_secret_signs_beside_the_new_one(receiver, make_webhook):
+    """So a receiver that has the one loses nothing until it has the other."""
+    webhook, now = make_webhook(receiver), timezone.now()
+    secrets = [webhook.secret, subscriptions.rotate(webhook, now, "ada")]
+    launched()
+    courier.deliver()
+    Webhook.objects.update(old_secret_until=now)
+    launched()
+    courier.deliver()
+
+    def taken(got, secret: str) -> bool:
+        return signing.why_refused(secret, got.headers, got.body, time.time()) == ""
+
+    assert [[taken(got, secret) for secret in secrets] for got in receiver.got] == [[True, True], [False, True]]
+
+
+def test_a_secret_that_was_rotated_twice_signs_nothing_more(receiver, make_webhook):
+    webhook = make_webhook(receiver)
+    for _ in range(2):
+        subscriptions.rotate(webhook, timezone.now(), "ada")
+    launched()
+    courier.deliver()
+    assert signing.why_refused(webhook.secret, receiver.got[0].headers, receiver.got[0].body, time.time())
+
+
 def test_each_is_told_of_what_it_wants_and_may_see(make_receiver, make_webhook, key):
     all_ends, own, fleet = make_receiver(), make_receiver(), make_receiver()
     make_webhook(all_ends, "run.ended")

@@ -15,7 +15,7 @@ SENT = {"webhook-id": MESSAGE, "webhook-timestamp": str(AT), "webhook-signature"
 
 def test_a_delivery_is_signed_as_the_specification_shows_it():
     assert signing.signature(SECRET, MESSAGE, AT, BODY) == SIGNATURE
-    assert signing.headers(SECRET, MESSAGE, AT, BODY) == SENT
+    assert signing.headers([SECRET], MESSAGE, AT, BODY) == SENT
 
 
 def test_each_secret_is_another_and_long():
