@@ -19,7 +19,7 @@ import pytest
 from arcade_client.webhook_signatures import signature_of
 
 from orchestrator_site.testing import LocalArcade
-from tests.clients.conftest import RUN, Script, cut, line, problem, reply, stream
+from tests.clients.conftest import RUN, Reply, Script, cut, line, problem, reply, stream
 from tests.fixtures.waiting import free_port, until
 
 CLIENT = Path(__file__).parents[2] / "clients" / "python"
@@ -130,6 +130,15 @@ def test_where_something_else_answers_it_says_so(command: Command, script: Scrip
         ["plan", "--apply"],
         ["games", "--url", "arcade.test"],
         ["webhook-receiver"],
+        ["webhooks", "--type", "run"],
+        ["webhook"],
+        ["webhook", "w1", "--enable", "--disable"],
+        ["webhook", "w1", "--test", "--remove"],
+        ["webhook", "w1", "--enable", "--test"],
+        ["webhook", "w1", "--to", "https://example.com", "--redeliver", "msg_1"],
+        ["sandbox", "sandbox-1", "--retire"],
+        ["sandbox", "sandbox-1", "--force-delete", "sandbox-1"],
+        ["sandbox", "sandbox-1", "--force-delete", "sandbox-2", "--reason", "It does not go."],
     ],
     ids=" ".join,
 )
@@ -268,6 +277,85 @@ def test_usage_is_a_table_with_its_total(command: Command, script: Script):
         [name, "3", "2", "60", "0", "0.0100", "0.0000"] for name in ("snake", "total")
     ]
     assert script.asked[0].path == "/api/usage?from=2026-11-01&by=game"
+
+
+HOOK = {"id": "w1", "url": "https://example.com/hooks", "scope": "own", "types": ["run"], "is_enabled": True}
+DELIVERY = {"id": "msg_1", "type": "run.ended", "state": "failed", "attempts": 3, "last_status": 500}
+
+
+def sent(script: Script) -> tuple[str, str, Any]:
+    """What the last request was."""
+    asked = script.asked[-1]
+    return asked.method, asked.path, asked.json if asked.body else None
+
+
+def test_webhooks_are_added_and_listed(command: Command, script: Script):
+    script.says(reply(HOOK | {"secret": "whsec_x"}, 201))
+    options = ["--add", "https://example.com/hooks", "--type", "run", "--type", "pool", "--scope", "all"]
+    added = command("webhooks", *options, url=script.url)
+    assert "whsec_x" in added.stdout
+    body = {"url": "https://example.com/hooks", "types": ["run", "pool"], "scope": "all"}
+    assert sent(script) == ("POST", "/api/webhooks", body)
+    script.says(reply({"webhooks": [HOOK, HOOK | {"is_enabled": False, "disabled_code": "gone", "types": []}]}))
+    rows = [each.split() for each in command("webhooks", url=script.url).stdout.splitlines()[1:]]
+    assert rows == [
+        ["w1", "https://example.com/hooks", "own", "run", "enabled"],
+        ["w1", "https://example.com/hooks", "own", "all", "disabled:", "gone"],
+    ]
+
+
+def test_a_webhook_is_shown_and_changed(command: Command, script: Script):
+    script.says(reply(HOOK))
+    assert "https://example.com/hooks" in command("webhook", "w1", url=script.url).stdout
+    options = ["--to", "https://b.example", "--type", "pool", "--description", "", "--disable", "--json"]
+    assert said(command("webhook", "w1", *options, url=script.url)) == HOOK
+    body = {"url": "https://b.example", "types": ["pool"], "description": "", "is_enabled": False}
+    assert sent(script) == ("PATCH", "/api/webhooks/w1", body)
+
+
+@pytest.mark.parametrize(
+    ("act", "answer", "method", "path", "shown"),
+    [
+        (["--test"], reply(DELIVERY, 202), "POST", "/test", "msg_1"),
+        (["--rotate"], reply({"secret": "whsec_new"}), "POST", "/rotate", "whsec_new"),
+        (["--remove"], Reply(204), "DELETE", "", "Removed."),
+        (["--redeliver", "msg_1"], reply(DELIVERY, 202), "POST", "/deliveries/msg_1/redeliver", "msg_1"),
+        (
+            ["--deliveries"],
+            reply({"deliveries": [DELIVERY], "next": None}),
+            "GET",
+            "/deliveries?limit=100",
+            "msg_1     run.ended  failed  3      500",
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_webhook_is_acted_on(
+    command: Command, script: Script, act: list[str], answer: Reply, method: str, path: str, shown: str
+):
+    script.says(reply(HOOK), answer)
+    done = command("webhook", "w1", *act, url=script.url)
+    assert (done.returncode, shown in done.stdout) == (0, True), done
+    assert sent(script) == (method, f"/api/webhooks/w1{path}", None)
+
+
+SANDBOX = {"name": "sandbox-1", "pool": "python", "state": "ready", "cost_usd": 0.0021}
+
+
+def test_sandboxes_are_listed_shown_and_let_go(command: Command, script: Script):
+    script.says(reply({"sandboxes": [SANDBOX] * 2, "has_more": True, "next_cursor": "b"}))
+    listed = command("sandboxes", "--state", "ready", "--limit", "1", url=script.url)
+    assert [each.split()[:3] for each in listed.stdout.splitlines()[1:]] == [["sandbox-1", "python", "ready"]]
+    assert sent(script) == ("GET", "/api/sandboxes?state=ready&limit=100", None)
+    script.says(reply(SANDBOX | {"message": "It goes."}))
+    assert "0.002100 USD" in command("sandbox", "sandbox-1", url=script.url).stdout
+    retired = command("sandbox", "sandbox-1", "--retire", "--reason", "It hangs.", url=script.url)
+    assert "It goes." in retired.stdout
+    assert sent(script) == ("POST", "/api/sandboxes/sandbox-1/retire", {"reason": "It hangs."})
+    options = ["--force-delete", "sandbox-1", "--reason", "It does not go."]
+    assert command("sandbox", "sandbox-1", *options, url=script.url).returncode == 0
+    body = {"confirm": "sandbox-1", "reason": "It does not go."}
+    assert sent(script) == ("POST", "/api/sandboxes/sandbox-1/force-delete", body)
 
 
 def test_events_are_lines_until_interrupted(environment: dict[str, str], script: Script):

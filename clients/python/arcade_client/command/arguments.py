@@ -122,6 +122,43 @@ def _fleet(verb: AddVerb) -> None:
     events.add_argument("--kind", help="only these types: run.ended, or run for all about runs")
     events.add_argument("--run", metavar="RUN", help="only about this run: its whole id")
     events.add_argument("--pool", metavar="NAME", help="only about this pool")
+    _sandboxes(verb)
+    _webhooks(verb)
+
+
+def _sandboxes(verb: AddVerb) -> None:
+    listed = verb("sandboxes", "List the sandboxes, newest first.")
+    listed.add_argument("--state", help="requested, creating, staging, ready, in_use, deleting or deleted")
+    listed.add_argument("--pool", metavar="NAME", help="only this pool's")
+    listed.add_argument("--limit", type=count, default=50, help="rows at the most (50)")
+    one = verb("sandbox", "Show a sandbox, or let it go.")
+    one.add_argument("name", metavar="NAME")
+    acts = one.add_mutually_exclusive_group()
+    acts.add_argument("--retire", action="store_true", help="let it go; the run in it ends")
+    acts.add_argument("--force-delete", metavar="NAME", dest="confirm", help="now, whatever its state: its name again")
+    one.add_argument("--reason", default="", help="why, for the log; needed to let it go")
+
+
+def _webhooks(verb: AddVerb) -> None:
+    listed = verb("webhooks", "List the webhooks, or add one.")
+    listed.add_argument("--add", metavar="URL", help="have events sent there; its secret is told once")
+    listed.add_argument("--scope", choices=("own", "all"), help="of one's own runs, or of everything")
+    one = verb("webhook", "Show a webhook, change it, or act on it.")
+    one.add_argument("webhook", metavar="ID")
+    one.add_argument("--to", metavar="URL", help="have events sent there instead")
+    for each in (listed, one):
+        each.add_argument("--type", action="append", metavar="TYPE", help="run.ended, or run for all about runs; again")
+        each.add_argument("--description")
+    switch = one.add_mutually_exclusive_group()
+    switch.add_argument("--enable", action="store_const", const=True, dest="is_enabled")
+    switch.add_argument("--disable", action="store_const", const=False, dest="is_enabled")
+    acts = one.add_mutually_exclusive_group()
+    acts.add_argument("--test", action="store_const", const="test", dest="act", help="send a test")
+    acts.add_argument("--rotate", action="store_const", const="rotate", dest="act", help="get a new secret, told once")
+    acts.add_argument("--remove", action="store_const", const="remove", dest="act")
+    acts.add_argument("--deliveries", action="store_const", const="deliveries", dest="act", help="what was sent")
+    acts.add_argument("--redeliver", metavar="DELIVERY", help="send one again")
+    one.add_argument("--limit", type=count, default=50, help="deliveries at the most (50)")
     receiver = verb("webhook-receiver", "Receive webhooks, verify and show them.")
     receiver.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS")
     receiver.add_argument("--port", type=count, default=8765)

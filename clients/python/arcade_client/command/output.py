@@ -88,6 +88,12 @@ def run_row(run: RunFields) -> tuple[object, ...]:
     return short(run.run_id), run.game, run.mode, run.state, run.served_by, took, moment(run.created_at), run.end_code
 
 
+def fact_lines(facts: Mapping[str, object]) -> list[str]:
+    """What is known of one thing, a line each; what is empty is left out."""
+    width = max(map(len, facts))
+    return [f"{name.ljust(width)}  {plain(value)}" for name, value in facts.items() if value]
+
+
 RUN_HEAD = ("RUN", "GAME", "MODE", "STATE", "SERVED BY", "READY AFTER", "LAUNCHED", "END")
 
 
@@ -112,9 +118,9 @@ def run_lines(run: RunFields) -> list[str]:
         "end": " ".join(filter(None, (run.end_code, run.end_reason))),
         "cost": cost,
     }
-    width = max(map(len, facts))
-    lines = [f"{name.ljust(width)}  {plain(value)}" for name, value in facts.items() if value]
-    return lines + [f"{moment(each.at)}  {each.state}: {plain(each.sentence or each.code)}" for each in run.transitions]
+    return fact_lines(facts) + [
+        f"{moment(each.at)}  {each.state}: {plain(each.sentence or each.code)}" for each in run.transitions
+    ]
 
 
 def event_line(event: RunEvent) -> str:

@@ -12,11 +12,22 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from arcade_client.client import Arcade, Pool, Run
+from arcade_client.client import Arcade, Pool, Run, Webhook
 from arcade_client.command.kept_tokens import KeptTokens
-from arcade_client.command.output import RUN_HEAD, Output, event_line, moment, plain, run_lines, run_row, table
+from arcade_client.command.output import (
+    RUN_HEAD,
+    Output,
+    event_line,
+    fact_lines,
+    moment,
+    plain,
+    run_lines,
+    run_row,
+    table,
+)
 from arcade_client.command.receiver import Receiver
 from arcade_client.errors import NotFound
+from arcade_client.shapes import Delivery
 
 DONE, FAILED = 0, 4  # exit codes
 LOOKED_AT = 500  # runs among which a short id is looked for
@@ -169,6 +180,127 @@ def _pool_table(found: list[Pool]) -> list[str]:
     return table(head, rows, "No pools.")
 
 
+def sandboxes(context: Context) -> int:
+    said = context.said
+    found = list(islice(context.arcade.sandboxes(state=said.state, pool=said.pool), said.limit))
+    rows = (
+        (
+            each.name,
+            each.pool,
+            each.state,
+            moment(each.requested_at),
+            f"{each.cost_usd:.4f}",
+            each.run_id,
+            each.end_code,
+        )
+        for each in found
+    )
+    head = ("SANDBOX", "POOL", "STATE", "REQUESTED", "USD", "RUN", "END")
+    context.output.document([each.raw for each in found], table(head, rows, "No sandboxes."))
+    return DONE
+
+
+def sandbox(context: Context) -> int:
+    said = context.said
+    if (said.retire or said.confirm) and not said.reason:
+        raise UsageError("say why, with --reason: it is written to the log")
+    if said.confirm not in {None, said.name}:
+        raise UsageError(f"--force-delete wants the sandbox's name again: {said.name}")
+    found = context.arcade.sandbox(said.name)
+    if said.retire:
+        found = found.retire(said.reason)
+    elif said.confirm:
+        found = found.force_delete(said.reason, confirm=said.confirm)
+    facts = {
+        "sandbox": found.name,
+        "state": found.state,
+        "pool": found.pool,
+        "runtime": found.runtime,
+        "app": found.app_id,
+        "address": found.url,
+        "run": found.run_id,
+        "requested": moment(found.requested_at),
+        "why": found.create_reason,
+        "ready": moment(found.ready_at),
+        "deleted": moment(found.deleted_at),
+        "end": " ".join(filter(None, (found.end_code, found.end_reason))),
+        "cost": f"{found.cost_usd:.6f} USD",
+        "done": found.message,
+    }
+    context.output.document(found.raw, fact_lines(facts))
+    return DONE
+
+
+def webhooks(context: Context) -> int:
+    said = context.said
+    wanted = {"types": said.type, "scope": said.scope, "description": said.description}
+    more = {name: value for name, value in wanted.items() if value is not None}
+    if said.add:
+        return _show_webhook(context, context.arcade.add_webhook(said.add, **more))
+    if more:
+        raise UsageError("say where events are to be sent, with --add")
+    found = context.arcade.webhooks()
+    rows = ((each.id, each.url, each.scope, ",".join(each.types) or "all", _stands(each)) for each in found)
+    head = ("WEBHOOK", "SENT TO", "RUNS", "TYPES", "STATE")
+    context.output.document([each.raw for each in found], table(head, rows, "No webhooks."))
+    return DONE
+
+
+def webhook(context: Context) -> int:
+    said = context.said
+    wanted = {"url": said.to, "types": said.type, "description": said.description, "is_enabled": said.is_enabled}
+    changes = {name: value for name, value in wanted.items() if value is not None}
+    act = said.act or (said.redeliver and "redeliver")
+    if changes and act:
+        raise UsageError(f"change the webhook or --{act} it, one after the other")
+    found = context.arcade.webhook(said.webhook)
+    match act:
+        case "test":
+            return _show_deliveries(context, [found.test()])
+        case "redeliver":
+            return _show_deliveries(context, [found.redeliver(said.redeliver)])
+        case "deliveries":
+            return _show_deliveries(context, list(islice(found.deliveries(), said.limit)))
+        case "rotate":
+            secret = found.rotate()
+            context.output.document({"secret": secret}, [secret])
+            return DONE
+        case "remove":
+            found.remove()
+            context.output.document({"id": found.id}, ["Removed."])
+            return DONE
+    return _show_webhook(context, found.change(**changes) if changes else found)
+
+
+def _show_webhook(context: Context, found: Webhook) -> int:
+    facts = {
+        "webhook": found.id,
+        "sent to": found.url,
+        "runs": found.scope,
+        "types": " ".join(found.types) or "all",
+        "about": found.description,
+        "state": _stands(found),
+        "worked": moment(found.last_success_at),
+        "secret": found.secret,
+    }
+    context.output.document(found.raw, fact_lines(facts))
+    return DONE
+
+
+def _stands(found: Webhook) -> str:
+    return "enabled" if found.is_enabled else f"disabled: {found.disabled_code}"
+
+
+def _show_deliveries(context: Context, found: list[Delivery]) -> int:
+    rows = (
+        (each.id, each.type, each.state, each.attempts, each.last_status, moment(each.created_at), each.last_error)
+        for each in found
+    )
+    head = ("DELIVERY", "TYPE", "STATE", "TRIES", "STATUS", "MADE", "ERROR")
+    context.output.document([each.raw for each in found], table(head, rows, "Nothing was sent yet."))
+    return DONE
+
+
 def plan(context: Context) -> int:
     said = context.said
     if said.apply and not said.reason:
@@ -245,9 +377,13 @@ VERBS: Mapping[str, Callable[[Context], int]] = {
     "games": games,
     "pools": pools,
     "pool": pool,
+    "sandboxes": sandboxes,
+    "sandbox": sandbox,
     "plan": plan,
     "limits": limits,
     "usage": usage,
     "events": events,
+    "webhooks": webhooks,
+    "webhook": webhook,
     "webhook-receiver": webhook_receiver,
 }
