@@ -94,6 +94,21 @@ def test_a_key_opens_what_it_is_good_for(command: Command, arcade: LocalArcade):
     assert (refused.returncode, json.loads(refused.stderr)["error"]["code"]) == (1, "sign_in")
 
 
+def test_a_webhook_is_looked_after_from_its_addition_to_its_removal(command: Command, arcade: LocalArcade):
+    key = arcade.make_key("launch")
+
+    def told(*arguments: str) -> Any:
+        return said(command(*arguments, "--json", url=arcade.url, ARCADE_KEY=key))
+
+    added = told("webhooks", "--add", "https://8.8.8.8/hooks", "--type", "run.ended")  # no name is looked up
+    delivery = told("webhook", added["id"], "--test")
+    assert [each["id"] for each in told("webhook", added["id"], "--deliveries")] == [delivery["id"]]
+    assert told("webhook", added["id"], "--rotate")["secret"] != added["secret"]
+    assert told("webhook", added["id"], "--disable")["disabled_code"] == "switched_off"
+    told("webhook", added["id"], "--remove")
+    assert told("webhooks") == []
+
+
 def test_games_and_limits_are_tables_for_people_and_json_for_programs(command: Command, arcade: LocalArcade):
     games = command("games", url=arcade.url)
     assert games.stdout.splitlines()[0].split() == ["GAME", "TITLE", "RUNTIME", "READY", "NOW"]
@@ -445,6 +460,12 @@ def test_webhooks_are_not_received_with_a_secret_that_is_none(command: Command, 
     options = ["--count", "0", "--port", str(free_port())]
     done = command("webhook-receiver", *options, url="http://arcade.test", ARCADE_WEBHOOK_SECRET=secret)
     assert (done.returncode, "ARCADE_WEBHOOK_SECRET" in done.stderr) == (2, True)
+
+
+def test_no_port_is_listened_on_that_is_none(command: Command):
+    done = command("webhook-receiver", "--port", "65536", url="http://arcade.test", ARCADE_WEBHOOK_SECRET=SECRET)
+    assert (done.returncode, "--port" in done.stderr) == (2, True)
+    assert "Traceback" not in done.stderr
 
 
 def _listens(port: int) -> bool:

@@ -22,6 +22,7 @@ environment:
   ARCADE_WEBHOOK_SECRET  for webhook-receiver
 """
 WAIT_SECONDS = 120.0
+HIGHEST_PORT = 65_535
 AddVerb = Callable[[str, str], argparse.ArgumentParser]
 
 
@@ -161,7 +162,7 @@ def _webhooks(verb: AddVerb) -> None:
     one.add_argument("--limit", type=count, default=50, help="deliveries at the most (50)")
     receiver = verb("webhook-receiver", "Receive webhooks, verify and show them.")
     receiver.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS")
-    receiver.add_argument("--port", type=count, default=8765)
+    receiver.add_argument("--port", type=port, default=8765)
     receiver.add_argument("--count", type=count, metavar="N", help="end after so many")
 
 
@@ -176,6 +177,13 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError("it must be a whole number, 0 or more")
     return int(text)
+
+
+def port(text: str) -> int:
+    number = count(text)
+    if number > HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"it must be a number from 0 to {HIGHEST_PORT}")
+    return number
 
 
 def key(text: str) -> str:

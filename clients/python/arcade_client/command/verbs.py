@@ -256,11 +256,13 @@ def webhook(context: Context) -> int:
     found = context.arcade.webhook(said.webhook)
     match act:
         case "test":
-            return _show_deliveries(context, [found.test()])
+            return _show_delivery(context, found.test())
         case "redeliver":
-            return _show_deliveries(context, [found.redeliver(said.redeliver)])
+            return _show_delivery(context, found.redeliver(said.redeliver))
         case "deliveries":
-            return _show_deliveries(context, list(islice(found.deliveries(), said.limit)))
+            sent = list(islice(found.deliveries(), said.limit))
+            context.output.document([each.raw for each in sent], _delivery_table(sent))
+            return DONE
         case "rotate":
             secret = found.rotate()
             context.output.document({"secret": secret}, [secret])
@@ -291,14 +293,18 @@ def _stands(found: Webhook) -> str:
     return "enabled" if found.is_enabled else f"disabled: {found.disabled_code}"
 
 
-def _show_deliveries(context: Context, found: list[Delivery]) -> int:
+def _show_delivery(context: Context, delivery: Delivery) -> int:
+    context.output.document(delivery.raw, _delivery_table([delivery]))
+    return DONE
+
+
+def _delivery_table(found: list[Delivery]) -> list[str]:
     rows = (
         (each.id, each.type, each.state, each.attempts, each.last_status, moment(each.created_at), each.last_error)
         for each in found
     )
     head = ("DELIVERY", "TYPE", "STATE", "TRIES", "STATUS", "MADE", "ERROR")
-    context.output.document([each.raw for each in found], table(head, rows, "Nothing was sent yet."))
-    return DONE
+    return table(head, rows, "Nothing was sent yet.")
 
 
 def plan(context: Context) -> int:
