@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from pools.models import FleetEvent, Pool, Sandbox, State
 from runs import lifecycle, upkeep
+from runs.clients import Client
 from runs.event_types import type_of
 from runs.launching.launch import launch
 from runs.lifecycle import Attempt
@@ -36,7 +37,7 @@ def deployed(run: Run) -> Run:
 
 
 def test_a_warm_launch_of_a_staged_game_is_launched_and_running(staged):
-    run = launch(game="snake", mode="warm", visitor="ada")
+    run = launch(game="snake", mode="warm", client=Client("ada"))
     assert run.state == RunState.RUNNING
     assert told(run) == ["launched", "running"]
     assert data_of(run, "running")["total_ms"] == run.total_ms
@@ -50,7 +51,7 @@ def test_a_game_that_is_deployed_is_running_when_it_is_ready(deploying):
 
 
 def test_a_launch_that_finds_nothing_ready_waits(paper_fleet, pool, game):
-    run = launch(game="snake", mode="cold", visitor="ada")
+    run = launch(game="snake", mode="cold", client=Client("ada"))
     assert run.state == RunState.ACQUIRING
     assert told(run) == ["launched", "waiting"]
 
