@@ -49,6 +49,10 @@ COUNTED = tuple(PoolCountsOut.model_fields)
 OWN = tuple(name for name in PoolRowOut.model_fields if name in {field.name for field in Pool._meta.fields})
 ARRIVALS = Shared(arrivals_lately, for_a_minute)
 
+Prefer = HeaderEx[
+    str | None,
+    P(alias="Prefer", description="`wait=N`: answer `prime` once the pool is full, or after N seconds"),
+]
 IfMatch = HeaderEx[
     str | None,
     P(alias="If-Match", description="The ETag that was read: nothing is changed when there is another by now"),
@@ -127,15 +131,16 @@ def change_pool(
     openapi_extra=described(
         *("no_such_pool", "conflict", *REASON_CODES),
         scope=Scope.OPERATE,
-        headers={202: ["Retry-After"]},
+        headers={202: ["Retry-After", "Preference-Applied"], 200: ["Preference-Applied"]},
         links={202: [("get_pool", {"name": "$response.body#/name"})]},
     ),
 )
-def act_on_pool(
-    request: HttpRequest, response: HttpResponse, name: str, act: PoolAct, body: ReasonIn
+def act_on_pool(  # noqa: PLR0917  Ninja names them
+    request: HttpRequest, response: HttpResponse, name: str, act: PoolAct, body: ReasonIn, prefer: Prefer = None
 ) -> tuple[int, dict[str, Any]]:
     """For keys with `operate`, and operators who may act. `prime` fills the pool as if somebody had launched: 202
-    until `counts.ready` has come to `target_ready`, with Retry-After for the next look at the pool."""
+    until `counts.ready` has come to `target_ready`, with Retry-After for the next look at the pool. With `Prefer:
+    wait=N` it is answered once that is so, or after N seconds, 30 at the most."""
     actor, reason = require(request, Scope.OPERATE), reason_given(body.reason)
     pool = _find(name)
     _, operation = POOL_ACTS[ACTS.get(act, act.value)]
@@ -143,12 +148,18 @@ def act_on_pool(
         done = operation(pool, actor=actor, reason=reason)
     except Refused as error:
         raise Problem(409, str(error)) from error
-    pool, now = _find(name), timezone.now()
-    row = _row(pool, _counts(pool), now)
-    is_filling = act == PoolAct.PRIME and row["counts"]["ready"] < pool.target_ready
-    if is_filling:
-        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return 202 if is_filling else 200, row | {"message": done}
+    is_full, answer = after_act(name, done)
+    if act != PoolAct.PRIME or is_full:
+        return 200, answer
+    response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return 202, answer
+
+
+def after_act(name: str, message: str) -> tuple[bool, dict[str, Any]]:
+    """Whether a pool has what it should have ready, and the answer to an act as PoolActedOut has it. Raises Problem."""
+    pool = _find(name)
+    row = _row(pool, _counts(pool), timezone.now())
+    return row["counts"]["ready"] >= pool.target_ready, row | {"message": message}
 
 
 def tag_of(pool: Pool) -> str:

@@ -50,8 +50,10 @@ def waiting_urlpatterns(django: Any) -> list[Any]:
     """Those whose answers Django makes, once what they wait for has come."""
     launch: Any = waiting_requests.launch(django)
     run: Any = waiting_requests.look_at_run(django)
+    prime: Any = waiting_requests.prime(django)
     return [
         *with_or_without_slash("api/launch", launch),
         *with_or_without_slash("api/launch/<str:mode>", launch),
         *with_or_without_slash("api/runs/<uuid:run_id>", run),
+        *with_or_without_slash("api/pools/<slug:name>/prime", prime),
     ]

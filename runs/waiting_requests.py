@@ -1,8 +1,8 @@
 """Requests that wait for a run, in front of Django: they are answered by it, and hold none of its threads meanwhile.
 
 `GET /api/runs/{run_id}?wait_for=running` waits and is then answered. A launch with `Prefer: wait=N` (RFC 7240) is
-carried out, waits, and is answered with how the run stands then. Whatever does not wait, or not as it should, is
-Django's to answer.
+carried out, waits, and is answered with how the run stands then; so is the priming of a pool. Whatever does not wait,
+or not as it should, is Django's to answer.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from django.utils import timezone
 from ninja.responses import NinjaJSONEncoder
 from pydantic import ValidationError
 
+from pools.pool_schemas import PoolActedOut
+from pools.pools_api import after_act
+from pools.problems import Problem
 from runs.api import find_run, launched_out
 from runs.live.database import read
 from runs.live.until import MOST_SECONDS, WaitFor, has_come, until
@@ -31,6 +34,8 @@ Receive = Callable[[], Awaitable[Message]]
 Application = Callable[[Any, Receive, Any], Awaitable[None]]
 
 LAUNCHED = 201
+FULL, FILLING = 200, 202  # of a pool that was primed
+LOOK_SECONDS = 0.5  # few prime pools
 
 
 def look_at_run(django: Application) -> Application:
@@ -70,6 +75,43 @@ def launch(django: Application) -> Application:
         await kept.pass_on(send)
 
     return answer
+
+
+def prime(django: Application) -> Application:
+    """The answer to the priming of a pool, once it is full, or the time is that its client wants to wait."""
+
+    async def answer(scope: Any, receive: Receive, send: Any) -> None:
+        seconds = _preferred_seconds(scope)
+        if scope["method"] != "POST" or not seconds:
+            raise Resolver404
+        is_due = asyncio.get_running_loop().time() + seconds
+        kept = Kept()
+        await django(scope, receive, kept.send)
+        if kept.status in (FULL, FILLING):
+            kept.add_header(b"preference-applied", f"wait={seconds}".encode())
+        if kept.status == FILLING:
+            name, done = scope["url_route"]["kwargs"]["name"], json.loads(kept.body)["message"]
+            with suppress(DatabaseError, Problem):  # it is primed all the same: then this is how it stood
+                if not await Client(receive).stays(_until_full(name, done, is_due)):
+                    return
+                is_full, body = await read(_primed, name, done)
+                kept.replace_body(body)
+                if is_full:
+                    kept.status = FULL
+        await kept.pass_on(send)
+
+    return answer
+
+
+async def _until_full(name: str, done: str, is_due: float) -> None:
+    while asyncio.get_running_loop().time() < is_due and not (await read(_primed, name, done))[0]:
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _primed(name: str, done: str) -> tuple[bool, bytes]:
+    is_full, answer = after_act(name, done)
+    shape = PoolActedOut.model_validate(answer)
+    return is_full, json.dumps(shape.model_dump(), cls=NinjaJSONEncoder).encode()
 
 
 def _launched(run_id: UUID) -> bytes:
@@ -150,7 +192,12 @@ class Kept:
         self.body = body
         self.add_header(b"content-length", str(len(body)).encode())
 
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        """An answer that has come has nothing to ask again for."""
+        is_there = self.status == FULL
+        return [header for header in self._start["headers"] if not (is_there and header[0].lower() == b"retry-after")]
+
     async def pass_on(self, send: Any) -> None:
         if self.status:
-            await send(self._start)
+            await send({**self._start, "status": self.status, "headers": self._headers()})
             await send({"type": "http.response.body", "body": self.body})

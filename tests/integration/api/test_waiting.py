@@ -15,7 +15,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from pools.models import Pool, Sandbox
+from pools import api_keys
+from pools.models import Pool, Sandbox, State
 from runs import lifecycle
 from runs.models import DeployedFrom, Run, RunState
 from runs.reasons import RunEndCode
@@ -292,3 +293,41 @@ def test_lists_do_not_look_for_it(db: None, settings: Any):
     new_run(served_by="cold")
     (run,) = Client().get("/api/runs").json()["runs"]
     assert run["waiting_for"] is None
+
+
+def primed(web: Web, key: str, seconds: int) -> tuple[httpx.Response, float]:
+    """The answer to priming a pool, and how long it took."""
+    began = time.monotonic()
+    headers = {"X-API-Key": key, "Prefer": f"wait={seconds}"}
+    answer = httpx.post(f"{web.url}/api/pools/python/prime", json={"reason": "A test."}, headers=headers, **PLAIN)
+    return answer, time.monotonic() - began
+
+
+def test_who_primes_a_pool_may_wait_until_it_is_full(
+    web: Web, pool: Pool, make_sandbox: MakeSandbox, meanwhile: Meanwhile
+):
+    _, key = api_keys.make("robot", ["operate"], by="ada", now=timezone.now())
+    asked = meanwhile(primed, web, key, LONG_SECONDS)
+    time.sleep(1)
+    assert not asked.done()
+    make_sandbox(State.READY, ready_at=timezone.now(), health_checked_at=timezone.now())
+    answer, took_seconds = asked.result()
+    assert (answer.status_code, answer.json()["counts"]["ready"]) == (200, 1)
+    assert "Retry-After" not in answer.headers
+    assert answer.headers["Preference-Applied"] == f"wait={LONG_SECONDS}"
+    assert 1 <= took_seconds < 1 + SOON_SECONDS
+
+
+def test_priming_that_takes_longer_is_answered_with_how_the_pool_stands(web: Web, pool: Pool):
+    _, key = api_keys.make("robot", ["operate"], by="ada", now=timezone.now())
+    answer, took_seconds = primed(web, key, 1)
+    assert (answer.status_code, answer.json()["counts"]["ready"]) == (202, 0)
+    assert answer.headers["Retry-After"]
+    assert 1 <= took_seconds < 1 + SOON_SECONDS
+
+
+def test_who_may_not_prime_waits_for_nothing(web: Web, pool: Pool):
+    _, key = api_keys.make("robot", ["read"], by="ada", now=timezone.now())
+    answer, took_seconds = primed(web, key, LONG_SECONDS)
+    assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing")
+    assert took_seconds < SOON_SECONDS
