@@ -21,7 +21,7 @@ from pools.console.rights import OPERATE, MachineOwned, require
 from pools.models import FleetEvent
 from pools.reasons import LogKind
 from pools.templatetags.fleet import NOTHING, span
-from runs import lifecycle
+from runs import clients, lifecycle
 from runs.labels import ASKED_PATTERN, all_of
 from runs.launching.steps import steps
 from runs.models import Run, RunState
@@ -61,8 +61,8 @@ ACTS = {"end": end, "extend": extend}
 @admin.register(Run)
 class RunAdmin(MachineOwned):
     list_display = (
-        "short_id", "game", "state", "served_by", "player", "sandbox_link", "took", "created_at", "expires_in",
-        "end_reason",
+        "short_id", "game", "state", "served_by", "player", "labelled", "sandbox_link", "took", "created_at",
+        "expires_in", "end_reason",
     )  # fmt: skip
     list_filter = ("state", "end_code", "mode", "served_by", "notice_code", "deployed_from", "game", "created_at")
     list_select_related = ("game", "sandbox")
@@ -92,7 +92,7 @@ class RunAdmin(MachineOwned):
 
     @admin.display(description="Player", ordering="visitor")
     def player(self, run: Run) -> str:
-        return run.visitor[:8]
+        return clients.shown(run.visitor)
 
     @admin.display(description="Labels")
     def labelled(self, run: Run) -> str:

@@ -21,7 +21,7 @@ from django.db import connection
 from django.db.models import Case, Count, F, FloatField, Q, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce, Greatest
 
-from pools.api_keys import ApiKey
+from pools.api_keys import ApiKey, client_of
 from pools.moments import Seconds
 from pools.prices import LEAST_BILLED_SECONDS, cost_usd, usd_per_second
 from runs.models import ACTIVE, Run, Tally
@@ -29,6 +29,7 @@ from runs.models import ACTIVE, Run, Tally
 MINUTE_SECONDS = 60
 HOUR_SECONDS = 3600
 DAY = timedelta(days=1)
+SHOWN_LETTERS = 8
 RETRY_SECONDS = 30  # while launches are still starting, nobody knows when they end
 ACTIVE_STATES = ", ".join(f"'{state}'" for state in ACTIVE)
 
@@ -45,6 +46,11 @@ class Client:
     @property
     def has_a_budget(self) -> bool:
         return self.key is not None and self.key.most_usd_a_day is not None
+
+
+def shown(name: str) -> str:
+    """A client as operators read it: a key by its first letters, others by those of their hash."""
+    return name if name.startswith(client_of("")) else name[:SHOWN_LETTERS]
 
 
 class Limit(NamedTuple):

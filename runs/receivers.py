@@ -26,7 +26,7 @@ from pools.signals import (
     service_stopped,
     turn_begins,
 )
-from runs import lifecycle, upkeep
+from runs import clients, lifecycle, upkeep
 from runs.launching import deployment
 from runs.live.wakeups import wake_readers
 from runs.models import OVER, LaunchMode, Run, RunQuerySet, RunState
@@ -104,7 +104,7 @@ def occupants(sandbox_ids: Collection[UUID] | None, run: str, **_: Any) -> dict[
         rows = runs.exclude(sandbox=None).values_list("sandbox_id", "pk", "game__title", "visitor", "state")
         for sandbox_id, pk, title, visitor, state in rows:
             name, its_url = f"run {pk.hex[:8]}", url.replace(str(nobody), str(pk))
-            found[sandbox_id] = Occupant(name, title, visitor[:8], its_url, state in OVER, pk)
+            found[sandbox_id] = Occupant(name, title, clients.shown(visitor), its_url, state in OVER, pk)
     return found
 
 

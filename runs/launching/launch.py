@@ -17,7 +17,7 @@ from pools.models import Fleet, Pool, Sandbox, State
 from pools.nudge import nudge
 from pools.together import settle
 from runs import lifecycle, limits, lines
-from runs.clients import Client
+from runs.clients import Client, shown
 from runs.launching import deployment, progress, turnstile
 from runs.launching.acquire import NONE_READY, PATIENT, PoolEmpty, acquire_warm, open_pool, require_pool, start_cold
 from runs.launching.at_once import DEMAND_NOTED_FOR, launch_at_once
@@ -120,7 +120,7 @@ def _note_demand(slug: str, client: Client, now: datetime) -> None:
     runtime = Game.objects.filter(slug=slug).values("runtime")
     if (pool := Pool.objects.filter(long_ago, runtime__in=runtime).first()) is not None:
         with transaction.atomic():
-            note_demand_unless_busy(pool, f"visitor {client.name[:8]}", now)
+            note_demand_unless_busy(pool, f"client {shown(client.name)}", now)
             nudge()
 
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from pools.api_keys import ApiKey
 from pools.models import FleetEvent
+from tests.fixtures.web import new_run
 from tests.integration.admin.conftest import Person
 
 KEYS = "/admin/pools/apikey/"
@@ -106,3 +107,10 @@ def test_the_command_takes_no_limit_that_is_none(db, limit: str):
     with pytest.raises(CommandError):
         call_command("api_key", "make", "nightly", limit)
     assert not ApiKey.objects.exists()
+
+
+def test_what_a_key_launched_is_shown_as_the_keys(operator: Person):
+    new_run(visitor="key:1a2b3c4d", labels={"team": "red"})
+    shown = operator.get("/admin/runs/run/").content.decode()
+    assert "key:1a2b3c4d" in shown
+    assert "team:red" in shown
