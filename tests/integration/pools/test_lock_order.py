@@ -10,12 +10,14 @@ from tests.fixtures.databases import Database
 BOTH = """
 import sys, threading, time
 from datetime import timedelta
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 from games import staging
 from games.models import Game, Snapshot
 from pools.demand import note_demand
 from pools import claims, journal
+from pools.capacity import NoCapacity, reserve
 from pools.console import operations
 from pools.demand import note_demand
 from pools.models import Fleet, Pool, Sandbox
@@ -103,6 +105,13 @@ def want_pool():
 def want_place_of_idle():
     claims.retire(idle.id, "made_room", "makes room", now)
 
+def want_a_place():
+    settings.MAX_TOTAL_SANDBOXES = 2
+    try:
+        reserve(runtime="python", origin="cold", code="cold", reason="a test", now=now, make_room=True)
+    except NoCapacity:
+        pass  # the idle one is being taken
+
 def want_run():
     Run.objects.select_for_update(no_key=True).get()
 
@@ -148,6 +157,7 @@ print("; ".join(errors) or "both went through")
         ("lock_fleet", "pool_is_warmed_up", "want_pool"),
         ("lock_sandbox", "sandbox_was_dead", "want_run"),
         ("lock_fleet", "game_has_stopped", "want_sandbox"),
+        ("lock_fleet_and_log", "somebody_launches", "want_a_place"),
         ("lock_fleet", "player_meets_a_dead_end", "want_sandbox"),
         ("lock_sandbox", "player_meets_a_dead_end", "lock_fleet"),
         ("lock_log", "somebody_launches", "want_count"),
