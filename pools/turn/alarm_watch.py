@@ -24,6 +24,7 @@ from pools.turn.facts import PoolFacts
 logger = logging.getLogger("pools")
 MAIL = "pools.tasks.mail"
 LISTING_MAY_FAIL = timedelta(minutes=2)  # now and then it does
+ORPHANS_MAY_STAY = timedelta(minutes=1)  # beyond their grace: so long a deletion may take
 TURNS_MAY_DIE = timedelta(minutes=3)  # one may, and the next one ends well
 
 
@@ -45,7 +46,7 @@ def watch(pools: Iterable[PoolFacts] | None, now: datetime) -> None:
     with it ends no turn."""
     try:
         fleet = Fleet.get()
-        found = [*of_fleet(fleet, now), *_orphans(), *(of_pools(pools, now) if pools is not None else ())]
+        found = [*of_fleet(fleet, now), *_orphans(now), *(of_pools(pools, now) if pools is not None else ())]
         standing = {alarm.subject: alarm for alarm in found}
         raised = RaisedAlarm.objects.in_bulk()
         for subject in standing.keys() - raised.keys():
@@ -86,8 +87,10 @@ def of_pools(pools: Iterable[PoolFacts], now: datetime) -> list[Standing]:
     ]
 
 
-def _orphans() -> list[Standing]:
-    count = CloudApp.objects.filter(orphan_since__isnull=False).count()
+def _orphans(now: datetime) -> list[Standing]:
+    """Those that are still there after their grace: by then the machine was to have deleted them."""
+    until = now - timedelta(seconds=settings.ORPHAN_GRACE_SECONDS) - ORPHANS_MAY_STAY
+    count = CloudApp.objects.filter(orphan_since__lte=until).count()
     apps = "1 app costs" if count == 1 else f"{count} apps cost"
     detail = f"{apps} money, and we have no record of what is in our name."
     return [Standing(AlarmCode.ORPHANS, detail)] if count else []

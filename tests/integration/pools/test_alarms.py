@@ -44,10 +44,23 @@ def test_a_listing_that_fails_now_and_then_is_no_alarm(paper_fleet):
     assert told() == [("alarm", AlarmCode.LISTING_FAILS)]
 
 
-def test_an_orphan_is_told_until_it_is_gone(paper_fleet):
+def test_an_orphan_that_the_machine_deletes_wakes_nobody(paper_fleet):
     paper_fleet.cloud.control.make_app("sandbox-0badcafe", owner="local")
     paper_fleet.turns(30, seconds_apart=10)
-    assert told() == [("alarm", AlarmCode.ORPHANS), ("all_clear", AlarmCode.ORPHANS)]
+    assert paper_fleet.cloud.state()["apps"] == []
+    assert told() == []
+
+
+def test_one_that_stays_is_told_until_it_is_gone(paper_fleet):
+    refused = paper_fleet.cloud.fault(operation="delete", status=500)
+    paper_fleet.cloud.control.make_app("sandbox-0badcafe", owner="local")
+    paper_fleet.turns(30, seconds_apart=10)
+    orphans = [line for line in told() if line[1] == AlarmCode.ORPHANS]
+    assert orphans == [("alarm", AlarmCode.ORPHANS)]
+    paper_fleet.cloud.control.clear(refused)
+    paper_fleet.turns(60, seconds_apart=10)
+    orphans = [line for line in told() if line[1] == AlarmCode.ORPHANS]
+    assert orphans == [("alarm", AlarmCode.ORPHANS), ("all_clear", AlarmCode.ORPHANS)]
 
 
 def test_each_pools_breaker_is_an_alarm_of_its_own_and_stays_when_a_turn_dies(paper_fleet):
