@@ -15,11 +15,9 @@ from pools.audit import Act, Asked, acts
 from pools.callers import require
 from pools.described import described
 from pools.keyset import Moment, PageAsked
-from pools.schemas import example
+from pools.schemas import NO_NUL, example
 
 router = Router(tags=["audit"])
-
-NO_NUL = r"^[^\x00]*$"
 
 
 class AuditAsked(PageAsked):

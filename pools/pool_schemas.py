@@ -10,7 +10,7 @@ from ninja import Schema
 from pydantic import ConfigDict, Field, StrictInt, StrictStr
 
 from pools.models import Mode, OnEmpty, Stage
-from pools.schemas import COUNTS, BreakerOut, DecisionOut, SandboxOut, example
+from pools.schemas import COUNTS, NO_NUL, BreakerOut, DecisionOut, SandboxOut, example
 
 REASON_CHARACTERS = 200
 UNCHANGED: Any = None  # a setting that was not sent
@@ -26,7 +26,7 @@ Reason = Annotated[
     StrictStr,
     Field(
         max_length=REASON_CHARACTERS,
-        pattern=r"^[^\x00]*$",
+        pattern=NO_NUL,
         description="Why: it is written to the log",
         json_schema_extra=_needed,
     ),

@@ -34,7 +34,7 @@ from pools.pool_schemas import (
     PoolRowOut,
     ReasonIn,
 )
-from pools.prices import usd_per_hour
+from pools.prices import shown_usd, usd_per_hour
 from pools.problems import Problem
 from pools.shared import Shared, for_a_minute
 from pools.turn.preview import plain
@@ -42,7 +42,6 @@ from pools.turn.preview import plain
 router = Router(tags=["pools"])
 
 RETRY_AFTER_SECONDS = 5  # a sandbox takes half a minute and more
-USD_DIGITS = 6
 WRITTEN_BY_THE_MACHINE = ("last_acquired_at", "last_acquired_by")
 ACTS = {PoolAct.PRIME: "warm_up", PoolAct.CLOSE_BREAKER: "close_breaker"}  # where the operations have another name
 COUNTED = tuple(PoolCountsOut.model_fields)
@@ -216,6 +215,6 @@ def _row(pool: Pool, counts: Counter[str], now: datetime) -> dict[str, Any]:
         "is_wanted": pool.wanted(now),
         "counts": {name: counts[name] for name in COUNTED},
         "breaker": breaker_of(pool.runtime, now),
-        "usd_per_hour": round(float(an_hour * counts.total()), USD_DIGITS),
-        "idle_usd_per_hour": round(float(an_hour * waiting), USD_DIGITS),
+        "usd_per_hour": shown_usd(an_hour * counts.total()),
+        "idle_usd_per_hour": shown_usd(an_hour * waiting),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 LEAST_BILLED_SECONDS = 60.0
+USD_DIGITS = 6
 SECONDS_PER_BILLED_MONTH = 672 * 3600  # App Platform's month has 28 days
 USD_PER_MONTH = {
     "apps-s-1vcpu-0.5gb": Decimal(5),
@@ -23,6 +24,11 @@ def usd_per_second(size: str) -> Decimal:
 def cost_usd(size: str, seconds: float) -> Decimal:
     """What that many seconds are billed with."""
     return usd_per_second(size) * Decimal(max(LEAST_BILLED_SECONDS, seconds))
+
+
+def shown_usd(usd: Decimal | float) -> float:
+    """Dollars as answers have them: to a millionth."""
+    return round(float(usd), USD_DIGITS)
 
 
 def usd_per_hour(size: str) -> Decimal:

@@ -51,7 +51,7 @@ TABLE = (
         "not_yours", 403, "Somebody else's run", "Send the token of the launch's answer: `Authorization: Bearer run_…`."
     ),
     ProblemCode("operators_only", 403, "Operators only", "Ask for an account that may see the fleet."),
-    ProblemCode("scope_missing", 403, "The API key has not the scope", "Take a key that has the one in `detail`."),
+    ProblemCode("scope_missing", 403, "The API key lacks the scope", "Take a key that has the one in `detail`."),
     ProblemCode("not_found", 404, "Nothing is at this address", "Look the address up in /api/docs."),
     ProblemCode(
         "no_such_run", 404, "No such run", "Check the id. Runs that are over are deleted after RUNS_KEPT_DAYS."

@@ -18,13 +18,13 @@ from pools.keyset import along_index, page
 from pools.models import Pool, Sandbox
 from pools.occupants import Occupant, occupants
 from pools.pool_schemas import ForceDeletedOut, ForceDeleteIn, ReasonIn, RetiredOut
+from pools.prices import shown_usd
 from pools.problems import Problem
 from pools.schemas import SandboxesAsked, SandboxesOut, SandboxOut
 
 router = Router(tags=["fleet"])
 
 NO_POOL = 0  # no row has this key
-USD_DIGITS = 6
 DESTROY = "pools.destroy_fleet"  # what the admin asks for
 SANDBOX_FIELDS = (
     *("id", "name", "runtime", "region", "size", "state", "origin", "app_id", "url", "create_code", "create_reason"),
@@ -124,5 +124,5 @@ def _sandbox(sandbox: Sandbox, occupant: Occupant | None, now: datetime) -> dict
     return own | {
         "pool": sandbox.pool.name if sandbox.pool else None,
         "run_id": occupant.run_id if occupant else None,
-        "cost_usd": round(float(sandbox.cost_usd(now)), USD_DIGITS),
+        "cost_usd": shown_usd(sandbox.cost_usd(now)),
     }

@@ -12,6 +12,8 @@ from pydantic import ConfigDict, Field
 from pools.keyset import PageAsked, PageOut
 from pools.models import State
 
+NO_NUL = r"^[^\x00]*$"  # which PostgreSQL takes in no text
+
 
 def example(fields: dict[str, Any]) -> ConfigDict:
     """What a shape's description shows of it."""

@@ -92,20 +92,19 @@ def _limits(client: Client) -> Iterator[Limit]:
         an_hour, names["hour"] = own.most_an_hour, "most_an_hour"
     if own is not None:
         a_minute = own.most_a_minute
-    whose = "with this key" if own is not None else "by you"
-    yield Limit(
-        names["active"], "visitor", name, most, None, f"{most} games launched {whose} are on, the most at once."
-    )
+    who = "This key has" if own is not None else "You have"
+    sentence = f"{who} {most} games running or starting, the most allowed at once."
+    yield Limit(names["active"], "visitor", name, most, None, sentence)
     if a_minute is not None:
-        sentence = f"All {a_minute} launches of this minute {whose} are used."
+        sentence = f"{who} used all {a_minute} launches allowed in a minute."
         yield Limit("most_a_minute", "visitor", name, a_minute, MINUTE_SECONDS, sentence)
-    sentence = f"All {an_hour} launches of this hour {whose} are used."
+    sentence = f"{who} used all {an_hour} launches allowed in an hour."
     yield Limit(names["hour"], "visitor", name, an_hour, HOUR_SECONDS, sentence)
     if client.network:
         most, an_hour = settings.MAX_ACTIVE_PER_NETWORK, settings.MAX_RUNS_PER_HOUR_PER_NETWORK
-        sentence = f"{most} games launched from your network are on, the most at once."
+        sentence = f"{most} games are running or starting from your network, the most allowed at once."
         yield Limit("MAX_ACTIVE_PER_NETWORK", "network", client.network, most, None, sentence)
-        sentence = f"All {an_hour} launches of this hour from your network are used."
+        sentence = f"Your network has used all {an_hour} launches allowed in an hour."
         yield Limit("MAX_RUNS_PER_HOUR_PER_NETWORK", "network", client.network, an_hour, HOUR_SECONDS, sentence)
 
 

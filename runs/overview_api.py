@@ -10,6 +10,7 @@ from django.utils import timezone
 from ninja import P, QueryEx, Router
 
 from pools.described import described
+from pools.prices import shown_usd
 from runs import overview
 from runs.api import run_out
 from runs.clients import Client, Use, spent_usd, uses
@@ -87,4 +88,4 @@ def _use(use: Use) -> dict[str, Any]:
 def _usd_a_day(client: Client, now: datetime) -> dict[str, float] | None:
     if client.key is None or client.key.most_usd_a_day is None:
         return None
-    return {"most": float(client.key.most_usd_a_day), "used": round(float(spent_usd(client, now)), 6)}
+    return {"most": float(client.key.most_usd_a_day), "used": shown_usd(spent_usd(client, now))}

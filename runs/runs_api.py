@@ -16,7 +16,7 @@ from games.models import Game
 from pools import journal
 from pools.described import REASON_CODES, described
 from pools.keyset import along_index, page
-from pools.prices import usd_per_hour
+from pools.prices import shown_usd, usd_per_hour
 from pools.problems import Problem
 from pools.reasons import LogKind
 from runs import lifecycle
@@ -28,7 +28,6 @@ from runs.schemas import NO_REASON, ActIn, RunDetailsOut, RunOut, RunsAsked, Run
 from runs.transitions import transitions
 
 router = Router(tags=["runs"])
-USD_DIGITS = 6
 NO_GAME = 0  # no row has this key
 
 
@@ -87,8 +86,8 @@ def cost_of(run: Run, now: datetime) -> dict[str, float]:
         return {"usd": 0.0, "usd_per_hour": 0.0}
     an_hour = usd_per_hour(sandbox.size) if sandbox.deleted_at is None else 0
     return {
-        "usd": round(float(sandbox.cost_usd(now)), USD_DIGITS),
-        "usd_per_hour": round(float(an_hour), USD_DIGITS),
+        "usd": shown_usd(sandbox.cost_usd(now)),
+        "usd_per_hour": shown_usd(an_hour),
     }
 
 

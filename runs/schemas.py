@@ -11,7 +11,7 @@ from ninja import Schema
 from pydantic import ConfigDict, Field, StrictBool, StrictStr
 
 from pools.keyset import Moment, PageAsked, PageOut
-from pools.schemas import example, example_of
+from pools.schemas import NO_NUL, example, example_of
 from runs import labels
 from runs.live.until import MOST_SECONDS, WaitFor
 from runs.models import AskedMode, LaunchMode, OnMiss, RunState
@@ -30,7 +30,6 @@ OVER = {
     "ended_at": "2026-11-27T10:04:10Z",
     "duration_ms": 250_000,
 }
-NO_NUL = r"^[^\x00]*$"  # which PostgreSQL takes in no text
 
 
 LabelName = Annotated[str, Field(pattern=labels.NAME_PATTERN)]

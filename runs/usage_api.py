@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 from pools.api_keys import Scope
 from pools.callers import key_of, may, require
 from pools.described import described
+from pools.prices import shown_usd
 from pools.problems import Problem
 from runs.usage import By, Usage, usage
 
@@ -21,7 +22,6 @@ router = Router(tags=["usage"])
 
 USUAL_DAYS = 7
 MOST_DAYS = 92
-USD_DIGITS = 6
 SECONDS_DIGITS = 3
 AS_WRITTEN = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -117,7 +117,7 @@ def _told(used: Usage) -> dict[str, Any]:
         "hits": used.hits,
         "in_use_seconds": round(used.in_use_seconds, SECONDS_DIGITS),
         "idle_seconds": round(used.idle_seconds, SECONDS_DIGITS),
-        "in_use_usd": round(used.in_use_usd, USD_DIGITS),
-        "idle_usd": round(used.idle_usd, USD_DIGITS),
+        "in_use_usd": shown_usd(used.in_use_usd),
+        "idle_usd": shown_usd(used.idle_usd),
         "unused": used.unused,
     }

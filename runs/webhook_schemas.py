@@ -10,12 +10,11 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import ConfigDict, Field
 
-from pools.schemas import example, example_of
+from pools.schemas import NO_NUL, example, example_of
 from pools.webhooks import DESCRIPTION_CHARACTERS, URL_CHARACTERS, DeliveryState
 
 MOST_TYPES = 100
 MOST_DELIVERIES = 100
-NO_NUL = r"^[^\x00]*$"  # which PostgreSQL takes in no text
 SECRET = "Signs each delivery. It is shown here only: keep it"  # noqa: S105  a description
 
 Url = Annotated[str, Field(max_length=URL_CHARACTERS, pattern=NO_NUL, examples=["https://example.com/hooks"])]

@@ -56,7 +56,7 @@ class KeyAdmin(ActingAdmin):
     actions = ("revoke",)
     fieldsets = (
         (None, {"fields": ("name", "scopes", "expires_at", "reason")}),
-        ("Its own limits; empty: those of every client", {"fields": LIMITS}),
+        ("Its own limits (left empty, those of every client hold)", {"fields": LIMITS}),
     )
 
     # Keys open the fleet: they are made by those who may destroy it.
@@ -90,7 +90,7 @@ class KeyAdmin(ActingAdmin):
     def may(self, key: ApiKey) -> str:
         return ", ".join(key.scopes) or NOTHING
 
-    @admin.display(description="Is")
+    @admin.display(description="Status")
     def stands(self, key: ApiKey) -> str:
         if key.revoked_at is not None:
             return "revoked"
