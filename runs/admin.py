@@ -61,8 +61,8 @@ ACTS = {"end": end, "extend": extend}
 @admin.register(Run)
 class RunAdmin(MachineOwned):
     list_display = (
-        "short_id", "game", "state", "served_by", "player", "labelled", "sandbox_link", "took", "created_at",
-        "expires_in", "end_reason",
+        "short_id", "game", "state", "served_by", "player", "sandbox_link", "took", "created_at", "expires_in",
+        "end_reason", "labelled",
     )  # fmt: skip
     list_filter = ("state", "end_code", "mode", "served_by", "notice_code", "deployed_from", "game", "created_at")
     list_select_related = ("game", "sandbox")
