@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Collection
 from ipaddress import IPv6Address
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -28,8 +29,26 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=\?).*")  # in a URL, with the name before it, or behind its path
 
 
+def given(name: str) -> str:
+    """What the variable says, or the file that NAME_FILE names: secrets come as files where platforms keep them."""
+    value, path = (os.environ.get(each, "").strip() for each in (name, f"{name}_FILE"))
+    if not path:
+        return value
+    if value:
+        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set; set one of them.")
+    try:
+        content = Path(path).read_text().removesuffix("\n")
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE is {path!r}, which can't be read ({error.strerror}).") from None
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}_FILE is {path!r}, which is not text.") from None
+    if not content:  # a secret that was not filled in must not become a default
+        raise ImproperlyConfigured(f"{name}_FILE is {path!r}, which is empty.")
+    return content
+
+
 def _read(name: str, default: T, parse: Callable[[str], T], allowed: str) -> T:
-    raw = os.environ.get(name, "").strip()
+    raw = given(name)
     if not raw:
         return default
     try:
@@ -84,7 +103,7 @@ def switch(name: str, default: bool) -> bool:
 def refuse(name: str, instead: str, *, unless: Collection[str] = ()) -> None:
     """End the start over a variable that does nothing here, with a sentence that says what to do instead. `unless` it
     has a value that asks for what is so anyway."""
-    raw = os.environ.get(name, "").strip()
+    raw = given(name)
     if raw and raw.lower() not in unless:
         raise ImproperlyConfigured(f"{name} is {raw!r}, which nothing here goes by. {instead}")
 
@@ -162,7 +181,7 @@ def database(name: str, default: dict[str, object]) -> dict[str, object]:
 
     What is in CONNECTING and LIMITS may be set in the address: `?lock_timeout=20s&connect_timeout=3`.
     """
-    raw = os.environ.get(name, "").strip()
+    raw = given(name)
     if not raw:
         return default
     try:
