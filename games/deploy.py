@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from django_q.tasks import async_task
 
 from games.failures import DeployFailed, explanation
+from games.metrics import ANSWER, CLONE, INSTALL, RESTORE, START, timed
 from games.models import Game
 from games.processes import GAMES_DIR, LAST_LINES, end_earlier, start, wait_until_it_answers
 from games.snapshots import SnapshotUnavailable, current_snapshot, download_url
@@ -116,15 +117,18 @@ def deploy(
             say(f"Deploying {game.slug} from snapshot {files.sha256[:12]}, which is in the sandbox already.")
         elif use_snapshot:
             try:
-                files = restore(agent, game, say)
+                with timed(RESTORE):
+                    files = restore(agent, game, say)
             except NotRestored as error:
                 say(f"{str(error).rstrip('.')}; deploying from source.", "warning")
         if files is None:
             build_from_source(agent, game, say)
         restore_ms = watch.lap_ms()
         entering("start")
-        started = start(agent, game, port, files.folder if files else game.slug)
-        wait_until_it_answers(agent, game, started, port)
+        with timed(START):
+            started = start(agent, game, port, files.folder if files else game.slug)
+        with timed(ANSWER):
+            wait_until_it_answers(agent, game, started, port)
     except AgentError as error:
         raise DeployFailed(f"The sandbox stopped answering while {game.title} was deployed: {error}") from error
     origin, sha256 = ("snapshot", files.sha256) if files else ("source", "")
@@ -173,11 +177,13 @@ def build_from_source(agent: SandboxAgent, game: Game, say: Say) -> None:
     trouble = f"The source of {game.title} could not be cloned"
     # Nobody is there to be asked for a password.
     env = {"GIT_TERMINAL_PROMPT": "0", **reaching(game.repository_url)}
-    _stream(agent, f"{clear}; {clone}", GAMES_DIR, CLONE_SECONDS, say=say, trouble=trouble, env=env)
+    with timed(CLONE):
+        _stream(agent, f"{clear}; {clone}", GAMES_DIR, CLONE_SECONDS, say=say, trouble=trouble, env=env)
     if game.install_command:
         say(f"Installing what {game.slug} needs...")
         trouble = f"{game.title} could not be installed"
-        _stream(agent, game.install_command, f"{GAMES_DIR}/{aside}", INSTALL_SECONDS, say=say, trouble=trouble)
+        with timed(INSTALL):
+            _stream(agent, game.install_command, f"{GAMES_DIR}/{aside}", INSTALL_SECONDS, say=say, trouble=trouble)
     place = f"rm -rf {game.slug} && mv {aside} {game.slug}"
     result = agent.run(place, cwd=GAMES_DIR, timeout_seconds=PLACE_SECONDS)
     if result.exit_code != 0:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin import apps as admin_apps
 from django.contrib.admin import checks as admin_checks
 from django.core import checks
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate, pre_migrate
 
 from orchestrator_site.postgresql.clock import install as install_clock
@@ -75,10 +77,13 @@ class SiteConfig(AppConfig):
         from django_q.signals import post_execute, pre_execute
 
         from orchestrator_site.cluster.watchdog import note_recorded, note_taken
+        from orchestrator_site.metrics.database import time_statements
         from orchestrator_site.sign_in.term import end_in_time
 
         if is_postgresql():
             install_clock()
+        if settings.METRICS_PORT:
+            connection_created.connect(time_statements)
         pre_execute.connect(note_taken)
         post_execute.connect(note_recorded)
         user_logged_in.connect(end_in_time)

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from orchestrator_site import health, unavailable
+from orchestrator_site.metrics.meters import THREAD_WAIT_SECONDS
 from orchestrator_site.sign_in.addresses import network_of
 from orchestrator_site.sign_in.pace import Pace
 
@@ -52,7 +53,9 @@ class InOneThread(ASGIHandler):
         pace = Pace()
 
         def answer(request: HttpRequest, came_at_seconds: float) -> HttpResponseBase:
-            if time.monotonic() - came_at_seconds > LONGEST_WAIT_SECONDS:
+            waited_seconds = time.monotonic() - came_at_seconds
+            THREAD_WAIT_SECONDS.note(waited_seconds)
+            if waited_seconds > LONGEST_WAIT_SECONDS:
                 return unavailable.answer_alone(request.path)
             reset_queries()
             close_old_connections()

@@ -172,6 +172,14 @@ PLAY_PORT = env.number("PLAY_PORT", 0, most=65535)  # another one to listen on; 
 TRUSTED_PROXIES = env.number("TRUSTED_PROXIES", int(env.switch("TRUST_FORWARDED_HEADERS", False)), most=10)
 if _contradiction := addresses.contradiction(PUBLIC_URL, PLAY_URL, bind=BIND, port=PORT, proxies=TRUSTED_PROXIES):
     raise ImproperlyConfigured(_contradiction)
+# Where the command `metrics` tells how it goes: on a port of its own, never the site's. 0: nothing is counted.
+METRICS_PORT = env.number("METRICS_PORT", 0, most=65535)
+METRICS_BIND = env.text("METRICS_BIND", "127.0.0.1", pattern=r"[0-9.]+|[0-9A-Fa-f:]+", allowed="an IP address")
+METRICS_DIR = VAR_DIR / "metrics"
+if METRICS_PORT and METRICS_PORT in (PORT, PLAY_PORT):
+    raise ImproperlyConfigured(
+        f"METRICS_PORT is {METRICS_PORT}, which is the site's; choose one that only you can reach."
+    )
 SECRET_KEY, SECRET_KEY_FALLBACKS = _secret_key()
 DEBUG = env.switch("DEBUG", False)
 _hosts = env.words("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])

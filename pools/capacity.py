@@ -10,7 +10,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import transaction
 
-from pools import claims, journal
+from pools import claims, journal, metrics
 from pools.breaker import breaker_at, deletes_fail
 from pools.cloud.app_spec import app_name
 from pools.demand import demand
@@ -89,6 +89,7 @@ def reserve(
         requested_at=now,
     )
     journal.record(LogKind.CREATE, reason, code=code, sandbox=sandbox, now=now)
+    metrics.created(code)
     return sandbox
 
 

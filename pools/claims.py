@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from pools import journal
+from pools import journal, metrics
 from pools.cloud.errors import AgentUnavailable
 from pools.models import LIVE, SUPPLY, Fleet, Level, Mode, Origin, Pool, Sandbox, State
 from pools.nudge import nudge
@@ -152,6 +152,7 @@ def _announce_ready(sandbox_id: UUID, now: datetime) -> None:
     sandbox = Sandbox.objects.get(pk=sandbox_id)
     took = (now - sandbox.requested_at).total_seconds()
     journal.record(LogKind.READY, f"ready after {took:.1f} s", sandbox=sandbox, now=now)
+    metrics.ready(took)
     sandbox_ready.send(sender=Sandbox, sandbox=sandbox, now=now)
 
 
@@ -202,4 +203,5 @@ def retire(
     sandbox = Sandbox.objects.get(pk=sandbox_id)
     sandbox_ending.send(sender=Sandbox, sandbox=sandbox, code=code, reason=reason, now=now)
     journal.record(LogKind.DELETE, reason, code=code, sandbox=sandbox, now=now, actor=actor, level=level)
+    metrics.ended(code)
     return True

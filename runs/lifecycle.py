@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +32,7 @@ from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
 from pools.tenure import LEASE_SECONDS
 from pools.together import NothingChanged, Together
-from runs import clients, events, limits, lines
+from runs import clients, events, limits, lines, metrics
 from runs.clients import Client
 from runs.live.wakeups import wake_readers_together
 from runs.models import ACTIVE, DeployedFrom, EventKind, LaunchMode, Run, RunQuerySet, RunState, ServedBy
@@ -348,6 +349,7 @@ def play_staged(run: Run, *, port: int, start_ms: int, now: datetime) -> None:
         raise TooLate(f"Run {run.short_id} is not where it was when its sandbox was asked.") from None
     for name, value in {"state": RunState.RUNNING, **fields}.items():
         setattr(run, name, value)
+    metrics.launched(run, timings)
 
 
 @transaction.atomic
@@ -383,6 +385,7 @@ def run_now(
     _step(run, frm=RunState.DEPLOYING, to=RunState.RUNNING, **fields, **timings, **NO_LEASE)
     events.write(run.pk, [_ready(run, deployed_from, timings)], now)
     journal.write(lines.ready(run, deployed_from, total_ms, now))
+    transaction.on_commit(partial(metrics.launched, run, timings))
     return run
 
 
@@ -515,6 +518,7 @@ def _finish(
         claims.retire(run.sandbox_id, EndCode.RUN_OVER, why, now, frm=LIVE, actor=by)
     journal.write(lines.over(run, code, data, now, by))
     limits.leave(run.mode)
+    metrics.ended(code)
     return True
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.backends.postgresql import base
 
+from orchestrator_site.metrics.meters import CONNECT_SECONDS
 from orchestrator_site.postgresql.clock import clock, install
 from pools.steady import steady_seconds
 
@@ -28,7 +29,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     proven_at_seconds = 0.0
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        began = steady_seconds()
         connection = super().get_new_connection(conn_params)
+        CONNECT_SECONDS.note(steady_seconds() - began)
         try:
             connection.autocommit = True  # what is set in a transaction goes with it
             self._limit(connection, self.settings_dict.get("LIMITS", {}))

@@ -28,7 +28,11 @@ SILENT_LOOKS = 4  # in a row, so that a laptop that slept is not taken for a dea
 
 def host() -> str:
     """The address to ask on this machine, whatever it is bound to."""
-    return "127.0.0.1" if settings.BIND in ("0.0.0.0", "::") else settings.BIND  # noqa: S104  compared, not bound
+    return _reached(settings.BIND)
+
+
+def _reached(bind: str) -> str:
+    return "127.0.0.1" if bind in ("0.0.0.0", "::") else bind  # noqa: S104  compared, not bound
 
 
 def address() -> str:
@@ -64,6 +68,14 @@ def _endpoint(port: int) -> str:
     """Another port to listen on, in Twisted's words."""
     bind = settings.BIND.replace(":", "\\:")
     return f"tcp6:port={port}:interface={bind}" if ":" in bind else f"tcp:port={port}:interface={bind}"
+
+
+def metrics() -> Service:
+    return Service(
+        name="metrics",
+        command=[sys.executable, MANAGE, "metrics"],
+        answers=lambda: gives_200(_reached(settings.METRICS_BIND), settings.METRICS_PORT, "/"),
+    )
 
 
 def cluster() -> Service:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from pools.cloud import bounded
+from pools.cloud import bounded, metrics
 from pools.cloud.budget import RequestBudget, Share
 from pools.cloud.errors import CloudUnavailable, RateLimited
 from pools.cloud.fitting import fitted
@@ -159,6 +159,19 @@ class Wire:
     def send(self, operation: str, *args: object, **kwargs: object) -> Answer:
         """Call `operation` of pydo's apps, once. Raises without an answer, on 429, 5xx and redirects, and on a refusal
         that the API did not write."""
+        outcome, began = metrics.UNAVAILABLE, time.monotonic()
+        try:
+            answer = self._send(operation, *args, **kwargs)
+            outcome = metrics.outcome_of(answer.status)
+            return answer
+        except RateLimited:
+            outcome = metrics.RATE_LIMITED
+            raise
+        finally:
+            metrics.REQUESTS.add(operation, outcome)
+            metrics.SECONDS.note(time.monotonic() - began, operation)
+
+    def _send(self, operation: str, *args: object, **kwargs: object) -> Answer:
         self.budget.spend(share=SHARES.get(operation, Share.ASKING))
         method = getattr(self._client().apps, operation)
         try:

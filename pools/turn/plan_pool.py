@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from pools.ages import ago, is_over
 from pools.breaker import breaker_at, deletes_fail
-from pools.models import BEING_CREATED, ON_THE_WAY, SUPPLY, Mode, State
+from pools.models import BEING_CREATED, ON_THE_WAY, SUPPLY, Mode, Pool, State
 from pools.reasons import CreateCode, EndCode, HoldCode
 from pools.turn.decisions import Decision, Kind, decide, leaving
 from pools.turn.facts import FleetFacts, PoolFacts, SandboxFacts
@@ -41,7 +41,7 @@ def plan_pool(
             yield decide(Kind.RETIRE, sandbox, EndCode.DRAINING, f"pool {pool.name} is draining")
         return
     waiting = facts.demand.waiting.get(pool.runtime, 0)
-    wanted = min(pool.max_ready, max(pool.min_ready, pool.target_ready if pool.is_wanted(now) else 0) + waiting)
+    wanted = wanted_of(pool, waiting, is_wanted=pool.is_wanted(now))
     outdated = [sandbox for sandbox in supply if is_outdated(sandbox, pool, now)]
     fresh = len(supply) - len(outdated)
     if len(supply) > pool.max_ready and ready:
@@ -69,6 +69,11 @@ def plan_pool(
         yield from _plan_shrink(pool, ready, wanted, now)
     elif fresh < wanted and len(supply) == pool.max_ready:
         yield from _replace_in_place(pool, supply, now)
+
+
+def wanted_of(pool: PoolFacts | Pool, waiting: int, *, is_wanted: bool) -> int:
+    """How many ready sandboxes a pool wants, so many launches `waiting`. `is_wanted`: somebody launched lately."""
+    return min(pool.max_ready, max(pool.min_ready, pool.target_ready if is_wanted else 0) + waiting)
 
 
 def is_outdated(sandbox: SandboxFacts, pool: PoolFacts, now: datetime) -> bool:

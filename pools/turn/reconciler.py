@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from pools import fleet_log, journal, leases, minutes
+from pools import fleet_log, journal, leases, metrics, minutes
 from pools.cloud.fitting import fitted
 from pools.key_change import settle as settle_key
 from pools.models import CloudApp, Fleet, Level, Sandbox
@@ -77,6 +77,7 @@ def turn(agree: Agree = to_anything) -> Turn:
     raises is in the orchestrator log."""
     # However long the cloud takes: renewed until it ends, or this process stands still.
     with leases.hold("turn", LEASE_SECONDS) as lease, kept(lease.is_renewed), lease.fencing():
+        began = time.monotonic()
         wanted_at = Fleet.get().due_at
         Fleet.objects.filter(pk=1).update(nudged=False, due_at=None)
         # Robust: a run that can't be put right must not keep the fleet from being looked after. Django logs it.
@@ -94,6 +95,7 @@ def turn(agree: Agree = to_anything) -> Turn:
         except leases.LeaseLost:
             raise
         except Exception as error:
+            metrics.TURN_SECONDS.note(time.monotonic() - began, "died")
             note_death(error)
             alarm_watch.watch(None, timezone.now())
             raise
@@ -106,6 +108,7 @@ def turn(agree: Agree = to_anything) -> Turn:
         existing = Sandbox.objects.existing().count()
         Fleet.objects.filter(pk=1).update(turned_at=timezone.now(), due_at=due_at, existing=existing)
         alarm_watch.watch(facts.pools, timezone.now())
+        metrics.TURN_SECONDS.note(time.monotonic() - began, "ok")
         return Turn(decisions, due)
 
 

@@ -16,7 +16,7 @@ from pools.demand import note_demand_unless_busy
 from pools.models import Fleet, Pool, Sandbox, State
 from pools.nudge import nudge
 from pools.together import settle
-from runs import lifecycle, limits, lines
+from runs import lifecycle, limits, lines, metrics
 from runs.clients import Client, shown
 from runs.launching import deployment, progress, turnstile
 from runs.launching.acquire import NONE_READY, PATIENT, PoolEmpty, acquire_warm, open_pool, require_pool, start_cold
@@ -64,35 +64,42 @@ def launch(
     sandbox is ready; by default its pool's rule.
     The same client and key give the same run, however often and however much at once they are sent.
     """
-    now = now or timezone.now()
     wanted = Wanted(game, AskedMode(mode), use_snapshot, OnMiss(on_miss) if on_miss else None, labels or {})
+    try:
+        return _launch(wanted, client, idempotency_key, now or timezone.now())
+    except LaunchRefused as refused:
+        metrics.REFUSALS.add(refused.code)
+        raise
+
+
+def _launch(wanted: Wanted, client: Client, key: str | None, now: datetime) -> Run:
     try:
         if wanted.mode != AskedMode.COLD:
             with turnstile.launches.passed():
-                run = launch_at_once(wanted, client=client, key=idempotency_key, now=now)
+                run = launch_at_once(wanted, client=client, key=key, now=now)
             if run is not None:
                 return _bring_up(run)
-        if earlier := _earlier(wanted, client, idempotency_key):
+        if earlier := _earlier(wanted, client, key):
             settle()  # it may have been committed a moment ago
             return earlier
-        found = Game.objects.playable().filter(slug=game).first()
+        found = Game.objects.playable().filter(slug=wanted.game).first()
         if found is None:
-            raise UnknownGame(f"There is no game “{game}”.")
+            raise UnknownGame(f"There is no game “{wanted.game}”.")
         _refuse_at_sight(found, wanted, client, now)
         with transaction.atomic():
             fleet = Fleet.lock()
-            if earlier := _earlier(wanted, client, idempotency_key):
+            if earlier := _earlier(wanted, client, key):
                 return earlier
-            begun = _begin(found, wanted, fleet, now, client=client, key=idempotency_key)
+            begun = _begin(found, wanted, fleet, now, client=client, key=key)
     except KeyReused:
         raise
     except (IntegrityError, LaunchRefused) as refused:
         # By the same launch, sent twice at once: the other one was quicker, and is what there was no room beside.
-        if earlier := _earlier(wanted, client, idempotency_key):
+        if earlier := _earlier(wanted, client, key):
             settle()
             return earlier
         if isinstance(refused, PoolEmpty):
-            _note_demand(game, client, now)
+            _note_demand(wanted.game, client, now)
         raise
     return _bring_up(begun) if begun.state == RunState.DEPLOYING else begun
 

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
@@ -20,11 +21,12 @@ from weakref import WeakKeyDictionary
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
 from django.db.models import Q
+from django.utils import timezone
 
 from pools import fleet_log
 from pools.mailboxes import Mailbox
 from pools.models import FleetEvent
-from runs import demo_events, events, feed
+from runs import demo_events, events, feed, metrics
 from runs.live.database import read
 from runs.live.wakeups import open_readers_mailbox
 from runs.models import OVER, EventKind, Run, RunEvent
@@ -52,6 +54,7 @@ class Line(NamedTuple):
     json: str
     demo: Sequence[tuple[str, str]] = ()
     told: Told | None = None
+    at: datetime | None = None  # when it was written
 
     @property
     def is_last(self) -> bool:
@@ -72,7 +75,7 @@ def encoded(data: Mapping[str, object]) -> str:
 
 def _run_line(event: RunEvent) -> Line:
     demo = [(name, encoded(data)) for name, data in demo_events.before(event)]
-    return Line(event.seq, event.kind, encoded(events.as_json(event)), demo)
+    return Line(event.seq, event.kind, encoded(events.as_json(event)), demo, at=event.at)
 
 
 def feed_line(event: FleetEvent) -> Line:
@@ -83,7 +86,10 @@ def feed_line(event: FleetEvent) -> Line:
 def _fleet_lines(rows: Sequence[FleetEvent]) -> list[Line]:
     visitors = feed.visitors_of(rows)
     told = [Told(event, visitors.get(event.run_id) if event.run_id else None, feed_line(event)) for event in rows]
-    return [Line(each.event.seq, FLEET_KIND, encoded(fleet_log.as_json(each.event)), told=each) for each in told]
+    return [
+        Line(each.event.seq, FLEET_KIND, encoded(fleet_log.as_json(each.event)), told=each, at=each.event.at)
+        for each in told
+    ]
 
 
 def lines_after(topic: Topic, after: int, limit: int = PAGE) -> list[Line]:
@@ -144,6 +150,7 @@ class Hub:
                 self._watcher = threading.Thread(target=self._watch, name="event watcher", daemon=True)
                 self._watcher.start()
             self._changed.notify()
+        metrics.STREAMS.change(1, _kind(topic))
         return subscription
 
     def unsubscribe(self, topic: Topic, subscription: Subscription) -> None:
@@ -151,6 +158,7 @@ class Hub:
             self._readers[topic].discard(subscription)
             if not self._readers[topic]:
                 del self._readers[topic], self._cursors[topic]
+        metrics.STREAMS.change(-1, _kind(topic))
 
     def begin(self, topic: Topic, cursor: int) -> None:
         """A first reader has read the rows up to here. Of several first ones the one that has read least counts."""
@@ -210,9 +218,16 @@ class Hub:
         return is_full
 
     def _deliver(self, found: Mapping[Topic, Sequence[Line]]) -> None:
+        now = timezone.now()
         for topic, lines in found.items():
+            if lines[0].at is not None:  # it has waited longest
+                metrics.READ_DELAY.note((now - lines[0].at).total_seconds())
             for subscription in self._readers.get(topic, ()):
                 subscription.push(lines)
+
+
+def _kind(topic: Topic) -> str:
+    return metrics.FLEET if topic is FLEET else metrics.RUN
 
 
 def find(cursors: Mapping[Topic, int]) -> tuple[dict[Topic, Sequence[Line]], bool]:

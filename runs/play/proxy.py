@@ -30,6 +30,7 @@ from pools import agent_keys, claims
 from pools.cloud.sandbox_agent import may_be_the_agents_refusal
 from pools.models import Sandbox
 from pools.problems import Problem
+from runs import metrics
 from runs.addresses import (
     games_have_an_origin,
     is_for_games,
@@ -188,6 +189,7 @@ class Visit:
     upstream: Upstream
     base: str
     always: Headers
+    began_at_seconds: float
 
     def request(self, body: AsyncIterator[bytes]) -> httpx.Request:
         """Return the request for the game. Raises ForbiddenPath."""
@@ -268,8 +270,20 @@ async def visit_game(
 ) -> None:
     """Pass a request on to a run's game, and its answer back. `path` is what follows `base` in its address. Raises
     Refused."""
+    try:
+        await _visit_game(scope, receive, send, run_id, path, base=base, always=always)
+    except Refused as refused:
+        metrics.PROXIED.add(refused.notice.code)
+        raise
+    metrics.PROXIED.add(metrics.PASSED)
+
+
+async def _visit_game(
+    scope: Scope, receive: Receive, send: Send, run_id: UUID, path: bytes, *, base: str, always: Headers
+) -> None:
+    began_at_seconds = time.monotonic()
     client = Client(scope, receive)
-    visit = Visit(scope, run_id, path, _upstream(await _seat(run_id)), base, always)
+    visit = Visit(scope, run_id, path, _upstream(await _seat(run_id)), base, always, began_at_seconds)
     try:
         request = visit.request(client.body())
     except ForbiddenPath:
@@ -334,7 +348,7 @@ def _upstream(seat: Seat | None) -> Upstream:
     if seat is None:
         raise Refused(NOT_THERE)
     if seat.state in OVER:
-        raise Refused(Notice(410, "This game is over", seat.end_reason))
+        raise Refused(Notice(410, "This game is over", seat.end_reason, code="over"))
     if seat.upstream is None:
         raise Refused(BACK_SOON if seat.is_back_soon else STARTING)
     return seat.upstream
@@ -379,6 +393,7 @@ async def _exchange(transport: Transport, visit: Visit, request: httpx.Request, 
         headers = visit.headers(response)
         chunks = response.aiter_raw()
         chunk = await _first(visit, chunks)
+        metrics.FIRST_BYTE.note(time.monotonic() - visit.began_at_seconds)
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         with Flow(send) as flow:
             try:

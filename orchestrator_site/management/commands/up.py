@@ -41,11 +41,14 @@ class Command(BaseCommand):
         process_sessions.end(register.left_over(), LEFTOVER_GRACE_SECONDS)
         for port in filter(None, (settings.PORT, settings.PLAY_PORT)):
             require_free_port(settings.BIND, port)
+        if settings.METRICS_PORT:
+            require_free_port(settings.METRICS_BIND, settings.METRICS_PORT, "METRICS_PORT")
         register.start_reaper(LEFTOVER_GRACE_SECONDS)
         preparing = in_a_child(prepare_database)
 
         cloud = [services.local_cloud()] if settings.CLOUD_IS_EMBEDDED else []
-        supervisor = Supervisor([*cloud, services.cluster(), services.web()], register)
+        metrics = [services.metrics()] if settings.METRICS_PORT else []
+        supervisor = Supervisor([*cloud, services.cluster(), services.web(), *metrics], register)
         try:
             self.keep_up(supervisor, cloud, preparing)
             register.close()
@@ -98,13 +101,13 @@ def hold_the_folder(folder: Path) -> Any:
     return lock
 
 
-def require_free_port(address: str, port: int) -> None:
+def require_free_port(address: str, port: int, setting: str = "PORT") -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         socket.create_server((address, port), family=family).close()
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        sys.exit(f"Port {port} on {address} cannot be used ({reason}). Choose another: PORT={port + 1} make run")
+        sys.exit(f"Port {port} on {address} cannot be used ({reason}). Choose another: {setting}={port + 1} make run")
 
 
 def in_a_child(function: Callable[[], str]) -> Future[str]:

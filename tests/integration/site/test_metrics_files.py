@@ -1,0 +1,164 @@
+"""What processes have counted outlives them, once; what a gauge says goes with them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[3]
+PREAMBLE = """
+import os, signal, sys, time
+from pathlib import Path
+import django
+django.setup()
+from django.conf import settings
+from orchestrator_site.metrics import processes, told
+from pools import meters
+from runs.metrics import LAUNCHES, PROXIED, STREAMS
+
+def figures():
+    found = processes.families(processes.totals(Path(settings.METRICS_DIR)))
+    return {(s.name, *s.labels.values()): s.value for family in found for s in family.samples}
+
+def in_a_child(count, die=signal.SIGKILL):
+    child = os.fork()
+    if child == 0:
+        count()
+        os.kill(os.getpid(), die)
+    os.waitpid(child, 0)
+"""
+PASSED = 'figures()["arcade_proxy_requests_total", "passed"]'
+OPEN = 'figures()["arcade_streams_open", "run"]'
+
+
+@pytest.fixture
+def counting(tmp_path):
+    """`counting(code)`: what a process prints that counts."""
+
+    def run(code: str, **settings: str) -> str:
+        environment = {"METRICS_PORT": "9464", **settings}
+        environment |= {"ORCHESTRATOR_VAR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "orchestrator_site.settings"}
+        done = subprocess.run(
+            [sys.executable, "-c", PREAMBLE + code],
+            cwd=CHECKOUT,
+            env={"PATH": os.environ["PATH"], **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Not everything is counted" not in done.stderr
+        return done.stdout.strip()
+
+    return run
+
+
+def test_what_was_counted_outlives_a_kill_and_counts_once(counting, tmp_path):
+    code = f"""
+PROXIED.add("passed")
+for _ in range(3):
+    in_a_child(lambda: PROXIED.add("passed", by=10))
+print([{PASSED} for _ in range(3)])
+"""
+    assert json.loads(counting(code)) == [31, 31, 31]
+    assert json.loads(counting(f"print({PASSED})")) == 31, "of processes that are all gone by now"
+    assert len(list((tmp_path / "metrics").glob("*.db"))) == 0
+
+
+def test_a_gauge_goes_with_its_process(counting):
+    code = f"""
+STREAMS.change(1, "run")
+child = os.fork()
+if child == 0:
+    STREAMS.change(2, "run")
+    time.sleep(60)
+deadline = time.monotonic() + 20
+while {OPEN} != 3 and time.monotonic() < deadline:
+    time.sleep(0.01)
+seen = [{OPEN}]
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+print([*seen, {OPEN}])
+"""
+    assert json.loads(counting(code)) == [3, 1]
+
+
+def test_a_histogram_is_the_sum_of_all_processes_with_rising_buckets(counting):
+    code = """
+LAUNCHES.note(0.25, "staged")
+in_a_child(lambda: (LAUNCHES.note(0.3, "staged"), LAUNCHES.note(900, "staged")))
+found = figures()
+print([[found["arcade_launch_seconds_bucket", "staged", le] for le in ("0.2", "0.3", "300.0", "+Inf")],
+       found["arcade_launch_seconds_count", "staged"], found["arcade_launch_seconds_sum", "staged"]])
+"""
+    assert json.loads(counting(code)) == [[0, 2, 2, 3], 3, 900.55]
+
+
+def test_one_that_was_added_and_not_removed_is_not_added_again(counting):
+    """The reader was killed between the two."""
+    code = f"""
+in_a_child(lambda: PROXIED.add("passed"))
+remove, processes._remove = processes._remove, lambda *_: None
+seen = [{PASSED}]
+processes._remove = remove
+print([*seen, {PASSED}, {PASSED}])
+"""
+    assert json.loads(counting(code)) == [1, 1, 1]
+
+
+def test_a_full_disk_loses_no_count_of_those_that_ended(counting):
+    code = f"""
+in_a_child(lambda: PROXIED.add("passed"))
+def full(*_): raise OSError(28, "No space left on device")
+write, processes._write_kept = processes._write_kept, full
+seen = [{PASSED}, {PASSED}]
+processes._write_kept = write
+print([*seen, {PASSED}])
+"""
+    assert json.loads(counting(code)) == [1, 1, 1]
+
+
+def test_what_can_not_be_counted_keeps_nobody_from_work(tmp_path, counting):
+    """The folder can't be made, say."""
+    (tmp_path / "metrics").write_text("in the way")
+    code = """
+import logging; logging.disable()
+PROXIED.add("passed")
+STREAMS.change(1, "run")
+print("went on")
+"""
+    assert counting(code) == "went on"
+
+
+def test_a_label_has_the_values_that_were_declared(counting):
+    code = """
+for n in range(500):
+    PROXIED.add('x"} evil{y="%d' % n)
+found = [labels for name, *labels in figures() if name == "arcade_proxy_requests_total"]
+print(len(found), figures()["arcade_proxy_requests_total", "other"], len(PROXIED._children))
+"""
+    assert counting(code) == "14 500.0 0"
+
+
+def test_what_another_version_has_left_is_not_told(counting):
+    code = """
+import json
+def key(name, sample, **labels): return json.dumps([name, sample, labels, "Help."], sort_keys=True)
+old = {
+    key("arcade_gone", "arcade_gone_total"): 1,
+    key("arcade_proxy_requests", "arcade_proxy_requests_total", game="snake"): 2,
+    key("arcade_launch_seconds", "arcade_launch_seconds_bucket", served="staged", le="0.123"): 3,
+}
+found = [family for family in processes.families(old)]
+print([sample for family in found for sample in family.samples if sample.value])
+"""
+    assert counting(code) == "[]"
+
+
+def test_nothing_is_counted_by_default(counting, tmp_path):
+    assert counting('PROXIED.add("passed"); print(meters.IS_ON)', METRICS_PORT="") == "False"
+    assert not (tmp_path / "metrics").exists()
