@@ -49,7 +49,8 @@ def stage(sandbox_id: UUID) -> None:
         if hold is None or sandbox is None or sandbox.pool is None:
             return
         try:
-            staged = _stage_from_the_start(sandbox, hold, starts=sandbox.pool.stage == Stage.STARTED)
+            with sandbox.is_subject():
+                staged = _stage_from_the_start(sandbox, hold, starts=sandbox.pool.stage == Stage.STARTED)
         except TenureLost:
             _drop(sandbox)
             return
@@ -95,7 +96,7 @@ def restage() -> None:
     """Bring every warm sandbox that holds other snapshots than the current up to date, one after the other."""
     for sandbox in Sandbox.objects.filter(state=State.READY, pool__isnull=False).select_related("pool"):
         if outdated(sandbox):
-            with _alone(sandbox.id) as hold:
+            with sandbox.is_subject(), _alone(sandbox.id) as hold:
                 if hold is not None:
                     _restage_one(sandbox.id, hold)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import wraps
-from logging import LogRecord
 from typing import Any
 
 from pools import request_ids
@@ -34,10 +33,3 @@ class WithRequestId:
 
         with request_ids.answering(request_id):
             await self.application(scope, receive, sent)
-
-
-def note_request(record: LogRecord) -> bool:
-    """For a log's handler: give each line the id of the request in which it was written."""
-    request_id = request_ids.current()
-    record.in_request = f" [request {request_id}]" if request_id else ""
-    return True

@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestrator_site import addresses
+from orchestrator_site import addresses, logs
 from orchestrator_site import environment as env
 from orchestrator_site.cookies import cookie_name
 from orchestrator_site.kept_key import kept_key
 from orchestrator_site.private_folder import keep_private
-from orchestrator_site.request_ids import note_request
+
+LOG_FORMAT = env.choice("LOG_FORMAT", logs.LINE, (logs.LINE, logs.JSON))
+logs.begin(LOG_FORMAT)  # first: what is wrong with the other settings is a line of the log, too
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("ORCHESTRATOR_VAR", str(BASE_DIR / "var"))).resolve()
@@ -368,26 +370,4 @@ def _in_one_line(record: LogRecord) -> bool:
     return True
 
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}{in_request}", "style": "{"}},
-    "filters": {
-        "news": {"()": "django.utils.log.CallbackFilter", "callback": _is_news},
-        "in_request": {"()": "django.utils.log.CallbackFilter", "callback": note_request},
-        "in_one_line": {"()": "django.utils.log.CallbackFilter", "callback": _in_one_line},
-    },
-    "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["in_one_line", "in_request"]}
-    },
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {
-        **{name: {"level": LOG_LEVEL} for name in ("orchestrator_site", "pools", "games", "runs")},
-        # Scanners ask by every name there is, and each would be a traceback.
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
-        "django.security.csrf": {"level": "CRITICAL"},  # told by its page, too
-        "django.request": {"filters": ["news"]},
-        # It tells of every task that comes and goes; here that is for debugging.
-        "django-q": {"level": "WARNING" if LOG_LEVEL == "INFO" else LOG_LEVEL},
-    },
-}
+LOGGING = logs.settings_of(LOG_FORMAT, LOG_LEVEL, _is_news, _in_one_line)

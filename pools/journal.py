@@ -12,6 +12,7 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from pools import request_ids, webhooks
+from pools.about import about
 from pools.cloud.fitting import storable
 from pools.models import EventCursor, FleetEvent, Level, Pool, Sandbox
 from pools.together import Together
@@ -86,7 +87,8 @@ def record_together(batch: Together, *lines: FleetEvent) -> None:
 
 def _log(event: FleetEvent) -> None:
     where = f" [{event.sandbox_name} {event.app_id}]".replace(" ]", "]") if event.sandbox_name else ""
-    logger.log(LOG_LEVELS[Level(event.level)], "%s%s", event.message, where)
+    with about(run=event.run_id, sandbox=event.sandbox_name, app=event.app_id, pool=event.pool_name):
+        logger.log(LOG_LEVELS[Level(event.level)], "%s%s", event.message, where)
 
 
 def _next_seq() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from pools import agent_keys
+from pools.about import about
 from pools.alarm_rows import RaisedAlarm  # noqa: F401  a table of this app
 from pools.api_keys import ApiKey  # noqa: F401  a table of this app
 from pools.cloud.app_spec import region_slug
@@ -341,6 +343,10 @@ class Sandbox(models.Model):
     def staged_games(self) -> dict[str, StagedGame]:
         """The games that were staged in it, by slug."""
         return read_staged(self.staged)
+
+    def is_subject(self) -> AbstractContextManager[None]:
+        """While the block runs, what is done is about this sandbox."""
+        return about(sandbox=self.name, app=self.app_id)
 
     def agent(self) -> SandboxAgent:
         """The agent inside, once the sandbox has its address."""

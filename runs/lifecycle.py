@@ -76,11 +76,14 @@ class Attempt:
 # Begin and wait.
 
 
-def begin(game: Game, wanted: Wanted, *, mode: LaunchMode, client: Client, key: str | None, now: datetime) -> Run:
+def begin(
+    run_id: UUID, game: Game, wanted: Wanted, *, mode: LaunchMode, client: Client, key: str | None, now: datetime
+) -> Run:
     """Needs the fleet's lock and room under the limits. Leaves a new run, ACQUIRING. Raises LimitReached."""
     limits.check(mode, now)
     limits.check_budget(client, now)
     return Run.objects.create(
+        id=run_id,
         game=game,
         mode=mode,
         state=RunState.ACQUIRING,

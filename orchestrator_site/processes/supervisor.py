@@ -62,17 +62,24 @@ class Service:
         return self.has_answered
 
 
-class Terminal:
-    """Whole lines from several sources, each with its prefix. A line that can't be shown is lost, and nothing else:
-    a disk may be full, or whoever read us gone, or stand still. A terminal that is closed sends SIGHUP."""
+RecordOf = Callable[[str, str, str], str]  # of a process's name, a line of its, and a level
 
-    def __init__(self, width: int) -> None:
-        self.width = width
+
+class Terminal:
+    """Whole lines from several sources, each with its prefix, or as a record of a log where `record_of` makes one. A
+    line that can't be shown is lost, and nothing else: a disk may be full, or whoever read us gone, or stand still. A
+    terminal that is closed sends SIGHUP."""
+
+    def __init__(self, width: int, record_of: RecordOf | None) -> None:
+        self.width, self.record_of = width, record_of
         self.is_coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self.lines: queue.Queue[str] = queue.Queue(MOST_UNSHOWN_LINES)
         threading.Thread(target=self._show, name="terminal", daemon=True).start()
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, level: str = "INFO") -> None:
+        self._put(self.record_of("supervisor", line, level) if self.record_of else line)
+
+    def _put(self, line: str) -> None:
         with suppress(queue.Full):
             self.lines.put_nowait(line)
 
@@ -97,15 +104,21 @@ class Terminal:
         if self.is_coloured:
             prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
         for line in output:
-            self.say(f"{prefix} {line.decode(errors='replace').rstrip()}")
+            text = line.decode(errors="replace").rstrip()
+            if self.record_of is None:
+                self._put(f"{prefix} {text}")
+            elif text:
+                self._put(self.record_of(name, text, "INFO"))
 
 
 class Supervisor:
-    def __init__(self, services: Sequence[Service], register: process_sessions.Register) -> None:
+    def __init__(
+        self, services: Sequence[Service], register: process_sessions.Register, record_of: RecordOf | None = None
+    ) -> None:
         self.services = services
         self.register = register
         self.stopping = threading.Event()
-        self.terminal = Terminal(max(len(service.name) for service in services))
+        self.terminal = Terminal(max(len(service.name) for service in services), record_of)
 
     def stop_on_signals(self) -> None:
         """One signal stops everything politely, a second one kills."""
@@ -162,10 +175,10 @@ class Supervisor:
                 except (OSError, RuntimeError) as error:  # no memory, no processes or threads left, a full disk
                     self._give_up_start(service)
                     service.restart_at_seconds = time.monotonic() + LONGEST_BACKOFF_SECONDS
-                    self.terminal.say(f"{service.name} can't be started ({error}); again in a while.")
+                    self.terminal.say(f"{service.name} can't be started ({error}); again in a while.", "ERROR")
             return
         if service.must_restart:
-            self.terminal.say(f"{service.name} is restarted: {service.must_restart}.")
+            self.terminal.say(f"{service.name} is restarted: {service.must_restart}.", "WARNING")
             process_sessions.kill(service.pid)
             service.process.wait()
         code = service.process.poll()
@@ -182,7 +195,7 @@ class Supervisor:
         delay = min(FIRST_BACKOFF_SECONDS * 2 ** (service.ends - 1), LONGEST_BACKOFF_SECONDS)
         service.restart_at_seconds = time.monotonic() + delay
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
-        self.terminal.say(f"{service.name} ended {how}; it starts again in {delay:g} s.")
+        self.terminal.say(f"{service.name} ended {how}; it starts again in {delay:g} s.", "WARNING")
 
     def _give_up_start(self, service: Service) -> None:
         """Nothing of a start that failed half-way goes on."""

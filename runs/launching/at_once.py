@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 from django.db import connection, transaction
 
@@ -46,9 +46,9 @@ WHERE g.slug = %s AND g.enabled"""  # noqa: S608
 
 
 @transaction.atomic
-def launch_at_once(wanted: Wanted, *, client: Client, key: str | None, now: datetime) -> Run | None:
-    """Leave a new run DEPLOYING in a warm sandbox. None when that takes more than this. Raises IntegrityError for a key
-    that is being used at this moment, and LimitReached."""
+def launch_at_once(run_id: UUID, wanted: Wanted, *, client: Client, key: str | None, now: datetime) -> Run | None:
+    """Leave a new run of that id DEPLOYING in a warm sandbox. None when that takes more than this. Raises
+    IntegrityError for a key that is being used at this moment, and LimitReached."""
     if client.has_a_budget:
         return None
     game = _look(wanted.game, client.name, key, now)
@@ -59,7 +59,6 @@ def launch_at_once(wanted: Wanted, *, client: Client, key: str | None, now: date
         return None  # what would be taken back is not taken
     if not clients.surely_has_room(client, active=game.warm + game.cold, this_hour=this_hour):
         limits.check_client(client, now)
-    run_id = uuid4()
     pool = Pool(pk=game.pool_id, name=game.pool_name)
     if not game.is_demand_noted:
         note_demand_unless_busy(pool, f"run {run_id.hex[:8]}", now)

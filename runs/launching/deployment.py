@@ -14,6 +14,7 @@ from games.deploy import start_again
 from games.failures import Cause, DeployFailed
 from games.models import Game
 from games.staging import staged_files
+from pools.about import about
 from pools.cloud.errors import AgentError
 from pools.models import Sandbox
 from pools.tenure import Tenure, TenureLost, kept
@@ -49,19 +50,26 @@ def next_attempt(run_id: UUID) -> Attempt | None:
 def deploy(attempt: Attempt) -> None:
     """Bring the run's game up in its sandbox: played where it is staged, else deployed. Of several tasks for one
     attempt, one works."""
+    with about(run=attempt.run_id):
+        _deploy(attempt)
+
+
+def _deploy(attempt: Attempt) -> None:
     run = lifecycle.begin_attempt(attempt, timezone.now())
     again = None if run else lifecycle.begin_restart(attempt, timezone.now())
     if run is None and again is None:
         return
     with kept(lambda: lifecycle.renew(attempt.run_id, attempt.number, timezone.now())) as tenure:
         if again is not None and again.sandbox is not None:
-            _bring_back(again.sandbox, again, tenure)
+            with again.sandbox.is_subject():
+                _bring_back(again.sandbox, again, tenure)
             return
         # What an attempt before this one has left of the staged game is not played.
         if run is not None and attempt.number == 1 and port_of_staged(run) is not None:
             run = hand_over(run)
         if run is not None and run.sandbox is not None and run.state == RunState.DEPLOYING:
-            _deploy_into(run.sandbox, run, tenure)
+            with run.sandbox.is_subject():
+                _deploy_into(run.sandbox, run, tenure)
 
 
 def _bring_back(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:

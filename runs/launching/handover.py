@@ -48,10 +48,11 @@ def hand_over(run: Run) -> Run | None:
         began = timezone.now()
         code: EndCode | None = EndCode.DEAD_AT_HAND_OVER
         try:
-            agent = current.sandbox.agent()
-            if port is not None and _answers(agent, port):
-                return _play_staged(current, current.sandbox, port, began)
-            running = {process.pid for process in agent.look(PROBE_TIMEOUT_SECONDS) if process.is_running}
+            with current.sandbox.is_subject():
+                agent = current.sandbox.agent()
+                if port is not None and _answers(agent, port):
+                    return _play_staged(current, current.sandbox, port, began)
+                running = {process.pid for process in agent.look(PROBE_TIMEOUT_SECONDS) if process.is_running}
             staged = current.sandbox.staged_games.get(current.game.slug)
             # The sandbox is well: a game that answers badly, or ends at the first request, would do so in the next one.
             if port is None or staged is None or staged.pid in running or has_ended_once:

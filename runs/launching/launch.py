@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from uuid import UUID, uuid4
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from games.models import Game
 from pools import journal
+from pools.about import about
 from pools.capacity import NoCapacity
 from pools.demand import note_demand_unless_busy
 from pools.models import Fleet, Pool, Sandbox, State
@@ -64,19 +66,21 @@ def launch(
     sandbox is ready; by default its pool's rule.
     The same client and key give the same run, however often and however much at once they are sent.
     """
+    now, run_id = now or timezone.now(), uuid4()
     wanted = Wanted(game, AskedMode(mode), use_snapshot, OnMiss(on_miss) if on_miss else None, labels or {})
     try:
-        return _launch(wanted, client, idempotency_key, now or timezone.now())
+        with about(run=run_id, client=shown(client.name)):
+            return _launch(run_id, wanted, client, idempotency_key, now)
     except LaunchRefused as refused:
         metrics.REFUSALS.add(refused.code)
         raise
 
 
-def _launch(wanted: Wanted, client: Client, key: str | None, now: datetime) -> Run:
+def _launch(run_id: UUID, wanted: Wanted, client: Client, key: str | None, now: datetime) -> Run:
     try:
         if wanted.mode != AskedMode.COLD:
             with turnstile.launches.passed():
-                run = launch_at_once(wanted, client=client, key=key, now=now)
+                run = launch_at_once(run_id, wanted, client=client, key=key, now=now)
             if run is not None:
                 return _bring_up(run)
         if earlier := _earlier(wanted, client, key):
@@ -90,7 +94,7 @@ def _launch(wanted: Wanted, client: Client, key: str | None, now: datetime) -> R
             fleet = Fleet.lock()
             if earlier := _earlier(wanted, client, key):
                 return earlier
-            begun = _begin(found, wanted, fleet, now, client=client, key=key)
+            begun = _begin(run_id, found, wanted, fleet, now, client=client, key=key)
     except KeyReused:
         raise
     except (IntegrityError, LaunchRefused) as refused:
@@ -140,11 +144,13 @@ def _earlier(wanted: Wanted, client: Client, key: str | None) -> Run | None:
     return run
 
 
-def _begin(game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, client: Client, key: str | None) -> Run:
+def _begin(
+    run_id: UUID, game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, client: Client, key: str | None
+) -> Run:
     """Inside one transaction: the run's row, and its sandbox when one is free at once."""
     _require_open(fleet)
     mark = limits.mark_at(now)
-    run = lifecycle.begin(game, wanted, mode=_mode_of(wanted, game), client=client, key=key, now=now)
+    run = lifecycle.begin(run_id, game, wanted, mode=_mode_of(wanted, game), client=client, key=key, now=now)
     try:
         if run.mode == LaunchMode.COLD:
             start_cold(run, now)

@@ -20,6 +20,7 @@ from django.urls import Resolver404
 from django.utils import timezone
 
 from pools import fleet_log
+from pools.about import about
 from pools.moments import as_text
 from pools.problems import CONTENT_TYPE, Problem
 from runs import events
@@ -51,8 +52,9 @@ class EventsConsumer(AsyncConsumer):
     answering: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async with asyncio.TaskGroup() as self.tasks:
-            await super().__call__(scope, partial(self._next_message, receive), send)
+        with about(run=scope["url_route"]["kwargs"].get("topic")):
+            async with asyncio.TaskGroup() as self.tasks:
+                await super().__call__(scope, partial(self._next_message, receive), send)
 
     async def _next_message(self, receive: Any) -> Any:
         """Pass on what Channels dispatches. Nobody reads what a client sends after its request (messages of a socket,

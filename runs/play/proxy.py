@@ -27,6 +27,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
 from pools import agent_keys, claims
+from pools.about import about
 from pools.cloud.sandbox_agent import may_be_the_agents_refusal
 from pools.models import Sandbox
 from pools.problems import Problem
@@ -283,14 +284,15 @@ async def _visit_game(
 ) -> None:
     began_at_seconds = time.monotonic()
     client = Client(scope, receive)
-    visit = Visit(scope, run_id, path, _upstream(await _seat(run_id)), base, always, began_at_seconds)
-    try:
-        request = visit.request(client.body())
-    except ForbiddenPath:
-        raise Refused(NOT_PASSED_ON) from None
-    if isinstance(request.stream, httpx.ByteStream):  # it has no body
-        client.drop_the_rest()
-    await client.while_there(_in_turn(visit, request, send, client))
+    with about(run=run_id):
+        visit = Visit(scope, run_id, path, _upstream(await _seat(run_id)), base, always, began_at_seconds)
+        try:
+            request = visit.request(client.body())
+        except ForbiddenPath:
+            raise Refused(NOT_PASSED_ON) from None
+        if isinstance(request.stream, httpx.ByteStream):  # it has no body
+            client.drop_the_rest()
+        await client.while_there(_in_turn(visit, request, send, client))
 
 
 def _games_own_address(scope: Scope, run_id: UUID) -> str:

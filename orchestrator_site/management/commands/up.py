@@ -22,6 +22,7 @@ from django.core.management import BaseCommand, call_command
 from django.db import DatabaseError, connections
 from django_q.tasks import async_task
 
+from orchestrator_site import logs
 from orchestrator_site.processes import process_sessions, services
 from orchestrator_site.processes.supervisor import GivenUp, Service, Supervisor
 from pools.first_pool import first_pool
@@ -48,7 +49,8 @@ class Command(BaseCommand):
 
         cloud = [services.local_cloud()] if settings.CLOUD_IS_EMBEDDED else []
         metrics = [services.metrics()] if settings.METRICS_PORT else []
-        supervisor = Supervisor([*cloud, services.cluster(), services.web(), *metrics], register)
+        record_of = logs.record_of if settings.LOG_FORMAT == logs.JSON else None
+        supervisor = Supervisor([*cloud, services.cluster(), services.web(), *metrics], register, record_of)
         try:
             self.keep_up(supervisor, cloud, preparing)
             register.close()
@@ -131,7 +133,8 @@ def _belong_to_the_parent() -> None:
 def prepare_database() -> str:
     """Migrate, load the catalog, make the first pool and the operator; the operator's password if it is new."""
     call_command("migrate", interactive=False, verbosity=0)
-    call_command("catalog", verbosity=0)
+    said = logs.Said("catalog", "INFO") if settings.LOG_FORMAT == logs.JSON else None
+    call_command("catalog", verbosity=0, stdout=said)
     first_pool()
     async_task("games.tasks.build_missing_snapshots", task_name="snapshots", group="snapshots")
     password = make_operator()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import OperationalError, transaction
@@ -42,7 +43,7 @@ def start(**options) -> Run:
 
 def at_once(**options) -> Run | None:
     fields = {"client": Client("ada"), "key": None, "now": timezone.now()}
-    return launch_at_once(Wanted("snake", AskedMode.WARM), **fields | options)
+    return launch_at_once(uuid4(), Wanted("snake", AskedMode.WARM), **fields | options)
 
 
 def test_it_is_played_and_told_as_any_other(warm, paper_fleet):
