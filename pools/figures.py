@@ -6,7 +6,6 @@ Each figure is counted where the pages and the API have it from.
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -27,7 +26,7 @@ from pools.meters import Figure
 from pools.models import CloudApp, Fleet, Pool, Sandbox, State
 from pools.outcomes import breaker_of
 from pools.prices import usd_per_hour
-from pools.shared import Shared, for_a_minute
+from pools.shared import sparingly
 from pools.shared_budget import seen
 from pools.spending import spent_usd
 from pools.turn.plan_pool import wanted_of
@@ -35,7 +34,6 @@ from pools.turn.plan_pool import wanted_of
 NO_POOL = "(none)"  # no pool can have this name
 STATES = ("requested", "creating", "staging", "ready", "unseen", "in_use", "deleting")
 BREAKER_STATES = ("closed", "half_open", "open")
-PICTURE_SHARE = 50  # so much longer than it took, the fleet's table is kept: it takes a fiftieth of a processor
 
 SANDBOXES = Figure(
     "pool_sandboxes", "Sandboxes of a pool by state; unseen are ready ones not known to be well.", "pool", "state"
@@ -51,8 +49,8 @@ BREAKER = Figure("pool_breaker", "1 for the state that the breaker of a pool's r
 EXISTING = Figure("sandboxes", "Sandboxes that take a place, those of another installation included.")
 LIMIT = Figure("sandboxes_limit", "How many there may be: MAX_TOTAL_SANDBOXES.")
 ORPHANS = Figure("orphans", "Apps of ours that we have no record of.")
-OLDEST_ORPHAN = Figure("oldest_orphan_age_seconds", "Since when the oldest orphan has been known; 0 without any.")
-OLDEST_DELETION = Figure("oldest_deletion_age_seconds", "Since when the oldest deletion has been due; 0 without any.")
+OLDEST_ORPHAN = Figure("oldest_orphan_age_seconds", "For how long the oldest orphan has been known; 0 without any.")
+OLDEST_DELETION = Figure("oldest_deletion_age_seconds", "For how long the oldest deletion has been due; 0 without any.")
 VERDICTS = Figure("fleet_rows", "Rows of the fleet's page by verdict: drift is what is not in step.", "verdict")
 STOPPED = Figure("deletions_stopped", "1 while deletions wait for an operator.")
 FAILING = Figure("deletions_failing_seconds", "For how long no deletion was accepted; 0 when all is well.")
@@ -64,7 +62,7 @@ ALARMS = Figure(
     "alarm_raised", "1 for each alarm that webhooks and e-mails were told of, and that is not over.", "code"
 )
 BUDGET_LEFT = Figure("cloud_budget_left", "Requests that the hour has left for a kind of them.", "share")
-SPENT = Figure("spent_usd", "What sandboxes have cost in the last 30 days, an estimate; a minute old at the most.")
+SPENT = Figure("spent_usd", "What sandboxes have cost in the last 30 days, an estimate.")
 BUDGET = Figure("budget_usd", "The most that they may cost in 30 days: MONTHLY_BUDGET_USD; 0 for no limit.")
 HOURLY = Figure("cost_usd_per_hour", "What the sandboxes that exist cost an hour, in use or idle.", "use")
 
@@ -119,10 +117,11 @@ def tell(now: datetime) -> Iterator[Told]:
         hourly["in_use" if state == State.IN_USE else "idle"] += number * float(usd_per_hour(size))
     for use, usd in hourly.items():
         yield HOURLY, usd, (use,)
-    yield SPENT, SPENT_SHARED.get(), ()
+    yield SPENT, SPENT_BY_NOW(), ()
     yield BUDGET, settings.MONTHLY_BUDGET_USD, ()
+    verdicts = VERDICT_COUNTS()
     for verdict in Verdict:
-        yield VERDICTS, VERDICTS_SHARED.get().counts[verdict], (verdict.replace(" ", "_"),)
+        yield VERDICTS, verdicts[verdict], (verdict.replace(" ", "_"),)
 
 
 def _of_pool(pool: Pool, standing: Standing) -> Iterator[Told]:
@@ -168,18 +167,5 @@ def _of_fleet(fleet: Fleet, standing: Standing) -> Iterator[Told]:
         yield BUDGET_LEFT, budget.hour_left(share), (share.name.lower(),)
 
 
-class Verdicts(NamedTuple):
-    """How many rows of the fleet's page have which verdict, and how long it took to say."""
-
-    counts: dict[Verdict, int]
-    took_seconds: float
-
-
-def _verdicts() -> Verdicts:
-    began = time.monotonic()
-    counts = dict(picture(timezone.now()).verdicts)
-    return Verdicts(counts, time.monotonic() - began)
-
-
-VERDICTS_SHARED = Shared(_verdicts, lambda made: max(1.0, PICTURE_SHARE * made.took_seconds))
-SPENT_SHARED = Shared(lambda: float(spent_usd(timezone.now())), for_a_minute)
+VERDICT_COUNTS = sparingly(lambda: dict(picture(timezone.now()).verdicts))
+SPENT_BY_NOW = sparingly(lambda: float(spent_usd(timezone.now())))

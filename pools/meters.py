@@ -42,12 +42,13 @@ _warned_at_seconds = -WARN_AGAIN_SECONDS
 
 
 class Figure:
-    """One that everybody reads from the database when it is asked for, and so the same from every machine."""
+    """One that is read when it is asked for: from the database, and so the same from every machine, or `of_machine`."""
 
     kind = "gauge"
 
-    def __init__(self, name: str, text: str, *labels: str) -> None:
-        self.name, self.text, self.labels = PREFIX + name, text, labels
+    def __init__(self, name: str, text: str, *labels: str, of_machine: bool = False) -> None:
+        self.name, self.labels = PREFIX + name, labels
+        self.text = f"{text} Of this machine." if of_machine else f"{text} The same from every machine."
         FIGURES[self.name] = self
 
 

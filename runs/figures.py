@@ -9,7 +9,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from pools.meters import Figure
-from pools.shared import Shared, for_a_minute
+from pools.shared import sparingly
 from runs.models import ACTIVE, Run
 from runs.usage import By, Usage, usage
 
@@ -20,9 +20,7 @@ WAITING = Figure(
 OLDEST_WAIT = Figure(
     "oldest_wait_seconds", "For how long the launch has waited that came first; 0 without any.", "line"
 )
-TODAY = Figure(
-    "cost_usd_today", "What sandboxes have cost today (UTC), in use or idle; a minute old at the most.", "use"
-)
+TODAY = Figure("cost_usd_today", "What sandboxes have cost today (UTC), in use or idle.", "use")
 
 Told = tuple[Figure, float, tuple[str, ...]]
 
@@ -36,7 +34,7 @@ def tell(now: datetime) -> Iterator[Told]:
         came = list(runs.values_list("created_at", flat=True))
         yield WAITING, len(came), (line,)
         yield OLDEST_WAIT, max(0.0, (now - came[0]).total_seconds()) if came else 0.0, (line,)
-    today = TODAY_SHARED.get()
+    today = USED_TODAY()
     yield TODAY, today.idle_usd, ("idle",)
     yield TODAY, today.in_use_usd, ("in_use",)
 
@@ -48,4 +46,4 @@ def _today() -> Usage:
     return total
 
 
-TODAY_SHARED = Shared(_today, for_a_minute)
+USED_TODAY = sparingly(_today)

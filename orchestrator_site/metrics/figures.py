@@ -21,8 +21,8 @@ WORKERS = Figure("cluster_workers", "Their workers, idle or busy.", "state")
 QUEUED = Figure("queue_tasks", "Tasks that are due and that no cluster has fetched.", "queue")
 QUEUE_AGE = Figure("queue_oldest_age_seconds", "How long ago the oldest of them was queued; 0 without any.", "queue")
 LOCK_WAITS = Figure("database_lock_waits", "Sessions of PostgreSQL that wait for a lock now; always 0 on SQLite.")
-DISK_FREE = Figure("disk_free_bytes", "Room on the disk of ORCHESTRATOR_VAR, of this machine.")
-DISK_SIZE = Figure("disk_size_bytes", "The size of that disk.")
+DISK_FREE = Figure("disk_free_bytes", "Room on the disk of ORCHESTRATOR_VAR.", of_machine=True)
+DISK_SIZE = Figure("disk_size_bytes", "The size of that disk.", of_machine=True)
 
 Told = tuple[Figure, float, tuple[str, ...]]
 QUEUES = {"tasks": Conf.CLUSTER_NAME, "turns": TURNS}

@@ -23,7 +23,11 @@ from runs import figures as run_figures
 
 logger = logging.getLogger(__name__)
 
-UP = Figure("database_up", "1 when the figures of this answer could be read from the database; else they are missing.")
+UP = Figure(
+    "database_up",
+    "1 when this answer's figures could be read from the database; else they are missing.",
+    of_machine=True,
+)
 
 
 class _Collector:
