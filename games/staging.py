@@ -38,6 +38,7 @@ from pools.reasons import LogKind
 from pools.staged import StagedGame
 from pools.staged import write as write_staged
 from pools.tenure import LEASE_SECONDS, Tenure, TenureLost, kept
+from pools.traces import span
 
 PORTS = range(5000, 6000)  # staged side by side, each game gets one of its own
 
@@ -49,7 +50,7 @@ def stage(sandbox_id: UUID) -> None:
         if hold is None or sandbox is None or sandbox.pool is None:
             return
         try:
-            with sandbox.is_subject():
+            with sandbox.is_subject(), span("stage", pool=sandbox.pool.name):
                 staged = _stage_from_the_start(sandbox, hold, starts=sandbox.pool.stage == Stage.STARTED)
         except TenureLost:
             _drop(sandbox)
@@ -96,7 +97,7 @@ def restage() -> None:
     """Bring every warm sandbox that holds other snapshots than the current up to date, one after the other."""
     for sandbox in Sandbox.objects.filter(state=State.READY, pool__isnull=False).select_related("pool"):
         if outdated(sandbox):
-            with sandbox.is_subject(), _alone(sandbox.id) as hold:
+            with sandbox.is_subject(), span("restage"), _alone(sandbox.id) as hold:
                 if hold is not None:
                     _restage_one(sandbox.id, hold)
 

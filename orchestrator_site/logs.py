@@ -142,7 +142,6 @@ def machine() -> dict[str, str]:
     return {"host": socket.gethostname(), "version": version()}
 
 
-@cache
 def version() -> str:
     """Of what is installed; empty in a checkout that is not."""
     try:

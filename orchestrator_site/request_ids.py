@@ -1,13 +1,15 @@
-"""Each request has an id, its client's or a new one, that its answer brings along (`pools.request_ids`)."""
+"""Each request has an id, its client's or a new one, that its answer brings along (`pools.request_ids`). It may come
+with a trace of the client's (`pools.traces`)."""
 
 from __future__ import annotations
 
 from functools import wraps
 from typing import Any
 
-from pools import request_ids
+from pools import request_ids, traces
 
 NAME = request_ids.HEADER.lower().encode()
+TRACEPARENT = traces.HEADER.encode()
 STARTS = ("http.response.start", "websocket.accept")
 
 
@@ -31,5 +33,6 @@ class WithRequestId:
                 message = {**message, "headers": [*others, (NAME, request_id.encode())]}
             await send(message)
 
-        with request_ids.answering(request_id):
+        traceparent = next((value for name, value in scope["headers"] if name == TRACEPARENT), b"")
+        with request_ids.answering(request_id), traces.called_by(traceparent.decode("latin-1")):
             await self.application(scope, receive, sent)

@@ -190,6 +190,11 @@ CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [PUBLIC_URL])
 HTTPS_ONLY = PUBLIC_URL.startswith("https://")
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"])
 REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
+# Where traces are sent. OpenTelemetry reads these and others of its variables by itself.
+TRACES_ARE_ON = bool(env.url("OTEL_EXPORTER_OTLP_ENDPOINT") or env.url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+if env.switch("OTEL_SDK_DISABLED", False):
+    TRACES_ARE_ON = False
+VERSION = logs.version()
 
 # Signing in.
 OPERATOR_SESSION_HOURS = env.number("OPERATOR_SESSION_HOURS", 12, least=1, most=24 * 30)

@@ -1,8 +1,122 @@
-"""Traces of launches for a collector, where one is set (OTEL_EXPORTER_OTLP_ENDPOINT). Without one nothing is loaded."""
+"""Traces of launches for a collector (OpenTelemetry), where OTEL_EXPORTER_OTLP_ENDPOINT names one.
+
+Whatever is done for a run is one trace, whose id is the run's own: nothing has to be carried from one process to the
+next, and who has a run's id has its trace. A run's trace begins with the launch. Without a collector nothing of
+OpenTelemetry is loaded, and a span costs no more than the call.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from typing import Protocol, Self
+from uuid import UUID
+
+from django.conf import settings
+
+HEADER = "traceparent"
+
+_caller: ContextVar[str] = ContextVar("traceparent", default="")
+
+
+class Span(Protocol):
+    """A part of a trace, as long as its block runs. What leaves the block as an error is noted."""
+
+    def note(self, **attributes: object) -> None:
+        """Say more about it: what came of it, say."""
+
+
+class NoSpan:
+    """Where there are no traces."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def note(self, **attributes: object) -> None:
+        pass
+
+
+NO_SPAN = NoSpan()
+
+
+def span(name: str, **attributes: object) -> AbstractContextManager[Span]:
+    """A part of what is being done here; else of the run that this is about (`pools.about`); else a trace of its own.
+    It has the ids that are known here as attributes."""
+    if not settings.TRACES_ARE_ON:
+        return NO_SPAN
+    from pools import otel
+
+    return otel.span(name, attributes)
+
+
+def first_span(name: str, of: UUID, **attributes: object) -> AbstractContextManager[Span]:
+    """A span of the first time in this process, for what happens over and over to one run."""
+    if not settings.TRACES_ARE_ON:
+        return NO_SPAN
+    from pools import otel
+
+    return otel.span(name, attributes) if otel.is_first(name, of) else NO_SPAN
+
+
+def launch(run_id: UUID) -> AbstractContextManager[Span]:
+    """The beginning of a run's trace. The caller's trace, if it sent one along, has the request, with links to both."""
+    if not settings.TRACES_ARE_ON:
+        return NO_SPAN
+    from pools import otel
+
+    return otel.launch(run_id, _caller.get())
+
+
+def note_first(name: str, of: UUID, since_ns: int) -> None:
+    """A span that began then and ends now, the first time in this process."""
+    if settings.TRACES_ARE_ON:
+        from pools import otel
+
+        if otel.is_first(name, of):
+            otel.past_span(name, since_ns)
+
+
+@contextmanager
+def called_by(traceparent: str) -> Iterator[None]:
+    """While a request is answered that came with this header (W3C Trace Context)."""
+    token = _caller.set(traceparent)
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
+def headers() -> dict[str, str]:
+    """What a request has to carry that is made for the span at work here."""
+    if not settings.TRACES_ARE_ON:
+        return {}
+    from pools import otel
+
+    return otel.headers()
 
 
 def ids() -> dict[str, str]:
     """The trace and the span that are at work here, for the lines of a log."""
-    return {}
+    if not settings.configured or not settings.TRACES_ARE_ON:
+        return {}
+    from pools import otel
+
+    return otel.ids()
+
+
+def preload() -> None:
+    """Load what the first span would load, for processes that are forked from this one."""
+    if settings.TRACES_ARE_ON:
+        from pools import otel  # noqa: F401
+
+
+def begin() -> None:
+    """Make ready for the first span, which would wait for it."""
+    if settings.TRACES_ARE_ON:
+        from pools import otel
+
+        otel.maker()

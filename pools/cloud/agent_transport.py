@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from pools import traces
 from pools.cloud import bounded
 from pools.cloud.api_transport import is_loopback
 from pools.cloud.errors import AgentError, AgentRefused, AgentUnavailable, CommandTimedOut
@@ -83,17 +84,21 @@ class AgentWire:
             raise AgentUnavailable(f"{self.url or 'The address'} is not https: the token would travel in clear.")
         began = False
         try:
-            with bounded.client_for(self.url, is_loopback=self._is_loopback) as client:
+            with (
+                traces.span(f"agent {method}", path=path) as span,
+                bounded.client_for(self.url, is_loopback=self._is_loopback) as client,
+            ):
                 request = client.build_request(
                     method,
                     self.url + path,
                     json=json,
                     params=params,
-                    headers={"Authorization": f"Bearer {self._token}"},
+                    headers={"Authorization": f"Bearer {self._token}", **traces.headers()},
                     timeout=bounded.timeout(timeout_seconds),
                 )
                 response = self._sent(client, request)
                 began = True
+                span.note(status=response.status_code)
                 try:
                     yield response
                 finally:

@@ -25,6 +25,7 @@ from pools.cloud import bounded, metrics
 from pools.cloud.budget import RequestBudget, Share
 from pools.cloud.errors import CloudUnavailable, RateLimited
 from pools.cloud.fitting import fitted
+from pools.traces import span
 
 API_URL = "https://api.digitalocean.com"
 TIMEOUT_SECONDS = 30.0  # for the whole request; pydo's default is 300 for each attempt's each wait
@@ -173,17 +174,24 @@ class Wire:
 
     def _send(self, operation: str, *args: object, **kwargs: object) -> Answer:
         self.budget.spend(share=SHARES.get(operation, Share.ASKING))
+        with span(f"cloud {operation}") as traced:
+            answer = self._sent(operation, *args, **kwargs)
+            traced.note(status=answer.status)
+            return self._judged(answer)
+
+    def _sent(self, operation: str, *args: object, **kwargs: object) -> Answer:
         method = getattr(self._client().apps, operation)
         try:
             method(*args, **kwargs)
         except AnswerKept as kept:
-            answer = kept.answer
+            return kept.answer
         except CloudUnavailable:
             raise
         except Exception as error:  # of pydo's, before it sent anything
             raise CloudUnavailable(f"The request to the cloud failed ({type(error).__name__}).") from None
-        else:
-            raise CloudUnavailable("The request to the cloud was not sent.")
+        raise CloudUnavailable("The request to the cloud was not sent.")
+
+    def _judged(self, answer: Answer) -> Answer:
         if answer.status == 429:
             self._refused_for_now(answer)
         self.budget.relax()

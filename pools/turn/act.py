@@ -23,7 +23,7 @@ from pools.cloud.errors import (
     RateLimited,
     Unauthorized,
 )
-from pools.cloud.records import App, Phase, Proposal
+from pools.cloud.records import App, AppSpec, Phase, Proposal
 from pools.models import (
     BEING_CREATED,
     LIVE,
@@ -264,11 +264,16 @@ class Effects:
             ):
                 sandbox = Sandbox.objects.get(pk=sandbox_id(decision))
                 sending.append((sandbox, sandbox.spec(self.facts.installation), first))
-        for (sandbox, _, first), answer in ask_all(lambda sent: self.cloud.create(sent[1]), sending):
+        for (sandbox, _, first), answer in ask_all(self._create, sending):
             if isinstance(answer, App):
                 self._accepted(sandbox, answer.id, "accepted by the cloud")
             elif isinstance(answer, Trouble):
                 self._not_created(sandbox, answer, first=first)
+
+    def _create(self, sending: tuple[Sandbox, AppSpec, bool]) -> App:
+        sandbox, spec, _ = sending
+        with sandbox.is_subject():
+            return self.cloud.create(spec)
 
     def _is_waited_for(self, decision: Decision) -> bool:
         return Sandbox.objects.filter(pk=sandbox_id(decision), origin=Origin.COLD).exists()

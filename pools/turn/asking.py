@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 from pools.cloud.errors import AgentError, CloudError
@@ -27,5 +28,6 @@ def ask_all(ask: Callable[[Asked], Answer], items: Sequence[Asked]) -> list[tupl
 
     if len(items) <= 1:
         return [(item, safely(item)) for item in items]
+    here = copy_context()  # each needs one of its own
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        return list(zip(items, threads.map(safely, items), strict=True))
+        return list(zip(items, threads.map(lambda item: here.copy().run(safely, item), items), strict=True))

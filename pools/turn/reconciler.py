@@ -18,6 +18,7 @@ from pools.reasons import LogKind, StepCode
 from pools.shared_budget import counted
 from pools.signals import turn_begins
 from pools.tenure import kept
+from pools.traces import span
 from pools.turn import alarm_watch
 from pools.turn.act import Effects
 from pools.turn.decisions import Decision
@@ -76,7 +77,7 @@ def turn(agree: Agree = to_anything) -> Turn:
     be. Raises LeaseHeld when another turn is being taken, LeaseLost when this one took too long; whatever else it
     raises is in the orchestrator log."""
     # However long the cloud takes: renewed until it ends, or this process stands still.
-    with leases.hold("turn", LEASE_SECONDS) as lease, kept(lease.is_renewed), lease.fencing():
+    with leases.hold("turn", LEASE_SECONDS) as lease, kept(lease.is_renewed), lease.fencing(), span("turn") as traced:
         began = time.monotonic()
         wanted_at = Fleet.get().due_at
         Fleet.objects.filter(pk=1).update(nudged=False, due_at=None)
@@ -99,6 +100,7 @@ def turn(agree: Agree = to_anything) -> Turn:
             note_death(error)
             alarm_watch.watch(None, timezone.now())
             raise
+        traced.note(decisions=len(decisions))
         minutes.note(timezone.now())
         due, due_at = due_in_seconds(facts, decisions, now), None
         if due is not None:

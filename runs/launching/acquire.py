@@ -11,10 +11,12 @@ from django.db.models import Q
 
 from games.models import Game
 from pools import claims
+from pools.about import about
 from pools.capacity import NoCapacity, reserve
 from pools.demand import note_demand
 from pools.models import ON_THE_WAY, Mode, Origin, Pool, Sandbox, State
 from pools.reasons import CreateCode
+from pools.traces import span
 from runs import events, lifecycle
 from runs.launching.outlook import patience_seconds
 from runs.limits import LaunchRefused
@@ -89,7 +91,8 @@ def require_pool(game: Game) -> Pool:
 def take_ready(run: Run, pool: Pool, now: datetime, *before: events.Entry) -> bool:
     """Give the run a READY sandbox of the pool. False when there is none. `before`: what the run says first, then."""
     expires_at = lifecycle.lifetime(now)
-    sandbox = claims.claim(pool, by=f"run {run.short_id}", expires_at=expires_at, now=now)
+    with about(run=run.pk), span("claim", pool=pool.name):
+        sandbox = claims.claim(pool, by=f"run {run.short_id}", expires_at=expires_at, now=now)
     if sandbox is None:
         return False
     lifecycle.give_claimed(run, sandbox, *before)

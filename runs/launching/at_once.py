@@ -17,6 +17,7 @@ from games.models import Game
 from pools import claims
 from pools.demand import note_demand_unless_busy
 from pools.models import EXISTING, Pool
+from pools.traces import span
 from runs import clients, lifecycle, limits
 from runs.clients import Client
 from runs.models import Run
@@ -63,7 +64,8 @@ def launch_at_once(run_id: UUID, wanted: Wanted, *, client: Client, key: str | N
     if not game.is_demand_noted:
         note_demand_unless_busy(pool, f"run {run_id.hex[:8]}", now)
     expires_at = lifecycle.lifetime(now, existing=game.existing)
-    sandbox = claims.claim_well(pool, expires_at=expires_at, now=now)
+    with span("claim", pool=pool.name):
+        sandbox = claims.claim_well(pool, expires_at=expires_at, now=now)
     if sandbox is None:
         return None
     try:

@@ -18,6 +18,7 @@ from pools.about import about
 from pools.cloud.errors import AgentError
 from pools.models import Sandbox
 from pools.tenure import Tenure, TenureLost, kept
+from pools.traces import span
 from runs import events, lifecycle
 from runs.launching import progress
 from runs.launching.handover import hand_over, port_of_staged
@@ -50,7 +51,7 @@ def next_attempt(run_id: UUID) -> Attempt | None:
 def deploy(attempt: Attempt) -> None:
     """Bring the run's game up in its sandbox: played where it is staged, else deployed. Of several tasks for one
     attempt, one works."""
-    with about(run=attempt.run_id):
+    with about(run=attempt.run_id), span("deploy", attempt=attempt.number):
         _deploy(attempt)
 
 

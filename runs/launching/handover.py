@@ -18,6 +18,7 @@ from pools.nudge import nudge
 from pools.reasons import EndCode
 from pools.task_rows import TaskRows
 from pools.together import settle
+from pools.traces import span
 from runs import lifecycle, lines
 from runs.launching import turnstile
 from runs.launching.acquire import go_on_without, open_pool, take_ready
@@ -48,7 +49,7 @@ def hand_over(run: Run) -> Run | None:
         began = timezone.now()
         code: EndCode | None = EndCode.DEAD_AT_HAND_OVER
         try:
-            with current.sandbox.is_subject():
+            with current.sandbox.is_subject(), span("hand over"):
                 agent = current.sandbox.agent()
                 if port is not None and _answers(agent, port):
                     return _play_staged(current, current.sandbox, port, began)

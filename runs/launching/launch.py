@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from games.models import Game
-from pools import journal
+from pools import journal, traces
 from pools.about import about
 from pools.capacity import NoCapacity
 from pools.demand import note_demand_unless_busy
@@ -69,8 +69,10 @@ def launch(
     now, run_id = now or timezone.now(), uuid4()
     wanted = Wanted(game, AskedMode(mode), use_snapshot, OnMiss(on_miss) if on_miss else None, labels or {})
     try:
-        with about(run=run_id, client=shown(client.name)):
-            return _launch(run_id, wanted, client, idempotency_key, now)
+        with about(run=run_id, client=shown(client.name)), traces.launch(run_id) as span:
+            run = _launch(run_id, wanted, client, idempotency_key, now)
+            span.note(run=run.pk, game=run.game.slug, mode=run.mode, served_by=run.served_by, code=run.state)
+            return run
     except LaunchRefused as refused:
         metrics.REFUSALS.add(refused.code)
         raise

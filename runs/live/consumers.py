@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import aclosing, suppress
 from functools import cached_property, partial
 from typing import Any
@@ -19,7 +20,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.urls import Resolver404
 from django.utils import timezone
 
-from pools import fleet_log
+from pools import fleet_log, traces
 from pools.about import about
 from pools.moments import as_text
 from pools.problems import CONTENT_TYPE, Problem
@@ -50,8 +51,10 @@ class EventsConsumer(AsyncConsumer):
 
     scope: Any
     answering: asyncio.Task[None] | None = None
+    began_ns = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.began_ns = time.time_ns()
         with about(run=scope["url_route"]["kwargs"].get("topic")):
             async with asyncio.TaskGroup() as self.tasks:
                 await super().__call__(scope, partial(self._next_message, receive), send)
@@ -63,6 +66,11 @@ class EventsConsumer(AsyncConsumer):
             message = await receive()
             if self.answering is None or message["type"] in ("http.disconnect", "websocket.disconnect"):
                 return message
+
+    def note_first_event(self) -> None:
+        """For the run's trace."""
+        if self.topic is not None:
+            traces.note_first("first event of a stream", self.topic, self.began_ns)
 
     def stop_answering(self) -> None:
         """The client has left."""
@@ -146,6 +154,8 @@ class EventSocket(EventsConsumer, Socket):
                     for line in lines:
                         await flow.ready(STALL_SECONDS)
                         await self.send(line.json)
+                    if lines:
+                        self.note_first_event()
                     if not lines and not is_first:
                         await flow.ready(STALL_SECONDS)
                         await self.send(heartbeat())
@@ -223,6 +233,8 @@ class EventStream(EventsOverHttp):
                         await flow.ready(STALL_SECONDS)
                         await self.send_body((before + part).encode(), more_body=True)
                         before = ""
+                    if lines:
+                        self.note_first_event()
 
 
 class LongPoll(EventsOverHttp):

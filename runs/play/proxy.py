@@ -31,6 +31,7 @@ from pools.about import about
 from pools.cloud.sandbox_agent import may_be_the_agents_refusal
 from pools.models import Sandbox
 from pools.problems import Problem
+from pools.traces import first_span
 from runs import metrics
 from runs.addresses import (
     games_have_an_origin,
@@ -284,7 +285,7 @@ async def _visit_game(
 ) -> None:
     began_at_seconds = time.monotonic()
     client = Client(scope, receive)
-    with about(run=run_id):
+    with about(run=run_id), first_span("first request to the game", run_id):
         visit = Visit(scope, run_id, path, _upstream(await _seat(run_id)), base, always, began_at_seconds)
         try:
             request = visit.request(client.body())

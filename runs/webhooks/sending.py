@@ -16,6 +16,7 @@ import httpx
 from django.conf import settings
 
 from pools.cloud import bounded
+from pools.traces import span
 from pools.webhooks import Delivery
 from runs.webhooks import signing
 from runs.webhooks.retries import Answer
@@ -49,6 +50,13 @@ def body_of(payload: Mapping[str, Any]) -> bytes:
 
 def send(client: httpx.Client, delivery: Delivery, now: datetime) -> Answer:
     """Send it to its webhook, as that is in hand. Whatever happens is an answer."""
+    with span("deliver webhook", webhook=delivery.webhook.pk, delivery=delivery.id) as traced:
+        answer = _send(client, delivery, now)
+        traced.note(status=answer.status, error=answer.error)
+        return answer
+
+
+def _send(client: httpx.Client, delivery: Delivery, now: datetime) -> Answer:
     webhook, body = delivery.webhook, body_of(delivery.payload)
     headers = {
         "Content-Type": "application/json",

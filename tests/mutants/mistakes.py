@@ -337,7 +337,7 @@ MISTAKES: list[Mistake] = [
     *_of(
         "turn", "pools/turn/reconciler.py", POOLS,
         ("not-kept", "A turn that takes longer than its lease is taken by two.", ", kept(lease.is_renewed)", ""),
-        ("not-fenced", "A turn that was frozen goes on beside its successor.", ", lease.fencing():", ":"),
+        ("not-fenced", "A turn that was frozen goes on beside its successor.", ", lease.fencing(), ", ", "),
     ),
     *_of(
         "hub", "runs/live/hub.py",
