@@ -109,6 +109,7 @@ class StepCode(models.TextChoices):
     TOO_MANY = "too_many", "Too many deletions at once"
     TURN_DIED = "turn_died", "A turn ended in an error"
     MISCOUNTED = "miscounted", "Launches were counted wrongly"
+    PROCESS_RESTARTED = "process_restarted", "A process ended and was started again"
 
 
 Code = CreateCode | EndCode | HoldCode | StepCode

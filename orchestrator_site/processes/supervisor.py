@@ -51,6 +51,7 @@ class Service:
     started_at_seconds: float = field(default=0, init=False)
     restart_at_seconds: float = field(default=0, init=False)
     ends: int = field(default=0, init=False)
+    ended: str = field(default="", init=False)  # how its last process did
 
     @property
     def pid(self) -> int:
@@ -113,10 +114,16 @@ class Terminal:
 
 class Supervisor:
     def __init__(
-        self, services: Sequence[Service], register: process_sessions.Register, record_of: RecordOf | None = None
+        self,
+        services: Sequence[Service],
+        register: process_sessions.Register,
+        record_of: RecordOf | None = None,
+        note_restart: Callable[[str, str], None] | None = None,
     ) -> None:
+        """`note_restart` is told which service was started again and how it had ended, in a thread of its own."""
         self.services = services
         self.register = register
+        self.note_restart = note_restart
         self.stopping = threading.Event()
         self.terminal = Terminal(max(len(service.name) for service in services), record_of)
 
@@ -151,6 +158,8 @@ class Supervisor:
         threading.Thread(
             target=self.terminal.relay, args=(service.name, colour, service.process.stdout), daemon=True
         ).start()
+        if service.ended and self.note_restart is not None:
+            threading.Thread(target=self.note_restart, args=(service.name, service.ended), daemon=True).start()
 
     def run(self, when_ready: Callable[[], None]) -> None:
         """Keep all services alive until a signal, then stop them. Raises GivenUp."""
@@ -195,6 +204,7 @@ class Supervisor:
         delay = min(FIRST_BACKOFF_SECONDS * 2 ** (service.ends - 1), LONGEST_BACKOFF_SECONDS)
         service.restart_at_seconds = time.monotonic() + delay
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+        service.ended = service.must_restart or f"it ended {how}"
         self.terminal.say(f"{service.name} ended {how}; it starts again in {delay:g} s.", "WARNING")
 
     def _give_up_start(self, service: Service) -> None:

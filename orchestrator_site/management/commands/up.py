@@ -50,7 +50,9 @@ class Command(BaseCommand):
         cloud = [services.local_cloud()] if settings.CLOUD_IS_EMBEDDED else []
         metrics = [services.metrics()] if settings.METRICS_PORT else []
         record_of = logs.record_of if settings.LOG_FORMAT == logs.JSON else None
-        supervisor = Supervisor([*cloud, services.cluster(), services.web(), *metrics], register, record_of)
+        supervisor = Supervisor(
+            [*cloud, services.cluster(), services.web(), *metrics], register, record_of, services.note_restart
+        )
         try:
             self.keep_up(supervisor, cloud, preparing)
             register.close()

@@ -51,6 +51,7 @@ def stack(built_var: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         killed = stack.kill("web")
         until(lambda: stack.pid("web") not in (0, killed), "the web server is started again")
         stack.wait_until_ready()
+        until(lambda: "was started again" in stack.log, "the restart is noted")
         stack.stop()
         yield stack
     finally:
@@ -85,8 +86,16 @@ def test_a_launch_is_followed_from_its_request_to_the_worker(stack: Stack) -> No
 
 
 def test_a_process_that_is_killed_is_a_warning(stack: Stack) -> None:
-    (said,) = [each for each in records(stack.log) if "ended by SIGKILL" in each["message"]]
+    (said,) = [each for each in records(stack.log) if "web ended by SIGKILL" in each["message"]]
     assert (said["process"], said["level"]) == ("supervisor", "WARNING")
+
+
+def test_that_a_process_was_started_again_is_one_line_of_the_orchestrator_log(stack: Stack) -> None:
+    told = stack.python(
+        "from pools.models import FleetEvent\n"
+        "for line in FleetEvent.objects.filter(code='process_restarted'): print(line.level, line.message)"
+    )
+    assert told == "warning the web server was started again: it ended by SIGKILL"
 
 
 def test_what_is_secret_is_in_no_line(stack: Stack) -> None:
@@ -126,7 +135,7 @@ def test_every_line_of_a_cluster_and_a_web_server_by_themselves_is_a_record(stac
         stack.python(
             "from django_q.tasks import async_task\n"
             "async_task('runs.tasks.deploy', 'no-run')\n"  # it dies of a ValueError
-            "async_task('warnings.warn', 'this is old')"
+            f"async_task('warnings.warn', 'this is old: {SEEDED}')"
         )
         until(lambda: "badly formed" in log.read_text() and "this is old" in log.read_text(), "the tasks were run")
         worker = next(each["pid"] for each in records(log.read_text()) if "ready for work" in each["message"])
@@ -140,4 +149,6 @@ def test_every_line_of_a_cluster_and_a_web_server_by_themselves_is_a_record(stac
     found = records(log.read_text())
     (warned,) = [each for each in found if "this is old" in each["message"]]
     assert warned["logger"] == "py.warnings"
+    assert "this is old: key_0123abcd_…" in warned["message"]
+    assert SEEDED not in log.read_text()
     assert {each["process"] for each in found} == {"qcluster", "web"}
