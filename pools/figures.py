@@ -79,7 +79,6 @@ class Standing(NamedTuple):
     orphans: int
     orphan_since: datetime | None
     deletion_since: datetime | None
-    hourly: Sequence[tuple[str, str, int]]
     alarms: Sequence[str]
 
 
@@ -89,8 +88,6 @@ def read(now: datetime) -> Standing:
         CloudApp.objects.filter(orphan_since__isnull=False).order_by().aggregate(n=Count("*"), at=Min("orphan_since"))
     )
     deleting = Sandbox.objects.filter(state=State.DELETING).order_by().aggregate(at=Min("delete_requested_at"))
-    billed = Sandbox.objects.existing().filter(accepted_at__isnull=False)
-    hourly = billed.values("size", "state").annotate(n=Count("*")).values_list("size", "state", "n")
     return Standing(
         now=now,
         census=found,
@@ -99,7 +96,6 @@ def read(now: datetime) -> Standing:
         orphans=orphans["n"],
         orphan_since=orphans["at"],
         deletion_since=deleting["at"],
-        hourly=list(hourly),
         alarms=list(RaisedAlarm.objects.values_list("code", flat=True)),
     )
 
@@ -112,10 +108,7 @@ def tell(now: datetime) -> Iterator[Told]:
     in_pools = sum(standing.census.of_pool.values(), Counter[str]())
     yield from _of_states(NO_POOL, Counter({state: standing.census.all[state] - in_pools[state] for state in STATES}))
     yield from _of_fleet(standing.census.fleet, standing)
-    hourly = {"idle": 0.0, "in_use": 0.0}
-    for size, state, number in standing.hourly:
-        hourly["in_use" if state == State.IN_USE else "idle"] += number * float(usd_per_hour(size))
-    for use, usd in hourly.items():
+    for use, usd in HOURLY_BY_USE().items():
         yield HOURLY, usd, (use,)
     yield SPENT, SPENT_BY_NOW(), ()
     yield BUDGET, settings.MONTHLY_BUDGET_USD, ()
@@ -167,5 +160,15 @@ def _of_fleet(fleet: Fleet, standing: Standing) -> Iterator[Told]:
         yield BUDGET_LEFT, budget.hour_left(share), (share.name.lower(),)
 
 
+def _hourly() -> dict[str, float]:
+    """What the sandboxes that exist cost an hour, by whether they are in use."""
+    billed = Sandbox.objects.existing().filter(accepted_at__isnull=False)
+    found = {"idle": 0.0, "in_use": 0.0}
+    for size, state, number in billed.values("size", "state").annotate(n=Count("*")).values_list("size", "state", "n"):
+        found["in_use" if state == State.IN_USE else "idle"] += number * float(usd_per_hour(size))
+    return found
+
+
+HOURLY_BY_USE = sparingly(_hourly)
 VERDICT_COUNTS = sparingly(lambda: dict(picture(timezone.now()).verdicts))
 SPENT_BY_NOW = sparingly(lambda: float(spent_usd(timezone.now())))
