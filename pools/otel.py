@@ -172,6 +172,10 @@ class Recorded:
     def note(self, **attributes: object) -> None:
         self._span.set_attributes(_told(attributes))
 
+    def fail(self, why: str, **attributes: object) -> None:
+        self.note(**attributes)
+        self._span.set_status(StatusCode.ERROR, _text(why))
+
 
 @contextmanager
 def span(
@@ -190,17 +194,20 @@ def span(
         began = maker().tracer.start_span(name, parent, kind, {**known(), **_told(attributes)}, links)
     finally:
         _next_root.reset(token)
-    at_work = contexts.attach(trace.set_span_in_context(began))
+    attached = contexts.attach(trace.set_span_in_context(began))
+    recorded = Recorded(began)
     try:
-        yield Recorded(began)
+        yield recorded
     except Exception as error:
-        began.set_status(StatusCode.ERROR, redacted(f"{type(error).__name__}: {error}")[:VALUE_CHARACTERS])
-        if code := getattr(error, "code", None):
-            began.set_attribute("code", str(code))
+        recorded.fail(f"{type(error).__name__}: {error}", code=getattr(error, "code", None))
         raise
     finally:
-        contexts.detach(at_work)
+        contexts.detach(attached)
         began.end()
+
+
+def at_work() -> Recorded:
+    return Recorded(trace.get_current_span())
 
 
 @contextmanager
@@ -245,10 +252,8 @@ def headers() -> dict[str, str]:
 
 
 def ids() -> dict[str, str]:
-    at_work = trace.get_current_span().get_span_context()
-    if not at_work.is_valid:
-        return {}
-    return {"trace_id": f"{at_work.trace_id:032x}", "span_id": f"{at_work.span_id:016x}"}
+    here = trace.get_current_span().get_span_context()
+    return {"trace_id": f"{here.trace_id:032x}", "span_id": f"{here.span_id:016x}"} if here.is_valid else {}
 
 
 def is_first(name: str, of: UUID) -> bool:

@@ -26,6 +26,9 @@ class Span(Protocol):
     def note(self, **attributes: object) -> None:
         """Say more about it: what came of it, say."""
 
+    def fail(self, why: str, **attributes: object) -> None:
+        """It failed, without an error that would leave the block."""
+
 
 class NoSpan:
     """Where there are no traces."""
@@ -37,6 +40,9 @@ class NoSpan:
         pass
 
     def note(self, **attributes: object) -> None:
+        pass
+
+    def fail(self, why: str, **attributes: object) -> None:
         pass
 
 
@@ -51,6 +57,15 @@ def span(name: str, **attributes: object) -> AbstractContextManager[Span]:
     from pools import otel
 
     return otel.span(name, attributes)
+
+
+def at_work() -> Span:
+    """The innermost span here."""
+    if not settings.TRACES_ARE_ON:
+        return NO_SPAN
+    from pools import otel
+
+    return otel.at_work()
 
 
 def first_span(name: str, of: UUID, **attributes: object) -> AbstractContextManager[Span]:

@@ -14,11 +14,11 @@ from games.deploy import start_again
 from games.failures import Cause, DeployFailed
 from games.models import Game
 from games.staging import staged_files
+from pools import traces
 from pools.about import about
 from pools.cloud.errors import AgentError
 from pools.models import Sandbox
 from pools.tenure import Tenure, TenureLost, kept
-from pools.traces import span
 from runs import events, lifecycle
 from runs.launching import progress
 from runs.launching.handover import hand_over, port_of_staged
@@ -51,7 +51,7 @@ def next_attempt(run_id: UUID) -> Attempt | None:
 def deploy(attempt: Attempt) -> None:
     """Bring the run's game up in its sandbox: played where it is staged, else deployed. Of several tasks for one
     attempt, one works."""
-    with about(run=attempt.run_id), span("deploy", attempt=attempt.number):
+    with about(run=attempt.run_id), traces.span("deploy", attempt=attempt.number):
         _deploy(attempt)
 
 
@@ -105,6 +105,7 @@ def _fail(attempt: Attempt, tenure: Tenure, code: RunEndCode, reason: str, frm: 
     except TenureLost:
         lifecycle.drop(attempt, reason, timezone.now())
         return
+    traces.at_work().fail(reason, code=code)
     lifecycle.fail(attempt.run_id, code, reason, timezone.now(), frm=frm, attempt=attempt)
 
 
@@ -152,6 +153,7 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         reason = "Something went wrong here while the game was deployed. It was logged."
         lifecycle.fail(run.id, RunEndCode.INTERNAL_ERROR, reason, timezone.now(), attempt=attempt)
         raise
+    traces.at_work().note(code=RunState.RUNNING, deployed_from=done.deployed_from)
     lifecycle.run_now(
         attempt,
         port=done.port,

@@ -52,7 +52,9 @@ def send(client: httpx.Client, delivery: Delivery, now: datetime) -> Answer:
     """Send it to its webhook, as that is in hand. Whatever happens is an answer."""
     with span("deliver webhook", webhook=delivery.webhook.pk, delivery=delivery.id) as traced:
         answer = _send(client, delivery, now)
-        traced.note(status=answer.status, error=answer.error)
+        traced.note(status=answer.status)
+        if not answer.is_taken:
+            traced.fail(answer.error)
         return answer
 
 

@@ -55,6 +55,15 @@ def test_an_error_is_told_with_its_code_and_without_its_secrets(collector: Colle
     assert failed.said.startswith("AgentUnavailable: no way to https://x.example/?token=")
 
 
+def test_what_failed_without_an_error_is_told(collector: Collector) -> None:
+    run = uuid4()
+    with traces.launch(run):
+        traces.at_work().fail("no way", code="lost")
+    sent()
+    (failed,) = collector.of(run.hex)
+    assert (failed.is_error, failed.said, failed.attributes["code"]) == (True, "no way", "lost")
+
+
 def test_the_agent_is_told_which_span_asks() -> None:
     heard = []
 

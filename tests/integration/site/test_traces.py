@@ -68,6 +68,7 @@ def test_a_launch_is_one_trace_from_the_request_to_the_worker_and_the_agent(stac
     root, deploy = spans["launch"], spans["deploy"]
     assert root.parent_id == ""
     assert deploy.parent_id == root.span_id
+    assert (deploy.attributes["code"], deploy.attributes["deployed_from"]) == ("running", "snapshot")
     assert deploy.pid != root.pid == stack.pid("web")
     of_agent = [span for span in collector.of(run.hex) if span.name.startswith("agent")]
     assert {span.parent_id for span in of_agent} == {deploy.span_id}
