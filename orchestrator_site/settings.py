@@ -190,10 +190,11 @@ CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [PUBLIC_URL])
 HTTPS_ONLY = PUBLIC_URL.startswith("https://")
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"])
 REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
-# Where traces are sent. OpenTelemetry reads these and others of its variables by itself.
-TRACES_ARE_ON = bool(env.url("OTEL_EXPORTER_OTLP_ENDPOINT") or env.url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
-if env.switch("OTEL_SDK_DISABLED", False):
-    TRACES_ARE_ON = False
+# Where traces are sent, and with which headers, as OpenTelemetry names it. It reads others of its variables by itself.
+_collector = env.url("OTEL_EXPORTER_OTLP_ENDPOINT")
+TRACES_URL = env.url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{_collector}/v1/traces" if _collector else "")
+TRACES_HEADERS = env.text("OTEL_EXPORTER_OTLP_HEADERS")
+TRACES_ARE_ON = bool(TRACES_URL) and not env.switch("OTEL_SDK_DISABLED", False)
 VERSION = logs.version()
 
 # Signing in.

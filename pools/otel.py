@@ -1,7 +1,7 @@
 """Spans, made and sent with OpenTelemetry's SDK. Loaded only where traces are on: `pools.traces` is the way to it.
 
-The SDK reads its own variables: OTEL_EXPORTER_OTLP_… (where to, headers, certificates, timeouts), OTEL_TRACES_SAMPLER,
-OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_BSP_… (batches).
+Where to send them is in the settings. The SDK reads other variables by itself: OTEL_EXPORTER_OTLP_… (certificates,
+timeouts), OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_BSP_… (batches).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.sdk.trace.sampling import _get_from_env_or_default as sampler_of_environment
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.re import parse_env_headers
 
 from pools.about import known
 from pools.redaction import redacted
@@ -128,6 +129,7 @@ class Maker:
         named = SERVICE_NAME in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "") or os.environ.get("OTEL_SERVICE_NAME")
         own = {} if named else {SERVICE_NAME: SERVICE}
         here = {"service.version": settings.VERSION, "host.name": socket.gethostname()}
+        headers = parse_env_headers(settings.TRACES_HEADERS, liberal=True)
         self.sampler = Mixed()
         self._provider = TracerProvider(
             sampler=self.sampler,
@@ -135,7 +137,9 @@ class Maker:
             id_generator=RunIds(),
             shutdown_on_exit=False,
         )
-        self._provider.add_span_processor(Batches(Patient(OTLPSpanExporter())))
+        self._provider.add_span_processor(
+            Batches(Patient(OTLPSpanExporter(settings.TRACES_URL, headers=headers or None)))
+        )
         self.tracer = self._provider.get_tracer(SERVICE)
         # Workers of the cluster end without `atexit`, and heed this.
         Finalize(None, self.close, exitpriority=10)

@@ -46,4 +46,5 @@ def _own(secret_key: str) -> tuple[str, ...]:
     found = [secret_key, *settings.SECRET_KEY_FALLBACKS, settings.DIGITALOCEAN_TOKEN, settings.EMAIL_HOST_PASSWORD]
     found += [settings.SPACES["access_key"], settings.SPACES["secret_key"]]
     found += [str(database.get("PASSWORD") or "") for database in settings.DATABASES.values()]
+    found += [header.partition("=")[2].strip() for header in settings.TRACES_HEADERS.split(",")]
     return tuple(sorted({each for each in found if len(each) >= SHORTEST_SECRET}, key=len, reverse=True))

@@ -153,8 +153,7 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         reason = "Something went wrong here while the game was deployed. It was logged."
         lifecycle.fail(run.id, RunEndCode.INTERNAL_ERROR, reason, timezone.now(), attempt=attempt)
         raise
-    traces.at_work().note(code=RunState.RUNNING, deployed_from=done.deployed_from)
-    lifecycle.run_now(
+    played = lifecycle.run_now(
         attempt,
         port=done.port,
         deployed_from=DeployedFrom(done.deployed_from),
@@ -162,6 +161,8 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         start_ms=done.start_ms,
         now=timezone.now(),
     )
+    if played is not None:
+        traces.at_work().note(code=played.state, deployed_from=done.deployed_from)
 
 
 def _note_step(run: Run, attempt: Attempt, step: str, now: datetime) -> None:

@@ -22,7 +22,7 @@ from tests.fixtures.collector import Collector
 def traced(settings, monkeypatch: pytest.MonkeyPatch, collector: Collector) -> Iterator[None]:
     """Traces of this process go to the collector."""
     settings.TRACES_ARE_ON = True
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    settings.TRACES_URL = f"{collector.url}/v1/traces"
     monkeypatch.setattr(otel, "_maker", None)
     yield
     if otel._maker is not None:
