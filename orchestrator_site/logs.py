@@ -76,11 +76,11 @@ UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
 def note_where(record: LogRecord) -> bool:
     """For a log's handler: give each record the request in which it was written, and what that was about."""
-    message, request_id, about = record.getMessage(), current_request(), known()
+    line, request_id, about = record.getMessage(), current_request(), known()
     told = [f" [request {request_id}]"] if request_id else []
     run, sandbox = about.get("run", "")[:SHORT_ID_CHARACTERS], about.get("sandbox", "")
-    told += [f" [run {run}]"] if run and run not in message else []
-    told += [f" [{sandbox}]"] if sandbox and sandbox not in message else []
+    told += [f" [run {run}]"] if run and run not in line else []
+    told += [f" [{sandbox}]"] if sandbox and sandbox not in line else []
     record.where = "".join(told)
     return True
 
