@@ -16,7 +16,8 @@ def probed(database: Database) -> dict:
     """What is told of a fleet of few, and what that costs then and in a larger one."""
     database.environment |= {"METRICS_PORT": "9464", "MAX_TOTAL_SANDBOXES": "20000"}
     found = json.loads(database.answer(PROBE, "400", "1000").splitlines()[-1])
-    print(database.vendor, {name: value for name, value in found.items() if name != "told"})
+    found["vendor"] = database.vendor
+    print({name: value for name, value in found.items() if name != "told"})
     return found
 
 
@@ -61,6 +62,8 @@ def test_a_fleet_in_trouble_is_told_as_it_is(probed):
     assert told("arcade_cluster_workers", state="busy") == 3
     assert told("arcade_fleet_rows") > 8
     assert told("arcade_spent_usd") > 0
+    assert told("arcade_database_statement_seconds_count") > 0
+    assert (told("arcade_database_connect_seconds_count") > 0) == (probed["vendor"] == "postgresql")
     assert told("arcade_cost_usd_per_hour", use="in_use") == pytest.approx(3 * 12 / 672)
     # In a larger fleet it takes as many statements, and not long.
     assert probed["many"]["statements"] == probed["few"]["statements"]

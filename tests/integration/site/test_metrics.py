@@ -1,10 +1,12 @@
 """A real product tells Prometheus how it goes; the dashboard and the alerts ask for what it tells."""
 
+import json
 import os
 import re
 import signal
 import socket
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -214,6 +216,22 @@ def test_the_dashboard_and_the_alerts_ask_for_what_is_told(played):
                 assert set(wanted) <= values, f"{query}: {label} is one of {values}"
         by = {label for group in re.findall(r"by \(([^)]*)\)", query) for label in re.split(r",\s*", group)}
         assert by <= {label for sample in told.samples for label in sample.labels} | {"instance"}, query
+
+
+def test_the_dashboard_is_tidy():
+    panels = json.loads((RULES.parent / "dashboard.json").read_text())["panels"]
+    rows = [panel["title"] for panel in panels if panel["type"] == "row"]
+    assert rows == ["Are players well?", "Is the fleet well?", "What does it cost?", "The machinery"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken = Counter(
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    )
+    assert max(taken.values()) == 1, "no panel lies on another"
+    assert max(x for x, _ in taken) < 24
+    assert all(panel["description"] for panel in dashboard_panels())
 
 
 def test_every_panel_of_the_dashboard_shows_something(played):

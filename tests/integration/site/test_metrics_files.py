@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,19 @@ print([*seen, {OPEN}])
     assert json.loads(counting(code)) == [3, 1]
 
 
+def test_a_pid_that_comes_again_is_another_process(counting):
+    """Containers that share a folder have the same ones, too."""
+    code = f"""
+os.getpid = lambda: 7
+PROXIED.add("passed")
+STREAMS.change(1, "run")
+print([{PASSED}, {OPEN}], flush=True)
+os._exit(0)
+"""
+    assert json.loads(counting(code)) == [1, 1]
+    assert json.loads(counting(code)) == [2, 1]
+
+
 def test_a_histogram_is_the_sum_of_all_processes_with_rising_buckets(counting):
     code = """
 LAUNCHES.note(0.25, "staged")
@@ -162,3 +176,23 @@ print([sample for family in found for sample in family.samples if sample.value])
 def test_nothing_is_counted_by_default(counting, tmp_path):
     assert counting('PROXIED.add("passed"); print(meters.IS_ON)', METRICS_PORT="") == "False"
     assert not (tmp_path / "metrics").exists()
+
+
+@pytest.mark.parametrize("site", ["PORT", "PLAY_PORT"])
+def test_the_port_is_never_the_sites(counting, site: str):
+    with pytest.raises(AssertionError, match="METRICS_PORT is 9464, which is the site's"):
+        counting("", **{site: "9464", "PLAY_URL": "http://127.0.0.1:9464" if site == "PLAY_PORT" else ""})
+
+
+def test_the_command_says_what_it_needs(counting):
+    code = """
+from django.core.management import CommandError, call_command
+try:
+    call_command("metrics")
+except CommandError as error:
+    print(error)
+"""
+    assert counting(code, METRICS_PORT="").startswith("METRICS_PORT is not set")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert counting(code, METRICS_PORT=str(port)) == f"METRICS_PORT {port} can't be used: Address already in use."
