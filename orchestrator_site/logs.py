@@ -12,7 +12,6 @@ import threading
 import time
 from datetime import UTC, datetime
 from functools import cache
-from importlib import metadata
 from logging import LogRecord
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +19,8 @@ from typing import Any, Final
 
 from pythonjsonlogger.json import JsonFormatter
 
+from orchestrator_site import __version__
+from orchestrator_site.command import NAME
 from pools import traces
 from pools.about import known
 from pools.redaction import redacted
@@ -28,7 +29,6 @@ from pools.request_ids import current as current_request
 LINE: Final = "line"
 JSON: Final = "json"
 SHORT_ID_CHARACTERS = 8  # as people read a run's id
-PACKAGE = "sandbox-orchestrator"
 
 
 def settings_of(form: str, level: str, is_news: Any, in_one_line: Any) -> dict[str, Any]:
@@ -139,15 +139,7 @@ def is_record(line: str) -> bool:
 
 @cache
 def machine() -> dict[str, str]:
-    return {"host": socket.gethostname(), "version": version()}
-
-
-def version() -> str:
-    """Of what is installed; empty in a checkout that is not."""
-    try:
-        return metadata.version(PACKAGE)
-    except metadata.PackageNotFoundError:
-        return ""
+    return {"host": socket.gethostname(), "version": __version__}
 
 
 @cache
@@ -157,7 +149,7 @@ def role() -> str:
     name = program.parent.name if program.stem == "__main__" else program.stem
     if name in ("daphne", "uvicorn"):
         return "web"
-    return sys.argv[1] if name == "manage" and len(sys.argv) > 1 else name
+    return sys.argv[1] if name in ("manage", NAME) and len(sys.argv) > 1 else name
 
 
 def begin(form: str) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestrator_site import addresses, logs
+from orchestrator_site import __version__, addresses, logs, places
 from orchestrator_site import environment as env
 from orchestrator_site.cookies import cookie_name
 from orchestrator_site.kept_key import kept_key
@@ -18,8 +18,7 @@ from orchestrator_site.private_folder import keep_private
 LOG_FORMAT = env.choice("LOG_FORMAT", logs.LINE, (logs.LINE, logs.JSON))
 logs.begin(LOG_FORMAT)  # first: what is wrong with the other settings is a line of the log, too
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = Path(env.text("ORCHESTRATOR_VAR", str(BASE_DIR / "var"))).resolve()
+VAR_DIR = Path(env.text("ORCHESTRATOR_VAR", str(places.default_var()))).resolve()
 keep_private("ORCHESTRATOR_VAR", VAR_DIR)
 
 
@@ -122,7 +121,7 @@ CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
 ANYONE_MAY_END_RUNS = env.switch("ANYONE_MAY_END_RUNS", False)  # over the API, who knows its id
 
 # Games and their snapshots. A folder by default, DigitalOcean Spaces when its four variables are set.
-CATALOG_DIR = Path(env.text("CATALOG_DIR", str(BASE_DIR / "games" / "catalog")))
+CATALOG_DIR = Path(env.text("CATALOG_DIR", str(places.IMPORT_ROOT / "games" / "catalog")))
 AVAILABLE_GAMES = env.words("AVAILABLE_GAMES", [])  # none: all of the catalog
 GAME_REPOSITORIES_DIR = VAR_DIR / "repositories"
 SNAPSHOTS_DIR = VAR_DIR / "snapshots"
@@ -195,7 +194,7 @@ _collector = env.url("OTEL_EXPORTER_OTLP_ENDPOINT")
 TRACES_URL = env.url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{_collector}/v1/traces" if _collector else "")
 TRACES_HEADERS = env.text("OTEL_EXPORTER_OTLP_HEADERS")
 TRACES_ARE_ON = bool(TRACES_URL) and not env.switch("OTEL_SDK_DISABLED", False)
-VERSION = logs.version()
+VERSION = __version__
 
 # Signing in.
 OPERATOR_SESSION_HOURS = env.number("OPERATOR_SESSION_HOURS", 12, least=1, most=24 * 30)
@@ -263,7 +262,7 @@ ASGI_APPLICATION = "orchestrator_site.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [places.TEMPLATES],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -319,7 +318,6 @@ FORMAT_MODULE_PATH = "orchestrator_site.formats"
 
 STATIC_URL = "static/"
 STATIC_ROOT = Path(env.text("STATIC_ROOT", str(VAR_DIR / "static")))
-STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 SNAPSHOT_STORAGE: dict[str, object] = (
     {"BACKEND": "games.spaces.SpacesStorage"}

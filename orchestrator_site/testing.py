@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+from orchestrator_site import places
+
 LEASH = Path(__file__).with_name("processes") / "leash.py"
 START_SECONDS, STOP_SECONDS, COMMAND_SECONDS = 120, 40, 60
 LOOK_SECONDS = 0.05
@@ -48,13 +49,15 @@ class LocalArcade:
         self.url = f"http://127.0.0.1:{port}"
         self.folder = folder
         self._log = folder / "log"
-        self.environment = {
-            **{name: os.environ[name] for name in INHERITED if name in os.environ},
-            **FAST_AND_ROOMY,
-            "PORT": port,
-            "ORCHESTRATOR_VAR": str(folder / "var"),
-            **settings,
-        }
+        self.environment = places.for_python(
+            {
+                **{name: os.environ[name] for name in INHERITED if name in os.environ},
+                **FAST_AND_ROOMY,
+                "PORT": port,
+                "ORCHESTRATOR_VAR": str(folder / "var"),
+                **settings,
+            }
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,13 +68,10 @@ class LocalArcade:
     def start(self) -> None:
         """Start, and wait until it is ready. Raises RuntimeError with what it printed. It ends with this process,
         however this one ends."""
-        manage = CHECKOUT / "manage.py"
-        if not manage.exists():
-            raise RuntimeError("The product runs from a checkout: install it from there, with pip install -e.")
         (self.folder / "var").mkdir()
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                [*(sys.executable, "-I", "-S", str(LEASH), str(os.getpid())), sys.executable, str(manage), "up"],
+                [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *places.MANAGE, "up"],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -99,7 +99,7 @@ class LocalArcade:
         """A new API key: of the scopes launch (which is the usual one), read, operate and admin."""
         options = [f"--scope={scope}" for scope in scopes]
         done = subprocess.run(
-            [sys.executable, str(CHECKOUT / "manage.py"), "api_key", "make", *options, "--why=tests", "--", name],
+            [*places.MANAGE, "api_key", "make", *options, "--why=tests", "--", name],
             env=self.environment,
             capture_output=True,
             text=True,

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psutil
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from orchestrator_site import places
+
 LOOK_SECONDS = 0.05
 
 
@@ -52,7 +53,7 @@ class Register:
         self.grace_seconds = grace_seconds
         self.reaper = subprocess.Popen(
             [sys.executable, "-m", "orchestrator_site.processes.reaper", str(grace_seconds)],
-            cwd=CHECKOUT,
+            env=places.for_python(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

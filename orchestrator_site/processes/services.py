@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection, connections, transaction
 from django.utils import timezone
 
+from orchestrator_site import places
 from orchestrator_site.models import FRESH_SECONDS, Beat
 from orchestrator_site.processes.supervisor import Service, Supervisor
 from pools import journal
@@ -24,7 +25,6 @@ from pools.reasons import LogKind, StepCode
 logger = logging.getLogger(__name__)
 
 NAMES = {"web": "the web server", "cluster": "the cluster", "cloud": "the local cloud"}
-MANAGE = str(settings.BASE_DIR / "manage.py")
 WATCH_SECONDS = 5.0
 SILENT_LOOKS = 4  # in a row, so that a laptop that slept is not taken for a dead cluster
 
@@ -76,7 +76,7 @@ def _endpoint(port: int) -> str:
 def metrics() -> Service:
     return Service(
         name="metrics",
-        command=[sys.executable, MANAGE, "metrics"],
+        command=[*places.MANAGE, "metrics"],
         answers=lambda: gives_200(_reached(settings.METRICS_BIND), settings.METRICS_PORT, "/"),
     )
 
@@ -84,7 +84,7 @@ def metrics() -> Service:
 def cluster() -> Service:
     service = Service(
         name="cluster",
-        command=[sys.executable, MANAGE, "qcluster"],
+        command=[*places.MANAGE, "qcluster"],
         answers=lambda: beats(service.pid),
         before_start=give_back_tasks_and_nudge,
     )

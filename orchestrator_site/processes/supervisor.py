@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from orchestrator_site import places
 from orchestrator_site.processes import process_sessions
 
 LEASH = Path(__file__).with_name("leash.py")
@@ -145,12 +146,11 @@ class Supervisor:
         service.has_answered, service.must_restart = False, ""
         service.process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *service.command],
-            cwd=process_sessions.CHECKOUT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**places.for_python(os.environ), "PYTHONUNBUFFERED": "1"},
         )
         service.started_at_seconds = time.monotonic()
         self.register.add(service.name, service.pid)

@@ -1,0 +1,27 @@
+"""The command `sandbox-orchestrator`: Django's command line, where a wrong setting is one line and not a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from orchestrator_site import __version__
+
+NAME = "sandbox-orchestrator"
+
+
+def main() -> None:
+    if sys.argv[1:] in (["version"], ["--version"]):
+        sys.stdout.write(f"{NAME} {__version__}\n")
+        return
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+
+    try:
+        from django.conf import settings
+
+        bool(settings.SECRET_KEY)  # reads the settings
+    except ImproperlyConfigured as error:
+        sys.exit(f"Configuration: {error}")
+    execute_from_command_line(sys.argv)
