@@ -56,6 +56,9 @@ class OperatorsSite(AdminSite):
         apps = super().get_app_list(request, app_label)
         return sorted(apps, key=lambda app: FIRST.index(app["app_label"]) if app["app_label"] in FIRST else len(FIRST))
 
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        return {**super().each_context(request), "version": settings.VERSION}
+
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Django's own, with a second factor, a throttle, and nobody led to where there is nothing."""

@@ -58,10 +58,12 @@ def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     return csrf_exempt(require_safe(view))
 
 
-DESCRIPTION = """Launch games in sandboxes, follow them, end them.
+DESCRIPTION = f"""Launch games in sandboxes, follow them, end them.
 
 Errors are `application/problem+json`, each with a `code`; `/api/problems` lists the codes and what to do. Every answer
-has an `X-Request-ID`: the one that was sent, or a new one. Where GET is, HEAD and OPTIONS are, too."""
+has an `X-Request-ID`: the one that was sent, or a new one. Where GET is, HEAD and OPTIONS are, too.
+
+This is version {settings.API_VERSION} of the API, told by sandbox-orchestrator {settings.VERSION}."""
 
 api = Api(
     title="Sandbox orchestrator",

@@ -144,7 +144,7 @@ def live(_request: HttpRequest) -> JsonResponse:
 
 
 def healthy(_request: HttpRequest) -> JsonResponse:
-    return JsonResponse({"status": "healthy", "timestamp": timezone.now()})
+    return JsonResponse({"status": "healthy", "timestamp": timezone.now(), "version": settings.VERSION})
 
 
 def ready(_request: HttpRequest) -> JsonResponse:

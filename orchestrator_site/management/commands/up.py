@@ -64,6 +64,7 @@ class Command(BaseCommand):
     def keep_up(self, supervisor: Supervisor, cloud: Sequence[Service], preparing: Future[str]) -> None:
         """Until a signal. Raises SystemExit with a sentence when it can't be."""
         supervisor.stop_on_signals()
+        supervisor.terminal.say(f"Sandbox orchestrator {settings.VERSION}")
         for service in cloud:
             supervisor.start(service)  # it needs no database: while it starts, that is made ready
         try:
