@@ -6,13 +6,10 @@ than its lease writes nothing over what its successor did.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,6 +18,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from pools.models import Lease
+from pools.this_machine import this_machine, this_process
 
 CLOCKS_DIFFER_SECONDS = 900  # at most, between machines; a lease that runs longer is from before a clock was set back
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # free also when the clock is set back
@@ -44,35 +42,6 @@ def prove_writable() -> None:
     if not Lease.objects.filter(name=name).update(expires_at=at):
         with suppress(IntegrityError):  # another process of this machine was first
             Lease.objects.create(name=name, holder=uuid4(), expires_at=at)
-
-
-def _boot_id() -> str:
-    """What tells machines of the same name apart."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _pid_namespace() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
-def this_machine() -> str:
-    return f"{socket.gethostname()}|{_boot_id()}"
-
-
-def this_host() -> str:
-    """A short name of this machine, or of this container of it; of those with one host name each has another."""
-    digest = hashlib.sha256(f"{_boot_id()}{_pid_namespace()}".encode()).hexdigest()
-    return f"{socket.gethostname()} {digest[:6]}"
-
-
-def this_process() -> str:
-    return f"{this_machine()}|{_pid_namespace()}|{os.getpid()}"
 
 
 def is_dead(process: str) -> bool:

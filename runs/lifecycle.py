@@ -25,12 +25,13 @@ from django.utils import timezone
 
 from games.models import Game
 from pools import claims, journal
-from pools.leases import is_dead, this_process
+from pools.leases import is_dead
 from pools.models import LIVE, Fleet, Level, Sandbox, State
 from pools.moments import as_text
 from pools.nudge import nudge
 from pools.reasons import EndCode, LogKind
 from pools.tenure import LEASE_SECONDS
+from pools.this_machine import this_process
 from pools.together import NothingChanged, Together
 from runs import clients, events, limits, lines, metrics
 from runs.clients import Client

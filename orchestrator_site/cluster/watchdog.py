@@ -25,7 +25,7 @@ from django_q.conf import Conf
 from orchestrator_site.cluster import schedules
 from orchestrator_site.models import BEAT_SECONDS, Beat
 from orchestrator_site.postgresql.clock import clock
-from pools.leases import this_host
+from pools.this_machine import this_host
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import sys
 import time
@@ -12,15 +11,17 @@ from django.db import DatabaseError, close_old_connections, connection, connecti
 from django.utils import timezone
 
 from orchestrator_site import places
+from orchestrator_site.healthcheck import gives_200, host, reached
 from orchestrator_site.models import FRESH_SECONDS, Beat
 from orchestrator_site.processes.supervisor import Service, Supervisor
 from pools import journal
 from pools.cloud.connection import local_endpoint, local_token
-from pools.leases import prove_writable, this_host
+from pools.leases import prove_writable
 from pools.localcloud.tokens import write_token
 from pools.models import Fleet, Level
 from pools.nudge import nudge
 from pools.reasons import LogKind, StepCode
+from pools.this_machine import this_host
 
 logger = logging.getLogger(__name__)
 
@@ -29,42 +30,26 @@ WATCH_SECONDS = 5.0
 SILENT_LOOKS = 4  # in a row, so that a laptop that slept is not taken for a dead cluster
 
 
-def host() -> str:
-    """The address to ask on this machine, whatever it is bound to."""
-    return _reached(settings.BIND)
-
-
-def _reached(bind: str) -> str:
-    return "127.0.0.1" if bind in ("0.0.0.0", "::") else bind  # noqa: S104  compared, not bound
-
-
 def address() -> str:
     """Return the address at which a browser on this machine finds the site."""
     return f"http://[{host()}]:{settings.PORT}/" if ":" in host() else f"http://{host()}:{settings.PORT}/"
 
 
-def gives_200(at: str, port: int, path: str, **headers: str) -> bool:
-    connection = http.client.HTTPConnection(at, port, timeout=2)
-    try:
-        connection.request("GET", path, headers=headers)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
 def web() -> Service:
     return Service(
         name="web",
-        command=[
-            *(sys.executable, "-m", "daphne", "-b", settings.BIND, "-p", str(settings.PORT)),
-            *("-v", "1" if settings.LOG_LEVEL == "DEBUG" else "0", "--no-server-name"),
-            *(["-e", _endpoint(settings.PLAY_PORT)] if settings.PLAY_PORT else []),
-            "orchestrator_site.asgi:application",
-        ],
+        command=web_command(),
         answers=lambda: gives_200(host(), settings.PORT, "/health/live"),
     )
+
+
+def web_command() -> list[str]:
+    return [
+        *(sys.executable, "-m", "daphne", "-b", settings.BIND, "-p", str(settings.PORT)),
+        *("-v", "1" if settings.LOG_LEVEL == "DEBUG" else "0", "--no-server-name"),
+        *(["-e", _endpoint(settings.PLAY_PORT)] if settings.PLAY_PORT else []),
+        "orchestrator_site.asgi:application",
+    ]
 
 
 def _endpoint(port: int) -> str:
@@ -77,7 +62,7 @@ def metrics() -> Service:
     return Service(
         name="metrics",
         command=[*places.MANAGE, "metrics"],
-        answers=lambda: gives_200(_reached(settings.METRICS_BIND), settings.METRICS_PORT, "/"),
+        answers=lambda: gives_200(reached(settings.METRICS_BIND), settings.METRICS_PORT, "/"),
     )
 
 

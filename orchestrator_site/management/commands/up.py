@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -17,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.core.management import BaseCommand, call_command
-from django.db import DatabaseError, connections
-from django_q.tasks import async_task
+from django.core.management import BaseCommand
+from django.db import DatabaseError
 
 from orchestrator_site import logs
 from orchestrator_site.processes import process_sessions, services
+from orchestrator_site.processes.preparation import prepare_database
 from orchestrator_site.processes.supervisor import GivenUp, Service, Supervisor
-from pools.first_pool import first_pool
 from pools.key_change import key_trouble
 
 LEFTOVER_GRACE_SECONDS = 5.0
@@ -131,26 +128,3 @@ def _belong_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def prepare_database() -> str:
-    """Migrate, load the catalog, make the first pool and the operator; the operator's password if it is new."""
-    call_command("migrate", interactive=False, verbosity=0)
-    said = logs.Said("catalog", "INFO") if settings.LOG_FORMAT == logs.JSON else None
-    call_command("catalog", verbosity=0, stdout=said)
-    first_pool()
-    async_task("games.tasks.build_missing_snapshots", task_name="snapshots", group="snapshots")
-    password = make_operator()
-    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
-    connections.close_all()
-    return password
-
-
-def make_operator() -> str:
-    """A superuser with a random password, which is returned; nothing, and empty, when there is a superuser."""
-    users = get_user_model().objects
-    if users.filter(is_superuser=True).exists():
-        return ""
-    password = secrets.token_urlsafe(12)
-    users.create_superuser("operator", password=password)
-    return password

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from pools import claims, leases
+from pools import claims, leases, this_machine
 from pools.cloud.connection import connect
 from pools.models import CloudApp, Fleet, FleetEvent, Lease, Pool, Sandbox, State
 from pools.reasons import CreateCode, EndCode
@@ -249,11 +249,11 @@ def test_machines_of_one_name_do_not_take_each_others_leases(paper_fleet, monkey
     """By its name and number the other machine's process seemed to be a dead one of ours."""
     gone = str(2**22 + 1)  # no process has such a number
     leases.take("turn", 60)
-    ours = leases.this_process().rpartition("|")[0]
+    ours = this_machine.this_process().rpartition("|")[0]
     Lease.objects.update(process=f"{ours}|{gone}")
     leases.take("turn", 60)
-    monkeypatch.setattr(leases, "_boot_id", lambda: "another machine's")
-    theirs = leases.this_process().rpartition("|")[0]
+    monkeypatch.setattr(this_machine, "_boot_id", lambda: "another machine's")
+    theirs = this_machine.this_process().rpartition("|")[0]
     monkeypatch.undo()
     Lease.objects.update(process=f"{theirs}|{gone}")
     with pytest.raises(leases.LeaseHeld):

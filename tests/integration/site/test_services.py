@@ -13,8 +13,8 @@ from django_q.tasks import async_task
 from orchestrator_site.models import Beat
 from orchestrator_site.processes import services
 from orchestrator_site.processes.supervisor import Service
-from pools.leases import this_host
 from pools.models import Fleet
+from pools.this_machine import this_host
 from tests.fixtures.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
