@@ -15,6 +15,10 @@ def main() -> None:
         sys.stdout.write(f"{NAME} {__version__}\n")
         return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
+    if sys.argv[1:2] == ["healthcheck"]:
+        from orchestrator_site import healthcheck
+
+        healthcheck.main(sys.argv[2:])
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 

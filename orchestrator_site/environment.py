@@ -29,8 +29,17 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=\?).*")  # in a URL, with the name before it, or behind its path
 
 
+_known: set[str] = set()
+
+
+def known_names() -> frozenset[str]:
+    """The variables that the settings have asked for; a file of each can be named by NAME_FILE."""
+    return frozenset(_known)
+
+
 def given(name: str) -> str:
     """What the variable says, or the file that NAME_FILE names: secrets come as files where platforms keep them."""
+    _known.add(name)
     value, path = (os.environ.get(each, "").strip() for each in (name, f"{name}_FILE"))
     if not path:
         return value

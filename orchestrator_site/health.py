@@ -147,6 +147,12 @@ def healthy(_request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "healthy", "timestamp": timezone.now(), "version": settings.VERSION})
 
 
+def serving(_request: HttpRequest) -> JsonResponse:
+    """For load balancers: whether this process takes requests. What all processes share says nothing here: if it took
+    every one of them out, nobody could be told what is wrong."""
+    return JsonResponse({"status": "serving"})
+
+
 def ready(_request: HttpRequest) -> JsonResponse:
     """200 when all is well; else 503, and the check that is not says why."""
     for check in CHECKS:
@@ -160,7 +166,7 @@ def ready(_request: HttpRequest) -> JsonResponse:
     return JsonResponse(answer, status=200 if is_ready else 503)
 
 
-VIEWS = {"/health": healthy, "/health/live": live, "/health/ready": ready}
+VIEWS = {"/health": healthy, "/health/live": live, "/health/serving": serving, "/health/ready": ready}
 
 
 class HealthMiddleware:

@@ -1,8 +1,8 @@
-"""`python -m orchestrator_site.healthcheck [web|worker] [--ready]`: whether the web server, or the worker, on this
-machine or in this container works. One line, within five seconds; the exit code is 0 or 1.
+"""`sandbox-orchestrator healthcheck [web|worker] [--ready]`: whether the web server, or the worker, on this machine or
+in this container works. One line, within five seconds; the exit code is 0 or 1.
 
 Without --ready, 1 means that a restart would help: a worker whose database is away is left alone. A platform asks
-every few seconds, so Django's apps are not loaded: that takes three times the processor time of all the rest.
+every few seconds, so this is no command of Django's: to load its apps takes three times the processor time of the rest.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import django
 from django.conf import settings
@@ -80,9 +79,8 @@ def worker(*, ready: bool) -> Health:
 
 
 def _has_fresh_beat() -> bool:
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # the apps are not loaded, on purpose
-        cursor = connection.cursor()
-    with cursor:
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning), connection.cursor() as cursor:
+        # It warns that the apps are not loaded, which is on purpose.
         cursor.execute(FRESH_BEATS + FRESH[connection.vendor], [this_host()])
         return bool(cursor.fetchone()[0])
 
@@ -112,25 +110,15 @@ def check(role: str, *, ready: bool) -> Health:
     return found[0] if found else late
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "role", nargs="?", choices=ROLES, help="by default, what the first process of this container is"
-    )
-    parser.add_argument("--ready", action="store_true", help="whether it can do its work, and not only whether it runs")
-
-
-def main(arguments: Sequence[str]) -> Health:
-    parser = argparse.ArgumentParser(prog="healthcheck", description=(__doc__ or "").split("\n\n")[1])
-    add_arguments(parser)
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Ask, say it in one line, and exit."""
+    parser = argparse.ArgumentParser("sandbox-orchestrator healthcheck", description="Whether a process here works.")
+    parser.add_argument("role", nargs="?", choices=ROLES, help="default: what this container's first process is")
+    parser.add_argument("--ready", action="store_true", help="whether it can do its work, not only whether it runs")
     given = parser.parse_args(arguments)
     try:
-        return check(given.role or role_of_container(), ready=given.ready)
+        health = check(given.role or role_of_container(), ready=given.ready)
     except ImproperlyConfigured as error:
-        return Health(False, f"Configuration: {error}")
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
-    health = main(sys.argv[1:])
+        health = Health(False, f"Configuration: {error}")
     print(health.text, flush=True)  # noqa: T201  for whoever reads the platform's record of checks
     os._exit(0 if health.is_well else 1)  # a question that hangs is left behind
