@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from orchestrator_site import __version__
+from tests.fixtures.installed import link_dependencies
 from tests.fixtures.shared import once
 from tests.fixtures.stack import Stack
 from tests.fixtures.waiting import until
@@ -25,8 +26,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES = ("orchestrator_site", "runs", "games", "pools")
 LINKED = ("templates", "static")  # from orchestrator_site to the folders at the top
 BUILD_SECONDS = 300
-# What pip makes of an editable install, by which a checkout is found from everywhere.
-WAYS_TO_A_CHECKOUT = ("__editable__", "sandbox_orchestrator", "arcade_client")
 
 
 def tracked(*paths: str) -> list[str]:
@@ -80,10 +79,7 @@ def programs(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     venv.create(folder / "venv", symlinks=True)
     python = folder / "venv" / "bin" / "python"
     site_packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "venv")}))
-    for place in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-        for part in Path(place).iterdir():
-            if not part.name.startswith(WAYS_TO_A_CHECKOUT) and part.suffix != ".pth":
-                (site_packages / part.name).symlink_to(part)
+    link_dependencies(site_packages)
     install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*install, only(dist, "*.whl")], check=True, timeout=BUILD_SECONDS)
     yield python.parent
