@@ -15,10 +15,9 @@ from django_q.tasks import schedule
 from pools import leases
 from pools.models import Fleet
 from pools.tenure import kept
-from pools.turn.reconciler import turn_when_free
+from pools.turn.reconciler import LEASE_SECONDS, turn_when_free
 
 LOOP_SECONDS = 55.0  # up to the next scheduled one
-LOOP_LEASE_SECONDS = 90.0
 LOOK_SECONDS = 0.5
 NUDGE_WAITS_SECONDS = 2.0  # for a worker of its own
 PATIENCE_SECONDS = 20.0
@@ -37,7 +36,7 @@ def reconcile() -> None:
             return
         # Again, because another's turn may have wanted the next one just when we let go.
         while _due_in_seconds(until) is not None:
-            with leases.hold("turns", LOOP_LEASE_SECONDS) as loop, kept(loop.is_renewed):
+            with leases.hold("turns", LEASE_SECONDS) as loop, kept(loop.is_renewed, LEASE_SECONDS):
                 _go_on(loop, until)
     except (leases.LeaseHeld, leases.LeaseLost):
         return

@@ -17,6 +17,7 @@ from pools.steady import steady_seconds
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 4.0  # three tries within a lease
+TRIES = 4  # within a lease of another length
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,9 @@ class TenureLost(Exception):
 class Tenure:
     """The right to go on. `renew` keeps the lease for another term and says whether it is still this holder's."""
 
-    def __init__(self, renew: Callable[[], bool]) -> None:
+    def __init__(self, renew: Callable[[], bool], lease_seconds: float) -> None:
         self._renew = renew
+        self._lease_seconds = lease_seconds
         self._lock = threading.Lock()
         self._owner = threading.current_thread()
         self._renewed_at_seconds = steady_seconds()
@@ -57,17 +59,19 @@ class Tenure:
             raise TenureLost
 
     def _has_run_out(self) -> bool:
-        return steady_seconds() - self._renewed_at_seconds >= LEASE_SECONDS
+        return steady_seconds() - self._renewed_at_seconds >= self._lease_seconds
 
 
 @contextmanager
-def kept(renew: Callable[[], bool]) -> Iterator[Tenure]:
-    """`with kept(renew) as tenure:` renews the lease, which was just taken, until the block ends or it is lost."""
-    tenure, done = Tenure(renew), threading.Event()
+def kept(renew: Callable[[], bool], lease_seconds: float | None = None) -> Iterator[Tenure]:
+    """`with kept(renew) as tenure:` renews the lease, which was just taken (for LEASE_SECONDS, or as long as is said),
+    until the block ends or it is lost."""
+    tenure, done = Tenure(renew, LEASE_SECONDS if lease_seconds is None else lease_seconds), threading.Event()
+    pause_seconds = RENEW_SECONDS if lease_seconds is None else lease_seconds / TRIES
 
     def keep() -> None:
         try:
-            while not tenure.is_lost and not done.wait(RENEW_SECONDS):
+            while not tenure.is_lost and not done.wait(pause_seconds):
                 tenure.renew()
         finally:
             connections.close_all()  # this thread's own

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_q.conf import Conf
 from django_q.signing import SignedPackage
 
-from orchestrator_site.cluster import reserve
+from orchestrator_site.cluster import in_hand, reserve
 from orchestrator_site.cluster.reserve import Reserve
 from orchestrator_site.cluster.watchdog import Guard
 from pools.mailboxes import TASKS, Mailbox, open_mailbox, wake_on_commit
@@ -25,10 +25,33 @@ logger = logging.getLogger(__name__)
 LONGEST_SLEEP_SECONDS = 1.0  # a lost wake-up costs no more than this
 
 
-class WakingBroker(TaskRows):
-    """Rows as in Django-Q's ORM broker; who enqueues wakes the readers, and a reader sleeps until then."""
+class LeasedRows(TaskRows):
+    """Rows as in Django-Q's ORM broker, fetched for a short time that the guard prolongs."""
+
+    def dequeue(self) -> list[tuple[Any, str]] | None:
+        now = timezone.now()
+        # Ours may have run out while the database was away; the guard renews them.
+        due = self.get_connection().filter(key=self.list_key, lock__lt=now).exclude(pk__in=in_hand.ids())
+        row = due.order_by("pk").first()
+        if row is None:
+            return None
+        lock = in_hand.lease_from(now)
+        if not due.filter(pk=row.pk, lock=row.lock).update(lock=lock):
+            return None  # another cluster was faster
+        in_hand.note(row.pk, lock, now)
+        return [(row.pk, row.payload)]
+
+    def delete(self, task_id: Any) -> None:
+        """It is done; one that another cluster has taken meanwhile is that one's to delete."""
+        self.get_connection()  # closes one that broke
+        in_hand.rows_of(task_id).delete()
+
+
+class WakingBroker(LeasedRows):
+    """Who enqueues wakes the readers, and a reader sleeps until then."""
 
     _guard: Guard | None = None
+    _renewed_at_seconds = 0.0
     _reserve = Reserve(Conf.WORKERS)  # of the one process in the cluster that fetches
     _mailbox: Mailbox | None = None
     _mailbox_pid = 0
@@ -44,7 +67,7 @@ class WakingBroker(TaskRows):
         the database is away: an error would make Django-Q fetch nothing for ten seconds after it is back."""
         try:
             mailbox = self.mailbox()  # opened before looking: what is committed after the look still wakes
-            tasks: list[tuple[Any, str]] | None = TaskRows(TURNS).dequeue() or self._dequeue_others()
+            tasks = LeasedRows(TURNS).dequeue() or self._dequeue_others()
         except Error as error:
             if not self._is_away:
                 logger.warning("No tasks can be fetched: %s", error)
@@ -57,14 +80,14 @@ class WakingBroker(TaskRows):
         return tasks
 
     def _dequeue_others(self) -> list[tuple[Any, str]] | None:
-        rows = self.get_connection().filter(pk__in=self._reserve.ids, lock__gt=timezone.now())
+        rows = self.get_connection().filter(pk__in=in_hand.ids() & set(self._reserve.ids))
         unfinished = set(rows.values_list("pk", flat=True)) if self._reserve.ids else set()
         sample = reserve.last_sample()
         has_room = self._reserve.has_room(unfinished, sample)
         reserve.note_full(is_full=not has_room)
         if not has_room:
             return None
-        tasks: list[tuple[Any, str]] | None = super().dequeue()
+        tasks = super().dequeue()
         self._reserve.add([pk for pk, _ in tasks or ()], sample)
         return tasks
 
@@ -78,11 +101,16 @@ class WakingBroker(TaskRows):
         return size if reserve.is_full() else size + super().queue_size()
 
     def set_stat(self, _key: str, value: str, _timeout: int) -> None:
-        """Called by the guard twice a second; the cache it is meant for is one that no other process sees."""
+        """Called by the guard twice a second, also while the cluster stops; the cache it is meant for is one that no
+        other process sees."""
         stat = SignedPackage.loads(value)
         if self._guard is None:
             self._guard = Guard()
         close_old_connections()  # one that broke would stay broken
+        now_seconds = time.monotonic()
+        if now_seconds - self._renewed_at_seconds >= in_hand.RENEW_SECONDS:
+            self._renewed_at_seconds = now_seconds
+            in_hand.renew(timezone.now())
         reserve.note_busy(_busy_workers() + max(0, stat.task_q_size))
         self._guard.look(stat, self.queue_size)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
 
+from orchestrator_site.cluster import in_hand
 from pools.nudge import TURNS
 
 CLOCK_SLACK = timedelta(seconds=60)
@@ -47,6 +47,5 @@ def mend(now: datetime) -> None:
     for row in Schedule.objects.exclude(repeats=0).exclude(schedule_type=Schedule.ONCE).filter(next_run__gt=now):
         if row.next_run is not None and row.next_run > row.calculate_next_run(now) + CLOCK_SLACK:
             Schedule.objects.filter(pk=row.pk, next_run=row.next_run).update(next_run=now)
-    # Somebody may be at work on a task that was fetched: it gets a term by the clock as it is now.
-    term = timedelta(seconds=Conf.RETRY)
-    OrmQ.objects.filter(lock__gt=now + term + CLOCK_SLACK).update(lock=now + term)
+    # Who is at work on a task has renewed it by the clock as it is now: this one's cluster is gone.
+    OrmQ.objects.filter(lock__gt=in_hand.lease_from(now) + CLOCK_SLACK).update(lock=in_hand.lease_from(now))

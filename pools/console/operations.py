@@ -22,11 +22,12 @@ from pools.nudge import nudge
 from pools.ownership import anothers
 from pools.reasons import EndCode, LogKind, StepCode
 from pools.shared_budget import counted
+from pools.tenure import kept
 from pools.turn.observe import keep, list_apps
 from pools.turn.preview import explain
+from pools.turn.reconciler import LEASE_SECONDS
 
 LET_GO_MINUTES = 5
-LOOK_LEASE_SECONDS = 60.0
 MODE_WORDS = {Mode.ACTIVE: "resumed", Mode.PAUSED: "paused", Mode.DRAINING: "drained: its idle sandboxes go"}
 
 
@@ -185,7 +186,12 @@ def look(seconds: float, *, actor: str, reason: str) -> str:
     began, give_up_at = timezone.now(), time.monotonic() + seconds
     while True:
         try:
-            with leases.hold("turn", LOOK_LEASE_SECONDS) as lease, lease.fencing(), counted() as cloud:
+            with (
+                leases.hold("turn", LEASE_SECONDS) as lease,
+                kept(lease.is_renewed, LEASE_SECONDS),
+                lease.fencing(),
+                counted() as cloud,
+            ):
                 keep(list_apps(cloud, timezone.now()))
             break
         except leases.LeaseHeld:

@@ -26,7 +26,7 @@ from pools.turn.due import due_in_seconds
 from pools.turn.observe import observe
 from pools.turn.plan import plan_fleet
 
-LEASE_SECONDS = 60.0
+LEASE_SECONDS = 5.0  # of a turn, and of who takes one after the other: when its machine is gone, another goes on
 DEATH_CHARACTERS = 500
 PAGE_SIZE = 200
 LONGEST_PAUSE_SECONDS = 60.0  # the schedule's turns come as often
@@ -77,7 +77,12 @@ def turn(agree: Agree = to_anything) -> Turn:
     be. Raises LeaseHeld when another turn is being taken, LeaseLost when this one took too long; whatever else it
     raises is in the orchestrator log."""
     # However long the cloud takes: renewed until it ends, or this process stands still.
-    with leases.hold("turn", LEASE_SECONDS) as lease, kept(lease.is_renewed), lease.fencing(), span("turn") as traced:
+    with (
+        leases.hold("turn", LEASE_SECONDS) as lease,
+        kept(lease.is_renewed, LEASE_SECONDS),
+        lease.fencing(),
+        span("turn") as traced,
+    ):
         began = time.monotonic()
         wanted_at = Fleet.get().due_at
         Fleet.objects.filter(pk=1).update(nudged=False, due_at=None)

@@ -336,8 +336,18 @@ MISTAKES: list[Mistake] = [
     ),
     *_of(
         "turn", "pools/turn/reconciler.py", POOLS,
-        ("not-kept", "A turn that takes longer than its lease is taken by two.", ", kept(lease.is_renewed)", ""),
-        ("not-fenced", "A turn that was frozen goes on beside its successor.", ", lease.fencing(), ", ", "),
+        ("not-kept", "A turn that takes longer than its lease is taken by two.",
+         "        kept(lease.is_renewed, LEASE_SECONDS),\n", ""),
+        ("not-fenced", "A turn that was frozen goes on beside its successor.", "        lease.fencing(),\n", ""),
+    ),
+    *_of(
+        "in-hand", "orchestrator_site/cluster/in_hand.py", ("tests/integration/site/test_in_hand.py",),
+        ("taken-back", "A cluster that was frozen takes its successor's task.",
+         "filter(pk=slot.id, lock=_as_moment(slot.lock_us))", "filter(pk=slot.id)"),
+        ("done-twice", "A cluster that was frozen ends its successor's task.", ", lock__in=locks)", ")"),
+        ("lost-answer", "A task is given up when the database goes in the middle of its renewal.",
+         "if slot.lock_us != slot.next_lock_us:", "if False:"),
+        ("for-ever", "The task of a killed worker is never done.", "if _is_young(slot, now) and ", "if "),
     ),
     *_of(
         "hub", "runs/live/hub.py",

@@ -6,11 +6,10 @@ from uuid import uuid4
 import pytest
 from django.test import override_settings
 from django.utils import timezone
-from django_q.conf import Conf
 from django_q.models import Failure, OrmQ, Schedule
 from django_q.tasks import async_task
 
-from orchestrator_site.cluster import schedules
+from orchestrator_site.cluster import in_hand, schedules
 from orchestrator_site.models import Beat
 from orchestrator_site.tasks import prune
 from pools.journal import record
@@ -41,10 +40,10 @@ def test_what_was_written_before_the_clock_was_set_back_does_not_wait_for_it():
     Schedule.objects.filter(name="reconcile").update(next_run=before)
     Schedule.objects.filter(name="snapshots").update(next_run=in_time)
     assert OrmQ.objects.filter(lock__lt=now).count() == 1, "it waits for no clock"
-    fetched = OrmQ.objects.create(key="orchestrator", payload="", lock=before + timedelta(seconds=Conf.RETRY))
+    fetched = OrmQ.objects.create(key="orchestrator", payload="", lock=in_hand.lease_from(before))
     schedules.mend(now)
     fetched.refresh_from_db()
-    assert fetched.lock == now + timedelta(seconds=Conf.RETRY)
+    assert fetched.lock == in_hand.lease_from(now)
     assert Schedule.objects.get(name="reconcile").next_run == now
     assert Schedule.objects.get(name="snapshots").next_run == in_time
 

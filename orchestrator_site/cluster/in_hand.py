@@ -1,0 +1,103 @@
+"""The tasks that this cluster has in hand. Their rows are leased for seconds and renewed while the cluster lives, so
+what a cluster had that died, froze or was cut off is due again soon, for whichever cluster comes first.
+
+Who fetches notes the row here, in memory that it shares with the guard, who renews it until it is gone: also while the
+cluster stops and its workers finish. A row's lock is its fencing token. Whoever finds another one there than this
+cluster wrote has lost the row, and leaves it alone: also one that was frozen and has done what it had, while its
+successor is at it. The tasks themselves are fenced by what they work on, so it harms nobody when two go on for a while.
+"""
+
+from __future__ import annotations
+
+import mmap
+from ctypes import Structure, c_int64, sizeof
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import QuerySet
+from django_q.conf import Conf
+from django_q.models import OrmQ
+
+# When it runs out, the leases that the task held ("turn", "turns") have, too: they are shorter than what is left here.
+LEASE_SECONDS = 7.0
+RENEW_SECONDS = 1.5
+LONGEST = timedelta(seconds=Conf.RETRY)  # a task whose worker was killed is due again after that
+SLOTS = 150  # more than a cluster's workers and their queue
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class _Slot(Structure):
+    """`id` is written last by who fetches, and set to 0 by the guard alone: so no lock is needed, which a process that
+    is killed would take along."""
+
+    _fields_ = (("id", c_int64), ("lock_us", c_int64), ("next_lock_us", c_int64), ("fetched_us", c_int64))
+
+
+_shared = mmap.mmap(-1, SLOTS * sizeof(_Slot))  # with the processes that are forked from this one
+_slots = (_Slot * SLOTS).from_buffer(_shared)
+
+
+def lease_from(now: datetime) -> datetime:
+    """The lock of a row that is fetched or renewed now."""
+    return now + timedelta(seconds=LEASE_SECONDS)
+
+
+def note(row_id: int, lock: datetime, now: datetime) -> None:
+    """This cluster has fetched that row, by writing that lock."""
+    for slot in _slots:
+        if not slot.id:
+            slot.lock_us = slot.next_lock_us = _as_microseconds(lock)
+            slot.fetched_us = _as_microseconds(now)
+            slot.id = row_id
+            return
+
+
+def ids() -> set[int]:
+    """The rows that this cluster has and that no other has taken from it, as far as it knows."""
+    return {slot.id for slot in _slots if slot.id}
+
+
+def rows_of(row_id: int) -> QuerySet[OrmQ]:
+    """That row while it is this cluster's; none when another one has it."""
+    for slot in _slots:
+        if slot.id == row_id:
+            return _row(slot)
+    nothing: QuerySet[OrmQ] = OrmQ.objects.none()
+    return nothing
+
+
+def renew(now: datetime) -> None:
+    """Keep what is still ours for another term, also what ran out while nobody else took it; forget what is not."""
+    lock = lease_from(now)
+    for slot in _slots:
+        if not slot.id:
+            continue
+        if slot.lock_us != slot.next_lock_us:  # the last time's answer was lost
+            written = _row(slot).values_list("lock", flat=True).first()
+            slot.lock_us = _as_microseconds(written) if written else 0
+        slot.next_lock_us = _as_microseconds(lock)
+        mine = OrmQ.objects.using(Conf.ORM).filter(pk=slot.id, lock=_as_moment(slot.lock_us))
+        if _is_young(slot, now) and mine.update(lock=lock):
+            slot.lock_us = slot.next_lock_us
+        else:
+            slot.id = 0
+
+
+def _row(slot: _Slot) -> QuerySet[OrmQ]:
+    """Under either lock: the guard may be about to write the next."""
+    locks = [_as_moment(slot.lock_us), _as_moment(slot.next_lock_us)]
+    rows: QuerySet[OrmQ] = OrmQ.objects.using(Conf.ORM).filter(pk=slot.id, lock__in=locks)
+    return rows
+
+
+def _is_young(slot: _Slot, now: datetime) -> bool:
+    """Also when the clock was set back since."""
+    return _as_microseconds(now) - int(slot.fetched_us) < LONGEST // MICROSECOND
+
+
+def _as_microseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // MICROSECOND
+
+
+def _as_moment(microseconds: int) -> datetime:
+    return EPOCH + microseconds * MICROSECOND
