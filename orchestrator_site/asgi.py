@@ -28,7 +28,7 @@ django_application: Any = InOneThread()
 http_routes: list[Any] = [*http_urlpatterns, *waiting_urlpatterns(django_application), re_path(r"", django_application)]
 
 # No session is loaded here: who knows a run's id may read along, and everybody may read the fleet's log.
-application = WithRequestId(
+application: Any = WithRequestId(
     BehindProxies(
         CrossOrigin(
             LimitedBodies(
@@ -49,6 +49,10 @@ if "daphne.server" in sys.modules:  # it is Daphne that loads this
     from orchestrator_site import daphne_http
 
     daphne_http.install()
+else:
+    from orchestrator_site import uvicorn_stop
+
+    application = uvicorn_stop.stopping_politely(application)
 
 traces.begin()
 

@@ -12,6 +12,9 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import signal
+import threading
+import time
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from functools import partial
@@ -24,10 +27,15 @@ import daphne.http_protocol
 import daphne.server
 import daphne.ws_protocol
 from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
 from twisted.web.http import HTTPChannel
 
-from pools import request_ids
+from orchestrator_site.draining import SPREAD_SECONDS, drain
+from orchestrator_site.unavailable import TRY_AGAIN_LATER
+from pools import request_ids, stopping
 from pools.problems import CONTENT_TYPE, Problem
+from runs.live.closing import SERVICE_RESTART
 
 LONGEST_LINE_BYTES = 16_384  # of a request's head: browsers and proxies send such cookies
 LONGEST_LENGTH_LINE_BYTES = 64
@@ -40,6 +48,7 @@ LINGER_SECONDS = 2
 LINGER_BYTES = 2_000_000
 MOST_DESCRIPTORS = 65_536
 LARGEST_MESSAGE_BYTES = 4_096  # of a socket: nobody reads what they send
+GOODBYE_SECONDS = 2.0  # for a socket's client to answer that it closes
 
 API = b"/api/"
 
@@ -226,8 +235,10 @@ class Request(daphne.http_protocol.WebRequest):  # type: ignore[misc]
             self.channel.forceAbortClient()
 
     def handle_reply(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and not self.is_complete and not self._disconnected:
-            # The rest of the body may never be read, and what follows it can't be told from it.
+        is_last = not self.is_complete or stopping.is_announced()
+        if message["type"] == "http.response.start" and is_last and not self._disconnected:
+            # The rest of the body may never be read, and what follows it can't be told from it; or who asks next is to
+            # find another process.
             message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             self.channel.persistent = False
         if message["type"] == "http.response.body" and self.method == b"HEAD":
@@ -370,9 +381,47 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().connectionLost(reason)
 
 
+def end_politely(server: Any, end: Callable[[], Any]) -> Deferred[Any]:
+    """Called when the server is to stop, which Twisted then does when this is through."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C waits for nothing
+    draining = asyncio.ensure_future(drain(stop_listening, IsBusy(server)))
+    return Deferred.fromFuture(draining).addCallback(lambda _: end_applications(server, end))
+
+
+def stop_listening() -> None:
+    """Take in who is at the door, and nobody else."""
+    from twisted.internet import reactor
+
+    for port in reactor.getReaders():
+        if IListeningPort.providedBy(port):
+            port.doRead()
+            port.stopListening()
+
+
+class IsBusy:
+    """Whether something is still answered, or not sent yet. Sockets are told to close, and waited for a moment."""
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self._asked_at_seconds = 0.0
+
+    def __call__(self) -> bool:
+        from twisted.internet import reactor
+
+        now_seconds = time.monotonic()
+        self._asked_at_seconds = self._asked_at_seconds or now_seconds
+        waits_for_sockets = now_seconds - self._asked_at_seconds < SPREAD_SECONDS + GOODBYE_SECONDS
+        return bool(reactor.getWriters()) or any(
+            not details["application_instance"].done()
+            for protocol, details in self.server.connections.items()
+            if "application_instance" in details and (waits_for_sockets or isinstance(protocol, Request))
+        )
+
+
 def end_applications(server: Any, end: Callable[[], Any]) -> Any:
-    """End what runs when the server stops. Daphne's own fails at a request that has no application yet, whose head is
-    not complete, and then cuts all others off."""
+    """End what still runs. Daphne's own fails at a request that has no application yet, whose head is not complete, and
+    then cuts all others off."""
     for request, details in list(server.connections.items()):
         if "application_instance" not in details:
             del server.connections[request]
@@ -383,6 +432,13 @@ class Socket(daphne.ws_protocol.WebSocketProtocol):  # type: ignore[misc]
     """A WebSocket whose limit is for what clients send: autobahn would keep what we send to it as well."""
 
     maxMessagePayloadSize: int  # noqa: N815
+
+    def sendClose(self, code: int | None = None, reason: str | None = None) -> None:  # noqa: N802
+        """autobahn sends no code that says of a server how it fares."""
+        if code in (SERVICE_RESTART, TRY_AGAIN_LATER):
+            self.sendCloseFrame(code=code)
+        else:
+            super().sendClose(code, reason)
 
     def sendMessage(self, *arguments: Any, **named: Any) -> None:  # noqa: N802
         limit, self.maxMessagePayloadSize = self.maxMessagePayloadSize, 0
@@ -400,7 +456,7 @@ class Factory(daphne.http_protocol.HTTPFactory):  # type: ignore[misc]
         self.timeOut = KEEP_ALIVE_SECONDS
         # Read when Daphne makes its factory of sockets, which is next.
         server.websocket_max_message_size = server.websocket_max_frame_size = LARGEST_MESSAGE_BYTES
-        server.kill_all_applications = partial(end_applications, server, server.kill_all_applications)
+        server.kill_all_applications = partial(end_politely, server, server.kill_all_applications)
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         protocol = super().buildProtocol(addr)

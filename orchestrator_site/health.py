@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from orchestrator_site.models import CLOCK_OFF_SECONDS, Beat, clock_sentence
 from orchestrator_site.postgresql.clock import clock as database_clock
+from pools import stopping
 from pools.cloud.connection import local_endpoint, local_token
 from pools.fleet_log import turn_death
 from pools.key_change import key_trouble
@@ -154,7 +155,9 @@ def serving(_request: HttpRequest) -> JsonResponse:
 
 
 def ready(_request: HttpRequest) -> JsonResponse:
-    """200 when all is well; else 503, and the check that is not says why."""
+    """200 when all is well; else 503, and the check that is not says why. Who stops gets no more requests."""
+    if stopping.is_announced():
+        return JsonResponse({"status": "stopping", "checks": {}}, status=503)
     for check in CHECKS:
         check.ask(_pool)
     verdicts = {check.name: check.verdict() for check in CHECKS}

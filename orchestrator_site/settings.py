@@ -290,6 +290,10 @@ DATABASES["default"]["CONN_MAX_AGE"] = None  # each thread that looks at the dat
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# How long a web process that is to stop goes on as before, so that a load balancer finds out: with SQLite there is no
+# other process to go to.
+DRAIN_SECONDS = env.decimal("DRAIN_SECONDS", 0 if DATABASE_IS_SQLITE else 10, least=0, most=30)
+
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 CLUSTER_WORKERS = env.number("CLUSTER_WORKERS", 4, least=2, most=64)

@@ -25,6 +25,7 @@ from pools.pool_schemas import PoolActedOut
 from pools.pools_api import after_act
 from pools.problems import Problem
 from runs.api import find_run, launched_out
+from runs.live.closing import Closing, until_closing
 from runs.live.database import read
 from runs.live.until import MOST_SECONDS, WaitFor, has_come, until
 from runs.schemas import LaunchedOut, WaitAsked
@@ -104,8 +105,10 @@ def prime(django: Application) -> Application:
 
 
 async def _until_full(name: str, done: str, is_due: float) -> None:
-    while asyncio.get_running_loop().time() < is_due and not (await read(_primed, name, done))[0]:
-        await asyncio.sleep(LOOK_SECONDS)
+    with suppress(Closing):
+        async with until_closing():
+            while asyncio.get_running_loop().time() < is_due and not (await read(_primed, name, done))[0]:
+                await asyncio.sleep(LOOK_SECONDS)
 
 
 def _primed(name: str, done: str) -> tuple[bool, bytes]:

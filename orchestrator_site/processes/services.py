@@ -40,6 +40,7 @@ def web() -> Service:
         name="web",
         command=web_command(),
         answers=lambda: gives_200(host(), settings.PORT, "/health/live"),
+        settings={"DRAIN_SECONDS": "0"},  # there is no other one here
     )
 
 

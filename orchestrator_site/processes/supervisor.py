@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +46,7 @@ class Service:
     before_start: Callable[[], None] = _nothing
     stop_order: int = 0  # lower ones are stopped first
     grace_seconds: float = 5.0
+    settings: Mapping[str, str] = field(default_factory=dict)  # of its own, beside the environment's
     must_restart: str = ""  # set by whoever found out that it lives and does not work: why
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     has_answered: bool = field(default=False, init=False)
@@ -150,7 +151,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**places.for_python(os.environ), "PYTHONUNBUFFERED": "1"},
+            env={**places.for_python(os.environ), "PYTHONUNBUFFERED": "1", **service.settings},
         )
         service.started_at_seconds = time.monotonic()
         self.register.add(service.name, service.pid)

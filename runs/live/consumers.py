@@ -27,6 +27,7 @@ from pools.problems import CONTENT_TYPE, Problem
 from runs import events
 from runs.live import server_sent_events
 from runs.live.backpressure import Flow, TooSlow
+from runs.live.closing import SERVICE_RESTART, Closing, farewell, until_closing
 from runs.live.cursors import beginning, number
 from runs.live.database import read
 from runs.live.hub import Standing, Topic, follow, standing
@@ -142,8 +143,14 @@ class EventSocket(EventsConsumer, Socket):
         self.stop_answering()
 
     async def send_events(self, cursor: int) -> None:
-        with suppress(TooSlow):
-            await self._send_lines(cursor)
+        try:
+            async with until_closing():
+                await self._send_lines(cursor)
+        except Closing:
+            await self.close(SERVICE_RESTART)
+            return
+        except TooSlow:
+            pass
         await self.close(OVER)
 
     async def _send_lines(self, cursor: int) -> None:
@@ -216,10 +223,16 @@ class EventStream(EventsOverHttp):
             await self.send_response(204, b"")
             return
         await self.send_headers(headers=server_sent_events.HEADERS)
+        last_words = ""
         if self.scope["method"] != "HEAD":
-            with suppress(TooSlow):
-                await self._send_lines(cursor)
-        await self.send_body(b"")
+            try:
+                async with until_closing():
+                    await self._send_lines(cursor)
+            except Closing:
+                last_words = farewell()
+            except TooSlow:
+                pass
+        await self.send_body(last_words.encode())
 
     def cursor(self, now: Standing) -> int:
         return number(self.headers.get("last-event-id") or None, "Last-Event-ID", super().cursor(now))
@@ -254,7 +267,9 @@ class LongPoll(EventsOverHttp):
         now = await self.standing()
         cursor = self.cursor(now)
         if cursor >= now.last_seq and not now.is_over and wait_seconds:
-            await self._wait_for_news(cursor, wait_seconds)
+            with suppress(Closing):
+                async with until_closing():
+                    await self._wait_for_news(cursor, wait_seconds)
         page = await read(_page, self.topic, cursor, limit)
         await self.send_json(200, page, "application/json", [(b"cache-control", b"no-store")])
 

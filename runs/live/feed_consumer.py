@@ -24,6 +24,7 @@ from runs import feed
 from runs.feed_schemas import FeedAsked
 from runs.live import server_sent_events
 from runs.live.backpressure import Flow, TooSlow
+from runs.live.closing import Closing, farewell, until_closing
 from runs.live.consumers import HEARTBEAT_SECONDS, LONGEST_WAIT_SECONDS, STALL_SECONDS, EventsOverHttp
 from runs.live.cursors import number
 from runs.live.database import read, write
@@ -75,10 +76,16 @@ class FeedStream(Feed):
         cursor = number(self.headers.get("last-event-id") or None, "Last-Event-ID", cursor)
         with place(key):
             await self.send_headers(headers=server_sent_events.HEADERS)
+            last_words = ""
             if self.scope["method"] != "HEAD":
-                with suppress(TooSlow, Problem):
-                    await self._send_lines(view, cursor)
-            await self.send_body(b"")
+                try:
+                    async with until_closing():
+                        await self._send_lines(view, cursor)
+                except Closing:
+                    last_words = farewell()
+                except (TooSlow, Problem):
+                    pass
+            await self.send_body(last_words.encode())
 
     async def _send_lines(self, view: feed.View, cursor: int) -> None:
         before = server_sent_events.BEGINNING
@@ -142,8 +149,8 @@ class FeedPoll(Feed):
 
     async def _next(self, view: feed.View, cursor: int, limit: int, seconds: float) -> feed.Page:
         """The next page that has events; an empty one when the time is over."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds), aclosing(news(FLEET, every_seconds=seconds)) as calls:
+        with suppress(TimeoutError, Closing):
+            async with until_closing(), asyncio.timeout(seconds), aclosing(news(FLEET, every_seconds=seconds)) as calls:
                 async for lines in calls:
                     if lines is None:
                         async with aclosing(_pages(view, cursor, limit)) as pages:

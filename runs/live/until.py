@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import TextChoices
 
+from runs.live.closing import Closing, until_closing
 from runs.live.database import read
 from runs.live.hub import Subscription, hub
 from runs.models import OVER, EventKind, Run, RunState
@@ -28,11 +29,12 @@ def has_come(state: str, wait_for: WaitFor) -> bool:
 
 
 async def until(run_id: UUID, wait_for: WaitFor, seconds: float) -> None:
-    """Come back when the run is there, or after so many seconds, 30 at the most; at once when there is no such run."""
+    """Come back when the run is there, or after so many seconds, 30 at the most; at once when there is no such run, and
+    when this process stops."""
     mine = hub()
     subscription = mine.subscribe(run_id)  # before the look: what comes after it is heard
     try:
-        async with asyncio.timeout(min(seconds, MOST_SECONDS)):
+        async with until_closing(), asyncio.timeout(min(seconds, MOST_SECONDS)):
             found = await read(_seen, run_id)
             if found is not None and subscription.is_first:
                 mine.begin(run_id, found[0])
@@ -40,7 +42,7 @@ async def until(run_id: UUID, wait_for: WaitFor, seconds: float) -> None:
                 if await _is_told(subscription, wait_for):
                     return
                 found = await read(_seen, run_id)
-    except TimeoutError:
+    except (TimeoutError, Closing):
         return
     finally:
         mine.unsubscribe(run_id, subscription)

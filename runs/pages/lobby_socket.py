@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from pools import shared
 from runs.live.backpressure import Flow, TooSlow
+from runs.live.closing import SERVICE_RESTART, Closing, until_closing
 from runs.live.consumers import HEARTBEAT_SECONDS, OVER, STALL_SECONDS, EventsConsumer, Socket, heartbeat
 from runs.live.database import read
 from runs.live.hub import FLEET, news
@@ -99,20 +100,30 @@ class LobbySocket(EventsConsumer, Socket):
     async def send_parts(self, seen: str) -> None:
         mine = audience()
         reader = mine.join()
+        code = OVER
         try:
-            with suppress(TooSlow), Flow(self.base_send) as flow:
-                while True:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(HEARTBEAT_SECONDS):
-                            await reader.wait()
-                    await flow.ready(STALL_SECONDS)
-                    is_new = reader.is_set() and mine.live is not None and mine.live.version != seen
-                    reader.clear()
-                    if is_new and mine.live is not None:
-                        seen = mine.live.version
-                        await self.send(mine.live.message)
-                    else:
-                        await self.send(heartbeat())
+            async with until_closing():
+                await self._send_new(mine, reader, seen)
+        except TooSlow:
+            pass
+        except Closing:
+            code = SERVICE_RESTART
         finally:
             mine.leave(reader)
-        await self.close(OVER)
+        await self.close(code)
+
+    async def _send_new(self, mine: Audience, reader: asyncio.Event, seen: str) -> None:
+        """For ever. Raises TooSlow."""
+        with Flow(self.base_send) as flow:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        await reader.wait()
+                await flow.ready(STALL_SECONDS)
+                is_new = reader.is_set() and mine.live is not None and mine.live.version != seen
+                reader.clear()
+                if is_new and mine.live is not None:
+                    seen = mine.live.version
+                    await self.send(mine.live.message)
+                else:
+                    await self.send(heartbeat())

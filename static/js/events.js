@@ -15,6 +15,7 @@ const PLACES = ["event-stream-1", "event-stream-2"];
 const SILENCE_MS = 40_000; // the server sends something at least every 15 s, and at once on an event stream
 const OPEN_MS = 6_000;
 const GOOD_MS = 10_000;
+const SERVICE_RESTART = 1012; // another process serves already: nothing is wrong with this way
 const FIRST_DELAY_MS = 300;
 const LONGEST_DELAY_MS = 15_000;
 const POLL_SECONDS = 25;
@@ -54,11 +55,12 @@ export function follow({ urls, after = 0, onEvent, onState = () => {} }) {
       clearTimeout(silence);
       silence = setTimeout(lost, limit);
     }
-    function lost() {
+    function lost(closed) {
       if (!isCurrent()) return;
       attempt = null;
       mine.close();
-      const wasGood = mine.isNew || (mine.isHeard && Date.now() - began > GOOD_MS);
+      const isRestart = mine.isOpen && closed?.code === SERVICE_RESTART;
+      const wasGood = isRestart || mine.isNew || (mine.isHeard && Date.now() - began > GOOD_MS);
       failures = wasGood ? 0 : failures + 1;
       way = wasGood ? 0 : (way + 1) % WAYS.length;
       onState(mine.way.name, false);

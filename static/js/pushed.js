@@ -5,6 +5,8 @@ import { whileSeen } from "./sight.js";
 const SILENCE_MS = 40_000; // the server sends something at least every 10 s
 const FIRST_DELAY_MS = 1_000;
 const LONGEST_DELAY_MS = 30_000;
+const SERVICE_RESTART = 1012; // another process serves already
+const RESTART_DELAY_MS = 600;
 
 /**
  * Calls show(html) with all parts whenever they have changed from those of `version`. Returns a function that says
@@ -36,7 +38,7 @@ export function pushedParts(path, version, show) {
       version = told.version;
       show(told.html);
     };
-    mine.onclose = () => socket === mine && lost();
+    mine.onclose = ({ code }) => socket === mine && lost(code === SERVICE_RESTART && isHeard);
   }
 
   function lives(mine) {
@@ -44,10 +46,10 @@ export function pushedParts(path, version, show) {
     silence = setTimeout(() => socket === mine && lost(), SILENCE_MS);
   }
 
-  function lost() {
+  function lost(isRestart = false) {
     release();
-    failures += 1;
-    const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures);
+    failures += isRestart ? 0 : 1;
+    const delay = isRestart ? RESTART_DELAY_MS : Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures);
     again = setTimeout(connect, delay * (0.5 + Math.random())); // not all at once after the server's restart
   }
 

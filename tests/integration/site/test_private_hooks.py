@@ -6,6 +6,7 @@ Each test goes through the library itself, so that it fails when an upgrade move
 from __future__ import annotations
 
 import asyncio
+import inspect
 import multiprocessing
 import os
 import signal
@@ -29,7 +30,10 @@ from django.test import override_settings
 from django.urls import path
 from django_q.cluster import Sentinel
 from django_q.status import Stat
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.testing import StringTransport
+from uvicorn import Config as UvicornConfig
+from uvicorn.server import Server as UvicornServer
 from uvicorn.server import ServerState
 
 from orchestrator_site import daphne_http
@@ -196,9 +200,41 @@ async def test_daphne_ends_its_applications_beside_a_request_whose_head_is_not_c
         connection.dataReceived(head)
     assert len(server.connections) == 2
     await asyncio.sleep(0.01)
-    server.kill_all_applications()
+    daphne_http.end_applications(server, partial(Server.kill_all_applications, server))
     async with asyncio.timeout(PATIENCE_SECONDS):
         await has_ended.wait()
+
+
+def test_daphne_ends_its_applications_by_what_a_factory_puts_in_place():
+    """`kill_all_applications` is looked up when the server runs, after its factory was made; Twisted waits for it."""
+    server = Server(None, endpoints=["tcp:port=0"])
+    daphne_http.Factory(server)
+    assert server.kill_all_applications.func is daphne_http.end_politely  # type: ignore[attr-defined]
+    assert "self.kill_all_applications" in inspect.getsource(Server.run).partition("HTTPFactory(self)")[2]
+
+
+def test_twisteds_reactor_tells_of_its_ports_and_of_what_is_not_sent():
+    """`getReaders` and `getWriters`; `doRead` of a listening port takes in who is at the door."""
+    from twisted.internet import reactor
+    from twisted.internet.protocol import Factory, Protocol
+
+    assert list(reactor.getWriters()) == []
+    port = reactor.listenTCP(0, Factory.forProtocol(Protocol), interface="127.0.0.1")
+    assert port in reactor.getReaders()
+    assert IListeningPort.providedBy(port)
+    with socket.create_connection(("127.0.0.1", port.getHost().port)):
+        before = len(reactor.getReaders())
+        port.doRead()
+        assert len(reactor.getReaders()) == before + 1
+    port.stopListening()
+
+
+async def test_uvicorns_signals_go_to_its_server_while_the_application_starts():
+    """`capture_signals` sets `Server.handle_exit`, and then tells the application that it starts."""
+    assert inspect.ismethod(UvicornServer(UvicornConfig(None)).handle_exit)  # type: ignore[arg-type]
+    source = inspect.getsource(UvicornServer)
+    assert "signal.signal(sig, self.handle_exit)" in source
+    assert source.index("self.capture_signals()") < source.index("self.lifespan.startup()")
 
 
 # Django-Q.
