@@ -89,7 +89,8 @@ class LineFormatter(logging.Formatter):
     """A line for people."""
 
     def format(self, record: LogRecord) -> str:
-        return redacted(super().format(record))
+        where, colon, told = super().format(record).partition(f"{record.name}: ")  # a logger's name may be of a key's
+        return f"{where}{colon}{redacted(told)}" if colon else redacted(where)
 
 
 class JsonLines(JsonFormatter):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -63,7 +63,7 @@ class AppSpec:
     image: str
     region: str
     size: str
-    token: str
+    token: str = field(repr=False)
     installation: str = ""
 
 
