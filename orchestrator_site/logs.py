@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import logging
@@ -23,7 +24,7 @@ from orchestrator_site import __version__
 from orchestrator_site.command import NAME
 from pools import traces
 from pools.about import known
-from pools.redaction import redacted
+from pools.redaction import redacted, redacted_fields
 from pools.request_ids import current as current_request
 
 LINE: Final = "line"
@@ -101,20 +102,20 @@ class JsonLines(JsonFormatter):
         if record.processName != "MainProcess":
             found["process_name"] = record.processName
         if record.exc_info and record.exc_info[0] is not None:
-            found["exception"] = redacted(str(self.formatException(record.exc_info)))
+            found["exception"] = str(self.formatException(record.exc_info))
         elif record.exc_text:
-            found["exception"] = redacted(record.exc_text)
+            found["exception"] = record.exc_text
         if record.stack_info:
-            found["stack"] = redacted(record.stack_info)
+            found["stack"] = record.stack_info
         if isinstance(status := getattr(record, "status_code", None), int):
             found["status"] = status
-        return self.serialize_log_record(found)
+        return self.serialize_log_record(redacted_fields(found))
 
 
 def fields(level: str, logger: str, message: str, *, at_seconds: float) -> dict[str, Any]:
-    """One record, with all that is known where it is written."""
+    """One record, with all that is known where it is written; and with its secrets, so far."""
     at = datetime.fromtimestamp(at_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    found = {"timestamp": at, "level": level, "logger": logger, "message": redacted(message)}
+    found = {"timestamp": at, "level": level, "logger": logger, "message": message}
     if request_id := current_request():
         found["request_id"] = request_id
     about = known()
@@ -122,20 +123,20 @@ def fields(level: str, logger: str, message: str, *, at_seconds: float) -> dict[
 
 
 def record_of(process: str, line: str, level: str = "INFO") -> str:
-    """A record of a line that some process said; the line itself where it is one already."""
-    if is_record(line):
-        return line
-    return json.dumps(fields(level, process, line, at_seconds=time.time()) | {"process": process})
+    """A record of a line that some process said; the same record where it is one already."""
+    found = record_in(line) or fields(level, process, line, at_seconds=time.time()) | {"process": process}
+    return json.dumps(redacted_fields(found))
 
 
-def is_record(line: str) -> bool:
-    """Whether a line that some process wrote is a record already."""
+def record_in(line: str) -> dict[str, Any]:
+    """The record that a line is already; else none."""
     if not line.startswith("{"):
-        return False
+        return {}
     try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @cache
@@ -158,7 +159,8 @@ def begin(form: str) -> None:
     what somebody prints."""
     if form != JSON or isinstance(sys.stderr, Said):
         return
-    sys.stderr = Said("stderr", "ERROR")
+    sys.stderr = said = Said("stderr", "ERROR")
+    atexit.register(said.close)
     logging.captureWarnings(capture=True)
     sys.excepthook = _died
     threading.excepthook = lambda it: _told("A thread died", it.exc_type, it.exc_value, it.exc_traceback)
@@ -204,7 +206,8 @@ class Said(io.TextIOBase):
             self._tell(rest)
 
     def _tell(self, line: str) -> None:
-        _write(line if is_record(line) else json.dumps(fields(self.level, self.name, line, at_seconds=time.time())))
+        found = record_in(line) or fields(self.level, self.name, line, at_seconds=time.time())
+        _write(json.dumps(redacted_fields(found)))
 
     def writable(self) -> bool:
         return True

@@ -195,7 +195,7 @@ def span(
     token = _next_root.set(root)
     try:
         parent = Context() if root else parent or _parent()
-        began = maker().tracer.start_span(name, parent, kind, {**known(), **_told(attributes)}, links)
+        began = maker().tracer.start_span(name, parent, kind, _told({**known(), **attributes}), links)
     finally:
         _next_root.reset(token)
     attached = contexts.attach(trace.set_span_in_context(began))
@@ -231,7 +231,7 @@ def launch(run_id: UUID, traceparent: str) -> Iterator[Recorded]:
 
 
 def past_span(name: str, since_ns: int) -> None:
-    maker().tracer.start_span(name, _parent(), attributes=dict(known()), start_time=since_ns).end()
+    maker().tracer.start_span(name, _parent(), attributes=_told(known()), start_time=since_ns).end()
 
 
 def root_of(run_id: UUID) -> SpanContext:
@@ -282,4 +282,4 @@ def _told(attributes: Mapping[str, object]) -> dict[str, str | bool | int | floa
 
 
 def _text(value: object) -> str:
-    return redacted(value)[:VALUE_CHARACTERS] if isinstance(value, str) else str(value)
+    return redacted(str(value))[:VALUE_CHARACTERS]

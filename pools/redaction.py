@@ -75,6 +75,8 @@ PATTERNS = [
     ),
 ]
 
+ALL_WORDS = tuple({word for each in PATTERNS for word in each.words})
+
 
 def redacted(text: str) -> str:
     """The text without what is secret in it, and cut when it is very long."""
@@ -82,28 +84,39 @@ def redacted(text: str) -> str:
     if settings.configured:  # else they are being read
         for secret in _own(settings.SECRET_KEY):
             text = text.replace(secret, GONE)
-    folded = text.lower()
-    for words, pattern, put in PATTERNS:
-        if any(word in folded for word in words):
-            text = pattern.sub(put, text)
+    has_word = text.lower().__contains__
+    if any(map(has_word, ALL_WORDS)):
+        for words, pattern, put in PATTERNS:
+            if any(map(has_word, words)):
+                text = pattern.sub(put, text)
     return text if whole <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}{GONE} ({whole} characters)"
 
 
 def redacted_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The same for all texts of a record, and those by their names that are secret."""
-    return {redacted(name): _redacted_value(name, value, MOST_NESTED) for name, value in fields.items()}
+    return {_redacted_name(name): _redacted_value(name, value, MOST_NESTED) for name, value in fields.items()}
 
 
 def _redacted_value(name: str, value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        return GONE if IS_NAMED.search(name) else redacted(value)
+        return GONE if _is_secret(name) else redacted(value)
     if not isinstance(value, dict | list):
         return value
     if not depth:
         return GONE
     if isinstance(value, dict):
-        return {redacted(key): _redacted_value(key, each, depth - 1) for key, each in value.items()}
+        return {_redacted_name(key): _redacted_value(key, each, depth - 1) for key, each in value.items()}
     return [_redacted_value(name, each, depth - 1) for each in value]
+
+
+@lru_cache(maxsize=256)
+def _redacted_name(name: str) -> str:
+    return redacted(name)
+
+
+@lru_cache(maxsize=256)
+def _is_secret(name: str) -> bool:
+    return IS_NAMED.search(name) is not None
 
 
 @lru_cache(maxsize=4)

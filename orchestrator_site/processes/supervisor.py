@@ -111,7 +111,8 @@ class Terminal:
             if self.record_of is None:
                 self._put(f"{prefix} {text}")
             elif text:
-                self._put(self.record_of(name, text, "INFO"))
+                with suppress(Exception):  # else nobody would read what the process says, and it would stand still
+                    self._put(self.record_of(name, text, "INFO"))
 
 
 class Supervisor:

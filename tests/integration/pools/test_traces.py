@@ -125,3 +125,14 @@ def test_only_the_first_time_is_told_of_what_happens_over_and_over(collector: Co
             pass
     sent()
     assert len(collector.of(run.hex)) == 1
+
+
+def test_no_attribute_tells_a_secret_whatever_it_is(collector: Collector) -> None:
+    token = f"run_{'0a' * 32}"
+    with about(client=token), span("no secret", path=["x", token], error=ValueError(token)):
+        traces.note_first("no secret before", uuid4(), 1)
+    sent()
+    told = [span for span in collector.spans if span.name.startswith("no secret")]
+    assert len(told) == 2
+    assert all(span.attributes["client"] == "run_…" for span in told)
+    assert token not in str([span.attributes for span in told])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import subprocess
 import sys
 
 import pytest
 
 from orchestrator_site import logs
+from orchestrator_site.processes.supervisor import Terminal
 from pools import request_ids
 from pools.about import about
 
@@ -60,3 +63,47 @@ def test_what_a_process_prints_is_a_record_a_line(capsys: pytest.CaptureFixture[
     said.close()
     first, second, third = map(json.loads, capsys.readouterr().err.splitlines())
     assert (first["message"], second, third["message"]) == ("one two", {"level": "INFO"}, "without an end")
+
+
+RUN_TOKEN = f"run_{'0a' * 32}"
+DEEP = '{"a":' * 100_000
+
+
+def test_no_field_of_a_record_tells_a_secret() -> None:
+    with request_ids.answering(RUN_TOKEN), about(run=RUN, client=f"client {RUN_TOKEN}"):
+        record = json.loads(written(logs.JsonLines(), "it works", name=f"pools.{RUN_TOKEN}", processName=RUN_TOKEN))
+    assert (record["request_id"], record["client"], record["run"]) == ("run_…", "client run_…", RUN)
+    assert RUN_TOKEN not in json.dumps(record)
+
+
+def test_a_line_that_is_a_record_already_tells_no_secret_either() -> None:
+    said = json.dumps({"message": "Bearer abcdefgh", "token": "0a", "n": [1, {"x": RUN_TOKEN}]})
+    assert json.loads(logs.record_of("web", said)) == {"message": "Bearer …", "token": "…", "n": [1, {"x": "run_…"}]}
+
+
+def test_a_line_that_only_begins_as_a_record_is_the_message_of_one() -> None:
+    assert json.loads(logs.record_of("web", DEEP))["message"].startswith('{"a":{"a":')
+
+
+def test_a_line_that_can_not_be_told_is_lost_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def record_of(process: str, line: str, level: str) -> str:
+        return {"good": f"{process}: {line}"}[line]
+
+    terminal, shown = Terminal(3, record_of), []
+    monkeypatch.setattr(terminal, "_put", shown.append)
+    terminal.relay("web", "32", io.BytesIO(b"bad\n\xff\ngood\n"))
+    assert shown == ["web: good"]
+
+
+def test_what_a_process_says_last_is_told_without_a_line_break_too() -> None:
+    code = """
+import sys
+from orchestrator_site import logs
+logs.begin("json")
+print('{"a":' * 100_000, file=sys.stderr)
+sys.stderr.write("the end")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    first, last = map(json.loads, ended.stderr.splitlines())
+    assert first["message"].startswith('{"a":{"a":')
+    assert last["message"] == "the end"
