@@ -14,6 +14,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from prometheus_client import Metric, mmap_dict, utils
 
 from pools.meters import FILE_BYTES, LIVE, METERS, Histogram, Meter, identity
 
-Values = dict[str, float]  # by the library's key of a value: JSON of the names of metric and sample, labels and help
+Values = dict[str, float]  # by the key of a value: JSON of the names of metric and sample, and of the labels
 # The library's own, which have no types.
 as_text: Callable[[float], str] = utils.floatToGoString
 read_file: Callable[[Path], Iterable[tuple[str, float, float, int]]] = mmap_dict.MmapedDict.read_all_values_from_file
@@ -54,7 +55,7 @@ def families(values: Mapping[str, float]) -> Iterator[Metric]:
     """The same as the library's metrics: every meter with each value of its labels, whether it was counted or not."""
     by_meter: defaultdict[str, dict[tuple[str, tuple[str, ...]], float]] = defaultdict(dict)
     for key, value in values.items():
-        name, sample, labels, _ = json.loads(key)
+        name, sample, labels = json.loads(key)
         meter = METERS.get(name) or METERS.get(f"{name}_total")
         if meter is not None and _is_declared(meter, labels):
             of_sample = tuple(labels[label] for label in meter.labels)
@@ -127,8 +128,14 @@ def _values(folder: Path, name: str, but: str = "") -> Values:
         with suppress(FileNotFoundError, struct.error, RuntimeError):
             if prefix != but:
                 read = read_file(folder / f"{prefix}_{name}.db")
-                found |= {key: value for key, value, *_ in read}
+                found |= {_key(key): value for key, value, *_ in read}
     return found
+
+
+@lru_cache(maxsize=10_000)
+def _key(of_library: str) -> str:
+    """Without the metric's help, which is in the library's key: two releases may say it in other words."""
+    return json.dumps(json.loads(of_library)[:3], sort_keys=True)
 
 
 def _sum(*all_values: Mapping[str, float]) -> Values:
@@ -143,7 +150,7 @@ def _read_kept(folder: Path) -> tuple[Values, set[str]]:
     """What was kept, and whose files the last addition to it was of: if they are still there, they count no more."""
     try:
         kept = json.loads((folder / KEPT).read_text())
-        return dict(kept["values"]), set(kept["last"])
+        return _sum(*({_key(key): value} for key, value in kept["values"].items())), set(kept["last"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}, set()
 
