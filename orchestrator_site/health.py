@@ -1,5 +1,5 @@
-"""Whether the process answers (/health/live; /health, as the first demo has it), and whether the orchestrator can do
-its work (/health/ready)."""
+"""Whether the process answers (/health/live; /health, as the first demo has it), whether it takes requests
+(/health/serving), and whether the orchestrator can do its work (/health/ready)."""
 
 from __future__ import annotations
 
@@ -151,6 +151,8 @@ def healthy(_request: HttpRequest) -> JsonResponse:
 def serving(_request: HttpRequest) -> JsonResponse:
     """For load balancers: whether this process takes requests. What all processes share says nothing here: if it took
     every one of them out, nobody could be told what is wrong."""
+    if stopping.is_announced():
+        return JsonResponse({"status": "stopping"}, status=503)
     return JsonResponse({"status": "serving"})
 
 
