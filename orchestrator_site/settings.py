@@ -192,7 +192,7 @@ REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 # Where traces are sent, and with which headers, as OpenTelemetry names it. It reads others of its variables by itself.
 _collector = env.url("OTEL_EXPORTER_OTLP_ENDPOINT")
 TRACES_URL = env.url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{_collector}/v1/traces" if _collector else "")
-TRACES_HEADERS = env.text("OTEL_EXPORTER_OTLP_HEADERS")
+TRACES_HEADERS = env.text("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or env.text("OTEL_EXPORTER_OTLP_HEADERS")
 TRACES_ARE_ON = bool(TRACES_URL) and not env.switch("OTEL_SDK_DISABLED", False)
 VERSION = __version__
 

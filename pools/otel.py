@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from multiprocessing.util import Finalize
 from uuid import UUID
@@ -96,7 +96,8 @@ class Patient(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = SpanExportResult.FAILURE
         if time.monotonic() >= self._again_at_seconds:
-            result = self._exporter.export(spans)
+            with suppress(Exception):  # a certificate that is not there, say
+                result = self._exporter.export(spans)
         if result != SpanExportResult.SUCCESS:
             self._note_lost(len(spans))
         return result

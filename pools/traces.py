@@ -7,17 +7,22 @@ OpenTelemetry is loaded, and a span costs no more than the call.
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 from django.conf import settings
 
+logger = logging.getLogger(__name__)
+
 HEADER = "traceparent"
 
 _caller: ContextVar[str] = ContextVar("traceparent", default="")
+_is_broken = False
 
 
 class Span(Protocol):
@@ -49,50 +54,53 @@ class NoSpan:
 NO_SPAN = NoSpan()
 
 
+def _otel() -> Any:
+    """What makes the spans; None where there are no traces. What the SDK makes of its own variables may be an error,
+    as it is loaded or as it begins: that is said once, and costs the traces alone."""
+    global _is_broken  # noqa: PLW0603
+    if not settings.TRACES_ARE_ON or _is_broken:
+        return None
+    try:
+        from pools import otel
+
+        otel.maker()
+    except Exception as error:
+        _is_broken = True
+        logger.error("There are no traces, because of the OTEL_… variables: %s: %s", type(error).__name__, error)
+        return None
+    return otel
+
+
 def span(name: str, **attributes: object) -> AbstractContextManager[Span]:
     """A part of what is being done here; else of the run that this is about (`pools.about`); else a trace of its own.
     It has the ids that are known here as attributes."""
-    if not settings.TRACES_ARE_ON:
-        return NO_SPAN
-    from pools import otel
-
-    return otel.span(name, attributes)
+    otel = _otel()
+    return otel.span(name, attributes) if otel else NO_SPAN
 
 
 def at_work() -> Span:
     """The innermost span here."""
-    if not settings.TRACES_ARE_ON:
-        return NO_SPAN
-    from pools import otel
-
-    return otel.at_work()
+    otel = _otel()
+    return otel.at_work() if otel else NO_SPAN
 
 
 def first_span(name: str, of: UUID, **attributes: object) -> AbstractContextManager[Span]:
     """A span of the first time in this process, for what happens over and over to one run."""
-    if not settings.TRACES_ARE_ON:
-        return NO_SPAN
-    from pools import otel
-
-    return otel.span(name, attributes) if otel.is_first(name, of) else NO_SPAN
+    otel = _otel()
+    return otel.span(name, attributes) if otel and otel.is_first(name, of) else NO_SPAN
 
 
 def launch(run_id: UUID) -> AbstractContextManager[Span]:
     """The beginning of a run's trace. The caller's trace, if it sent one along, has the request, with links to both."""
-    if not settings.TRACES_ARE_ON:
-        return NO_SPAN
-    from pools import otel
-
-    return otel.launch(run_id, _caller.get())
+    otel = _otel()
+    return otel.launch(run_id, _caller.get()) if otel else NO_SPAN
 
 
 def note_first(name: str, of: UUID, since_ns: int) -> None:
     """A span that began then and ends now, the first time in this process."""
-    if settings.TRACES_ARE_ON:
-        from pools import otel
-
-        if otel.is_first(name, of):
-            otel.past_span(name, since_ns)
+    otel = _otel()
+    if otel and otel.is_first(name, of):
+        otel.past_span(name, since_ns)
 
 
 @contextmanager
@@ -107,31 +115,26 @@ def called_by(traceparent: str) -> Iterator[None]:
 
 def headers() -> dict[str, str]:
     """What a request has to carry that is made for the span at work here."""
-    if not settings.TRACES_ARE_ON:
-        return {}
-    from pools import otel
-
-    return otel.headers()
+    otel = _otel()
+    return otel.headers() if otel else {}
 
 
 def ids() -> dict[str, str]:
     """The trace and the span that are at work here, for the lines of a log."""
-    if not settings.configured or not settings.TRACES_ARE_ON:
+    if not settings.configured or not settings.TRACES_ARE_ON or _is_broken:
         return {}
-    from pools import otel
-
-    return otel.ids()
+    # Not made ready here: what is said of that is a line of a log, too.
+    otel = sys.modules.get("pools.otel")
+    return otel.ids() if otel else {}
 
 
 def preload() -> None:
     """Load what the first span would load, for processes that are forked from this one."""
     if settings.TRACES_ARE_ON:
-        from pools import otel  # noqa: F401
+        with suppress(Exception):  # the first span tells of it
+            from pools import otel  # noqa: F401
 
 
 def begin() -> None:
     """Make ready for the first span, which would wait for it."""
-    if settings.TRACES_ARE_ON:
-        from pools import otel
-
-        otel.maker()
+    _otel()

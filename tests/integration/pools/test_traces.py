@@ -136,3 +136,33 @@ def test_no_attribute_tells_a_secret_whatever_it_is(collector: Collector) -> Non
     assert len(told) == 2
     assert all(span.attributes["client"] == "run_…" for span in told)
     assert token not in str([span.attributes for span in told])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "10"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "abc"),
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "-4"),
+    ],
+)
+def test_a_variable_that_the_sdk_refuses_costs_the_traces_and_a_line(monkeypatch, caplog, variable: str, value: str):
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(traces, "_is_broken", False)
+    for _ in range(2):
+        traces.begin()
+        with traces.launch(uuid4()), span("work") as at_work:
+            at_work.note(it="goes on")
+    assert traces.ids() == traces.headers() == {}
+    assert [record.message for record in caplog.records if "no traces" in record.message] == [caplog.records[0].message]
+    assert "\n" not in caplog.text.strip()
+
+
+def test_what_can_not_even_be_sent_is_said_too(monkeypatch, caplog):
+    """The certificate is not there, say."""
+    monkeypatch.setattr(otel.OTLPSpanExporter, "export", lambda *_: 1 / 0)
+    with span("work"):
+        pass
+    sent()
+    assert "1 spans are lost" in caplog.text

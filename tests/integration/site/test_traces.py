@@ -28,7 +28,8 @@ def stack(built_var: Path, tmp_path_factory: pytest.TempPathFactory, collector: 
     stack = Stack(
         copy_of(built_var, tmp_path_factory.mktemp("traces")),
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
-        OTEL_EXPORTER_OTLP_HEADERS="x-tenant=arcade",
+        OTEL_EXPORTER_OTLP_HEADERS="x-tenant=somebody",
+        OTEL_EXPORTER_OTLP_TRACES_HEADERS="x-tenant=arcade",
         OTEL_BSP_SCHEDULE_DELAY="200",
         LOG_FORMAT="json",
         **ROOMY,
