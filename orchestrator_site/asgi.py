@@ -20,7 +20,7 @@ from orchestrator_site.forwarded import BehindProxies  # noqa: E402
 from orchestrator_site.request_ids import WithRequestId  # noqa: E402
 from orchestrator_site.request_threads import InOneThread  # noqa: E402
 from orchestrator_site.unavailable import OrUnavailable  # noqa: E402
-from pools import traces  # noqa: E402
+from pools import meters, traces  # noqa: E402
 from runs.live.origin_validator import OwnPagesOriginValidator  # noqa: E402
 from runs.routing import http_urlpatterns, waiting_urlpatterns, websocket_urlpatterns  # noqa: E402
 
@@ -55,6 +55,7 @@ else:
     application = uvicorn_stop.stopping_politely(application)
 
 traces.begin()
+meters.begin()
 
 # What is loaded by now stays: to look through it for garbage again and again would hold up everybody for half a second.
 gc.collect()

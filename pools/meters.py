@@ -1,8 +1,8 @@
 """What is counted and timed in a process, and what the database tells of the fleet: how such figures are declared.
 
-Only METRICS_PORT switches this on. Each process writes into files of its own, which outlive a `kill -9`; the command
-`metrics` reads them. Whoever counts must not fail over it, and a label has the values that were declared, or `other`:
-no name of anybody's making becomes one.
+Only METRICS_PORT switches this on, and only in processes that serve or work (`begin`). Each writes into files of its
+own, which outlive a `kill -9`; the command `metrics` reads them. Whoever counts must not fail over it, and a label has
+the values that were declared, or `other`: no name of anybody's making becomes one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "arcade_"
 OTHER = "other"
-IS_ON = bool(settings.METRICS_PORT)
 WARN_AGAIN_SECONDS = 60.0
+REST_SECONDS = 10.0  # after a failure: on a full disk each count would try again to make its files
 # The files of a process, with room for many more series than there are. Whole from the start: to write to a page that
 # has no place on the disk would end the process when that is full.
 FILE_BYTES = {"counter": 128 * 1024, "histogram": 256 * 1024, "gauge_livesum": 16 * 1024}
@@ -37,8 +37,20 @@ LONG_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 
 METERS: dict[str, Meter] = {}
 FIGURES: dict[str, Figure] = {}
+_counts = False
 _making = threading.RLock()
 _warned_at_seconds = -WARN_AGAIN_SECONDS
+_rests_until_seconds = 0.0
+
+
+def begin() -> None:
+    """Count from now on, in this process and those that are forked from it."""
+    global _counts  # noqa: PLW0603
+    _counts = bool(settings.METRICS_PORT)
+
+
+def _is_counting() -> bool:
+    return _counts and (not _rests_until_seconds or time.monotonic() >= _rests_until_seconds)
 
 
 class Figure:
@@ -72,28 +84,33 @@ class Meter:
         with _making:
             if self._parent is None:
                 self._parent = self._declare()
-            known = [
-                value if value in self.labels[label] else OTHER
-                for label, value in zip(self.labels, values, strict=True)
-            ]
+            known = self._known(values)
             child = self._parent.labels(*known) if known else self._parent
             if OTHER not in known:  # else what is kept here would grow
                 self._children[values] = child
             return child
 
+    def _known(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        pairs = zip(self.labels, values, strict=True)
+        return tuple(value if value in self.labels[label] else OTHER for label, value in pairs)
+
     def _declare(self) -> Any:
         raise NotImplementedError
+
+    def forget(self) -> None:
+        """In a fork, which has its own files."""
+        self._children, self._parent = {}, None
 
 
 class Counter(Meter):
     kind = "counter"
 
     def add(self, *values: str, by: float = 1) -> None:
-        if IS_ON:
+        if _is_counting():
             try:
                 self._child(values).inc(by)
             except Exception as error:
-                _warn(error)
+                _rest(error)
 
     def _declare(self) -> Any:
         return _library().Counter(self.name, self.text, list(self.labels), registry=None)
@@ -107,11 +124,11 @@ class Histogram(Meter):
         self.buckets = tuple(buckets)
 
     def note(self, amount: float, *values: str) -> None:
-        if IS_ON:
+        if _is_counting():
             try:
                 self._child(values).observe(max(0.0, amount))
             except Exception as error:
-                _warn(error)
+                _rest(error)
 
     def _declare(self) -> Any:
         return _library().Histogram(self.name, self.text, list(self.labels), registry=None, buckets=self.buckets)
@@ -122,23 +139,38 @@ class Gauge(Meter):
 
     kind = "gauge"
 
+    def __init__(self, name: str, text: str, **labels: Collection[str]) -> None:
+        super().__init__(name, text, **labels)
+        self._now: dict[tuple[str, ...], float] = {}
+
     def change(self, by: float, *values: str) -> None:
-        if IS_ON:
-            try:
-                self._child(values).inc(by)
-            except Exception as error:
-                _warn(error)
+        if not _counts:
+            return
+        with _making:
+            known = self._known(values)
+            self._now[known] = self._now.get(known, 0.0) + by
+            if _is_counting():  # what could not be told now is told with the next change
+                try:
+                    self._child(known).set(self._now[known])
+                except Exception as error:
+                    _rest(error)
 
     def _declare(self) -> Any:
         names = list(self.labels)
         return _library().Gauge(self.name, self.text, names, registry=None, multiprocess_mode="livesum")
 
+    def forget(self) -> None:
+        super().forget()
+        self._now = {}
 
-def _warn(error: Exception) -> None:
+
+def _rest(error: Exception) -> None:
     """What is counted is never worth what is done."""
-    global _warned_at_seconds  # noqa: PLW0603
-    if time.monotonic() - _warned_at_seconds >= WARN_AGAIN_SECONDS:
-        _warned_at_seconds = time.monotonic()
+    global _warned_at_seconds, _rests_until_seconds  # noqa: PLW0603
+    now = time.monotonic()
+    _rests_until_seconds = now + REST_SECONDS
+    if now - _warned_at_seconds >= WARN_AGAIN_SECONDS:
+        _warned_at_seconds = now
         logger.warning("Not everything is counted for the metrics: %s: %s", type(error).__name__, error)
 
 
@@ -172,8 +204,24 @@ class _Identity:
             raise
         self.pid, self.name, self._lock = os.getpid(), name, lock
 
+    def forget(self) -> None:
+        """In a fork."""
+        self.pid = 0
+
 
 identity = _Identity()
+
+
+def _begin_anew() -> None:
+    """In a fork: a lock may be held by a thread that is not there, the library's own, too."""
+    global _making  # noqa: PLW0603
+    _making = threading.RLock()
+    identity.forget()
+    for meter in METERS.values():
+        meter.forget()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _library() -> Any:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import struct
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +23,8 @@ from pathlib import Path
 from prometheus_client import Metric, mmap_dict, utils
 
 from pools.meters import FILE_BYTES, LIVE, METERS, Histogram, Meter, identity
+
+logger = logging.getLogger(__name__)
 
 Values = dict[str, float]  # by the key of a value: JSON of the names of metric and sample, and of the labels
 # The library's own, which have no types.
@@ -49,6 +53,16 @@ def totals(folder: Path) -> Values:
                 kept, there, gone = kept_now, there - gone, set()
         live = [_values(folder, name) for name in there - gone]
         return _sum(kept, *(_values(folder, name, but=GAUGES) for name in gone), *live)
+
+
+def keep_folded(folder: Path, every_seconds: float) -> None:
+    """Put away what processes that ended have counted, for ever: whether anybody asks or not."""
+    while True:
+        time.sleep(every_seconds)
+        try:
+            totals(folder)
+        except Exception:
+            logger.exception("What ended processes have counted is not put away.")
 
 
 def families(values: Mapping[str, float]) -> Iterator[Metric]:

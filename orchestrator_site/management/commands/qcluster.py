@@ -9,7 +9,7 @@ from typing import Any
 
 from django_q.management.commands import qcluster
 
-from pools import traces
+from pools import meters, traces
 from pools.cloud import api_transport
 
 TASKS = ("pools.tasks", "games.tasks", "runs.tasks", "orchestrator_site.tasks")
@@ -21,6 +21,7 @@ class Command(qcluster.Command):  # type: ignore[misc]  # django-q has no types
             import_module(module)
         api_transport.preload()
         traces.preload()
+        meters.begin()
         gc.collect()
         gc.freeze()  # what is collected is written to, and then no longer shared
         super().handle(*args, **options)

@@ -23,6 +23,7 @@ from orchestrator_site import logs
 from orchestrator_site.processes import process_sessions, services
 from orchestrator_site.processes.preparation import prepare_database
 from orchestrator_site.processes.supervisor import GivenUp, Service, Supervisor
+from pools import meters
 from pools.key_change import key_trouble
 
 LEFTOVER_GRACE_SECONDS = 5.0
@@ -43,6 +44,7 @@ class Command(BaseCommand):
             require_free_port(settings.METRICS_BIND, settings.METRICS_PORT, "METRICS_PORT")
         register.start_reaper(LEFTOVER_GRACE_SECONDS)
         preparing = in_a_child(prepare_database)
+        meters.begin()
 
         cloud = [services.local_cloud()] if settings.CLOUD_IS_EMBEDDED else []
         metrics = [services.metrics()] if settings.METRICS_PORT else []

@@ -23,6 +23,7 @@ from games.models import Game  # noqa: E402
 from orchestrator_site.metrics import figures, told  # noqa: E402
 from orchestrator_site.models import Beat  # noqa: E402
 from pools import figures as fleet_figures  # noqa: E402
+from pools import meters  # noqa: E402
 from pools.alarm_rows import AlarmCode, RaisedAlarm  # noqa: E402
 from pools.models import CloudApp, Fleet, Pool, Sandbox, State  # noqa: E402
 from runs import figures as run_figures  # noqa: E402
@@ -32,6 +33,7 @@ from tests.bench.crowd import crowd  # noqa: E402
 MANY, ENDED = int(sys.argv[1]), int(sys.argv[2])
 TIMES = 9
 now = timezone.now()
+meters.begin()
 
 
 def ago(seconds: float):

@@ -74,10 +74,36 @@ def test_without_a_database_the_counts_are_told_and_that_it_is_away(migrated_dat
     migrated_database.environment |= {"METRICS_PORT": "9464", "DATABASE_URL": "postgres://nobody@127.0.0.1:1/none"}
     told = migrated_database.answer("""
 from orchestrator_site.metrics import told
+from pools import meters
 from runs.metrics import PROXIED
+meters.begin()
 PROXIED.add("passed")
 print(told.TEXT.get().decode())
 """)
     assert "arcade_database_up 0.0" in told
     assert 'arcade_proxy_requests_total{outcome="passed"} 1.0' in told
     assert "\narcade_turn_age_seconds " not in told
+
+
+@pytest.mark.parametrize("trouble", ["time.sleep(60)", "1 / 0"], ids=["hangs", "fails"])
+def test_a_database_that_hangs_or_a_figure_that_fails_costs_itself_alone(migrated_database: Database, trouble: str):
+    migrated_database.environment["METRICS_PORT"] = "9464"
+    seconds, told = migrated_database.answer(f"""
+import time
+from orchestrator_site.metrics import told
+from pools import meters
+from runs import figures
+from runs.metrics import PROXIED
+meters.begin()
+PROXIED.add("passed")
+figures.tell = lambda now: {trouble}
+began = time.monotonic()
+text = told.TEXT.get().decode()
+print(time.monotonic() - began)
+print(text)
+""").split("\n", 1)
+    assert float(seconds) < 8
+    assert "arcade_database_up 0.0" in told
+    assert 'arcade_proxy_requests_total{outcome="passed"} 1.0' in told
+    assert "\narcade_runs{" not in told
+    assert ("\narcade_turn_age_seconds " in told) == (trouble == "1 / 0")

@@ -20,6 +20,8 @@ from orchestrator_site.metrics import processes, told
 from pools import meters
 from runs.metrics import LAUNCHES, PROXIED, STREAMS
 
+meters.begin()
+
 def figures():
     found = processes.families(processes.totals(Path(settings.METRICS_DIR)))
     return {(s.name, *s.labels.values()): s.value for family in found for s in family.samples}
@@ -201,8 +203,71 @@ print([sample for family in found for sample in family.samples if sample.value])
 
 
 def test_nothing_is_counted_by_default(counting, tmp_path):
-    assert counting('PROXIED.add("passed"); print(meters.IS_ON)', METRICS_PORT="") == "False"
+    counting('PROXIED.add("passed"); STREAMS.change(1, "run"); LAUNCHES.note(1, "staged")', METRICS_PORT="")
     assert not (tmp_path / "metrics").exists()
+
+
+def test_a_command_that_neither_serves_nor_works_leaves_no_files(tmp_path):
+    environment = {"METRICS_PORT": "9464", "ORCHESTRATOR_VAR": str(tmp_path), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "manage.py", "migrate"], cwd=CHECKOUT, env=environment, check=True, timeout=120)
+    assert not (tmp_path / "metrics").exists()
+
+
+def test_what_ended_processes_counted_is_put_away_without_anybody_asking(counting, tmp_path):
+    code = """
+import threading
+threading.Thread(target=processes.keep_folded, args=(Path(settings.METRICS_DIR), 0.05), daemon=True).start()
+in_a_child(lambda: PROXIED.add("passed"))
+deadline = time.monotonic() + 20
+while list(Path(settings.METRICS_DIR).glob("*.db")) and time.monotonic() < deadline:
+    time.sleep(0.01)
+"""
+    counting(code)
+    assert not list((tmp_path / "metrics").glob("*.db"))
+    assert "arcade_proxy_requests_total" in (tmp_path / "metrics" / "kept.json").read_text()
+
+
+def test_a_full_disk_is_not_tried_with_each_count(counting):
+    code = """
+import logging; logging.disable()
+tries = []
+def full(*_):
+    tries.append(1)
+    raise OSError(28, "No space left on device")
+begin, meters._Identity._begin = meters._Identity._begin, full
+for _ in range(100):
+    PROXIED.add("passed")
+    STREAMS.change(1, "run")
+tried = len(tries)
+meters._Identity._begin, meters._rests_until_seconds = begin, 0.0
+PROXIED.add("passed")
+STREAMS.change(-98, "run")
+print([tried, figures()["arcade_proxy_requests_total", "passed"], figures()["arcade_streams_open", "run"]])
+"""
+    assert json.loads(counting(code)) == [1, 1, 2]
+
+
+def test_a_fork_waits_for_no_lock_of_threads_that_it_does_not_have(counting):
+    code = """
+import threading
+def count():
+    while True:
+        LAUNCHES.note(0.2, "staged")
+        meters._making.acquire(); meters._making.release()
+for _ in range(2):
+    threading.Thread(target=count, daemon=True).start()
+children = []
+for _ in range(30):
+    time.sleep(0.003)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # ends it
+        PROXIED.add("passed")
+        os._exit(0)
+    children.append(os.waitpid(child, 0)[1])
+print(sum(children), figures()["arcade_proxy_requests_total", "passed"])
+"""
+    assert counting(code) == "0 30.0"
 
 
 @pytest.mark.parametrize("site", ["PORT", "PLAY_PORT"])
