@@ -8,6 +8,7 @@ from smtplib import SMTPException
 
 from django.conf import settings
 from django.core.mail import send_mail
+from django.db import InterfaceError, OperationalError, close_old_connections
 from django.utils import timezone
 from django_q.models import Schedule
 from django_q.tasks import schedule
@@ -19,6 +20,7 @@ from pools.turn.reconciler import LEASE_SECONDS, turn_when_free
 
 LOOP_SECONDS = 55.0  # up to the next scheduled one
 LOOK_SECONDS = 0.5
+DATABASE_PAUSE_SECONDS = 1.0  # before a database that went is tried again
 NUDGE_WAITS_SECONDS = 2.0  # for a worker of its own
 PATIENCE_SECONDS = 20.0
 MAIL_PAUSES = [timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240, 720)]  # after each failure
@@ -28,9 +30,21 @@ def reconcile() -> None:
     """Take a turn, and further ones while something is in flight. Scheduled every minute and queued by `nudge`.
 
     However many of these run, turns are taken one at a time (the lease "turn") and one of them goes on (the lease
-    "turns"); the others end after their first.
+    "turns"); the others end after their first. When the database goes in the middle of it, what was asked for is still
+    wanted: nobody asks again while the fleet's row says that a turn is queued.
     """
     until = time.monotonic() + LOOP_SECONDS
+    while True:
+        try:
+            return _reconcile(until)
+        except (OperationalError, InterfaceError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(DATABASE_PAUSE_SECONDS)
+            close_old_connections()
+
+
+def _reconcile(until: float) -> None:
     try:
         if not _turn_when_free():
             return

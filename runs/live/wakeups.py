@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from typing import Any
 
@@ -22,6 +23,12 @@ logger = logging.getLogger(__name__)
 CHANNEL = "events"
 REDIS_PATIENCE_SECONDS = 0.5
 REDIS_PAUSE_SECONDS = 5.0  # after a failure nobody waits for Redis again so soon
+# A subscription only listens: without these it would never notice that Redis, or the link to it, is gone for good.
+KEEPALIVE = {
+    getattr(socket, option): value
+    for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, option)
+}
 
 
 def wake_readers() -> None:
@@ -79,7 +86,10 @@ def _connect() -> Any:
     import redis
 
     patience = REDIS_PATIENCE_SECONDS
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=patience, socket_connect_timeout=patience)
+    how: dict[str, Any] = {"socket_timeout": patience, "socket_connect_timeout": patience}
+    if not settings.REDIS_URL.startswith("unix:"):
+        how |= {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
+    return redis.Redis.from_url(settings.REDIS_URL, **how)
 
 
 class RedisMailbox:

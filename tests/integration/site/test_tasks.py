@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import OperationalError
 from django.test import override_settings
 from django.utils import timezone
 from django_q.models import Failure, OrmQ, Schedule
@@ -12,6 +13,7 @@ from django_q.tasks import async_task
 from orchestrator_site.cluster import in_hand, schedules
 from orchestrator_site.models import Beat
 from orchestrator_site.tasks import prune
+from pools import tasks
 from pools.journal import record
 from pools.models import FleetEvent, Lease
 
@@ -63,3 +65,19 @@ def test_pruning_removes_what_is_too_old_and_nothing_else():
     assert [failure.name for failure in Failure.objects.all()] == ["1"]
     assert [beat.host for beat in Beat.objects.all()] == ["1"]
     assert [lease.name for lease in Lease.objects.all()] == ["1"]
+
+
+def test_a_turn_that_the_database_left_is_taken_when_it_is_back(monkeypatch):
+    """Nobody asked for another meanwhile: the fleet's row said that one was queued."""
+    taken = []
+
+    def turn_when_free(_patience_seconds: float) -> None:
+        taken.append("turn")
+        if len(taken) == 1:
+            raise OperationalError("terminating connection due to administrator command")
+
+    monkeypatch.setattr(tasks, "turn_when_free", turn_when_free)
+    monkeypatch.setattr(tasks, "DATABASE_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(tasks, "close_old_connections", lambda: None)  # the test has one of its own
+    tasks.reconcile()
+    assert len(taken) == 2
