@@ -24,12 +24,13 @@ test: $(VENV)/.installed-test  ## Install and run the tests (some: TESTS=tests/u
 check: $(VENV)/.installed-test lint  ## Check style, types, templates and the unit tests: within a minute
 	@$(PYTEST) $(PARALLEL) tests/unit
 
-lint: $(VENV)/.installed-test  ## Check style, types, templates, and which module may import which
+lint: $(VENV)/.installed-test  ## Check style, types, templates, migrations, and which module may import which
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy orchestrator_site pools games runs clients/python/arcade_client
 	@$(PYTHON) -m djlint --quiet --lint --check templates
 	@$(VENV)/bin/lint-imports --no-logo
+	@$(PYTHON) -m tests.upgrade.migration_lint
 
 format: $(VENV)/.installed-test  ## Rewrite code and templates in the project's style
 	@$(PYTHON) -m ruff check --fix --quiet .
