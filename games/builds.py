@@ -23,6 +23,7 @@ from pools import leases
 from pools.cloud.errors import AgentError
 from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Level
+from pools.stopping import Stopping
 from pools.tenure import LEASE_SECONDS, Tenure, TenureLost, kept
 
 PACK_SCRIPT = (Path(__file__).parent / "sandbox" / "pack.py").read_text()
@@ -104,7 +105,7 @@ def _build_one(game: Game, tenure: Tenure) -> Snapshot:
                 _pack(agent, game, archive)
             tenure.require()
             publish(snapshot, archive, timezone.now())
-    except TenureLost:
+    except (TenureLost, Stopping):  # the next one to build begins anew
         raise
     except Exception as error:  # the row says it, whatever it was
         why = str(error) or type(error).__name__

@@ -30,7 +30,7 @@ from games.processes import (
     warm_its_page,
 )
 from games.snapshots import SnapshotUnavailable, current_snapshot
-from pools import claims, journal, leases
+from pools import claims, journal, leases, stopping
 from pools.cloud.errors import AgentError
 from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Fleet, Lease, Level, Sandbox, Stage, State
@@ -94,9 +94,11 @@ def _stage_from_the_start(sandbox: Sandbox, hold: Hold, *, starts: bool) -> dict
 
 
 def restage() -> None:
-    """Bring every warm sandbox that holds other snapshots than the current up to date, one after the other."""
+    """Bring every warm sandbox that holds other snapshots than the current up to date, one after the other. Raises
+    Stopping between two of them."""
     for sandbox in Sandbox.objects.filter(state=State.READY, pool__isnull=False).select_related("pool"):
         if outdated(sandbox):
+            stopping.require_time()
             with sandbox.is_subject(), span("restage"), _alone(sandbox.id) as hold:
                 if hold is not None:
                     _restage_one(sandbox.id, hold)

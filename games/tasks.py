@@ -11,6 +11,7 @@ from games import builds, snapshots, staging
 from games.models import Game, Snapshot
 from pools.cloud.errors import AgentError
 from pools.models import Sandbox
+from pools.stopping import Stopping
 
 
 def stage(sandbox_id: str) -> None:
@@ -20,7 +21,10 @@ def stage(sandbox_id: str) -> None:
 
 def restage() -> None:
     """Bring warm sandboxes up to the current snapshots, one after the other."""
-    staging.restage()
+    try:
+        staging.restage()
+    except Stopping:
+        async_task("games.tasks.restage", task_name="restage", group="stage")
 
 
 def end_other_games(sandbox_id: str, slug: str) -> None:
@@ -39,13 +43,15 @@ def build_missing_snapshots(number: int = 1, of: int = 0) -> None:
     ask for the one after it. Then bring warm sandboxes up to date."""
     games = builds.due(timezone.now()) if builds.may_build_by_itself() else []
     if not games:
-        staging.restage()
+        restage()
         return
     of = max(of, number + len(games) - 1)
     try:
         builds.build(games[:1], first=number, of=of)
     except builds.Busy:
         return  # whoever builds goes on with the others
+    except Stopping:
+        number -= 1  # it is to be built once more
     async_task("games.tasks.build_missing_snapshots", number + 1, of, task_name="snapshots", group="snapshots")
 
 

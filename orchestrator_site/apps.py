@@ -76,6 +76,7 @@ class SiteConfig(AppConfig):
         from django.contrib.auth.signals import user_logged_in
         from django_q.signals import post_execute, pre_execute
 
+        from orchestrator_site.cluster import in_hand
         from orchestrator_site.cluster.watchdog import note_recorded, note_taken
         from orchestrator_site.metrics.database import time_statements
         from orchestrator_site.sign_in.term import end_in_time
@@ -84,6 +85,7 @@ class SiteConfig(AppConfig):
             install_clock()
         if settings.METRICS_PORT:
             connection_created.connect(time_statements)
+        pre_execute.connect(in_hand.begin)
         pre_execute.connect(note_taken)
         post_execute.connect(note_recorded)
         user_logged_in.connect(end_in_time)

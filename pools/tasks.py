@@ -13,8 +13,10 @@ from django.utils import timezone
 from django_q.models import Schedule
 from django_q.tasks import schedule
 
-from pools import leases
+from pools import leases, stopping
 from pools.models import Fleet
+from pools.nudge import nudge
+from pools.stopping import Stopping
 from pools.tenure import kept
 from pools.turn.reconciler import LEASE_SECONDS, turn_when_free
 
@@ -30,8 +32,8 @@ def reconcile() -> None:
     """Take a turn, and further ones while something is in flight. Scheduled every minute and queued by `nudge`.
 
     However many of these run, turns are taken one at a time (the lease "turn") and one of them goes on (the lease
-    "turns"); the others end after their first. When the database goes in the middle of it, what was asked for is still
-    wanted: nobody asks again while the fleet's row says that a turn is queued.
+    "turns"); the others end after their first. In a process that stops, it asks another one to. When the database goes
+    in the middle of it, what was asked for is still wanted: nobody asks again while the row says that a turn is queued.
     """
     until = time.monotonic() + LOOP_SECONDS
     while True:
@@ -52,6 +54,8 @@ def _reconcile(until: float) -> None:
         while _due_in_seconds(until) is not None:
             with leases.hold("turns", LEASE_SECONDS) as loop, kept(loop.is_renewed, LEASE_SECONDS):
                 _go_on(loop, until)
+    except Stopping:
+        nudge()
     except (leases.LeaseHeld, leases.LeaseLost):
         return
 
@@ -69,9 +73,11 @@ def mail(subject: str, text: str, failures: int = 0) -> None:
 
 def _go_on(loop: leases.Held, until: float) -> None:
     """Turns as they become due. The row says when, not our own last turn: one that was nudged may have found something
-    to do sooner. A nudge that nobody takes for a while, because all others are at work, is taken here."""
+    to do sooner. A nudge that nobody takes for a while, because all others are at work, is taken here. Raises
+    Stopping."""
     heeded_at_seconds = time.monotonic()
     while (due_in_seconds := _due_in_seconds(until)) is not None:
+        stopping.require_time()
         if not Fleet.get().nudged:
             heeded_at_seconds = time.monotonic()
         if due_in_seconds > 0 and time.monotonic() - heeded_at_seconds < NUDGE_WAITS_SECONDS:

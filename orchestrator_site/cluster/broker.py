@@ -16,12 +16,14 @@ from django_q.signing import SignedPackage
 from orchestrator_site.cluster import in_hand, reserve
 from orchestrator_site.cluster.reserve import Reserve
 from orchestrator_site.cluster.watchdog import Guard
+from pools import stopping
 from pools.mailboxes import TASKS, Mailbox, open_mailbox, wake_on_commit
 from pools.nudge import TURNS
 from pools.task_rows import TaskRows
 
 logger = logging.getLogger(__name__)
 
+LOOK_SECONDS = 0.05
 LONGEST_SLEEP_SECONDS = 1.0  # a lost wake-up costs no more than this
 
 
@@ -64,7 +66,11 @@ class WakingBroker(LeasedRows):
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
         """The next tasks: of turns first, then others, while a worker besides the reserved one is free. None while
-        the database is away: an error would make Django-Q fetch nothing for ten seconds after it is back."""
+        the database is away, as an error would make Django-Q fetch nothing for ten seconds after it is back; when this
+        cluster stops; and while as many wait for a worker as there are workers."""
+        if stopping.is_announced() or len(in_hand.not_begun()) >= Conf.WORKERS:
+            time.sleep(LOOK_SECONDS)
+            return None
         try:
             mailbox = self.mailbox()  # opened before looking: what is committed after the look still wakes
             tasks = LeasedRows(TURNS).dequeue() or self._dequeue_others()

@@ -5,6 +5,8 @@ Who fetches notes the row here, in memory that it shares with the guard, who ren
 cluster stops and its workers finish. A row's lock is its fencing token. Whoever finds another one there than this
 cluster wrote has lost the row, and leaves it alone: also one that was frozen and has done what it had, while its
 successor is at it. The tasks themselves are fenced by what they work on, so it harms nobody when two go on for a while.
+
+A cluster that stops gives back at once what none of its workers has begun.
 """
 
 from __future__ import annotations
@@ -12,10 +14,15 @@ from __future__ import annotations
 import mmap
 from ctypes import Structure, c_int64, sizeof
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db.models import QuerySet
 from django_q.conf import Conf
 from django_q.models import OrmQ
+
+from pools import stopping
+from pools.leases import LONG_AGO
+from pools.mailboxes import TASKS, wake_on_commit
 
 # When it runs out, the leases that the task held ("turn", "turns") have, too: they are shorter than what is left here.
 LEASE_SECONDS = 7.0
@@ -27,10 +34,10 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class _Slot(Structure):
-    """`id` is written last by who fetches, and set to 0 by the guard alone: so no lock is needed, which a process that
-    is killed would take along."""
+    """`id` is written last by who fetches, and set to 0 by the guard alone; `begun` is the same id once a worker has
+    begun it: so no lock is needed, which a process that is killed would take along."""
 
-    _fields_ = (("id", c_int64), ("lock_us", c_int64), ("next_lock_us", c_int64), ("fetched_us", c_int64))
+    _fields_ = tuple((name, c_int64) for name in ("id", "lock_us", "next_lock_us", "fetched_us", "begun"))
 
 
 _shared = mmap.mmap(-1, SLOTS * sizeof(_Slot))  # with the processes that are forked from this one
@@ -48,8 +55,36 @@ def note(row_id: int, lock: datetime, now: datetime) -> None:
         if not slot.id:
             slot.lock_us = slot.next_lock_us = _as_microseconds(lock)
             slot.fetched_us = _as_microseconds(now)
+            slot.begun = 0
             slot.id = row_id
             return
+
+
+def begin(task: dict[str, Any], **_: Any) -> None:
+    """A worker is about to do a task. One of a cluster that stops ends instead: never more wait than there are workers,
+    so none is left in the way of Django-Q's word that workers are to end."""
+    row_id = task.get("ack_id", 0)
+    slot = next((slot for slot in _slots if slot.id == row_id), None)
+    if slot is not None:
+        slot.begun = row_id  # first, so that nobody gives it back while we look
+    if stopping.is_announced():
+        if slot is not None:
+            slot.begun = 0
+        raise SystemExit
+
+
+def not_begun() -> set[int]:
+    """The rows that this cluster has and that no worker has begun."""
+    return {slot.id for slot in _slots if slot.id and slot.begun != slot.id}
+
+
+def give_back() -> None:
+    """What no worker has begun is due at once, for other clusters."""
+    for slot in _slots:
+        if slot.id and slot.begun != slot.id:
+            _row(slot).update(lock=LONG_AGO)
+            slot.id = 0
+            wake_on_commit(TASKS, using=Conf.ORM)
 
 
 def ids() -> set[int]:

@@ -22,9 +22,10 @@ from typing import Any, NoReturn
 from django.utils import timezone
 from django_q.conf import Conf
 
-from orchestrator_site.cluster import schedules
+from orchestrator_site.cluster import in_hand, schedules
 from orchestrator_site.models import BEAT_SECONDS, Beat
 from orchestrator_site.postgresql.clock import clock
+from pools import stopping
 from pools.this_machine import this_host
 
 logger = logging.getLogger(__name__)
@@ -112,6 +113,9 @@ class Guard:
     def look(self, stat: Any, count_due: Any) -> None:
         now_seconds = time.monotonic()
         if stat.status not in (Conf.IDLE, Conf.WORKING):
+            if stat.status == Conf.STOPPING:
+                stopping.announce()  # the workers end soon, each with what it has begun; the rest is for other clusters
+                in_hand.give_back()
             if stat.status == Conf.STOPPED:
                 Beat.objects.filter(host=this_host(), pid=os.getppid()).delete()
             return

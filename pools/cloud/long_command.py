@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pools import stopping
 from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
 from pools.cloud.fitting import storable
 from pools.cloud.sandbox_agent import SandboxAgent, Started
@@ -103,7 +104,8 @@ def follow(
     """Run a shell command and yield its lines as they come; the last thing is always its CommandExit.
 
     Raises CommandTimedOut, SaysTooMuch, AgentUnavailable when the command or the agent is lost, AgentError. However it
-    ends, also when the caller has enough, the command ends with all that it has started.
+    ends, also when the caller has enough, the command ends with all that it has started. Raises Stopping, because it
+    may take minutes, when this process is to stop.
     """
     exit_file = f"/tmp/command-{secrets.token_hex(8)}.exit"  # noqa: S108  a path in the sandbox
     deadline = time.monotonic() + timeout_seconds
@@ -127,6 +129,7 @@ def _followed(
     offset, wait_seconds = 0, LOOK_FIRST_SECONDS
     lines = Lines(told_at=time.monotonic())
     while True:
+        stopping.require_time()
         state, size, piece = _look(agent, started, exit_file, offset)
         offset += len(piece)
         yield from lines.add(piece, time.monotonic())

@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -18,6 +19,7 @@ from pools import traces
 from pools.about import about
 from pools.cloud.errors import AgentError
 from pools.models import Sandbox
+from pools.stopping import Stopping
 from pools.tenure import Tenure, TenureLost, kept
 from runs import events, lifecycle
 from runs.launching import progress
@@ -56,6 +58,21 @@ def deploy(attempt: Attempt) -> None:
 
 
 def _deploy(attempt: Attempt) -> None:
+    try:
+        _work_on(attempt)
+    except Stopping:
+        _hand_back(attempt)
+
+
+def _hand_back(attempt: Attempt) -> None:
+    """This process stops: another one is to begin the next attempt right away."""
+    with transaction.atomic():
+        run = Run.objects.get(pk=attempt.run_id)
+        if Attempt.of(run) == attempt and lifecycle.hand_back(run, timezone.now()):
+            queue(run)
+
+
+def _work_on(attempt: Attempt) -> None:
     run = lifecycle.begin_attempt(attempt, timezone.now())
     again = None if run else lifecycle.begin_restart(attempt, timezone.now())
     if run is None and again is None:
@@ -149,6 +166,8 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         code = END_CODES[error.cause] if isinstance(error, DeployFailed) else RunEndCode.DEPLOY_FAILED
         _fail(attempt, tenure, code, str(error), [RunState.DEPLOYING])
         return
+    except Stopping:
+        raise
     except Exception:
         reason = "Something went wrong here while the game was deployed. It was logged."
         lifecycle.fail(run.id, RunEndCode.INTERNAL_ERROR, reason, timezone.now(), attempt=attempt)

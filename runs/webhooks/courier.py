@@ -22,7 +22,7 @@ import httpx
 from django.db import connections
 from django.utils import timezone
 
-from pools import fleet_log, leases, webhooks
+from pools import fleet_log, leases, stopping, webhooks
 from pools.tenure import LEASE_SECONDS, Tenure, TenureLost, kept
 from pools.webhooks import Courier, DisabledCode, Webhook
 from runs.webhooks import outbox, sending, subscriptions
@@ -79,7 +79,7 @@ class Round:
 
     @property
     def is_late(self) -> bool:
-        return self.gives_way or time.monotonic() - self.began_seconds >= STAYS_SECONDS
+        return self.gives_way or stopping.is_announced() or time.monotonic() - self.began_seconds >= STAYS_SECONDS
 
     def go(self) -> None:
         with sending.new_client() as client, ThreadPoolExecutor(MOST_AT_ONCE, "webhook") as threads:
