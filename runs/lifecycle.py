@@ -515,14 +515,15 @@ def _finish(
         return False
     _step(run, frm=RunState(run.state), to=state, end_code=code, end_reason=reason, ended_at=now, **NO_LEASE)
     level = Level.ERROR if state == RunState.FAILED else Level.INFO
-    data = {"state": state, "code": code, "reason": reason, "duration_ms": milliseconds(now - run.created_at)}
+    duration_ms = milliseconds(now - run.created_at)
+    data = {"state": state, "code": code, "reason": reason, "duration_ms": duration_ms}
     events.emit(run_id, EventKind.END, reason, level=level, data=data, now=now)
     if run.sandbox_id is not None:
         why = f"run {run.short_id} is over: {reason}"
         claims.retire(run.sandbox_id, EndCode.RUN_OVER, why, now, frm=LIVE, actor=by)
     journal.write(lines.over(run, code, data, now, by))
     limits.leave(run.mode)
-    metrics.ended(code)
+    metrics.ended(run, code, duration_ms, has_failed=state == RunState.FAILED)
     return True
 
 

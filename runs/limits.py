@@ -34,6 +34,7 @@ class LaunchRefused(Exception):
     code: RefusalCode
     retry_after_seconds: int | None = None
     limit = ""
+    wants_warm = False  # whether it asked for a warm sandbox, and is refused for want of one
 
 
 class LimitReached(LaunchRefused):

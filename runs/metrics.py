@@ -8,25 +8,34 @@ from functools import partial
 from django.db import transaction
 
 from pools.meters import LAUNCH_SECONDS, QUICK_SECONDS, Counter, Gauge, Histogram
-from runs.models import Run, ServedBy
+from runs.models import LaunchMode, Run, ServedBy
 from runs.reasons import RefusalCode, RunEndCode
 
 STAGED, DEPLOYED, WAITED, COLD, FALLBACK = SERVED = ("staged", "deployed", "waited", "cold", "cold_fallback")
+IN_TIME, LATE, FAILED, REFUSED = WARM_OUTCOMES = ("in_time", "late", "failed", "refused")
+PROMISED_MS = 300
 PHASES = ("acquire", "bootstrap", "restore", "start")
-PASSED = "passed"
+PASSED, LEFT = "passed", "left"
 PROXY_OUTCOMES = (
-    PASSED, "not_there", "over", "starting", "back_soon", "busy", "too_many", "dead", "slow", "locked", "cut_off",
+    PASSED, LEFT, "not_there", "over", "starting", "back_soon", "busy", "too_many", "dead", "slow", "locked", "cut_off",
     "leads_out", "refused",
 )  # fmt: skip
 FLEET, RUN = TOPICS = ("fleet", "run")
 
 LAUNCHES = Histogram(
     "launch_seconds",
-    "From the click until the game could be played, by how the launch was served: staged (from the pool, the game ran "
-    "already), deployed (from the pool at once, the game had to be put in), waited (for a sandbox of the pool), "
-    "cold (as asked), cold_fallback (cold, because the pool had none).",
+    "From when a launch had a thread (request_wait_seconds) until its game could be played, by how the launch was "
+    "served: staged (from the pool, the game ran already), deployed (from the pool at once, the game had to be put "
+    "in), waited (for a sandbox of the pool), cold (as asked), cold_fallback (cold, because the pool had none).",
     LAUNCH_SECONDS,
     served=SERVED,
+)
+WARM_LAUNCHES = Counter(
+    "warm_launches_total",
+    "Launches that asked for a warm sandbox, each once by what came of it: its game could be played within 300 ms "
+    "(in_time) or later (late, also when it was ended before that), it failed, or it was refused for want of a "
+    "sandbox.",
+    outcome=WARM_OUTCOMES,
 )
 PHASE_SECONDS = Histogram(
     "launch_phase_seconds", "The parts of launches, which add up to the whole.", LAUNCH_SECONDS, phase=PHASES
@@ -63,10 +72,25 @@ def how_served(run: Run) -> str:
 def launched(run: Run, timings: Mapping[str, int]) -> None:
     """A game can be played. After the commit."""
     LAUNCHES.note(timings["total_ms"] / 1000, how_served(run))
+    if asked_for_warm(run):
+        WARM_LAUNCHES.add(IN_TIME if timings["total_ms"] <= PROMISED_MS else LATE)
     for phase in PHASES:
         PHASE_SECONDS.note(timings[f"{phase}_ms"] / 1000, phase)
 
 
-def ended(code: str) -> None:
-    """Counted when the transaction commits."""
+def ended(run: Run, code: str, after_ms: int, *, has_failed: bool) -> None:
+    """Counted when the transaction commits. `run` as it was before."""
     transaction.on_commit(partial(ENDS.add, code))
+    if run.total_ms is None and asked_for_warm(run) and (has_failed or after_ms > PROMISED_MS):
+        transaction.on_commit(partial(WARM_LAUNCHES.add, FAILED if has_failed else LATE))
+
+
+def refused(code: str, *, wants_warm: bool) -> None:
+    """`wants_warm`: for want of a sandbox, by a launch that asked for a warm one."""
+    REFUSALS.add(code)
+    if wants_warm:
+        WARM_LAUNCHES.add(REFUSED)
+
+
+def asked_for_warm(run: Run) -> bool:
+    return run.mode == LaunchMode.WARM or run.served_by == ServedBy.COLD_FALLBACK

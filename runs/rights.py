@@ -16,6 +16,7 @@ from django.utils.crypto import salted_hmac
 
 from pools.api_keys import Scope
 from pools.callers import actor_of, key_of, may, require, tokens_of
+from runs import metrics
 from runs.limits import LaunchRefused
 from runs.models import Run
 from runs.reasons import RefusalCode
@@ -92,6 +93,7 @@ def require_may_launch(request: HttpRequest) -> None:
     if key_of(request) is not None:
         require(request, Scope.LAUNCH)
     elif not settings.ANONYMOUS_LAUNCHES and not request.user.is_authenticated:
+        metrics.refused(KeyNeeded.code, wants_warm=False)
         raise KeyNeeded("Launching takes an account here: sign in, or send an API key.")
 
 

@@ -160,7 +160,7 @@ class Wire:
     def send(self, operation: str, *args: object, **kwargs: object) -> Answer:
         """Call `operation` of pydo's apps, once. Raises without an answer, on 429, 5xx and redirects, and on a refusal
         that the API did not write."""
-        outcome, began = metrics.UNAVAILABLE, time.monotonic()
+        outcome = metrics.UNAVAILABLE
         try:
             answer = self._send(operation, *args, **kwargs)
             outcome = metrics.outcome_of(answer.status)
@@ -170,7 +170,6 @@ class Wire:
             raise
         finally:
             metrics.REQUESTS.add(operation, outcome)
-            metrics.SECONDS.note(time.monotonic() - began, operation)
 
     def _send(self, operation: str, *args: object, **kwargs: object) -> Answer:
         self.budget.spend(share=SHARES.get(operation, Share.ASKING))
@@ -180,7 +179,7 @@ class Wire:
             return self._judged(answer)
 
     def _sent(self, operation: str, *args: object, **kwargs: object) -> Answer:
-        method = getattr(self._client().apps, operation)
+        method, began = getattr(self._client().apps, operation), time.monotonic()
         try:
             method(*args, **kwargs)
         except AnswerKept as kept:
@@ -189,6 +188,8 @@ class Wire:
             raise
         except Exception as error:  # of pydo's, before it sent anything
             raise CloudUnavailable(f"The request to the cloud failed ({type(error).__name__}).") from None
+        finally:
+            metrics.SECONDS.note(time.monotonic() - began, operation)
         raise CloudUnavailable("The request to the cloud was not sent.")
 
     def _judged(self, answer: Answer) -> Answer:

@@ -15,7 +15,10 @@ REQUESTS = Counter(
     outcome=OUTCOMES,
 )
 SECONDS = Histogram(
-    "cloud_request_seconds", "How long requests to DigitalOcean took.", LONG_SECONDS, operation=OPERATIONS
+    "cloud_request_seconds",
+    "How long requests took that were sent to DigitalOcean.",
+    LONG_SECONDS,
+    operation=OPERATIONS,
 )
 
 

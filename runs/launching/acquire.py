@@ -33,6 +33,7 @@ class PoolEmpty(LaunchRefused):
     code = RefusalCode.POOL_EMPTY
     retry_after_seconds = 30
     limit = "pool"
+    wants_warm = True
 
 
 class NoPool(LaunchRefused):

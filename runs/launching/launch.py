@@ -74,7 +74,7 @@ def launch(
             span.note(run=run.pk, game=run.game.slug, mode=run.mode, served_by=run.served_by, code=run.state)
             return run
     except LaunchRefused as refused:
-        metrics.REFUSALS.add(refused.code)
+        metrics.refused(refused.code, wants_warm=refused.wants_warm)
         raise
 
 
@@ -152,14 +152,17 @@ def _begin(
     """Inside one transaction: the run's row, and its sandbox when one is free at once."""
     _require_open(fleet)
     mark = limits.mark_at(now)
-    run = lifecycle.begin(run_id, game, wanted, mode=_mode_of(wanted, game), client=client, key=key, now=now)
+    mode = _mode_of(wanted, game)
+    run = lifecycle.begin(run_id, game, wanted, mode=mode, client=client, key=key, now=now)
     try:
         if run.mode == LaunchMode.COLD:
             start_cold(run, now)
         else:
             acquire_warm(run, now)
     except NoCapacity as error:
-        raise LimitReached(error.limit, str(error), error.retry_after_seconds) from error
+        full = LimitReached(error.limit, str(error), error.retry_after_seconds)
+        full.wants_warm = mode == LaunchMode.WARM
+        raise full from error
     if run.state != RunState.DEPLOYING:
         progress.tell_acquiring(run, now)
         nudge()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 
 from runs.live.backpressure import TooSlow
 from runs.play.notices import TOO_SLOW, Notice, Refused
 
+T = TypeVar("T")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -59,19 +60,20 @@ class Client:
         while not self._parts.empty():
             self._parts.get_nowait()
 
-    async def while_there(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do it, and stop when the client has left."""
+    async def while_there(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Do it, and stop when the client has left, or takes nothing: None."""
         working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(self._until_gone())
         try:
             await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
-                working.result()
+                return working.result()
         except TooSlow:
             pass
         finally:
             for task in (working, leaving):
                 task.cancel()
             await asyncio.gather(working, leaving, return_exceptions=True)
+        return None
 
     async def _until_gone(self) -> None:
         is_complete = False

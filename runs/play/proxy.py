@@ -29,6 +29,7 @@ from django.utils import timezone
 from pools import agent_keys, claims
 from pools.about import about
 from pools.cloud.sandbox_agent import may_be_the_agents_refusal
+from pools.meters import OTHER
 from pools.models import Sandbox
 from pools.problems import Problem
 from pools.traces import first_span
@@ -272,17 +273,23 @@ async def visit_game(
 ) -> None:
     """Pass a request on to a run's game, and its answer back. `path` is what follows `base` in its address. Raises
     Refused."""
+    outcome = OTHER
     try:
-        await _visit_game(scope, receive, send, run_id, path, base=base, always=always)
+        outcome = await _visit_game(scope, receive, send, run_id, path, base=base, always=always)
     except Refused as refused:
-        metrics.PROXIED.add(refused.notice.code)
+        outcome = refused.notice.code
         raise
-    metrics.PROXIED.add(metrics.PASSED)
+    except asyncio.CancelledError:  # the server's way to say it
+        outcome = metrics.LEFT
+        raise
+    finally:
+        metrics.PROXIED.add(outcome)
 
 
 async def _visit_game(
     scope: Scope, receive: Receive, send: Send, run_id: UUID, path: bytes, *, base: str, always: Headers
-) -> None:
+) -> str:
+    """Return the outcome, as the metrics have it."""
     began_at_seconds = time.monotonic()
     client = Client(scope, receive)
     with about(run=run_id), first_span("first request to the game", run_id):
@@ -293,7 +300,7 @@ async def _visit_game(
             raise Refused(NOT_PASSED_ON) from None
         if isinstance(request.stream, httpx.ByteStream):  # it has no body
             client.drop_the_rest()
-        await client.while_there(_in_turn(visit, request, send, client))
+        return await client.while_there(_in_turn(visit, request, send, client)) or metrics.LEFT
 
 
 def _games_own_address(scope: Scope, run_id: UUID) -> str:
@@ -357,22 +364,22 @@ def _upstream(seat: Seat | None) -> Upstream:
     return seat.upstream
 
 
-async def _in_turn(visit: Visit, request: httpx.Request, send: Send, client: Client) -> None:
+async def _in_turn(visit: Visit, request: httpx.Request, send: Send, client: Client) -> str:
     """Pass it on when the game has its turn, so that one that hangs holds up no other."""
     shares = _shares.setdefault(asyncio.get_running_loop(), Shares())
     try:
         async with shares.turn(visit.run_id, _network(visit.scope)):
-            await _pass_on(visit, request, send, client)
+            return await _pass_on(visit, request, send, client)
     except NoTurn as none:
         raise Refused(TOO_MANY if none.is_own else BUSY) from None
 
 
-async def _pass_on(visit: Visit, request: httpx.Request, send: Send, client: Client) -> None:
+async def _pass_on(visit: Visit, request: httpx.Request, send: Send, client: Client) -> str:
     async with connections_to(visit.upstream.url) as transport:
-        await _exchange(transport, visit, request, send, client)
+        return await _exchange(transport, visit, request, send, client)
 
 
-async def _exchange(transport: Transport, visit: Visit, request: httpx.Request, send: Send, client: Client) -> None:
+async def _exchange(transport: Transport, visit: Visit, request: httpx.Request, send: Send, client: Client) -> str:
     try:
         response = await ask(transport, request)
     except httpx.ReadTimeout:
@@ -406,8 +413,9 @@ async def _exchange(transport: Transport, visit: Visit, request: httpx.Request, 
                     chunk = await anext(chunks, None)
             except httpx.HTTPError:
                 flow.cut()  # the client must not take a part for the whole
-                return
+                return CUT_OFF.code
         await send({"type": "http.response.body"})
+        return metrics.PASSED
     finally:
         await response.aclose()
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from games.models import Game
 from pools.models import State
+from runs import metrics
 from runs.limits import LimitReached
 from runs.models import Run, Tally
 from tests.fixtures.web import new_run
@@ -174,9 +175,12 @@ def test_a_key_spends_no_more_in_a_day_than_it_may(make_sandbox, settings):
     assert launch(robot).status_code == 201
 
 
-def test_where_anonymous_launches_are_off_a_key_or_an_account_is_needed(settings, operator: Client):
+def test_where_anonymous_launches_are_off_a_key_or_an_account_is_needed(settings, operator: Client, monkeypatch):
     settings.ANONYMOUS_LAUNCHES = False
+    counted: list[str] = []
+    monkeypatch.setattr(metrics.REFUSALS, "add", counted.append)
     refused = launch(Client())
+    assert counted == ["key_needed"]
     assert (refused.status_code, refused.json()["code"]) == (401, "key_needed")
     assert not Run.objects.exists()
     assert launch(key_with("launch")[1]).status_code == 201

@@ -11,7 +11,7 @@ from tests.fixtures.binaries import need
 from tests.fixtures.metrics import RULES
 
 LAUNCHES = 'arcade_launch_seconds_count{served="%s"}'
-IN_TIME = 'arcade_launch_seconds_bucket{served="%s",le="0.3"}'
+WARM = 'arcade_warm_launches_total{outcome="%s"}'
 
 
 class Case(NamedTuple):
@@ -28,9 +28,9 @@ def steady(name: str, bad: float, good: float, after: str = "10m") -> tuple[dict
     return {name: f"{bad}x800"}, {name: f"{good}x800"}, after
 
 
-def launches(in_time: int, of: int, served: str = "staged") -> dict[str, str]:
+def launches(in_time: int, of: int, otherwise: str = "late") -> dict[str, str]:
     """A minute's, for half a day."""
-    return {LAUNCHES % served: f"0+{of}x800", IN_TIME % served: f"0+{in_time}x800"}
+    return {WARM % otherwise: f"0+{of - in_time}x800", WARM % "in_time": f"0+{in_time}x800"}
 
 
 UP = "arcade_database_up"
@@ -40,11 +40,11 @@ CASES = [
     Case(
         "WarmLaunchesLateFast",
         launches(80, 100),
-        {LAUNCHES % "staged": "0+0.1x800", IN_TIME % "staged": "0x800"},
+        {WARM % "late": "0+0.1x800", WARM % "in_time": "0x800"},
         "70m",
     ),
-    # A cold start that was asked for is none of them; one for want of a warm sandbox is.
-    Case("WarmLaunchesLateFast", launches(0, 100, "cold_fallback"), launches(0, 100, "cold"), "70m"),
+    Case("WarmLaunchesLateFast", launches(80, 100, "failed"), launches(95, 100, "failed"), "70m"),
+    Case("WarmLaunchesLateFast", launches(80, 100, "refused"), launches(95, 100, "refused"), "70m"),
     Case("WarmLaunchesLateSlow", launches(90, 100), launches(99, 100), "390m"),
     Case("OrphanOld", *steady("arcade_oldest_orphan_age_seconds", 301, 300)),
     Case(
@@ -96,6 +96,12 @@ CASES = [
     ),
     Case("NoMetrics", {}, {UP: "1x800"}),
     Case("NoMetrics", {UP: "1 1 _x800"}, {UP: "0x800"}),
+    # One machine of two.
+    Case(
+        "NoMetrics",
+        {UP: "1x800", 'up{job="arcade",instance="a"}': "1x800", 'up{job="arcade",instance="b"}': "1x3 0x800"},
+        {UP: "1x800", 'up{job="arcade",instance="a"}': "1x800", 'up{job="other",instance="b"}': "0x800"},
+    ),
     Case("DatabaseUnreadable", *steady('arcade_database_up{instance="a"}', 0, 1)),
     Case("ClusterDead", *steady("arcade_clusters", 0, 1)),
     Case("QueueOld", *steady('arcade_queue_oldest_age_seconds{queue="turns"}', 61, 59)),

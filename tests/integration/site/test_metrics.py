@@ -105,6 +105,8 @@ def test_launches_are_told_as_they_were_served(played):
     assert told("arcade_launch_seconds_count", served="cold") == 1
     assert told("arcade_launch_seconds_sum") == pytest.approx(sum(row["total_ms"] for row in served) / 1000)
     within = [row for row in at_once if row["total_ms"] <= 300]
+    assert told("arcade_warm_launches_total", outcome="in_time") == len(within)
+    assert told("arcade_warm_launches_total") == 3, "with the one that was served cold for want of a sandbox"
     assert told("arcade_launch_seconds_bucket", served="staged", le="0.3") == len(within)
     for phase in ("acquire", "bootstrap", "restore", "start"):
         expected = sum(row[f"{phase}_ms"] for row in served) / 1000
