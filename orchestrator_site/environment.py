@@ -46,7 +46,7 @@ def given(name: str) -> str:
     if value:
         raise ImproperlyConfigured(f"{name} and {name}_FILE are both set; set one of them.")
     try:
-        content = Path(path).read_text().removesuffix("\n")
+        content = Path(path).read_text().strip()  # as of a variable
     except OSError as error:
         raise ImproperlyConfigured(f"{name}_FILE is {path!r}, which can't be read ({error.strerror}).") from None
     except ValueError:

@@ -16,9 +16,10 @@ def given_by_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, co
     return file
 
 
-def test_a_file_gives_the_value_without_the_line_break_that_editors_leave(monkeypatch, tmp_path):
-    given_by_file(monkeypatch, tmp_path, "SECRET_KEY", "a key \n\n")
-    assert env.text("SECRET_KEY") == "a key \n"
+@pytest.mark.parametrize("content", ["a key\n", "a key \n\n", "a key\r\n", "\t a key"])
+def test_a_file_gives_the_value_without_blanks_around_it_as_a_variable_does(monkeypatch, tmp_path, content: str):
+    given_by_file(monkeypatch, tmp_path, "SECRET_KEY", content)
+    assert env.text("SECRET_KEY") == "a key"
 
 
 def test_every_kind_of_setting_may_come_from_a_file(monkeypatch, tmp_path):
@@ -59,7 +60,7 @@ def test_an_empty_variable_beside_its_file_is_not_set(monkeypatch, tmp_path):
     assert env.text("SECRET_KEY") == "one"
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe"], ids=["missing", "empty", "blank", "not text"])
+@pytest.mark.parametrize("content", [None, b"", b" \r\n\t", b"\xff\xfe"], ids=["missing", "empty", "blank", "not text"])
 def test_a_file_that_gives_nothing_is_refused_in_one_line(monkeypatch, tmp_path, content):
     """A database's password that was not filled in must not start on SQLite."""
     file = given_by_file(monkeypatch, tmp_path, "DATABASE_URL", "")
