@@ -80,6 +80,8 @@ ALL_WORDS = tuple({word for each in PATTERNS for word in each.words})
 
 def redacted(text: str) -> str:
     """The text without what is secret in it, and cut when it is very long."""
+    if len(text) < SHORTEST_SECRET:
+        return text
     whole, text = len(text), text[: MOST_CHARACTERS + LONGEST_SECRET]
     if settings.configured:  # else they are being read
         for secret in _own(settings.SECRET_KEY):
