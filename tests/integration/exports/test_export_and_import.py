@@ -1,0 +1,244 @@
+"""`export` and `import` carry what people made from one database to another, of any kind, all of it or nothing."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.utils import timezone
+
+from orchestrator_site.exports.file import Unreadable
+from orchestrator_site.exports.importing import import_file
+from orchestrator_site.exports.tables import BY_LABEL, HISTORY, LEFT_OUT, MADE
+from orchestrator_site.exports.writing import export
+from tests.fixtures.databases import ROOT, Database, _database
+from tests.fixtures.servers import Postgres
+from tests.upgrade.rows import SECRET_KEY
+
+LOAD = """
+from datetime import datetime
+from django.core.management import call_command
+from tests.upgrade.rows import Kept
+Kept(datetime.fromisoformat(sys.argv[1])).load()
+call_command("migrate", verbosity=0)
+"""
+MakeDatabase = Callable[[str], Database]
+
+
+@pytest.fixture
+def make_database(request: pytest.FixtureRequest, tmp_path: Path) -> MakeDatabase:
+    """`make_database("sqlite")`: one that is migrated, and else empty."""
+    made: list[str] = []
+
+    def make(kind: str) -> Database:
+        made.append(kind)
+        settings = {"SECRET_KEY": SECRET_KEY, "ORCHESTRATOR_ID": "staging", "MAX_TOTAL_SANDBOXES": "100"}
+        if kind == "postgresql":
+            server: Postgres = request.getfixturevalue("postgres")
+            template: str = request.getfixturevalue("migrated_postgres")
+            settings["DATABASE_URL"] = server.url(server.create(template=template))
+        database = _database(tmp_path / f"{kind}-{len(made)}", **settings)
+        if kind == "sqlite":
+            database.answer("from django.core.management import call_command; call_command('migrate', verbosity=0)")
+        return database
+
+    return make
+
+
+@pytest.fixture
+def lived_in(make_database: MakeDatabase, tmp_path: Path) -> Database:
+    """A SQLite database that was used: with all that a fleet leaves behind."""
+    settings = {"SECRET_KEY": SECRET_KEY, "ORCHESTRATOR_ID": "staging", "MAX_TOTAL_SANDBOXES": "100"}
+    database = _database(tmp_path / "lived-in", **settings)
+    database.answer(LOAD, timezone.now().isoformat())
+    return database
+
+
+def manage(database: Database, *arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, ROOT / "manage.py", *arguments]
+    return subprocess.run(command, env=database.environment, input=stdin, capture_output=True, check=False, timeout=120)
+
+
+def exported(database: Database, *options: str) -> list[dict[str, Any]]:
+    """The lines of an export, without its header, in an order that no database decides."""
+    done = manage(database, "export", "-", *options)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return sorted(lines[1:], key=lambda line: json.dumps(line, sort_keys=True))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_everything_that_was_made_comes_back_in_another_database(
+    kind: str, lived_in: Database, make_database: MakeDatabase, tmp_path: Path
+):
+    before = exported(lived_in, "--with-history")
+    assert {line["table"] for line in before if "table" in line} >= {"pools.pool", "games.game", "runs.run"}
+    file = tmp_path / "export.json.gz"
+    assert manage(lived_in, "export", file, "--with-history").returncode == 0
+    other = make_database(kind)
+    done = manage(other, "import", file, "--replace")  # of what the migrations made
+    assert done.returncode == 0, done.stderr
+    assert exported(other, "--with-history") == before
+
+
+def test_what_comes_next_is_numbered_after_what_has_come(
+    lived_in: Database, make_database: MakeDatabase, tmp_path: Path
+):
+    other = make_database("postgresql")
+    manage(lived_in, "export", tmp_path / "export", "--with-history")
+    assert manage(other, "import", tmp_path / "export").returncode == 0
+    other.answer(
+        "from django.contrib.auth.models import User\n"
+        "from pools import journal\nfrom pools.models import FleetEvent, Level\n"
+        "from pools.reasons import LogKind\n"
+        "last = FleetEvent.objects.order_by('-seq').first().seq\n"
+        "journal.record(LogKind.TROUBLE, 'hello', level=Level.ERROR)\n"
+        "assert FleetEvent.objects.order_by('-seq').first().seq == last + 1\n"
+        "User.objects.create_user('new')\n"
+    )
+
+
+def test_a_second_import_changes_nothing(lived_in: Database, make_database: MakeDatabase, tmp_path: Path):
+    manage(lived_in, "export", tmp_path / "export", "--with-history")
+    other = make_database("sqlite")
+    manage(other, "import", tmp_path / "export", "--replace")
+    before = exported(other, "--with-history")
+    for options in ((), ("--replace",)):
+        done = manage(other, "import", tmp_path / "export", *options)
+        assert done.returncode == 0, done.stderr
+        assert b": 0 new, 0 replaced, " in done.stdout
+        assert exported(other, "--with-history") == before
+
+
+def test_what_is_there_stays_unless_it_is_to_be_replaced(
+    lived_in: Database, make_database: MakeDatabase, tmp_path: Path
+):
+    manage(lived_in, "export", tmp_path / "export")
+    other = make_database("sqlite")
+    manage(other, "import", tmp_path / "export", "--replace")
+    name = other.answer(
+        "from pools.models import Pool\npool = Pool.objects.order_by('name').first()\n"
+        "Pool.objects.filter(pk=pool.pk).update(idle_timeout_seconds=77)\nprint(pool.name)"
+    )
+
+    def timeout() -> str:
+        return other.answer(
+            f"from pools.models import Pool\nprint(Pool.objects.get(name={name!r}).idle_timeout_seconds)"
+        )
+
+    done = manage(other, "import", tmp_path / "export")
+    assert b"1 left as they are, which differ" in done.stdout
+    assert timeout() == "77"
+    assert b"dry run" in manage(other, "import", tmp_path / "export", "--replace", "--dry-run").stdout
+    assert timeout() == "77"
+    manage(other, "import", tmp_path / "export", "--replace")
+    assert timeout() != "77"
+
+
+def test_accounts_keys_and_rights_work_in_the_new_database(make_database: MakeDatabase, tmp_path: Path):
+    first, second = make_database("sqlite"), make_database("postgresql")
+    key = manage(first, "api_key", "make", "robot", "--scope", "launch").stdout.split()[0].decode()
+    first.answer(
+        "from django.contrib.auth.models import Group, User\n"
+        "otto = User.objects.create_user('otto', password='a password of his', is_staff=True)\n"
+        "otto.groups.add(Group.objects.get(name='Operators'))"
+    )
+    manage(first, "export", tmp_path / "export")
+    text = (tmp_path / "export").read_text()
+    assert key not in text
+    assert "a password of his" not in text
+    assert manage(second, "import", tmp_path / "export").returncode == 0
+    second.answer(
+        "from django.contrib.auth import authenticate\nfrom django.contrib.auth.models import User\n"
+        "from django.utils import timezone\nfrom pools import api_keys\n"
+        "otto = User.objects.get(username='otto')\n"
+        "assert otto.check_password('a password of his')\n"
+        "assert [group.name for group in otto.groups.all()] == ['Operators']\n"
+        "assert api_keys.find(sys.argv[1], timezone.now()) is not None\n",
+        key,
+    )
+
+
+def test_an_export_is_its_owners_alone(lived_in: Database, tmp_path: Path):
+    os.umask(0o022)
+    manage(lived_in, "export", tmp_path / "export.gz")
+    assert stat.S_IMODE((tmp_path / "export.gz").stat().st_mode) == 0o600
+    assert json.loads(gzip.decompress((tmp_path / "export.gz").read_bytes()).splitlines()[0])["format"] == 1
+
+
+def header(**changed: object) -> bytes:
+    return json.dumps({"product": "sandbox-orchestrator", "format": 1, "version": "1.0.0", **changed}).encode()
+
+
+def row(table: str, **values: object) -> bytes:
+    return json.dumps({"table": table, "row": values}).encode()
+
+
+END = b'{"end": {}}'
+POOL = {"name": "x", "runtime": "python"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ([], "This is no export of the sandbox orchestrator."),
+        ([b"\x00\xff garbage"], "This is no export of the sandbox orchestrator."),
+        ([b"[1]"], "This is no export of the sandbox orchestrator."),
+        ([b'{"product": "another"}'], "This is no export of the sandbox orchestrator."),
+        ([header(format=2, version="9.1.0")], "has format 2 (made by version 9.1.0)"),
+        ([header()], "its last line is missing"),
+        ([header(), row("pools.pool", **POOL)], "its last line is missing"),
+        ([header(), row("pools.pool", **POOL), END], "not as many rows as its last line says"),
+        ([header(), END, END], "goes on after its last line"),
+        ([header(), b"{"], "Line 2 is damaged"),
+        ([header(), b'{"a":' * 100_000], "Line 2 is damaged"),
+        ([header(), row("pools.lease", name="x"), END], "Line 2: this version has no table 'pools.lease'."),
+        ([header(), row("pools.pool", **POOL, colour="red"), END], "no field 'colour' in this version"),
+        ([header(), row("pools.pool", runtime="python"), END], "needs 'name'"),
+        ([header(), row("pools.pool", **POOL, target_ready="many"), END], "target_ready is of the wrong type"),
+        ([header(), row("pools.pool", **POOL, target_ready=True), END], "target_ready is of the wrong type"),
+        ([header(), row("pools.pool", **POOL, target_ready=10**30), END], "Line 2"),
+        ([header(), row("pools.pool", name="x", runtime="cobol"), END], "runtime"),
+        ([header(), row("pools.pool", name="a\x00b", runtime="python"), END], "holds what no database takes"),
+        ([header(), row("pools.poolminute", pool=["gone"], minute="2026-01-01T00:00:00Z"), END], "is not there"),
+    ],
+)  # fmt: skip
+@pytest.mark.django_db
+def test_what_is_wrong_with_a_file_is_one_sentence_and_nothing_is_imported(lines: list[bytes], sentence: str):
+    before = list(export(timezone.now(), with_history=False))[1:]
+    with pytest.raises(Unreadable) as refused:
+        import_file(io.BytesIO(b"\n".join(lines)), replace=False, dry_run=False)
+    assert sentence in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert list(export(timezone.now(), with_history=False))[1:] == before
+
+
+@pytest.fixture(scope="module")
+def empty(migrated_var: Path) -> Database:
+    return _database(migrated_var)
+
+
+def test_a_file_that_was_cut_off_or_is_not_there_is_one_sentence(lived_in: Database, empty: Database, tmp_path: Path):
+    manage(lived_in, "export", tmp_path / "whole.gz", "--with-history")
+    whole = (tmp_path / "whole.gz").read_bytes()
+    (tmp_path / "cut.gz").write_bytes(whole[: len(whole) // 2])
+    for name in ("cut.gz", "nothing", "."):
+        done = manage(empty, "import", tmp_path / name)
+        assert (done.returncode, done.stderr.count(b"\n")) == (1, 1), done.stderr
+
+
+def test_each_table_is_in_an_export_or_is_said_to_stay_behind():
+    tables = {model._meta.label_lower for model in apps.get_models() if not model._meta.proxy and model._meta.managed}
+    assert tables == BY_LABEL.keys() | LEFT_OUT.keys()
+    assert not BY_LABEL.keys() & LEFT_OUT.keys()
+    assert len(BY_LABEL) == len(MADE) + len(HISTORY)
