@@ -1,7 +1,8 @@
 """Wake those who wait for rows the moment the rows are committed, so that nobody polls.
 
 A wake-up carries nothing and may be lost: it only says "look now". Who waits sets a limit and looks anyway.
-SQLite: a unix datagram to every mailbox on this machine, which are all there can be. PostgreSQL: NOTIFY.
+By Redis where REDIS_URL is set. Else SQLite: a unix datagram to every mailbox on this machine, which are all there can
+be. PostgreSQL: NOTIFY, which no pooler in transaction mode passes on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 from django.conf import settings
 from django.db import connection, connections, transaction
 
+from pools import redis_wakes
 from pools.together import Together
 
 logger = logging.getLogger(__name__)
@@ -39,7 +41,9 @@ class Mailbox(Protocol):
 
 def wake_on_commit(channel: str, using: str = "default") -> None:
     """Wake every mailbox of `channel` when the current transaction commits; at once outside of one."""
-    if connections[using].vendor == "postgresql":
+    if settings.REDIS_URL:
+        transaction.on_commit(partial(redis_wakes.publish, channel), using=using, robust=True)
+    elif connections[using].vendor == "postgresql":
         with connections[using].cursor() as cursor:
             cursor.execute(f"NOTIFY {_postgresql_name(channel)}")
     else:
@@ -48,7 +52,7 @@ def wake_on_commit(channel: str, using: str = "default") -> None:
 
 def wake_together(batch: Together, channel: str) -> None:
     """The same, with what else goes in one round trip."""
-    if connection.vendor == "postgresql":
+    if connection.vendor == "postgresql" and not settings.REDIS_URL:
         batch.add(f"NOTIFY {_postgresql_name(channel)}")
     else:
         wake_on_commit(channel)
@@ -56,6 +60,8 @@ def wake_together(batch: Together, channel: str) -> None:
 
 def open_mailbox(channel: str, using: str = "default") -> Mailbox:
     """A mailbox of the calling process, not to be used after a fork. Raises OperationalError of Django's."""
+    if settings.REDIS_URL:
+        return redis_wakes.RedisMailbox(channel)
     if connections[using].vendor == "postgresql":
         with connections[using].wrap_database_errors:
             return ListeningMailbox(channel, using)

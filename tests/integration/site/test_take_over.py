@@ -85,7 +85,7 @@ def make_cluster(database: Database, tmp_path) -> Iterator[Callable[..., Cluster
         cluster.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.chaos), signal.SIGSTOP])
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_another_cluster_takes_turns_within_ten_seconds(database, make_cluster, number, tmp_path):
     """It took the other up to 90 s: the leases' length, and a minute until somebody looked."""
