@@ -98,8 +98,12 @@ class WakingBroker(LeasedRows):
         return tasks
 
     def acknowledge(self, task_id: Any) -> None:
-        super().acknowledge(task_id)
-        wake_on_commit(TASKS, using=Conf.ORM)  # there may be room for one that was left in the queue
+        try:
+            super().acknowledge(task_id)
+            wake_on_commit(TASKS, using=Conf.ORM)  # there may be room for one that was left in the queue
+        except Error as error:  # the monitor would end of it
+            logger.warning("That a task is done could not be noted: %s", error)
+            in_hand.note_done(task_id)
 
     def queue_size(self) -> int:
         """What is due and not left in the queue on purpose."""

@@ -37,7 +37,7 @@ class _Slot(Structure):
     """`id` is written last by who fetches, and set to 0 by the guard alone; `begun` is the same id once a worker has
     begun it: so no lock is needed, which a process that is killed would take along."""
 
-    _fields_ = tuple((name, c_int64) for name in ("id", "lock_us", "next_lock_us", "fetched_us", "begun"))
+    _fields_ = tuple((name, c_int64) for name in ("id", "lock_us", "next_lock_us", "fetched_us", "begun", "is_done"))
 
 
 _shared = mmap.mmap(-1, SLOTS * sizeof(_Slot))  # with the processes that are forked from this one
@@ -55,7 +55,7 @@ def note(row_id: int, lock: datetime, now: datetime) -> None:
         if not slot.id:
             slot.lock_us = slot.next_lock_us = _as_microseconds(lock)
             slot.fetched_us = _as_microseconds(now)
-            slot.begun = 0
+            slot.begun = slot.is_done = 0
             slot.id = row_id
             return
 
@@ -101,11 +101,22 @@ def rows_of(row_id: int) -> QuerySet[OrmQ]:
     return nothing
 
 
+def note_done(row_id: int) -> None:
+    """The task is done, and the database could not be told: the guard deletes its row, in place of renewing it."""
+    for slot in _slots:
+        if slot.id == row_id:
+            slot.is_done = 1
+
+
 def renew(now: datetime) -> None:
     """Keep what is still ours for another term, also what ran out while nobody else took it; forget what is not."""
     lock = lease_from(now)
     for slot in _slots:
         if not slot.id:
+            continue
+        if slot.is_done:
+            _row(slot).delete()
+            slot.id = 0
             continue
         if slot.lock_us != slot.next_lock_us:  # the last time's answer was lost
             written = _row(slot).values_list("lock", flat=True).first()

@@ -10,19 +10,25 @@ from django.core.management import call_command
 from django.db import connections
 from django_q.tasks import async_task
 
+from orchestrator_site import logs
 from pools.first_pool import first_pool
 
 
 def prepare_database() -> str:
     """Migrate, load the catalog, make the first pool and the operator; the operator's password if it is new."""
     call_command("migrate", interactive=False, verbosity=0)
-    call_command("catalog", verbosity=0)
+    load_catalog()
     first_pool()
     async_task("games.tasks.build_missing_snapshots", task_name="snapshots", group="snapshots")
     password = make_operator()
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     connections.close_all()
     return password
+
+
+def load_catalog() -> None:
+    said = logs.Said("catalog", "INFO") if settings.LOG_FORMAT == logs.JSON else None
+    call_command("catalog", verbosity=0, stdout=said)
 
 
 def make_operator() -> str:

@@ -6,9 +6,10 @@ import os
 import sys
 from typing import Any
 
-from django.core.management import BaseCommand, call_command
+from django.core.management import BaseCommand
 from django.db import DatabaseError, connections
 
+from orchestrator_site.processes.preparation import load_catalog
 from orchestrator_site.processes.services import web_command
 
 
@@ -18,7 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         try:
-            call_command("catalog", verbosity=0)
+            load_catalog()
         except DatabaseError as error:
             sys.exit(f"The database cannot be used: {str(error).strip()}")
         connections.close_all()

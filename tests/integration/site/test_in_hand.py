@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from orchestrator_site.cluster import in_hand
-from orchestrator_site.cluster.broker import LeasedRows
+from orchestrator_site.cluster.broker import LeasedRows, WakingBroker
 from pools.task_rows import TaskRows
 from pools.turn import reconciler
 
@@ -37,6 +38,10 @@ def at(moment: datetime, monkeypatch: pytest.MonkeyPatch) -> datetime:
 
 def as_another_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_hand, "_slots", (in_hand._Slot * in_hand.SLOTS)())
+
+
+def unreachable(*_: object) -> None:
+    raise OperationalError("the server closed the connection")
 
 
 def fetched() -> int:
@@ -81,6 +86,18 @@ def test_what_ran_out_while_the_database_was_away_is_kept_when_nobody_else_took_
     as_another_cluster(monkeypatch)
     assert not fetched_by_it()
     assert OrmQ.objects.get().pk == row_id
+
+
+def test_what_is_done_while_the_database_is_away_is_not_done_again(now, monkeypatch):
+    """The process that notes results ended of it, and the task was done again ten minutes later."""
+    row_id = fetched()
+    with monkeypatch.context() as away:
+        away.setattr(LeasedRows, "delete", unreachable)
+        WakingBroker("orchestrator").acknowledge(row_id)
+    assert OrmQ.objects.exists()
+    in_hand.renew(now)
+    assert not OrmQ.objects.exists()
+    assert not in_hand.ids()
 
 
 def test_what_is_done_is_in_nobodys_hand(now):
