@@ -102,7 +102,8 @@ def test_it_is_loaded_without_the_product():
 def test_installing_the_project_brings_it_along():
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
     assert project["project"]["entry-points"]["pytest11"] == {testing.__name__: testing.__name__}
-    assert testing.__name__.partition(".")[0] in project["tool"]["setuptools"]["packages"]
+    package = testing.__name__.partition(".")[0]
+    assert f"{package}*" in project["tool"]["setuptools"]["packages"]["find"]["include"]
 
 
 def test_a_start_that_fails_says_why(tmp_path: Path):
