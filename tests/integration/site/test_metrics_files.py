@@ -155,10 +155,10 @@ def test_a_label_has_the_values_that_were_declared(counting):
 for n in range(500):
     PROXIED.add('x"} evil{y="%d' % n)
 found = [labels for name, *labels in figures() if name == "arcade_proxy_requests_total"]
-declared = {*PROXIED.labels["outcome"], "other"}
-print({outcome for (outcome,) in found} == declared, figures()["arcade_proxy_requests_total", "other"], len(PROXIED._children))
+print({outcome for (outcome,) in found} == {*PROXIED.labels["outcome"], "other"})
+print(figures()["arcade_proxy_requests_total", "other"], len(PROXIED._children))
 """
-    assert counting(code) == "True 500.0 0"
+    assert counting(code) == "True\n500.0 0"
 
 
 def test_two_releases_whose_words_differ_count_as_one(counting):
