@@ -56,7 +56,7 @@ PATTERNS = [
     # settings.
     _pattern(
         (*WORDS, "key"),
-        rf"({NAMED}(?:(?:{QUOTE})?{IS}|{QUOTE}\s{{0,4}}+,\s{{0,4}}+)b?({QUOTE}))(?:(?!(?<!\\)\2).)++",
+        rf"({NAMED}(?:(?:{QUOTE})?{IS}|{QUOTE}\s{{0,4}}+,\s{{0,4}}+)b?({QUOTE}))(?:(?!(?<!\\)\2).)+",
     ),
     _pattern((*WORDS, "key"), rf"({NAMED}(?:{QUOTE})?{IS})(?!b[\"']){NO_SECRET}[^\s\"'\\&<>,;)\]}}]++"),
     _pattern(("=", "%3d", "%253d"), rf"((?:[?&;]|%(?:25)?(?:3F|26))(?:{SHORT})(?:=|%(?:25)?3D))[^\s\"'\\&<>]++"),
