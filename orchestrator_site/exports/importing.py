@@ -14,6 +14,7 @@ from orchestrator_site.exports.file import Unreadable, lines, require_header
 from orchestrator_site.exports.rows import Encoded, Reader, Wrong, encoded, key_text
 from orchestrator_site.exports.tables import BY_LABEL, Table
 from pools.models import EventCursor, FleetEvent
+from pools.webhooks import Webhook
 from runs.models import Run, Tally
 
 ROWS_AT_ONCE = 500
@@ -174,6 +175,7 @@ def _go_on_counting() -> None:
     EventCursor.objects.get_or_create(name="fleet")
     last = FleetEvent.objects.aggregate(last=Max("seq"))["last"] or 0
     EventCursor.objects.filter(name="fleet").update(last_seq=Greatest(F("last_seq"), models.Value(last)))
+    Webhook.objects.filter(seq__lt=last).update(seq=last)  # nobody is told again what was before
     Tally.objects.get_or_create(pk=1)
     launches = Run.objects.aggregate(last=Max("number"))["last"] or 0
     Tally.objects.filter(pk=1).update(launches=Greatest(F("launches"), models.Value(launches)))

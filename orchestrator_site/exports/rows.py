@@ -122,10 +122,13 @@ class Reader:
             except (model.DoesNotExist, ValidationError, ValueError, TypeError):  # type: ignore[attr-defined]
                 what = f"{model._meta.label_lower} {' '.join(map(str, reference))}"
                 raise Wrong(f"{table.label} points to {what}, which is not there") from None
+            except model.MultipleObjectsReturned:  # type: ignore[attr-defined]
+                what = f"{model._meta.label_lower} {' '.join(map(str, reference))}"
+                raise Wrong(f"{table.label} points to {what}, which is there more than once") from None
         return self._found[place]
 
     def _pointed_to(self, table: Table, field: models.ForeignKey[Any, Any], reference: object) -> Any:
-        if reference is None or (isinstance(reference, list) and set(reference) == {None}):
+        if reference is None or (isinstance(reference, list) and all(each is None for each in reference)):
             if not field.null:
                 raise Wrong(f"{table.label}.{field.name} points to nothing")
             return None

@@ -32,6 +32,13 @@ from tests.upgrade.rows import Kept
 Kept(datetime.fromisoformat(sys.argv[1])).load()
 call_command("migrate", verbosity=0)
 """
+WEBHOOK = """
+from django.utils import timezone
+from pools.webhooks import Webhook
+Webhook.objects.create(
+    url="https://hooks.example.com/", owner="ada", secret="whsec_x", seq=1, created_at=timezone.now(), created_by="ada"
+)
+"""
 MakeDatabase = Callable[[str], Database]
 
 
@@ -94,6 +101,7 @@ def test_everything_that_was_made_comes_back_in_another_database(
 def test_what_comes_next_is_numbered_after_what_has_come(
     lived_in: Database, make_database: MakeDatabase, tmp_path: Path
 ):
+    lived_in.answer(WEBHOOK)
     other = make_database("postgresql")
     manage(lived_in, "export", tmp_path / "export", "--with-history")
     assert manage(other, "import", tmp_path / "export").returncode == 0
@@ -104,6 +112,8 @@ def test_what_comes_next_is_numbered_after_what_has_come(
         "last = FleetEvent.objects.order_by('-seq').first().seq\n"
         "journal.record(LogKind.TROUBLE, 'hello', level=Level.ERROR)\n"
         "assert FleetEvent.objects.order_by('-seq').first().seq == last + 1\n"
+        "from pools.webhooks import Webhook\n"
+        "assert Webhook.objects.get(owner='ada').seq == last, 'nobody is told again what was before'\n"
         "User.objects.create_user('new')\n"
     )
 
@@ -210,6 +220,7 @@ POOL = {"name": "x", "runtime": "python"}
         ([header(), row("pools.pool", **POOL, target_ready=10**30), END], "Line 2"),
         ([header(), row("pools.pool", name="x", runtime="cobol"), END], "runtime"),
         ([header(), row("pools.pool", name="a\x00b", runtime="python"), END], "holds what no database takes"),
+        ([header(), row("pools.poolminute", pool=[["x"]], minute="2026-01-01T00:00:00Z"), END], "Line 2"),
         ([header(), row("pools.poolminute", pool=["gone"], minute="2026-01-01T00:00:00Z"), END], "is not there"),
     ],
 )  # fmt: skip
