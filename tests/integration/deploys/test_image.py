@@ -29,10 +29,12 @@ def container(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     Catalog(folder / "volume" / "catalog").write("chess")
     settings = {"CATALOG_DIR": f"{VAR}/catalog", "BIND": "127.0.0.1", "LOCALCLOUD_DEPLOY_SECONDS": "0.3"}
     container = Container(image, folder, **settings)
-    until(lambda: container.execute(*image.health).returncode == 0, "it is healthy", seconds=120)
-    yield container
-    container.close()
-    print(container.log.read_text(errors="replace"))
+    try:
+        until(lambda: container.execute(*image.health).returncode == 0, "it is healthy", seconds=120)
+        yield container
+    finally:
+        container.close()
+        print(container.log.read_text(errors="replace"))
 
 
 def test_the_image_says_what_it_is(image: Image):
