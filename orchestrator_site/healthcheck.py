@@ -74,7 +74,7 @@ def worker(*, ready: bool) -> Health:
         if not ready:
             _prove_writable()
     except DatabaseError as error:
-        return Health(not ready, f"the database can't be used: {str(error).strip().splitlines()[0]}")
+        return Health(not ready, f"the database can't be used: {str(error).strip().partition(chr(10))[0]}")
     return Health(False, "no worker here gives a sign of life")
 
 
