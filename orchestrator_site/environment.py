@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -29,17 +31,25 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 PASSWORD = re.compile(r"(?<=//).*(?=@)|(?<=\?).*")  # in a URL, with the name before it, or behind its path
 
 
-_known: set[str] = set()
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """What a variable is when nobody sets it, and what it may be: docs/configuration.md has both."""
+
+    default: object
+    accepts: str
 
 
-def known_names() -> frozenset[str]:
-    """The variables that the settings have asked for; a file of each can be named by NAME_FILE."""
-    return frozenset(_known)
+_known: dict[str, Variable] = {}
 
 
-def given(name: str) -> str:
+def known() -> Mapping[str, Variable]:
+    """The variables that the settings have asked for, by name; a file of each can be named by NAME_FILE."""
+    return MappingProxyType(_known)
+
+
+def given(name: str, default: object, accepts: str) -> str:
     """What the variable says, or the file that NAME_FILE names: secrets come as files where platforms keep them."""
-    _known.add(name)
+    _known[name] = Variable(default, accepts)
     value, path = (os.environ.get(each, "").strip() for each in (name, f"{name}_FILE"))
     if not path:
         return value
@@ -57,7 +67,7 @@ def given(name: str) -> str:
 
 
 def _read(name: str, default: T, parse: Callable[[str], T], allowed: str) -> T:
-    raw = given(name)
+    raw = given(name, default, allowed)
     if not raw:
         return default
     try:
@@ -73,7 +83,7 @@ def text(name: str, default: str = "", *, pattern: str = "", allowed: str = "") 
             raise ValueError
         return raw
 
-    return _read(name, default, parse, allowed or f"text that matches {pattern}")
+    return _read(name, default, parse, allowed or (f"text that matches {pattern}" if pattern else "text"))
 
 
 def choice(name: str, default: str, options: Collection[str]) -> str:
@@ -102,7 +112,7 @@ def decimal(name: str, default: float, *, least: float, most: float) -> float:
             raise ValueError
         return value
 
-    return _read(name, default, parse, f"a number from {least:g} to {most:g}")
+    return _read(name, default, parse, f"a number from {least:.12g} to {most:.12g}")
 
 
 def switch(name: str, default: bool) -> bool:
@@ -112,7 +122,7 @@ def switch(name: str, default: bool) -> bool:
 def refuse(name: str, instead: str, *, unless: Collection[str] = ()) -> None:
     """End the start over a variable that does nothing here, with a sentence that says what to do instead. `unless` it
     has a value that asks for what is so anyway."""
-    raw = given(name)
+    raw = given(name, "", "false" if unless else "nothing")
     if raw and raw.lower() not in unless:
         raise ImproperlyConfigured(f"{name} is {raw!r}, which nothing here goes by. {instead}")
 
@@ -190,7 +200,7 @@ def database(name: str, default: dict[str, object]) -> dict[str, object]:
 
     What is in CONNECTING and LIMITS may be set in the address: `?lock_timeout=20s&connect_timeout=3`.
     """
-    raw = given(name)
+    raw = given(name, "", "an address that starts with postgres://")
     if not raw:
         return default
     try:

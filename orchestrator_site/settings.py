@@ -193,7 +193,7 @@ REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 _collector = env.url("OTEL_EXPORTER_OTLP_ENDPOINT")
 TRACES_URL = env.url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{_collector}/v1/traces" if _collector else "")
 TRACES_HEADERS = env.text("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or env.text("OTEL_EXPORTER_OTLP_HEADERS")
-TRACES_ARE_ON = bool(TRACES_URL) and not env.switch("OTEL_SDK_DISABLED", False)
+TRACES_ARE_ON = not env.switch("OTEL_SDK_DISABLED", False) and bool(TRACES_URL)
 VERSION = __version__
 
 # Signing in.
@@ -340,7 +340,8 @@ STORAGES = {
 # Over https, for who once was here and who comes by http.
 SECURE_SSL_REDIRECT = HTTPS_ONLY
 SECURE_SSL_HOST = PUBLIC_URL.partition("://")[2]
-SECURE_HSTS_SECONDS = env.number("HSTS_SECONDS", 30 * 24 * 3600, most=10 * 365 * 24 * 3600) if HTTPS_ONLY else 0
+_hsts_seconds = env.number("HSTS_SECONDS", 30 * 24 * 3600, most=10 * 365 * 24 * 3600)
+SECURE_HSTS_SECONDS = _hsts_seconds if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.switch("HSTS_SUBDOMAINS", False)
 # Subdomains and browsers' preloaded lists are for whoever owns the domain to decide; there is no way back soon.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]

@@ -15,7 +15,7 @@ import yaml
 from compose_spec import PyCompose
 
 from orchestrator_site import __version__
-from orchestrator_site.environment import known_names
+from orchestrator_site.environment import known
 from tests.fixtures import published
 from tests.fixtures.published import ROOT, Published
 from tests.fixtures.waiting import until
@@ -77,7 +77,7 @@ def _answers(machine: Machine) -> bool:
 @pytest.mark.parametrize("way", WAYS)
 def test_every_variable_in_the_files_is_one_of_the_products(way: str):
     for process in [*WAYS[way], *published.of_compose("compose.yaml")]:
-        unknown = {name.removesuffix("_FILE") for name in process.environment} - known_names()
+        unknown = {name.removesuffix("_FILE") for name in process.environment} - set(known())
         assert not unknown, process.name
 
 
