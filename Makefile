@@ -1,6 +1,6 @@
 # The sandbox orchestrator. `make help` says what there is; `make run` is all that a first look needs.
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format chaos bench mutants clean
+.PHONY: help run test check lint format chaos bench mutants picture clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -50,6 +50,9 @@ endif
 
 mutants: $(VENV)/.installed-test  ## Make known mistakes one at a time: the tests must notice (some: SOME=claims)
 	@$(PYTHON) -m tests.mutants $(SOME)
+
+picture: $(VENV)/.installed-test  ## Take the picture in the README anew, of the running product
+	@$(PYTHON) -m tests.picture
 
 clean:  ## Remove the virtual environment (never var/, which holds the database)
 	@rm -rf $(VENV)

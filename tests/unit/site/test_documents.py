@@ -20,6 +20,7 @@ from tests.fixtures.documents import (
 )
 
 NOT_OF_DJANGO = {"healthcheck", "version"}
+MOST_PICTURE_BYTES = 150_000
 MOST_BLOCKS_NOT_RUN = 12  # each with its reason; more of them needs one, too
 NAMED = re.compile(r"(?:manage\.py|sandbox-orchestrator) (?P<name>[a-z][a-z_]+)(?P<rest>[^`\n]*)")
 
@@ -81,6 +82,10 @@ def test_few_blocks_of_commands_are_not_run_by_a_test():
     """tests/clients/test_documented_commands.py runs the others."""
     unrun = [(page, block.commands[0]) for page in pages() for block in blocks_in(text_of(page)) if block.why_not]
     assert len(unrun) <= MOST_BLOCKS_NOT_RUN, unrun
+
+
+def test_pictures_are_light():
+    assert [file.name for file in CHECKOUT.glob("docs/pictures/*") if file.stat().st_size > MOST_PICTURE_BYTES] == []
 
 
 def test_files_that_commands_name_exist():
