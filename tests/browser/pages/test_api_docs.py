@@ -10,6 +10,8 @@ from playwright.sync_api import Page, Request, expect
 
 from tests.fixtures.stack import Stack
 
+DRAWING_MS = 30_000  # alone it takes three seconds, all of them the browser's
+
 
 @pytest.fixture
 def asked() -> list[str]:
@@ -28,7 +30,7 @@ def docs(open_page: Callable[..., Page], arcade: Stack, asked: list[str]) -> Pag
     answer = page.goto(f"{arcade.url}/api/docs")
     assert answer is not None
     assert "script-src 'self'" in answer.headers["content-security-policy"]
-    expect(page.locator(".opblock").first).to_be_visible()
+    expect(page.locator(".opblock").first).to_be_visible(timeout=DRAWING_MS)
     return page
 
 
