@@ -37,7 +37,7 @@ from runs import clients, events, limits, lines, metrics
 from runs.clients import Client
 from runs.live.wakeups import wake_readers_together
 from runs.models import ACTIVE, DeployedFrom, EventKind, LaunchMode, Run, RunQuerySet, RunState, ServedBy
-from runs.reasons import NOTICES, RunEndCode, RunNoticeCode, StatusCode
+from runs.reasons import NOTICES, AttemptCode, RunEndCode, RunNoticeCode, StatusCode
 from runs.wanted import Wanted
 
 ACQUIRING = "Acquiring sandbox from warm pool..."
@@ -318,6 +318,25 @@ def hand_back(run: Run, now: datetime) -> bool:
         message = "The deployment was interrupted; once more."
         events.emit(run.pk, EventKind.LOG, message, level=Level.WARNING, now=now)
     return True
+
+
+@transaction.atomic
+def pass_on(attempt: Attempt, now: datetime) -> Run | None:
+    """Needs this attempt in this process's hands. Leaves it in nobody's, for the next one to begin at once: that is no
+    interruption. None when it is over, or somebody else's."""
+    mine = Run.objects.filter(pk=attempt.run_id, sandbox=attempt.sandbox_id, deploy_attempts=attempt.number)
+    mine = mine.filter(state__in=[RunState.DEPLOYING, RunState.RUNNING], deploy_process=this_process())
+    if not mine.update(deploy_lease_until=now + timedelta(seconds=QUEUED_SECONDS), deploy_process=""):
+        return None
+    data = {"code": AttemptCode.PASSED_ON}
+    events.emit(attempt.run_id, EventKind.LOG, "This worker stops; another one begins again.", data=data, now=now)
+    return Run.objects.get(pk=attempt.run_id)
+
+
+def interruptions(run: Run) -> int:
+    """How many attempts to bring the run's game up did not come to their end."""
+    passed_on = run.events.filter(kind=EventKind.LOG, data__code=AttemptCode.PASSED_ON).count()
+    return run.deploy_attempts - passed_on
 
 
 def measure(attempt: Attempt, **measured: int) -> bool:

@@ -82,6 +82,12 @@ class StatusCode(TextChoices):
     GAME_BACK = "game_back", "Its game is back"
 
 
+class AttemptCode(TextChoices):
+    """What became of an attempt to bring a game up: `code` in the data of a `log` line."""
+
+    PASSED_ON = "passed_on", "Its worker stopped, and handed it on"
+
+
 class WaitingCode(TextChoices):
     """What a launch that is not running yet waits for: `code` of its `waiting_for`."""
 

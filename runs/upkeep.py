@@ -112,8 +112,8 @@ def redeploy_cut_off(now: datetime) -> None:
     for run in Run.objects.being_deployed():
         if not lifecycle.is_cut_off(run, now):
             continue
-        if run.deploy_attempts >= DEPLOY_ATTEMPTS:
-            code, reason = RunEndCode.DEPLOY_INTERRUPTED, f"The deployment was interrupted {run.deploy_attempts} times."
+        if (interruptions := lifecycle.interruptions(run)) >= DEPLOY_ATTEMPTS:
+            code, reason = RunEndCode.DEPLOY_INTERRUPTED, f"The deployment was interrupted {interruptions} times."
             lifecycle.fail(run.id, code, reason, now, frm=[RunState(run.state)], attempt=Attempt.of(run))
             continue
         with transaction.atomic():

@@ -61,15 +61,9 @@ def _deploy(attempt: Attempt) -> None:
     try:
         _work_on(attempt)
     except Stopping:
-        _hand_back(attempt)
-
-
-def _hand_back(attempt: Attempt) -> None:
-    """This process stops: another one is to begin the next attempt right away."""
-    with transaction.atomic():
-        run = Run.objects.get(pk=attempt.run_id)
-        if Attempt.of(run) == attempt and lifecycle.hand_back(run, timezone.now()):
-            queue(run)
+        with transaction.atomic():
+            if run := lifecycle.pass_on(attempt, timezone.now()):
+                queue(run)
 
 
 def _work_on(attempt: Attempt) -> None:

@@ -23,14 +23,37 @@ print(run.state, run.deploy_process == "", run.deploy_attempts, task.func(), tas
 TAKES_OVER = """
 run = Run.objects.get()
 print(lifecycle.begin_attempt(Attempt.after(run), timezone.now()) is not None)
-print(run.events.filter(message__contains="interrupted").count())
+print(run.events.filter(data__code="passed_on").count())
+print(lifecycle.interruptions(Run.objects.get()))
 """
 
 
 def test_a_deployment_is_handed_back_and_the_next_attempt_begins_at_once(database: Database):
     database.answer(PRELUDE + ROWS)
     assert database.answer(PRELUDE + STOPS) == "deploying True 1 runs.tasks.deploy 2"
-    assert database.answer(PRELUDE + TAKES_OVER).split() == ["True", "1"]
+    assert database.answer(PRELUDE + TAKES_OVER).split() == ["True", "1", "1"]
+
+
+STOPS_AGAIN_AND_AGAIN = """
+from pools import stopping
+
+def deploy_game(*_, **__):
+    raise stopping.Stopping
+
+deployment.deploy_game = deploy_game
+for _ in range(upkeep.DEPLOY_ATTEMPTS + 2):
+    deployment.deploy(Attempt.after(Run.objects.get()))
+later = timezone.now() + timedelta(seconds=20)  # the last of them was lost
+upkeep.redeploy_cut_off(later)
+run = Run.objects.get()
+print(run.state, run.deploy_attempts, lifecycle.interruptions(run))
+"""
+
+
+def test_however_often_workers_stop_the_deployment_is_not_given_up(database: Database):
+    """A rolling restart of many workers used up the attempts that are there for crashes."""
+    database.answer(PRELUDE + ROWS)
+    assert database.answer(PRELUDE + STOPS_AGAIN_AND_AGAIN) == "deploying 7 0"
 
 
 TURNS = """
