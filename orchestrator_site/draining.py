@@ -27,7 +27,8 @@ async def drain(stop_listening: Callable[[], None], is_busy: Callable[[], bool])
     await asyncio.sleep(settings.DRAIN_SECONDS)
     stop_listening()
     # Where nobody waits for others to take over, there are none to spare.
-    closing.close(min(SPREAD_SECONDS, settings.DRAIN_SECONDS))
-    await asyncio.sleep(0)
+    spread_seconds = min(SPREAD_SECONDS, settings.DRAIN_SECONDS)
+    closing.close(spread_seconds)
+    await asyncio.sleep(spread_seconds)  # also for those who were let in last, and have yet to say what they want
     while is_busy() and loop.time() < until:
         await asyncio.sleep(LOOK_SECONDS)

@@ -142,3 +142,23 @@ def test_a_reader_that_comes_while_the_door_closes_is_sent_away_too(make_web: Ma
         assert kept.get(f"/api/stream/{run.id}").text.rpartition("retry: ")[2].strip().isdigit()
         assert game.result(10).text == "a game"
         assert web.process.wait(20) == 0
+
+
+def test_who_was_let_in_last_is_answered_though_the_request_comes_later(make_web: MakeWeb):
+    web = make_web(DRAIN_SECONDS="1").start()
+    web.process.send_signal(signal.SIGTERM)
+    last: list[socket.socket] = []
+
+    def is_shut() -> bool:
+        try:
+            came = socket.create_connection(("127.0.0.1", web.port), 10)
+        except ConnectionRefusedError:
+            return True
+        last[:] = [came]
+        return False
+
+    until(is_shut, "nobody is let in", seconds=20, every=0.01)
+    with last[0] as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert web.process.wait(20) == 0
