@@ -22,7 +22,7 @@ class Doors:
 
     def __init__(self) -> None:
         self.is_closed = False
-        self.open: set[asyncio.Timeout] = set()
+        self.open: dict[asyncio.Timeout, float] = {}
 
 
 _doors: WeakKeyDictionary[asyncio.AbstractEventLoop, Doors] = WeakKeyDictionary()
@@ -34,18 +34,18 @@ def doors() -> Doors:
 
 
 @asynccontextmanager
-async def until_closing() -> AsyncIterator[None]:
+async def until_closing(patience_seconds: float = 0) -> AsyncIterator[None]:
     """`async with until_closing():` what may take long. The block is left, and Closing raised, once this process
-    stops."""
+    stops, or so long after it."""
     mine = doors()
-    limit = asyncio.timeout_at(asyncio.get_running_loop().time() if mine.is_closed else None)
+    limit = asyncio.timeout_at(asyncio.get_running_loop().time() + patience_seconds if mine.is_closed else None)
     try:
         async with limit:
-            mine.open.add(limit)
+            mine.open[limit] = patience_seconds
             try:
                 yield
             finally:
-                mine.open.discard(limit)
+                mine.open.pop(limit, None)
     except TimeoutError:
         if limit.expired():
             raise Closing from None
@@ -56,8 +56,8 @@ def close(spread_seconds: float) -> None:
     """End what is open on the running event loop, each within so many seconds."""
     mine, now = doors(), asyncio.get_running_loop().time()
     mine.is_closed = True
-    for limit in mine.open:
-        limit.reschedule(now + random.random() * spread_seconds)  # noqa: S311
+    for limit, patience_seconds in mine.open.items():
+        limit.reschedule(now + patience_seconds + random.random() * spread_seconds)  # noqa: S311
 
 
 def farewell() -> str:

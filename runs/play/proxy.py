@@ -46,6 +46,7 @@ from runs.addresses import (
     policy_source,
 )
 from runs.live.backpressure import Flow
+from runs.live.closing import Closing, until_closing
 from runs.live.database import read, write
 from runs.models import OVER, Run, RunState
 from runs.origins import require_allowed_host
@@ -78,6 +79,8 @@ SEAT_KEPT_SECONDS = 1.0
 MOST_SEATS = 1_000
 # The agent gives up after 60 s and says so.
 TIMEOUT = httpx.Timeout(65, connect=5, pool=5)
+# For an answer when this process stops: one whose length is known comes to its end, another may be endless.
+WHOLE_SECONDS, ENDLESS_SECONDS = 60.0, 10.0
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 # A game's own requests come from an opaque origin; from ours, such a request would make its code that of our page.
 RUN_BY_A_PAGE = frozenset({"script", "style", "worker", "sharedworker", "serviceworker"})
@@ -407,17 +410,31 @@ async def _exchange(transport: Transport, visit: Visit, request: httpx.Request, 
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         with Flow(send) as flow:
             try:
-                while chunk is not None:
-                    await flow.ready(STALL_SECONDS)
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                    chunk = await anext(chunks, None)
-            except httpx.HTTPError:
-                flow.cut()  # the client must not take a part for the whole
-                return CUT_OFF.code
+                async with until_closing(_patience_seconds(response)):
+                    while chunk is not None:
+                        await flow.ready(STALL_SECONDS)
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                        chunk = await anext(chunks, None)
+            except (httpx.HTTPError, Closing) as ended:
+                if not (isinstance(ended, Closing) and _is_event_stream(response)):
+                    flow.cut()  # the client must not take a part for the whole
+                    return CUT_OFF.code
         await send({"type": "http.response.body"})
         return metrics.PASSED
     finally:
         await response.aclose()
+
+
+def _is_event_stream(response: httpx.Response) -> bool:
+    """Whether a browser that has read it to its end comes back for more."""
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
+
+
+def _patience_seconds(response: httpx.Response) -> float:
+    """How long it may go on when this process stops. One whose length is known ends; others may be endless."""
+    if _is_event_stream(response):
+        return 0
+    return WHOLE_SECONDS if "content-length" in response.headers else ENDLESS_SECONDS
 
 
 async def _require_admission(transport: Transport, upstream: Upstream) -> None:

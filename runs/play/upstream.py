@@ -42,6 +42,7 @@ REQUEST_HEADERS = frozenset(
         b"if-none-match",
         b"if-range",
         b"if-unmodified-since",
+        b"last-event-id",
         b"range",
         b"user-agent",
     }

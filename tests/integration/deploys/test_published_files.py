@@ -14,8 +14,9 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
-from orchestrator_site import __version__
+from orchestrator_site import __version__, draining
 from orchestrator_site.environment import known
+from runs.play import proxy
 from tests.fixtures import published
 from tests.fixtures.published import ROOT, Published
 from tests.fixtures.waiting import until
@@ -148,6 +149,35 @@ def test_units_give_secrets_by_file_and_a_minute_to_stop():
         used = {word.rpartition("/")[2] for line in unit["Environment"] for word in line.split() if "%d/" in word}
         assert given == used
         assert unit["TimeoutStopSec"] == ["60"]
+
+
+def graces_seconds() -> dict[str, list[int]]:
+    """How long each way waits from SIGTERM to SIGKILL, of each of our processes."""
+    compose = [
+        service["stop_grace_period"]
+        for path in COMPOSE_FILES
+        for service in published.documents(path)[0]["services"].values()
+        if service["image"] == published.PROGRAM and service["command"][1] in ("web", "qcluster", "up")
+    ]
+    app = published.documents(".do/app.yaml")[0]
+    units = [published.read_unit(path) for path in (ROOT / "deploy" / "systemd").glob("*.service")]
+    deployments = [thing for thing in kubernetes_objects() if thing["kind"] == "Deployment"]
+    return {
+        "compose": [int(each.removesuffix("s")) for each in compose],
+        "app-platform": [each["termination"]["grace_period_seconds"] for each in [*app["services"], *app["workers"]]],
+        "systemd": [int(unit["TimeoutStopSec"][0]) for unit in units],
+        "kubernetes": [each["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] for each in deployments],
+    }
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_waits_longer_than_a_process_takes_to_stop(way: str):
+    graces = graces_seconds()[way]
+    assert len(graces) >= 2
+    assert set(graces) == {60}, "docs/operating.md says so"
+    # A web process then ends what still runs, and tells sockets goodbye.
+    assert draining.GRACE_SECONDS + 3 < 60
+    assert proxy.ENDLESS_SECONDS + 30 < draining.GRACE_SECONDS, "DRAIN_SECONDS may be 30"
 
 
 def kubernetes_objects() -> list[dict[str, Any]]:

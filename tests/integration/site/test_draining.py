@@ -162,3 +162,43 @@ def test_who_was_let_in_last_is_answered_though_the_request_comes_later(make_web
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
     assert web.process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("content_type", "ends_well", "least_seconds"),
+    [("text/event-stream; charset=utf-8", True, 0), ("application/x-ndjson", False, 8)],
+)
+def test_a_games_endless_answer_ends_long_before_the_grace(
+    make_web: MakeWeb, make_run: MakeRun, content_type: str, ends_well: bool, least_seconds: float
+):
+    """A browser comes back for an event stream by itself; of another answer nobody takes the part for the whole."""
+
+    def endlessly(connection: socket.socket) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode())
+        with suppress(OSError):
+            while True:
+                connection.sendall(b"9\r\ndata: 1\n\n\r\n")
+                time.sleep(0.2)
+
+    with fake_sandbox() as sandbox, ThreadPoolExecutor(1) as pool:
+        sandbox.answer = endlessly
+        run = make_run(state="running", sandbox=row(sandbox.url), port=5000)
+        web = make_web(DRAIN_SECONDS="1").start()
+        reader = pool.submit(read_all, f"{web.play_url}/play/{run.id}/")
+        time.sleep(1.5)
+        assert not reader.done()
+        began = time.monotonic()
+        web.process.send_signal(signal.SIGTERM)
+        assert web.process.wait(30) == 0
+        assert least_seconds <= time.monotonic() - began < 25
+        assert reader.result(10) == ends_well
+
+
+def read_all(url: str) -> bool:
+    """Whether an answer came to its end, and was not cut off."""
+    try:
+        httpx.get(url, **PLAIN)
+    except (httpx.RemoteProtocolError, httpx.ReadError):
+        return False
+    return True
