@@ -74,7 +74,7 @@ class SiteConfig(AppConfig):
 
     def ready(self) -> None:
         from django.contrib.auth.signals import user_logged_in
-        from django_q.signals import post_execute, pre_execute
+        from django_q.signals import post_execute, post_execute_in_worker, pre_execute
 
         from orchestrator_site.cluster import in_hand
         from orchestrator_site.cluster.watchdog import note_recorded, note_taken
@@ -87,6 +87,7 @@ class SiteConfig(AppConfig):
             connection_created.connect(time_statements)
         pre_execute.connect(in_hand.begin)
         pre_execute.connect(note_taken)
+        post_execute_in_worker.connect(in_hand.finish)
         post_execute.connect(note_recorded)
         user_logged_in.connect(end_in_time)
         pre_migrate.connect(limit_for_migrations, sender=self)

@@ -117,6 +117,7 @@ class WakingBroker(LeasedRows):
         if self._guard is None:
             self._guard = Guard()
         close_old_connections()  # one that broke would stay broken
+        in_hand.forget_dead(_living())
         now_seconds = time.monotonic()
         if now_seconds - self._renewed_at_seconds >= in_hand.RENEW_SECONDS:
             self._renewed_at_seconds = now_seconds
@@ -129,6 +130,16 @@ class WakingBroker(LeasedRows):
         if self._mailbox is None or self._mailbox_pid != os.getpid():
             self._mailbox, self._mailbox_pid = open_mailbox(TASKS, using=Conf.ORM), os.getpid()
         return self._mailbox
+
+
+def _living() -> set[int]:
+    """The guard's children. One that was told to end because its task takes too long, and does not even hear it, is
+    ended here."""
+    children = multiprocessing.active_children()
+    for child in children:
+        if hasattr(child, "timer") and child.timer.get_obj().value == 0:
+            child.kill()
+    return {child.pid for child in children if child.pid}
 
 
 def _busy_workers() -> int:

@@ -6,12 +6,15 @@ cluster stops and its workers finish. A row's lock is its fencing token. Whoever
 cluster wrote has lost the row, and leaves it alone: also one that was frozen and has done what it had, while its
 successor is at it. The tasks themselves are fenced by what they work on, so it harms nobody when two go on for a while.
 
-A cluster that stops gives back at once what none of its workers has begun.
+A cluster that stops gives back at once what none of its workers has begun. What a worker had that died is due again when
+its lease has run out.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
+from collections.abc import Collection
 from ctypes import Structure, c_int64, sizeof
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,7 +30,7 @@ from pools.mailboxes import TASKS, wake_on_commit
 # When it runs out, the leases that the task held ("turn", "turns") have, too: they are shorter than what is left here.
 LEASE_SECONDS = 7.0
 RENEW_SECONDS = 1.5
-LONGEST = timedelta(seconds=Conf.RETRY)  # a task whose worker was killed is due again after that
+LONGEST = timedelta(seconds=Conf.RETRY)  # a task whose result was lost is due again after that
 SLOTS = 150  # more than a cluster's workers and their queue
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -37,7 +40,9 @@ class _Slot(Structure):
     """`id` is written last by who fetches, and set to 0 by the guard alone; `begun` is the same id once a worker has
     begun it: so no lock is needed, which a process that is killed would take along."""
 
-    _fields_ = tuple((name, c_int64) for name in ("id", "lock_us", "next_lock_us", "fetched_us", "begun", "is_done"))
+    _fields_ = tuple(
+        (name, c_int64) for name in ("id", "lock_us", "next_lock_us", "fetched_us", "begun", "worker", "is_done")
+    )
 
 
 _shared = mmap.mmap(-1, SLOTS * sizeof(_Slot))  # with the processes that are forked from this one
@@ -55,7 +60,7 @@ def note(row_id: int, lock: datetime, now: datetime) -> None:
         if not slot.id:
             slot.lock_us = slot.next_lock_us = _as_microseconds(lock)
             slot.fetched_us = _as_microseconds(now)
-            slot.begun = slot.is_done = 0
+            slot.begun = slot.worker = slot.is_done = 0
             slot.id = row_id
             return
 
@@ -67,10 +72,26 @@ def begin(task: dict[str, Any], **_: Any) -> None:
     slot = next((slot for slot in _slots if slot.id == row_id), None)
     if slot is not None:
         slot.begun = row_id  # first, so that nobody gives it back while we look
+        slot.worker = os.getpid()
     if stopping.is_announced():
         if slot is not None:
             slot.begun = 0
         raise SystemExit
+
+
+def finish(task: dict[str, Any], **_: Any) -> None:
+    """A worker has done a task, and tells so next."""
+    for slot in _slots:
+        if slot.id == task.get("ack_id", 0):
+            slot.worker = 0
+
+
+def forget_dead(living: Collection[int]) -> None:
+    """What a worker had that died in the middle of it is renewed no more. It is due again when its lease has run out; by
+    then those that the task itself held have, too."""
+    for slot in _slots:
+        if slot.id and slot.begun == slot.id and slot.worker and slot.worker not in living:
+            slot.id = 0
 
 
 def not_begun() -> set[int]:

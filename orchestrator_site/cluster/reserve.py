@@ -1,8 +1,8 @@
 """One worker of each cluster is for turns and the clean-up alone: installs that take minutes never keep them waiting.
 
 The cluster fetches a task of the common queue only while fewer of these are with its workers than there are workers
-besides the reserved one. A task is with them from its fetch until its row is gone. That of a worker that was killed
-stays for ten minutes, so the guard, which sees how many workers are busy, tells how many tasks there can be at most.
+besides the reserved one. A task is with them from its fetch until its row is gone. One whose result was lost stays
+for ten minutes, so the guard, which sees how many workers are busy, tells how many tasks there can be at most.
 """
 
 from __future__ import annotations

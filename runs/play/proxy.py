@@ -427,7 +427,8 @@ async def _exchange(transport: Transport, visit: Visit, request: httpx.Request, 
 
 def _is_event_stream(response: httpx.Response) -> bool:
     """Whether a browser that has read it to its end comes back for more."""
-    return response.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
+    content_type: str = response.headers.get("content-type", "")
+    return content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 
 def _patience_seconds(response: httpx.Response) -> float:

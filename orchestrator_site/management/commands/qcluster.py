@@ -7,8 +7,10 @@ import gc
 from importlib import import_module
 from typing import Any
 
+from django_q import cluster
 from django_q.management.commands import qcluster
 
+from orchestrator_site.cluster.polite import PoliteCluster, PoliteSentinel
 from pools import meters, traces
 from pools.cloud import api_transport
 
@@ -24,4 +26,5 @@ class Command(qcluster.Command):  # type: ignore[misc]  # django-q has no types
         meters.begin()
         gc.collect()
         gc.freeze()  # what is collected is written to, and then no longer shared
+        cluster.Sentinel, qcluster.Cluster = PoliteSentinel, PoliteCluster
         super().handle(*args, **options)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from django.utils import timezone
 
@@ -54,6 +56,38 @@ def test_tasks_that_were_fetched_and_not_begun_are_given_back_at_once_and_each_i
 def is_given_back(database: Database) -> str:
     due, left, _ = (answer := database.answer(DUE)).split()
     return answer if int(left) - int(due) <= 2 else ""
+
+
+def test_sigterm_to_every_process_of_a_cluster_stops_it_as_politely(
+    migrated_database: Database, make_cluster: MakeCluster, tmp_path: Path
+):
+    """Workers ended in the middle of their tasks, which others began anew."""
+    first, done = make_cluster(migrated_database, **SETTINGS), tmp_path / "done"
+    migrated_database.answer(TASKS, str(done))
+    until(lambda: done.exists() and len(done.read_text().split()) >= 2, "two are begun")
+    leader = psutil.Process(first.process.pid)
+    for process in [*leader.children(recursive=True), leader]:
+        with suppress(psutil.Error):
+            if "qcluster" in process.cmdline():
+                process.terminate()
+    assert first.process.wait(30) == 0
+    begun = len(done.read_text().split())
+    _, left, _ = migrated_database.answer(DUE).split()
+    assert int(left) == 8 - begun, "each that was begun was finished, and is known to be"
+
+
+def test_what_a_worker_had_that_died_alone_is_done_again_within_seconds(
+    migrated_database: Database, make_cluster: MakeCluster, tmp_path: Path
+):
+    """It was left for ten minutes."""
+    make_cluster(migrated_database, **SETTINGS)
+    workers = tmp_path / "workers"
+    source = "from django_q.tasks import async_task\n"
+    source += "async_task('subprocess.call', f'echo $PPID >> {sys.argv[1]}; sleep 3', shell=True)"
+    migrated_database.answer(source, str(workers))
+    until(lambda: workers.exists() and workers.read_text().strip(), "it is begun")
+    psutil.Process(int(workers.read_text())).kill()
+    until(lambda: len(workers.read_text().split()) == 2, "another worker does it", seconds=30)
 
 
 @pytest.fixture
