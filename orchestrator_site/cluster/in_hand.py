@@ -6,8 +6,8 @@ cluster stops and its workers finish. A row's lock is its fencing token. Whoever
 cluster wrote has lost the row, and leaves it alone: also one that was frozen and has done what it had, while its
 successor is at it. The tasks themselves are fenced by what they work on, so it harms nobody when two go on for a while.
 
-A cluster that stops gives back at once what none of its workers has begun. What a worker had that died is due again when
-its lease has run out.
+A cluster that stops gives back at once what none of its workers has begun. What a worker had that died is due again
+when its lease has run out.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def finish(task: dict[str, Any], **_: Any) -> None:
 
 
 def forget_dead(living: Collection[int]) -> None:
-    """What a worker had that died in the middle of it is renewed no more. It is due again when its lease has run out; by
-    then those that the task itself held have, too."""
+    """What a worker had that died in the middle of it is renewed no more. It is due again when its lease has run out;
+    by then those that the task itself held have, too."""
     for slot in _slots:
         if slot.id and slot.begun == slot.id and slot.worker and slot.worker not in living:
             slot.id = 0

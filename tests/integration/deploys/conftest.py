@@ -43,6 +43,7 @@ class Machine:
             "DIGITALOCEAN_API_URL": account,
             "METRICS_PORT": str(free_port()),
             "METRICS_BIND": "127.0.0.1",
+            "DRAIN_SECONDS": "1",  # nobody shares out requests here
         }
         self.running: list[subprocess.Popen[bytes]] = []
         self.log = folder / "log"
@@ -95,9 +96,11 @@ class Machine:
             process.wait()
 
 
-def stop(process: subprocess.Popen[bytes]) -> int:
-    process.send_signal(signal.SIGTERM)
-    return process.wait(STOP_SECONDS)
+def stop(*processes: subprocess.Popen[bytes]) -> list[int]:
+    """Their exit codes, after a SIGTERM to all of them."""
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    return [process.wait(STOP_SECONDS) for process in processes]
 
 
 MakeMachine = Callable[[], Machine]
