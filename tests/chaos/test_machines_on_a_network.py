@@ -237,6 +237,7 @@ def test_people_go_on_playing_whatever_goes(place: Place) -> None:
             "a web machine is cut off": recovered_after(
                 place, players, lambda: place.is_cut_off(installation.webs[0])
             ),
+            "a web machine freezes": recovered_after(place, players, lambda: place.freezes(installation.webs[1])),
             "PostgreSQL is restarted": recovered_after(place, players, place.postgres_is_restarted),
             "the one that takes turns freezes": recovered_after(
                 place, players, lambda: place.freezes(place.turns_taker())

@@ -97,6 +97,18 @@ def test_two_of_everything_that_is_ours_wait_for_what_they_need():
     assert all(f"server {name}:8000" in upstreams for name in ("web-1", "web-2"))
 
 
+def test_postgresql_counts_as_healthy_only_when_others_reach_it():
+    """While its image makes the database, a server answers on its socket and goes again: `prepare` failed then, and
+    Docker Compose gave up."""
+    check = published.documents("deploy/compose.postgres.yaml")[0]["services"]["postgres"]["healthcheck"]["test"]
+    assert check[:3] == ["CMD", "pg_isready", "--host=127.0.0.1"]
+
+
+def test_secrets_of_the_documented_place_are_no_part_of_the_repository():
+    command = ["git", "check-ignore", "--quiet", "deploy/secrets/secret_key"]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
 def test_the_app_spec_is_one_that_app_platform_knows(contract_document: dict[str, Any]):
     body = contract_document["paths"]["/v2/apps"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     jsonschema.validate(published.documents(".do/app.yaml")[0], _closed(body["properties"]["spec"]))
