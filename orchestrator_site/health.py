@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -13,13 +14,13 @@ from typing import NamedTuple
 
 import httpx
 from django.conf import settings
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
 from orchestrator_site.models import CLOCK_OFF_SECONDS, Beat, clock_sentence
 from orchestrator_site.postgresql.clock import clock as database_clock
-from pools import stopping
+from pools import pooling, redis_wakes, stopping
 from pools.cloud.connection import local_endpoint, local_token
 from pools.fleet_log import turn_death
 from pools.key_change import key_trouble
@@ -102,6 +103,21 @@ def secret_key() -> Verdict:
     return Verdict(False, trouble) if trouble else OK
 
 
+def wake_ups() -> Verdict:
+    """Without them everything comes all the same, up to a second late: named, and no reason to stop."""
+    if settings.REDIS_URL:
+        return OK if redis_wakes.is_there() else Verdict(True, "ok, but Redis can't be reached: all is a second late")
+    if connection.vendor == "postgresql" and _are_sessions_shared():
+        return Verdict(True, f"ok, but {pooling.SHARED}")
+    return OK
+
+
+@functools.cache
+def _are_sessions_shared() -> bool:
+    """For as long as this process lives: a pooler's mode does not change beneath it."""
+    return pooling.are_sessions_shared(DEFAULT_DB_ALIAS)
+
+
 class Check:
     """One question whose answer is kept a moment, and is not asked again while it still hangs."""
 
@@ -136,7 +152,7 @@ class Check:
             connections.close_all()
 
 
-CHECKS = [Check(database), Check(cluster), Check(cloud), Check(clock), Check(secret_key)]
+CHECKS = [Check(database), Check(cluster), Check(cloud), Check(clock), Check(secret_key), Check(wake_ups)]
 _pool = ThreadPoolExecutor(max_workers=len(CHECKS), thread_name_prefix="health")
 
 

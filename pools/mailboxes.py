@@ -17,12 +17,12 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from django.conf import settings
 from django.db import connection, connections, transaction
 
-from pools import redis_wakes
+from pools import pooling, redis_wakes
 from pools.together import Together
 
 logger = logging.getLogger(__name__)
@@ -128,19 +128,13 @@ class ListeningMailbox:
     """A PostgreSQL connection of its own, made anew when it breaks."""
 
     def __init__(self, channel: str, using: str) -> None:
-        self.channel = _postgresql_name(channel)
-        self.limits: dict[str, str] = connections[using].settings_dict.get("LIMITS", {})
-        self.parameters: dict[str, Any] = connections[using].get_connection_params()
-        self.parameters.pop("cursor_factory", None)  # what only Django's own connections know
-        self.parameters.pop("context", None)
+        self.channel, self.using = _postgresql_name(channel), using
         self._connect()
+        if pooling.are_sessions_shared(using):
+            logger.warning(pooling.SHARED)
 
     def _connect(self) -> None:
-        import psycopg
-
-        self.connection = psycopg.connect(**self.parameters, autocommit=True)
-        for limit in self.limits.items():  # a server forgets a machine that is gone as soon as with the others
-            self.connection.execute("SELECT set_config(%s, %s, false)", limit)
+        self.connection = pooling.connect(self.using)
         self.connection.execute(f"LISTEN {self.channel}")
         self.proven_at_seconds = time.monotonic()
 

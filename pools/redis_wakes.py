@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from contextlib import closing
 from typing import Any
 
 from django.conf import settings
@@ -59,6 +60,17 @@ def _connect() -> Any:
     if not settings.REDIS_URL.startswith("unix:"):
         how |= {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
     return redis.Redis.from_url(settings.REDIS_URL, **how)
+
+
+def is_there() -> bool:
+    """Whether Redis answers."""
+    import redis
+
+    try:
+        with closing(_connect()) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
 
 
 class RedisMailbox:

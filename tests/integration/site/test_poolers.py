@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from redis import Redis as Client
 
 from tests.chaos.players import Players
+from tests.fixtures.databases import _database
 from tests.fixtures.poolers import MakePgbouncer
 from tests.fixtures.servers import Postgres, Redis
 from tests.fixtures.stack import MakeStack
 from tests.fixtures.waiting import until
 
 ENOUGH = 8
+ASK_FOR_WAKE_UPS = """
+import logging, sys
+from orchestrator_site import health
+from pools import mailboxes
+print(*health.wake_ups())
+mailboxes.logger.addHandler(logging.StreamHandler(sys.stdout))
+mailboxes.open_mailbox("tasks")
+"""
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_pooler_that_shares_sessions_is_named(
+    mode: str, postgres: Postgres, migrated_postgres: str, make_pgbouncer: MakePgbouncer, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Without Redis nobody was woken, and nothing said so."""
+    name = postgres.create(template=migrated_postgres)
+    url = f"postgres://postgres@127.0.0.1:{make_pgbouncer(postgres, mode)}/{name}"
+    verdict, *warnings = _database(tmp_path, DATABASE_URL=url).answer(ASK_FOR_WAKE_UPS).splitlines()
+    assert verdict.startswith("True ok")
+    assert ("ok, but PostgreSQL's sessions are shared" in verdict) == (mode == "transaction")
+    assert bool(warnings) == (mode == "transaction"), warnings
 
 
 @pytest.mark.timeout(200)
