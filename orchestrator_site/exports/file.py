@@ -5,6 +5,7 @@ A file whose name ends in .gz is compressed. It is its owner's alone, because it
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -25,10 +26,18 @@ GZIP = b"\x1f\x8b"
 class Unreadable(Exception):
     """It is no export that this version can take, with a sentence about why."""
 
+    def __init__(self, sentence: str) -> None:
+        super().__init__(
+            "".join(each if each.isprintable() else "�" for each in sentence)
+        )  # parts of it are the file's
+
 
 @contextmanager
 def written(path: Path) -> Iterator[IO[str]]:
     """A file to write to, which is there whole or not at all, and from its first byte on its owner's alone."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "it exists and is no file; - is the output")
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from django.db import DatabaseError, connection, models, transaction
+from django.db import DatabaseError, models
 from django.db.models import F, Max
 from django.db.models.functions import Greatest
 
 from orchestrator_site.exports.file import Unreadable, lines, require_header
 from orchestrator_site.exports.rows import Encoded, Reader, Wrong, encoded, key_text
 from orchestrator_site.exports.tables import BY_LABEL, Table
+from orchestrator_site.exports.transactions import writing
 from pools.models import EventCursor, FleetEvent
 from pools.webhooks import Webhook
 from runs.models import Run, Tally
@@ -44,21 +45,11 @@ def import_file(file: IO[bytes], *, replace: bool, dry_run: bool) -> dict[str, C
     """What was created, updated and left as it is, by tables. A row that is there already stays, or with `replace`
     becomes as the file has it. Raises Unreadable, and then nothing has changed."""
     try:
-        with transaction.atomic():
-            _limit_as_migrations_are()
+        with writing(dry_run=dry_run):
             counts = _import(lines(file), replace=replace)
-            connection.check_constraints()
-            transaction.set_rollback(dry_run)
     except (DatabaseError, UnicodeError, OverflowError) as error:
         raise Unreadable(f"The database does not take it: {str(error).strip().splitlines()[0]}") from error
     return counts
-
-
-def _limit_as_migrations_are() -> None:
-    """A file may come slowly, and many rows take long."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0")
 
 
 def _import(read: Iterator[tuple[int, dict[str, Any]]], *, replace: bool) -> dict[str, Count]:
@@ -77,7 +68,7 @@ def _import(read: Iterator[tuple[int, dict[str, Any]]], *, replace: bool) -> dic
         raise Unreadable("The file is not complete: it has not as many rows as its last line says.")
     if next(read, None) is not None:
         raise Unreadable("The file goes on after its last line.")
-    if LOG in counts:
+    if LOG in counts and counts[LOG].created:
         _go_on_counting()
     return counts
 
@@ -108,7 +99,7 @@ def _row(table: Table, reader: Reader, line: int, row: dict[str, Any]) -> Row:
     try:
         return Row(line, *reader.values(table, row))
     except Wrong as error:
-        raise Unreadable(f"Line {line}: {error}.") from None
+        raise Unreadable(f"Line {line}: {str(error).rstrip('.')}.") from None
 
 
 def _take(table: Table, rows: Sequence[Row], count: Count, *, replace: bool) -> None:

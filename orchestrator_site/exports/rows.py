@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
@@ -58,7 +58,7 @@ def encoded(table: Table, rows: QuerySet[Any]) -> Iterator[Encoded]:
         values = {name: read(found) for name, read in readers}
         for name, field in table.sets.items():
             others = field.related_model._base_manager.filter(**{field.related_query_name(): found[0]})
-            values[name] = sorted(map(list, others.values_list(*key_paths(field.related_model))))
+            values[name] = _in_order(map(list, others.values_list(*key_paths(field.related_model))))
         yield Encoded(found[0], json.loads(as_json(values)))
 
 
@@ -104,7 +104,7 @@ class Reader:
                 if not isinstance(row[name], list):
                     raise Wrong(f"{table.label}.{name} is not a list")
                 columns[name] = [self.number(table, field.related_model, each) for each in row[name]]
-                compared[name] = sorted(row[name])
+                compared[name] = _in_order(row[name])
         return columns, json.loads(as_json(compared))
 
     def number(self, table: Table, model: type[Model], reference: object) -> Any:
@@ -116,14 +116,13 @@ class Reader:
             return _clean(table, model._meta.pk, reference[0])
         place = (model, as_json({"key": reference}))
         if place not in self._found:
+            what = f"{model._meta.label_lower} {' '.join(map(str, reference))}"
             try:
                 pk = model._base_manager.filter(**dict(zip(paths, reference, strict=True))).values_list("pk", flat=True)
                 self._found[place] = pk.get()
             except (model.DoesNotExist, ValidationError, ValueError, TypeError):  # type: ignore[attr-defined]
-                what = f"{model._meta.label_lower} {' '.join(map(str, reference))}"
                 raise Wrong(f"{table.label} points to {what}, which is not there") from None
             except model.MultipleObjectsReturned:  # type: ignore[attr-defined]
-                what = f"{model._meta.label_lower} {' '.join(map(str, reference))}"
                 raise Wrong(f"{table.label} points to {what}, which is there more than once") from None
         return self._found[place]
 
@@ -156,6 +155,10 @@ def _clean(table: Table, field: models.Field[Any, Any], value: Any) -> Any:
     if isinstance(found, datetime) and found.tzinfo is None:
         raise Wrong(f"{table.label}.{field.name} names no time zone: {value}")
     return found
+
+
+def _in_order(references: Iterable[Reference]) -> list[Reference]:
+    return sorted(references, key=lambda reference: json.dumps(reference, default=_plain))
 
 
 def _plain(value: object) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
 from orchestrator_site import __version__
 from orchestrator_site.exports.file import FORMAT, PRODUCT
 from orchestrator_site.exports.rows import as_json, encoded
 from orchestrator_site.exports.tables import HISTORY, MADE
+from orchestrator_site.exports.transactions import reading
 from pools.models import Fleet
 
 OUR_APPS = ("orchestrator_site", "pools", "games", "runs")
@@ -20,10 +21,7 @@ OUR_APPS = ("orchestrator_site", "pools", "games", "runs")
 def export(now: datetime, *, with_history: bool) -> Iterator[str]:
     """The lines of an export of this database, as it is at one moment."""
     tables = [*MADE, *HISTORY] if with_history else MADE
-    with transaction.atomic():
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    with reading():
         yield as_json(
             {
                 "product": PRODUCT,

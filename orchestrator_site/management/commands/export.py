@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from django.utils import timezone
 
 from orchestrator_site.exports.file import written
@@ -21,17 +23,16 @@ class Command(BaseCommand):
         parser.add_argument("--with-history", action="store_true", help="also the log, and runs that are over")
 
     def handle(self, *_args: Any, file: str, with_history: bool, **_options: Any) -> None:
-        lines = export(timezone.now(), with_history=with_history)
-        if file in ("", "-"):
-            if not file and sys.stdout.isatty():
-                raise CommandError("An export holds secrets: name a file, or - to print it all the same.")
-            for line in lines:
-                self.stdout.write(line)
-            return
+        if not file and sys.stdout.isatty():
+            raise CommandError("An export holds secrets: name a file, or - to print it all the same.")
         try:
-            with written(Path(file)) as output:
-                for line in lines:
+            with nullcontext(self.stdout) if file in ("", "-") else written(Path(file)) as output:
+                for line in export(timezone.now(), with_history=with_history):
                     output.write(f"{line}\n")
         except OSError as error:
-            raise CommandError(f"{file} can't be written ({error.strerror or error}).") from None
+            raise CommandError(f"{file or '-'} can't be written ({error.strerror or error}).") from None
+        except DatabaseError as error:
+            raise CommandError(f"The database can't be read: {str(error).strip().splitlines()[0]}") from error
+        if output is self.stdout:
+            return
         self.stderr.write(f"{file} holds secrets: whoever reads it can pass for a webhook and guess at passwords.")
