@@ -1,10 +1,11 @@
-"""A secret that is made once and kept in a file, whole or not at all."""
+"""Secrets that are kept in files, whole or not at all."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,9 @@ def kept_key(path: Path) -> str:
     """Return what the file holds; when there is none, or nothing in it, a new key that is in it from now on."""
     try:
         if not _read(path):
-            with _alone_in(path.parent):
+            with alone_in(path.parent):
                 if not _read(path):
-                    _make(path)
+                    put(path, new_key())
         return _read(path)
     except OSError as error:
         raise ImproperlyConfigured(f"The secret key can't be kept in {str(path)!r} ({error.strerror}).") from None
@@ -32,7 +33,7 @@ def _read(path: Path) -> str:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> Iterator[None]:
     """Of several that make one at once, the first's is kept."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -42,12 +43,23 @@ def _alone_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _make(path: Path) -> None:
-    """A full disk leaves nothing behind, least of all half a key."""
+def new_key() -> str:
+    return secrets.token_urlsafe(50)
+
+
+def put(path: Path, content: str) -> None:
+    """Have the file say this, for its owner alone, or for whom it was for before. A full disk leaves what was there,
+    and least of all half a key."""
+    path = path.resolve()
+    before = path.stat() if path.exists() else None
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(50))
+            if before is not None and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            if before is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)

@@ -24,8 +24,8 @@ keep_private("ORCHESTRATOR_VAR", VAR_DIR)
 
 def _secret_key() -> tuple[str, list[str]]:
     """SECRET_KEY, or one that is made once and kept, so that sessions and sandbox tokens outlive a restart; and the
-    former ones, from SECRET_KEY_FALLBACKS and a file of that name, one on each line."""
-    former = env.words("SECRET_KEY_FALLBACKS", [])
+    others that count, from SECRET_KEY_FALLBACKS and a file of that name, the newest first."""
+    former = [key.strip() for some in env.words("SECRET_KEY_FALLBACKS", []) for key in some.splitlines()]
     if (fallbacks := VAR_DIR / "secret_key_fallbacks").exists():
         former += fallbacks.read_text().split()
     given = env.text("SECRET_KEY")
@@ -182,6 +182,8 @@ if METRICS_PORT and METRICS_PORT in (PORT, PLAY_PORT):
         f"METRICS_PORT is {METRICS_PORT}, which is the site's; choose one that only you can reach."
     )
 SECRET_KEY, SECRET_KEY_FALLBACKS = _secret_key()
+# What is counted by address is counted under this one: while a key is changed, it is the same for every process.
+OLDEST_SECRET_KEY = [SECRET_KEY, *(key for key in SECRET_KEY_FALLBACKS if key == key.strip())][-1]
 DEBUG = env.switch("DEBUG", False)
 _hosts = env.words("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
 ALLOWED_HOSTS = list(dict.fromkeys([*_hosts, *map(addresses.host_pattern, (PUBLIC_URL, PLAY_URL))]))

@@ -1,7 +1,9 @@
 """Visitors: a name for each that tells them apart and says nothing about them.
 
 What tells a visitor apart is a random number in a signed cookie. It costs no row: who keeps no cookies, as bots and
-probes do, leaves nothing behind however often they come.
+probes do, leaves nothing behind however often they come. Names follow from numbers, and from addresses, by the oldest
+key at hand, which is the same in every process while another comes into use. Meanwhile cookies hold the names
+themselves, so that they stay when the oldest key is forgotten.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ from runs.clients import Client
 COOKIE_OF_OLD = "visitor"  # its name before each installation had its own
 COOKIE_SECONDS = 365 * 24 * 3600
 SESSION_KEY = "visitor"  # in sessions from before there was the cookie
-BEGUN = "visitor_begun"  # the number that the answer to this request brings along
+BEGUN = "visitor_begun"  # the number, or name, that the answer to this request brings along
+SIGNED_AGAIN_SECONDS = 3600  # whoever comes by is soon known under the present key
+NUMBER_BYTES = 16
+NAME_CHARACTERS = 64
 
 
 def visitor_of(request: HttpRequest) -> str:
@@ -28,17 +33,27 @@ def visitor_of(request: HttpRequest) -> str:
 
     Not of a session's key, which changes when somebody logs in: their runs stay theirs.
     """
-    number = _number(request)
-    if number is None:
-        number = secrets.token_hex(16)
-        setattr(request, BEGUN, number)
-    return _name(number)
+    name = known_visitor(request)
+    if name is None:
+        number = secrets.token_hex(NUMBER_BYTES)
+        setattr(request, BEGUN, _lasting(number))
+        name = _name(number)
+    return name
 
 
 def known_visitor(request: HttpRequest) -> str | None:
     """As `visitor_of`, but gives nobody a number: for pages that only look."""
-    number = _number(request)
-    return None if number is None else _name(number)
+    if number := getattr(request, BEGUN, None) or request.session.get(SESSION_KEY):
+        return _name(number)
+    for cookie in (settings.VISITOR_COOKIE_NAME, COOKIE_OF_OLD):
+        number = request.get_signed_cookie(cookie, None)
+        if number is None:
+            continue
+        is_fresh = request.get_signed_cookie(cookie, None, max_age=SIGNED_AGAIN_SECONDS) is not None
+        if cookie == COOKIE_OF_OLD or _lasting(number) != number or not is_fresh:
+            setattr(request, BEGUN, _lasting(number))
+        return _name(number)
+    return None
 
 
 def caller_of(request: HttpRequest) -> str:
@@ -81,13 +96,14 @@ class VisitorMiddleware:
         return response
 
 
-def _number(request: HttpRequest) -> str | None:
-    begun: str | None = getattr(request, BEGUN, None)
-    number = begun or request.session.get(SESSION_KEY) or request.get_signed_cookie(settings.VISITOR_COOKIE_NAME, None)
-    if number is None and (number := request.get_signed_cookie(COOKIE_OF_OLD, None)) is not None:
-        setattr(request, BEGUN, number)  # from now on under the name of today
-    return number if isinstance(number, str) else None
-
-
 def _name(number: str) -> str:
-    return salted_hmac("runs.visitor", number, algorithm="sha256").hexdigest()
+    """The name of that number or address; of a name, that name."""
+    if len(number) == NAME_CHARACTERS:
+        return number
+    key = settings.OLDEST_SECRET_KEY
+    return salted_hmac("runs.visitor", number, secret=key, algorithm="sha256").hexdigest()
+
+
+def _lasting(number: str) -> str:
+    """What a cookie holds: the number, or while the key is being changed the name."""
+    return number if settings.OLDEST_SECRET_KEY == settings.SECRET_KEY else _name(number)

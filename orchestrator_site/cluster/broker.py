@@ -15,6 +15,7 @@ from django_q.signing import SignedPackage
 
 from orchestrator_site.cluster import in_hand, reserve
 from orchestrator_site.cluster.reserve import Reserve
+from orchestrator_site.cluster.signatures import readable
 from orchestrator_site.cluster.watchdog import Guard
 from pools import stopping
 from pools.mailboxes import TASKS, Mailbox, open_mailbox, wake_on_commit
@@ -41,7 +42,7 @@ class LeasedRows(TaskRows):
         if not due.filter(pk=row.pk, lock=row.lock).update(lock=lock):
             return None  # another cluster was faster
         in_hand.note(row.pk, lock, now)
-        return [(row.pk, row.payload)]
+        return [(row.pk, readable(row.payload))]
 
     def delete(self, task_id: Any) -> None:
         """It is done; one that another cluster has taken meanwhile is that one's to delete."""

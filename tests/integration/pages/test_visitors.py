@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -130,3 +131,60 @@ def test_a_number_of_ones_own_comes_before_the_old_one(client, snake):
     client.cookies[OLD] = signed(OLD, "0" * 32)
     assert COOKIE not in client.get("/").cookies
     assert client.cookies[COOKIE].value == before
+
+
+# The key changes.
+
+OLD_KEY, NEW_KEY = "the old key", "the new key"
+BEFORE = {"SECRET_KEY": OLD_KEY, "SECRET_KEY_FALLBACKS": [OLD_KEY], "OLDEST_SECRET_KEY": OLD_KEY}
+ANNOUNCED = {"SECRET_KEY": OLD_KEY, "SECRET_KEY_FALLBACKS": [NEW_KEY, OLD_KEY], "OLDEST_SECRET_KEY": OLD_KEY}
+USED = {"SECRET_KEY": NEW_KEY, "SECRET_KEY_FALLBACKS": [NEW_KEY, OLD_KEY], "OLDEST_SECRET_KEY": OLD_KEY}
+FORGOTTEN = {"SECRET_KEY": NEW_KEY, "SECRET_KEY_FALLBACKS": [NEW_KEY], "OLDEST_SECRET_KEY": NEW_KEY}
+
+
+@pytest.mark.parametrize("first", [BEFORE, ANNOUNCED, USED], ids=["before", "announced", "used"])
+def test_a_visitors_runs_stay_theirs_while_the_secret_key_changes(client, snake, pool, first: dict[str, Any]):
+    """With a new key, even beside the old one, every visitor became another."""
+    with override_settings(**first):
+        client.get("/")
+        run = launch(client)
+    for keys in (ANNOUNCED, USED, ANNOUNCED, USED, FORGOTTEN):
+        with override_settings(**keys):
+            assert "yours" in client.get("/").content.decode()
+    with override_settings(**FORGOTTEN):
+        assert client.post(f"{run}end/").status_code == 303
+    assert Run.objects.count() == 1
+
+
+def test_a_visitor_who_comes_by_is_signed_for_under_the_new_key(client, snake, clock_of_cookies):
+    with override_settings(**USED):
+        client.get("/")
+    held = client.cookies[COOKIE].value
+    with override_settings(**USED):
+        clock_of_cookies(3601)
+        client.get("/")
+    assert client.cookies[COOKIE].value != held
+    assert client.cookies[COOKIE].value.split(":")[0] == held.split(":")[0]
+
+
+@pytest.fixture
+def clock_of_cookies(monkeypatch: pytest.MonkeyPatch):
+    now = time.time
+    return lambda seconds: monkeypatch.setattr("django.core.signing.time.time", lambda: now() + seconds)
+
+
+@pytest.mark.parametrize("keys", [ANNOUNCED, USED], ids=["announced", "used"])
+def test_a_program_at_an_address_that_launches_again_gets_the_same_run_from_a_process_of_the_other_key(
+    client, snake, pool, keys: dict[str, Any]
+):
+    """It comes back to another process when the first one restarts."""
+
+    def launched() -> str:
+        sent = {"game": "snake", "mode": "cold"}
+        answer = Client().post("/api/launch", sent, "application/json", headers={"Idempotency-Key": "7f3a"})
+        return answer.json()["run_id"]
+
+    with override_settings(**BEFORE):
+        first = launched()
+    with override_settings(**keys):
+        assert launched() == first
