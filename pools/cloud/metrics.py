@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pools.meters import LONG_SECONDS, Counter, Histogram
 
-OPERATIONS = ("list", "get", "create", "delete", "validate_app_spec", "list_deployments")
+OPERATIONS = (
+    "list",
+    "get",
+    "create",
+    "delete",
+    "validate_app_spec",
+    "list_deployments",
+    "list_regions",
+    "list_instance_sizes",
+)
 OK, NOT_FOUND, REFUSED, RATE_LIMITED, UNAVAILABLE = "ok", "not_found", "refused", "rate_limited", "unavailable"
 OUTCOMES = (OK, NOT_FOUND, REFUSED, RATE_LIMITED, UNAVAILABLE)
 

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pools.localcloud.apps import App
+from pools.localcloud.scopes import read_scopes
 from pools.localcloud.server import MISSING, Handler, LocalCloud, Refusal
 from pools.localcloud.specs import BadSpec, check_spec
 from pools.localcloud.trouble import FAULTS, UnknownFault, json_in
@@ -25,7 +26,9 @@ Bodies are JSON.
 GET, POST, DELETE /_local/faults       the faults in force; one more; none
 DELETE /_local/faults/ID               one less
 GET /_local/state                      what really is there, the journal, and counts
-POST /_local/settings                  deploy_seconds, requests_per_minute, tokens, paper
+POST /_local/settings                  deploy_seconds, requests_per_minute, tokens, paper, scopes: an object
+                                       with a list for each token that may not do all: app:read, app:create,
+                                       app:update, app:delete
 POST /_local/apps                      an app behind the orchestrator's back: name, owner, image, size, region, token,
                                        paper (default true), deploy_seconds; or spec; or names, for many on paper
 GET, PATCH, DELETE /_local/apps/ID     one; change how it goes on (stuck, error, deploy_seconds, agent); delete it
@@ -34,7 +37,7 @@ POST /_local/reset                     no apps, no faults, no counts
 
 {FAULTS}"""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-SETTINGS = {"deploy_seconds", "requests_per_minute", "tokens", "paper"}
+SETTINGS = {"deploy_seconds", "requests_per_minute", "tokens", "paper", "scopes"}
 HANG_SECONDS = 3600.0
 
 
@@ -142,6 +145,10 @@ class Control:
         cloud.limits.per_minute = body.get("requests_per_minute", cloud.limits.per_minute)
         cloud.tokens = set(body.get("tokens", cloud.tokens))
         cloud.paper = bool(body.get("paper", cloud.paper))
+        try:
+            cloud.scopes = read_scopes(body["scopes"]) if "scopes" in body else cloud.scopes
+        except ValueError as error:
+            raise Refusal(400, str(error)) from None
         return JSONResponse(
             {
                 "deploy_seconds": cloud.deploy_seconds,
@@ -233,6 +240,7 @@ class Control:
         cloud.operations.clear()
         cloud.limits.seen.clear()
         cloud.limits.per_minute, cloud.limits.most_a_minute = None, 0
+        cloud.scopes = {}
         return JSONResponse({})
 
     # Paper.

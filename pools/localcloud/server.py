@@ -8,8 +8,7 @@ import re
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,23 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pools.localcloud.account import Account
-from pools.localcloud.apps import PHASES, App, Deployment, monthly_cost, timestamp
+from pools.localcloud.answers import disguised, links, size_json, skewed
+from pools.localcloud.apps import PHASES, App, Deployment, monthly_cost
 from pools.localcloud.containers import RESTART_SECONDS, Containers
-from pools.localcloud.specs import REGIONS, SIZES, BadSpec, check_spec, encrypted, shown, with_secrets_kept
+from pools.localcloud.scopes import ALL, missing_scope
+from pools.localcloud.specs import (
+    REGIONS,
+    SIZES,
+    BadSpec,
+    check_images,
+    check_spec,
+    shown,
+    with_secrets_kept,
+)
 from pools.localcloud.trouble import KINDS, Call, Faults, agent_operation, json_in
 
-KINDS_OF_PARTS = {"services", "workers"}
 MOST_PER_PAGE = 200
 DEFAULT_PER_PAGE = 20
-SECONDS_A_MONTH = 672 * 3600
 REQUESTS_AN_HOUR = 5000
 MISSING = "The resource you were accessing could not be found."
 CONTINENTS = {"ams": "europe", "fra": "europe", "lon": "europe", "blr": "asia", "sgp": "asia", "syd": "australia"}
@@ -58,6 +65,7 @@ class LocalCloud:
         self.faults = Faults()
         self.limits = Limits()
         self.tokens = set(tokens)
+        self.scopes: dict[str, frozenset[str]] = {}  # of the tokens that may not do all
         self.control_token = tokens[0]  # also when none of them opens the account any more
         self.deploy_seconds = deploy_seconds
         self.paper = paper
@@ -278,6 +286,10 @@ class LocalCloud:
     async def propose(self, request: Request) -> Response:
         body = json_in(await request.body())
         spec = await spec_in(request)
+        try:
+            check_images(spec)
+        except BadSpec as error:
+            raise Refusal(400, str(error)) from None
         holder = self.account.names.get(spec["name"])
         is_its_own = holder is not None and holder == body.get("app_id")
         available = is_its_own or not self.account.has_name(spec["name"], time.time())
@@ -426,12 +438,15 @@ class FrontDoor:
 
     def admit(self, scope: Scope) -> None:
         kind, _, token = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
-        known = any(hmac.compare_digest(token.strip(), mine.encode()) for mine in self.cloud.tokens)
+        known = [mine for mine in self.cloud.tokens if hmac.compare_digest(token.strip(), mine.encode())]
         if kind.lower() != b"bearer" or not known:
             raise Refusal(401, "Unable to authenticate you")
+        operation = self.cloud.operation_of(scope["method"], scope["path"])
         self.cloud.requests[f"{scope['method']} {shape_of(scope['path'])}"] += 1
-        self.cloud.operations[self.cloud.operation_of(scope["method"], scope["path"])] += 1
+        self.cloud.operations[operation] += 1
         self.cloud.limits.count()
+        if missing := missing_scope(self.cloud.scopes.get(known[0], ALL), operation):
+            raise Refusal(403, f"You are missing the required permission {missing}.")
 
 
 async def spec_in(request: Request) -> dict[str, Any]:
@@ -443,58 +458,6 @@ async def spec_in(request: Request) -> dict[str, Any]:
         return check_spec(body.get("spec"))
     except BadSpec as error:
         raise Refusal(400, str(error)) from None
-
-
-def skewed(data: Any, seconds: float) -> Any:
-    """The same, every date in it that much later."""
-    if isinstance(data, list):
-        return [skewed(entry, seconds) for entry in data]
-    if not isinstance(data, dict):
-        return data
-    return {
-        key: timestamp(datetime.fromisoformat(value).timestamp() + seconds)
-        if key.endswith("_at") and isinstance(value, str)
-        else skewed(value, seconds)
-        for key, value in data.items()
-    }
-
-
-def disguised(data: dict[str, Any], effects: Mapping[str, Any]) -> dict[str, Any]:
-    """An app's JSON with its mark hidden, or under another name, where a fault wants that."""
-    spec = data["spec"]
-    if "marks" in effects:
-        hide = (lambda variables: []) if effects["marks"] == "absent" else encrypted
-        for kind in KINDS_OF_PARTS & spec.keys():
-            spec = spec | {kind: [part | {"envs": hide(part.get("envs", []))} for part in spec[kind]]}
-        spec = spec | {"envs": hide(spec.get("envs", []))}
-    if "shown_name" in effects:
-        spec = spec | {"name": effects["shown_name"]}
-    return data | {"spec": spec}
-
-
-def links(address: str, page: int, per_page: int, total: int) -> dict[str, str]:
-    """The addresses of the other pages, as far as there are any."""
-    last = max(1, -(-total // per_page))
-    found: dict[str, int] = {}
-    if page > 1:
-        found |= {"first": 1, "prev": min(page - 1, last)}
-    if page < last:
-        found |= {"next": page + 1, "last": last}
-    return {name: f"{address}?page={number}&per_page={per_page}" for name, number in found.items()}
-
-
-def size_json(slug: str) -> dict[str, Any]:
-    price, cpus, mebibytes = SIZES[slug]
-    return {
-        "slug": slug,
-        "name": slug,
-        "cpus": cpus,
-        "cpu_type": "SHARED",
-        "memory_bytes": str(mebibytes * 1024 * 1024),
-        "usd_per_month": price,
-        "usd_per_second": f"{float(price) / SECONDS_A_MONTH:.12f}",
-        "tier_slug": "basic",
-    }
 
 
 def whole(request: Request, name: str, default: int, most: int) -> int:

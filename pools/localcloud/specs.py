@@ -71,6 +71,16 @@ def check_spec(spec: Any) -> dict[str, Any]:
     return spec
 
 
+def check_images(spec: dict[str, Any]) -> None:
+    """Raises BadSpec for an image that can't be pulled here. A create takes it, and its deployment fails."""
+    for kind in COMPONENTS:
+        for index, component in enumerate(spec.get(kind, [])):
+            image = component.get("image")
+            if image is not None and image["repository"] not in RUNTIMES:
+                named = f"{image.get('registry', '')}/{image['repository']}:{image.get('tag', 'latest')}"
+                raise BadSpec(f"error validating app spec field '{kind}[{index}].image': {named} not found")
+
+
 def _check_component(where: str, component: dict[str, Any]) -> None:
     if unknown := sorted(component.keys() - COMPONENT_KEYS):
         raise BadSpec(f"error validating app spec field '{where}': unknown field \"{unknown[0]}\"")

@@ -201,6 +201,41 @@ def test_without_the_token_nothing_opens(paper_cloud: LocalCloudProcess, authori
         assert (answer.status_code, answer.json()["id"]) == (401, "unauthorized")
 
 
+CALLS = {  # what each takes, as the public description has it
+    "app:read": [("GET", "/v2/apps"), ("GET", "/v2/apps/regions"), ("POST", "/v2/apps/propose"), ("GET", "{one}")],
+    "app:create": [("POST", "/v2/apps")],
+    "app:update": [("PUT", "{one}"), ("POST", "{one}/deployments")],
+    "app:delete": [("DELETE", "{one}")],
+}
+
+
+@pytest.mark.parametrize("missing", CALLS)
+def test_a_token_without_a_scope_is_refused_what_takes_it_and_nothing_else(
+    paper_cloud: LocalCloudProcess, paper_api: Api, missing: str
+):
+    paper_cloud.control.settings(scopes={paper_cloud.token: [scope for scope in CALLS if scope != missing]})
+    for scope, calls in CALLS.items():
+        for method, path in calls:
+            one = "/v2/apps/00000000-0000-4000-8000-000000000009"
+            answer = paper_api.request(
+                method, path.format(one=one), json={"spec": {}} if method in ("POST", "PUT") else None
+            )
+            assert (answer.status_code == 403) == (scope == missing), f"{method} {path}: {answer.text}"
+            assert answer.status_code != 403 or scope in answer.json()["message"]
+
+
+def test_scopes_that_are_none_are_refused(paper_cloud: LocalCloudProcess):
+    for wrong in ({"t": ["app:fly"]}, {"t": "app:read"}, []):
+        with pytest.raises(ValueError, match="app:read"):
+            paper_cloud.control.settings(scopes=wrong)
+
+
+def test_an_image_that_does_not_exist_is_refused_when_it_is_proposed(paper_api: Api):
+    answer = paper_api.post("/v2/apps/propose", json={"spec": sandbox_spec(runtime="cobol")})
+    assert (answer.status_code, answer.json()["id"]) == (400, "bad_request")
+    assert "bikramkgupta/sandbox-cobol-service:latest not found" in answer.json()["message"]
+
+
 def test_what_is_not_there_is_a_404_with_a_body(shared_paper: Api):
     unknown = "/v2/apps/00000000-0000-4000-8000-000000000009"
     for method, path in (
