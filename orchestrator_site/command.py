@@ -27,5 +27,11 @@ def main() -> None:
 
         bool(settings.SECRET_KEY)  # reads the settings
     except ImproperlyConfigured as error:
+        if sys.argv[1:2] == ["doctor"]:
+            from orchestrator_site.doctor import report
+
+            findings = report.without_settings(error)
+            print(report.as_json(findings) if "--json" in sys.argv else "\n".join(report.lines(findings)))  # noqa: T201
+            sys.exit(1)
         sys.exit(f"Configuration: {error}")
     execute_from_command_line(sys.argv)

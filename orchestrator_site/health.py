@@ -18,6 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
+from orchestrator_site import identity
 from orchestrator_site.models import CLOCK_OFF_SECONDS, Beat, clock_sentence
 from orchestrator_site.postgresql.clock import clock as database_clock
 from pools import pooling, redis_wakes, stopping
@@ -187,7 +188,18 @@ def ready(_request: HttpRequest) -> JsonResponse:
     return JsonResponse(answer, status=200 if is_ready else 503)
 
 
-VIEWS = {"/health": healthy, "/health/live": live, "/health/serving": serving, "/health/ready": ready}
+def installation(request: HttpRequest) -> JsonResponse:
+    """For `manage.py doctor`: proves that it is this installation that answers here."""
+    return JsonResponse({"proof": identity.proof(request.GET.get("nonce", ""))})
+
+
+VIEWS = {
+    "/health": healthy,
+    "/health/live": live,
+    "/health/serving": serving,
+    "/health/ready": ready,
+    identity.PATH: installation,
+}
 
 
 class HealthMiddleware:
