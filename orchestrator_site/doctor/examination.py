@@ -14,16 +14,21 @@ from orchestrator_site.doctor.codes import Code, Level
 
 logger = logging.getLogger(__name__)
 
-STAGE_SECONDS = 8.0  # for the checks that run at once; there are three stages, and the doctor has 30 s
+STAGE_SECONDS = 8.0  # for the checks that run at once
+TOTAL_SECONDS = 25.0  # for all: with its own start the doctor has 30
 
 
-def examine(checks: Sequence[Check], stage_seconds: float = STAGE_SECONDS) -> dict[str, Finding]:
+def examine(
+    checks: Sequence[Check], stage_seconds: float = STAGE_SECONDS, total_seconds: float = TOTAL_SECONDS
+) -> dict[str, Finding]:
     """Return what each check finds, in the order of the checks."""
     findings: dict[str, Finding] = {}
+    until = time.monotonic() + total_seconds
     for stage in stages(checks):
         lacking = {check.name: lack for check in stage if (lack := what_is_lacking(check, findings))}
         findings |= {name: skipped(f"not looked at, because {lack} failed") for name, lack in lacking.items()}
-        findings |= _at_once([check for check in stage if check.name not in lacking], dict(findings), stage_seconds)
+        seconds = max(0.0, min(stage_seconds, until - time.monotonic()))
+        findings |= _at_once([check for check in stage if check.name not in lacking], dict(findings), seconds)
     return {check.name: findings[check.name] for check in checks}
 
 
@@ -70,7 +75,7 @@ def _at_once(checks: Iterable[Check], before: dict[str, Finding], seconds: float
     deadline = time.monotonic() + seconds
     for thread in threads.values():
         thread.join(max(0.0, deadline - time.monotonic()))
-    late = Finding(Code.NO_ANSWER, f"no answer within {seconds:g} s")
+    late = Finding(Code.NO_ANSWER, f"no answer within {seconds:.1f} s")
     return {name: found.get(name, late) for name in threads}
 
 

@@ -21,7 +21,7 @@ FULL_BYTES = 64 * MIB  # SQLite's log alone grows to that after a busy moment
 LOW_BYTES = 1024 * MIB
 GONE_INODES = 100
 LOW_INODES = 10_000
-PRIVATE = ("", *KEYS, "localcloud/token", "up.json")
+PRIVATE = ("", *KEYS, "localcloud/token")
 
 
 def disk(_seen: Seen) -> Finding:

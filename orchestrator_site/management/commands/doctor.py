@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sys
+import os
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management import BaseCommand
 
-from orchestrator_site.doctor import report
 from orchestrator_site.doctor.all_checks import CHECKS
 from orchestrator_site.doctor.examination import chosen, examine
+from orchestrator_site.doctor.report import TROUBLE, as_json, exit_code, lines
 
 INTERRUPTED = 130  # as shells have it
 
@@ -34,13 +34,11 @@ class Command(BaseCommand):
         try:
             found = examine(chosen(CHECKS, only))
         except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
-        finally:
-            logging.disable(logging.NOTSET)
+            os._exit(INTERRUPTED)
         # What they needed is told where it failed.
-        findings = {
-            name: each for name, each in found.items() if not only or name in only or each.level in report.TROUBLE
-        }
-        self.stdout.write(report.as_json(findings) if json else "\n".join(report.lines(findings, quiet=quiet)))
-        if report.exit_code(findings):
-            sys.exit(1)
+        findings = {name: each for name, each in found.items() if not only or name in only or each.level in TROUBLE}
+        told = [as_json(findings)] if json else lines(findings, quiet=quiet)
+        if told:
+            self.stdout.write("\n".join(told))
+        self.stdout.flush()
+        os._exit(exit_code(findings))  # what hangs is left behind: libraries wait for threads of theirs
