@@ -1,26 +1,52 @@
-"""The command `sandbox-orchestrator`: Django's command line, where a wrong setting is one line and not a traceback."""
+"""The command `sandbox-orchestrator`: Django's command line, where what goes wrong outside of us is one line and not a
+traceback (`--traceback` shows it all the same), and Ctrl-C ends quietly."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from orchestrator_site import __version__
 
 NAME = "sandbox-orchestrator"
+INTERRUPTED = 130  # what shells have for Ctrl-C
+NOBODY_READS = 141  # and for a pipe that was closed: `| head -1`
 
 
 def main() -> None:
-    if sys.argv[1:] in (["version"], ["--version"]):
+    # Here and above as little as can be is loaded: meanwhile Ctrl-C is Python's own.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # nothing has begun that must be ended
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as this process lives
+    try:
+        run(sys.argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        leave(INTERRUPTED)
+    except BrokenPipeError:
+        leave(NOBODY_READS)
+    except SystemExit as ended:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        flush_or_leave()
+        raise ended from None
+
+
+def run(argv: list[str]) -> None:
+    """Raises KeyboardInterrupt, BrokenPipeError and SystemExit."""
+    if argv[1:] in (["version"], ["--version"]):
         sys.stdout.write(f"{NAME} {__version__}\n")
         return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator_site.settings")
-    if sys.argv[1:2] == ["healthcheck"]:
+    if argv[1:2] == ["healthcheck"]:
         from orchestrator_site import healthcheck
 
-        healthcheck.main(sys.argv[2:])
+        healthcheck.main(argv[2:])
+    find_installation(argv[1:])
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import DatabaseError
 
     try:
         from django.conf import settings
@@ -34,4 +60,45 @@ def main() -> None:
             print(report.as_json(findings) if "--json" in sys.argv else "\n".join(report.lines(findings)))  # noqa: T201
             sys.exit(1)
         sys.exit(f"Configuration: {error}")
-    execute_from_command_line(sys.argv)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        execute_from_command_line(argv)
+    except DatabaseError as error:
+        if "--traceback" in argv:
+            raise
+        from orchestrator_site.database_sentence import sentence
+
+        sys.exit(sentence(error))
+
+
+def find_installation(arguments: list[str]) -> None:
+    """Have the settings be those of the installation that is meant. Ends with a sentence where there is none."""
+    from orchestrator_site import environment, installation
+
+    if not installation.is_needed(arguments):
+        return
+    try:
+        found = installation.find(os.environ, NAME)
+    except installation.Missing as error:
+        sys.exit(str(error))
+    environment.lend(found.lent)
+    if found.is_elsewhere:
+        sys.stderr.write(f"This is about the installation that runs in {found.folder}.\n")
+
+
+def flush_or_leave() -> None:
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        leave(NOBODY_READS)
+
+
+def leave(code: int) -> None:
+    """At once: threads that wait for an answer are left behind, and what was not written goes nowhere."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+    os._exit(code)

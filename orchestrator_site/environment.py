@@ -40,6 +40,12 @@ class Variable:
 
 
 _known: dict[str, Variable] = {}
+_lent: dict[str, str] = {}
+
+
+def lend(variables: Mapping[str, str]) -> None:
+    """Have those count that this process's own environment does not set: of the installation that a command is for."""
+    _lent.update(variables)
 
 
 def known() -> Mapping[str, Variable]:
@@ -50,7 +56,9 @@ def known() -> Mapping[str, Variable]:
 def given(name: str, default: object, accepts: str) -> str:
     """What the variable says, or the file that NAME_FILE names: secrets come as files where platforms keep them."""
     _known[name] = Variable(default, accepts)
-    value, path = (os.environ.get(each, "").strip() for each in (name, f"{name}_FILE"))
+    names = (name, f"{name}_FILE")
+    source = os.environ if any(each in os.environ for each in names) else _lent
+    value, path = (source.get(each, "").strip() for each in names)
     if not path:
         return value
     if value:

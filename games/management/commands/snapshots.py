@@ -10,6 +10,7 @@ from django_q.tasks import async_task
 
 from games import builds, snapshots
 from games.models import Game, Snapshot
+from pools.management.shell import unknown
 
 
 class Command(BaseCommand):
@@ -22,8 +23,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, action: str, games: list[str], missing: bool, **options: Any) -> None:
         chosen = list(Game.objects.playable().filter(slug__in=games) if games else Game.objects.playable())
-        if unknown := sorted(set(games) - {game.slug for game in chosen}):
-            raise CommandError(f"There is no game {unknown[0]!r}; `manage.py snapshots list` shows them.")
+        if strange := sorted(set(games) - {game.slug for game in chosen}):
+            raise unknown("game", strange[0], Game.objects.playable().values_list("slug", flat=True))
         if action == "build":
             self.build([game for game in chosen if not missing or game in builds.missing()])
         elif action == "list":

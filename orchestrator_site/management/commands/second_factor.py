@@ -9,7 +9,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 
 from orchestrator_site.sign_in import records, second_factor
 from orchestrator_site.sign_in.reasons import SignInCode
-from pools.management.shell import actor
+from pools.management.shell import actor, unknown
 
 
 class Command(BaseCommand):
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, name: str, remove: bool, **_options: Any) -> None:
         user = get_user_model().objects.filter(username=name).first()
         if user is None:
-            raise CommandError(f"There is no account {name!r}.")
+            raise unknown("account", name, get_user_model().objects.values_list("username", flat=True))
         if not remove:
             has_one = second_factor.has_one(user)
             left = second_factor.recovery_codes_left(user)

@@ -20,6 +20,7 @@ from django.core.management import BaseCommand
 from django.db import DatabaseError
 
 from orchestrator_site import logs
+from orchestrator_site.installation import LOCK
 from orchestrator_site.processes import process_sessions, services
 from orchestrator_site.processes.preparation import prepare_database
 from orchestrator_site.processes.supervisor import GivenUp, Service, Supervisor
@@ -95,13 +96,16 @@ class Command(BaseCommand):
 
 def hold_the_folder(folder: Path) -> Any:
     """A lock on the folder that goes with this process, so that two never share a database by accident."""
-    lock = (folder / "up.lock").open("a")
+    lock = (folder / LOCK).open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         sys.exit(
             f"Another one runs with {folder} already. Stop it, or name another folder for this one: ORCHESTRATOR_VAR."
         )
+    lock.truncate(0)
+    lock.write(str(os.getpid()))  # by which other commands find it
+    lock.flush()
     return lock
 
 

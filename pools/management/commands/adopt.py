@@ -69,5 +69,5 @@ class Command(BaseCommand):
         """Whether somebody types the mark."""
         try:
             return input(f"Type {settings.ORCHESTRATOR_ID} to adopt them all: ") == settings.ORCHESTRATOR_ID
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return False

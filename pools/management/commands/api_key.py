@@ -15,7 +15,7 @@ from pools.api_keys import BEGINNING, NAME_CHARACTERS, ApiKey, Scope
 from pools.console import key_acts
 from pools.console.key_admin import LIMITS
 from pools.console.operations import Refused
-from pools.management.shell import actor
+from pools.management.shell import actor, unknown
 
 
 class Command(BaseCommand):
@@ -74,7 +74,7 @@ class Command(BaseCommand):
         prefix = options["prefix"].removeprefix(BEGINNING).partition("_")[0]
         key = ApiKey.objects.filter(prefix=prefix).first()
         if key is None:
-            raise CommandError(f"There is no key that begins with {BEGINNING}{prefix}.")
+            raise unknown("key", prefix, ApiKey.objects.values_list("prefix", flat=True))
         try:
             self.stdout.write(f"{key_acts.revoke(key, actor=actor(), reason=options['why'])}.")
         except Refused as error:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from pools.churn import Unwanted, Watch
 from pools.console.operations import POOL_ACTS, Refused
 from pools.console.pool_report import HOURS, report
-from pools.management.shell import actor
+from pools.management.shell import actor, unknown
 from pools.models import Pool
 from pools.occupants import arrivals
 from pools.turn.preview import explain
@@ -43,7 +43,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, action: str, name: str | None, **options: Any) -> None:
         pools = Pool.objects.filter(name=name) if name else Pool.objects.all()
         if name and not pools.exists():
-            raise CommandError(f"There is no pool {name!r}.")
+            raise unknown("pool", name, Pool.objects.values_list("name", flat=True))
         if action == "list":
             self.show(list(pools))
         elif action == "watch":

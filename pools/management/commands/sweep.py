@@ -67,7 +67,7 @@ class Command(BaseCommand):
         """Whether somebody types the mark."""
         try:
             return input(f"Type {settings.ORCHESTRATOR_ID} to delete them all: ") == settings.ORCHESTRATOR_ID
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return False
 
     def listed(self) -> list[App]:
