@@ -185,12 +185,21 @@ class DecisionOut(Schema):
 class PlanOut(Schema):
     """The decisions of the next turn, if the cloud still is as it was last listed."""
 
-    model_config = example({"listing_code": "", "listing_error": "", "digest": "3fa9c1d20b7c6f3e", "held_back": []})
+    model_config = example(
+        {
+            "listing_code": "",
+            "listing_error": "",
+            "digest": "3fa9c1d20b7c6f3e",
+            "summary": "1 to create; 1 being deleted (asked for again in 8 s).",
+            "held_back": [],
+        }
+    )
 
     listed_at: datetime | None = Field(description="When the last complete listing was taken; null when never")
     listing_code: str = Field(description="The same as a code")
     listing_error: str = Field(description="Why that listing is not to be relied on; empty when it is")
     digest: str = Field(description="Stands for exactly these decisions, the looks left out: they can be applied by it")
+    summary: str = Field(description="How much it would create and delete, what is held and why, what is under way")
     decisions: list[DecisionOut]
     held_back: list[DecisionOut] = Field(description="Deletions that wait for an operator, because they are too many")
 

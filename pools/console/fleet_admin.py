@@ -177,7 +177,8 @@ class FleetAdmin(MachineOwned):
         may_act = request.user.has_perm(DESTROY)
         if not self.has_view_permission(request) or (request.method == "POST" and not may_act):
             raise PermissionDenied
-        explanation = explain(timezone.now())
+        now = timezone.now()
+        explanation = explain(now)
         held_back = explanation.held_back
         form = GoForm(request.POST if request.method == "POST" else None, initial={"digest": explanation.digest})
         if request.method == "POST" and form.is_valid():
@@ -189,6 +190,7 @@ class FleetAdmin(MachineOwned):
             return self._act(request, go, form.cleaned_data["reason"])
         context = {"held_back": held_back, "fleet": Fleet.get(), "minutes": operations.LET_GO_MINUTES}
         context |= {"count": len(explanation.held_back_ids), "may_act": may_act and bool(held_back)}
+        context["next_turn"] = explanation.totals.sentence(now)
         return self._ask(request, "go", "Deletions that are held back", form, context)
 
     def _act(

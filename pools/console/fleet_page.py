@@ -45,6 +45,11 @@ class FleetPicture:
         counts = Counter(row.verdict for row in self.rows)
         return [(verdict, counts[verdict]) for verdict in Verdict]
 
+    @property
+    def next_turn(self) -> str:
+        """Return the totals of the next turn's plan, in a line."""
+        return self.explanation.totals.sentence(self.now)
+
     @cached_property
     def usd_per_hour(self) -> Decimal:
         return sum((row.usd_per_second for row in self.rows if not row.is_foreign), Decimal(0)) * 3600

@@ -38,7 +38,7 @@ def apply_plan(digest: str, *, actor: str, reason: str) -> Turn:
 
     def work() -> None:
         try:
-            turn = _apply(digest, actor, reason)
+            turn = carry_out(digest, actor=actor, reason=reason)
         except BaseException as error:  # whoever waits raises it
             connections.close_all()  # this thread's own
             outcome.set_exception(error)
@@ -53,10 +53,12 @@ def apply_plan(digest: str, *, actor: str, reason: str) -> Turn:
     return outcome.result()
 
 
-def _apply(digest: str, actor: str, reason: str) -> Turn:
+def carry_out(digest: str, *, actor: str, reason: str) -> Turn:
+    """The same in this thread, however long it takes."""
+
     def agree(decisions: Sequence[Decision]) -> None:
         if digest_of(decisions) != digest:
-            raise PlanChanged(digest_of(decisions))
+            raise PlanChanged(digest_of(decisions), decisions)
         message = f"the plan {digest} is carried out: {told(decisions)}; an operator: {reason}"
         journal.record(LogKind.TURN, message, actor=actor)
 

@@ -1,4 +1,4 @@
-"""A preview of the next turn, from the last listing: nothing is asked of the cloud, nothing is done."""
+"""A preview of the next turn: nothing is done. It goes by the last listing, and asks the cloud only to `rehearse`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from pools.models import CloudApp, Fleet, Pool
+from pools.shared_budget import counted
 from pools.turn.decisions import Decision, Kind, digest_of
 from pools.turn.facts import FleetFacts
-from pools.turn.observe import Listing, gather
+from pools.turn.observe import Listing, gather, observe
 from pools.turn.plan import plan_fleet, plan_unguarded
+from pools.turn.totals import Totals, totals
 
 NEVER_LISTED = "there was no listing yet"
 
@@ -24,6 +26,10 @@ class Explanation:
     facts: FleetFacts
     decisions: Sequence[Decision]
     held_back: Sequence[Decision]
+
+    @property
+    def totals(self) -> Totals:
+        return totals(self.decisions, self.held_back, self.facts)
 
     @property
     def digest(self) -> str:
@@ -48,7 +54,18 @@ def explain(now: datetime, apps: Sequence[CloudApp] | None = None) -> Explanatio
         listing = Listing(None, now, fleet.listing_code or "never_listed", fleet.listing_error or NEVER_LISTED)
     else:
         listing = Listing(tuple(row.app() for row in listed), fleet.listed_at, fleet.listing_code, fleet.listing_error)
-    facts = gather(listing, now)
+    return explained(gather(listing, now), now)
+
+
+def rehearse() -> tuple[Explanation, datetime]:
+    """List the cloud, and return what a turn would decide now, without doing any of it; and the time it holds for."""
+    with counted() as cloud:
+        facts, now = observe(cloud)
+    return explained(facts, now), now
+
+
+def explained(facts: FleetFacts, now: datetime) -> Explanation:
+    """Return the plan for these facts, with what its guard holds back."""
     decisions = plan_fleet(facts, now)
     held_back: list[Decision] = []
     if any(decision.kind == Kind.STOP for decision in decisions):
@@ -66,6 +83,7 @@ def explain_plan(now: datetime) -> dict[str, Any]:
         "listing_code": fleet.listing_code,
         "listing_error": explanation.facts.listing_error,
         "digest": digest_of(explanation.decisions),
+        "summary": explanation.totals.sentence(now),
         "decisions": [plain(decision) for decision in explanation.decisions],
         "held_back": [plain(decision) for decision in explanation.held_back],
     }

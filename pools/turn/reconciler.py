@@ -39,9 +39,10 @@ logger = logging.getLogger("pools")
 class PlanChanged(Exception):
     """Not what was agreed to is due, but the plan of this digest: nothing was done."""
 
-    def __init__(self, digest: str) -> None:
+    def __init__(self, digest: str, decisions: Sequence[Decision] = ()) -> None:
         super().__init__(digest)
         self.digest = digest
+        self.decisions = decisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +131,3 @@ def note_death(error: Exception) -> None:
             journal.record(LogKind.TROUBLE, message, code=StepCode.TURN_DIED, level=Level.ERROR, data={"why": why})
     except Exception:  # the database may be what it died of; the cluster logs the error itself
         logger.exception("That the turn died could not be noted.")
-
-
-def rehearse() -> list[Decision]:
-    """Return what a turn would decide now, without doing any of it."""
-    with counted() as cloud:
-        facts, now = observe(cloud)
-    return plan_fleet(facts, now)

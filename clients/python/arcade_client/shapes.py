@@ -270,6 +270,7 @@ class PlanFields(Shape):
     listed_at: datetime | None = None
     listing_code: str = ""
     listing_error: str = ""
+    summary: str = ""
     decisions: tuple[Decision, ...] = ()
     held_back: tuple[Decision, ...] = ()
 

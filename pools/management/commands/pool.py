@@ -80,6 +80,8 @@ class Command(BaseCommand):
             self.stdout.write(f"  recommended {found.recommendation.target_ready}: {found.recommendation.reason}")
             for step in found.next_steps:
                 self.stdout.write(f"  next: {step.kind}: {step.reason}")
+        if pools:
+            self.stdout.write(explanation.totals.sentence(now))
 
     def watch(self, pool: Pool, seconds: float, every: float, most: int) -> None:
         """Print what there is, and raise CommandError at the first sign of sandboxes that nobody wanted."""

@@ -250,6 +250,66 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(paper_fleet, pool):
     assert not FleetEvent.objects.filter(kind="create").exists()
 
 
+def exit_code(*arguments: str) -> tuple[int, str]:
+    """What a shell would see, and what the command prints."""
+    out = StringIO()
+    try:
+        call_command(*arguments, stdout=out, stderr=out)
+    except SystemExit as ended:
+        return int(ended.code or 0), out.getvalue()
+    return 0, out.getvalue()
+
+
+def test_the_exit_code_of_a_dry_run_tells_whether_something_is_to_be_done(paper_fleet, pool):
+    ask = ("reconcile", "--dry-run", "--detailed-exitcode")
+    assert exit_code(*ask) == (0, "Nothing to do: the fleet is as it should be.\n")
+    paper_fleet.acquire(pool)
+    code, said = exit_code(*ask)
+    assert (code, said.splitlines()[-1]) == (2, "1 to create.")
+    assert exit_code("reconcile", "--dry-run")[0] == 0
+
+
+def test_between_two_tries_of_a_refused_delete_the_fleet_is_not_called_well(paper_fleet, pool):
+    """It said: Nothing to do, the fleet is as it should be."""
+    paper_fleet.acquire(pool)
+    paper_fleet.settle()
+    paper_fleet.cloud.fault(operation="delete", status=403)
+    Pool.objects.update(mode="draining")
+    paper_fleet.turns(2)
+    code, said = exit_code("reconcile", "--dry-run", "--detailed-exitcode")
+    assert code == 2
+    assert re.search(r"Nothing to do now; 1 being deleted \(asked for again in \d+ s\)\.$", said.strip()), said
+
+
+def test_a_plan_in_a_file_is_carried_out_as_it_is(paper_fleet, pool, tmp_path):
+    paper_fleet.acquire(pool)
+    run("reconcile", "--dry-run", "--out", str(tmp_path / "plan"))
+    assert "create 1 for pool python" in run("reconcile", "--plan", str(tmp_path / "plan"), "--why", "Looks right.")
+    assert Sandbox.objects.count() == 1
+    assert FleetEvent.objects.filter(kind="turn", message__contains="Looks right.").exists()
+
+
+def test_a_plan_that_has_changed_is_refused_with_the_difference(paper_fleet, pool, tmp_path):
+    paper_fleet.acquire(pool)
+    run("reconcile", "--dry-run", "--out", str(tmp_path / "plan"))
+    Pool.objects.update(mode="paused")
+    out = StringIO()
+    with pytest.raises(CommandError, match="something else than this plan: nothing was done"):
+        call_command("reconcile", "--plan", str(tmp_path / "plan"), stdout=out)
+    assert [each.split()[:3] for each in out.getvalue().splitlines()] == [
+        ["-", "create", "python"],
+        ["+", "hold", "python"],
+    ]
+    assert not Sandbox.objects.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 1, "digest": "x", "decisions": [1]}', '{"format": 9}'])
+def test_what_is_no_plan_is_refused(paper_fleet, tmp_path, text):
+    (tmp_path / "plan").write_text(text)
+    with pytest.raises(CommandError, match="is no plan: write one with"):
+        run("reconcile", "--plan", str(tmp_path / "plan"))
+
+
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_reconcile_does_not_call_a_fleet_well_that_it_could_not_see(paper_fleet, settings, dry_run):
     settings.DIGITALOCEAN_API_URL = NOBODY

@@ -315,6 +315,8 @@ def plan(context: Context) -> int:
     rows = [(each.kind, each.code, each.name, each.reason) for each in found.decisions]
     rows += [("held back", each.code, each.name, each.reason) for each in found.held_back]
     lines = table(("WHAT", "CODE", "ABOUT", "WHY"), rows, "The next turn would change nothing.")
+    if found.summary:
+        lines.append(plain(found.summary))
     if found.listing_error:
         lines.append(f"Not to be relied on: {plain(found.listing_error)}")
     if not said.apply:
