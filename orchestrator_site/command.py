@@ -44,6 +44,11 @@ def run(argv: list[str]) -> None:
 
         healthcheck.main(argv[2:])
     find_installation(argv[1:])
+    if argv[1:2] == ["names"]:
+        from orchestrator_site import names
+
+        names.main(" ".join(argv[2:]))
+        return
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
     from django.db import DatabaseError
