@@ -192,6 +192,15 @@ def test_each_way_waits_longer_than_a_process_takes_to_stop(way: str):
     assert proxy.ENDLESS_SECONDS + 30 < draining.GRACE_SECONDS, "DRAIN_SECONDS may be 30"
 
 
+def test_units_never_give_up_on_a_database_that_comes_later():
+    """`prepare` failed once, and systemd started neither a web server nor a worker; five quick ends were for good."""
+    for path in (ROOT / "deploy" / "systemd").glob("*.service"):
+        unit = published.read_unit(path)
+        assert unit["Restart"][0] in ("always", "on-failure"), path.name
+        assert unit["StartLimitIntervalSec"] == ["0"], path.name
+        assert "Requires" not in unit, path.name
+
+
 def kubernetes_objects() -> list[dict[str, Any]]:
     folder = ROOT / "deploy" / "kubernetes"
     return [
