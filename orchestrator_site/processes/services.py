@@ -46,7 +46,7 @@ def web() -> Service:
 
 def web_command() -> list[str]:
     return [
-        *(sys.executable, "-m", "daphne", "-b", settings.BIND, "-p", str(settings.PORT)),
+        *(sys.executable, "-m", "orchestrator_site.web_server", "-b", settings.BIND, "-p", str(settings.PORT)),
         *("-v", "1" if settings.LOG_LEVEL == "DEBUG" else "0", "--no-server-name"),
         *(["-e", _endpoint(settings.PLAY_PORT)] if settings.PLAY_PORT else []),
         "orchestrator_site.asgi:application",

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management import BaseCommand
 from django.db import DatabaseError, connections
 
+from orchestrator_site import places
 from orchestrator_site.processes.preparation import load_catalog
 from orchestrator_site.processes.services import web_command
 
@@ -25,4 +26,4 @@ class Command(BaseCommand):
         connections.close_all()
         sys.stdout.flush()
         command = web_command()
-        os.execv(command[0], command)  # noqa: S606  so that signals reach the server itself
+        os.execve(command[0], command, places.for_python(os.environ))  # noqa: S606  so that signals reach the server itself
