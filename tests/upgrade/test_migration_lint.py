@@ -9,6 +9,7 @@ from django.db import migrations, models
 from django.db.migrations.loader import MigrationLoader
 from django_migration_linter.operations import IgnoreMigration
 
+from runs.models import RunState
 from tests.upgrade.migration_lint import LANDED, breaks, main
 
 
@@ -43,6 +44,35 @@ def test_what_the_last_version_does_not_stand_is_refused(operation: Any, says: s
 )
 def test_what_only_adds_is_taken(operation: Any):
     assert broken_by(operation) == []
+
+
+SIZE = migrations.AddField("run", "size", models.IntegerField(default=1, db_default=1))
+NOT_NULL = migrations.AlterField("run", "port", models.PositiveIntegerField())
+CHECK = models.CheckConstraint(condition=~models.Q(visitor=""), name="run_has_a_visitor")
+
+
+@pytest.mark.parametrize(
+    ("operations", "says"),
+    [
+        ([NOT_NULL, SIZE], "NOT NULL"),  # the default is another column's
+        ([migrations.RunSQL("alter table runs_run drop column end_reason")], "SQL of one's own"),
+        ([migrations.SeparateDatabaseAndState([migrations.RunSQL("select 1")])], "SQL of one's own"),
+        ([migrations.AlterField("run", "number", models.PositiveBigIntegerField(default=0))], "DROPPING a default"),
+        ([migrations.AddConstraint("run", CHECK)], "ADDING a check"),
+    ],
+)
+def test_what_the_linter_alone_does_not_see_is_refused_too(operations: list[Any], says: str):
+    assert any(says in found for found in broken_by(*operations)), broken_by(*operations)
+
+
+def test_a_check_may_be_replaced_and_be_part_of_a_new_table():
+    wider = models.CheckConstraint(condition=models.Q(state__in=["x", *RunState.values]), name="run_state_valid")
+    assert (
+        broken_by(migrations.RemoveConstraint("run", "run_state_valid"), migrations.AddConstraint("run", wider)) == []
+    )
+    note = migrations.CreateModel("Note", [("id", models.BigAutoField(primary_key=True))])
+    check = models.CheckConstraint(condition=models.Q(id__gt=1), name="note_is_late")
+    assert broken_by(note, migrations.AddConstraint("note", check)) == []
 
 
 def test_one_that_says_it_is_right_all_the_same_is_taken():
