@@ -9,6 +9,10 @@ import sys
 
 from orchestrator_site import __version__
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orchestrator_site.installation import Installation
+
 NAME = "sandbox-orchestrator"
 INTERRUPTED = 130  # what shells have for Ctrl-C
 NOBODY_READS = 141  # and for a pipe that was closed: `| head -1`
@@ -43,11 +47,11 @@ def run(argv: list[str]) -> None:
         from orchestrator_site import healthcheck
 
         healthcheck.main(argv[2:])
-    find_installation(argv[1:])
-    if argv[1:2] == ["names"]:
+    found = find_installation(argv[1:])
+    if argv[1:2] == ["names"] and found:
         from orchestrator_site import names
 
-        names.main(" ".join(argv[2:]))
+        names.main(" ".join(argv[2:]), found)
         return
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
@@ -76,19 +80,25 @@ def run(argv: list[str]) -> None:
         sys.exit(sentence(error))
 
 
-def find_installation(arguments: list[str]) -> None:
-    """Have the settings be those of the installation that is meant. Ends with a sentence where there is none."""
-    from orchestrator_site import environment, installation
+def find_installation(arguments: list[str]) -> Installation | None:
+    """Have the settings be those of the installation that is meant, if one is. Ends with a sentence where there is
+    none."""
+    from orchestrator_site import installation
 
-    if not installation.is_needed(arguments):
-        return
+    is_preparing = not installation.PREPARING.isdisjoint(arguments[:1])
+    if not (is_preparing or installation.is_needed(arguments)):
+        return None
     try:
-        found = installation.find(os.environ, NAME)
+        found = installation.in_its_folder(os.environ) if is_preparing else installation.find(os.environ, NAME)
     except installation.Missing as error:
         sys.exit(str(error))
-    environment.lend(found.lent)
+    if found.lent:
+        from orchestrator_site import environment
+
+        environment.lend(found.lent)
     if found.is_elsewhere:
         sys.stderr.write(f"This is about the installation that runs in {found.folder}.\n")
+    return found
 
 
 def flush_or_leave() -> None:

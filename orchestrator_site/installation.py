@@ -9,17 +9,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from orchestrator_site import places
+
+if TYPE_CHECKING:
+    import psutil
 
 LOCK = "up.lock"  # in the folder, held by its `up`, whose process id is in it
 DATABASE = "orchestrator.sqlite3"
 FOLDER = "ORCHESTRATOR_VAR"
 # Whoever sets one of these has said which installation is meant, and what it needs.
 NAMING = ("DATABASE_URL", "DIGITALOCEAN_TOKEN", "ORCHESTRATOR_ID")
-MAKING = frozenset({"up", "prepare", "migrate"})  # they make a database where there is none
+PREPARING = frozenset({"prepare", "migrate"})
+MAKING = PREPARING | {"up"}  # they make a database where there is none
 NEEDING_NONE = frozenset(
     {"check", "collectstatic", "completion", "diffsettings", "findstatic", "help", "localcloud", "makemigrations"}
     | {"sendtestemail", "test", "version", "webhook_receiver"}
@@ -48,16 +51,13 @@ def is_needed(arguments: list[str]) -> bool:
 
 def find(environment: Mapping[str, str], program: str) -> Installation:
     """Return the installation that a command is about. Raises Missing."""
-    folder = folder_of(environment)
-    if any(_is_set(environment, name) for name in NAMING):
-        return Installation(folder)
-    if (lent := lent_by(folder)) is not None:
-        return Installation(folder, lent)
-    if has_database(folder):
-        return Installation(folder)
+    here = in_its_folder(environment)
+    folder = here.folder
+    if here.lent or _is_named(environment) or has_database(folder):
+        return here
     running = sorted(set(_running()))
     where = f"One runs in {', another in '.join(map(str, running))}: " if running else ""
-    if _is_set(environment, FOLDER):
+    if is_set(environment, FOLDER):
         advice = f"set {FOLDER} to it." if running else f"`{program} up` makes one."
         raise Missing(f"There is no installation in {folder} ({FOLDER}). {where}{advice}")
     if len(running) == 1:
@@ -66,6 +66,12 @@ def find(environment: Mapping[str, str], program: str) -> Installation:
         f"Name its folder with {FOLDER} or its database with DATABASE_URL; `{program} up` makes a new one."
     )  # fmt: skip
     raise Missing(f"There is no installation in {folder}{'' if running else ', and none runs here'}. {where}{advice}")
+
+
+def in_its_folder(environment: Mapping[str, str]) -> Installation:
+    """Return what a command is about that makes a database where there is none: beside an `up`, that one's."""
+    folder = folder_of(environment)
+    return Installation(folder, {} if _is_named(environment) else lent_by(folder) or {})
 
 
 def folder_of(environment: Mapping[str, str]) -> Path:
@@ -87,8 +93,14 @@ def has_database(folder: Path) -> bool:
 
 def lent_by(folder: Path) -> dict[str, str] | None:
     """The variables that the `up` of a folder was started with; None where none runs."""
-    with suppress(OSError, ValueError, psutil.Error):
-        process = psutil.Process(int((folder / LOCK).read_text()))
+    try:
+        pid = int((folder / LOCK).read_text())
+    except (OSError, ValueError):
+        return None
+    import psutil  # it takes a while, and completion is waited for
+
+    with suppress(OSError, psutil.Error):
+        process = psutil.Process(pid)
         if folder in _held_by(process):
             return {**process.environ(), FOLDER: str(folder)}
     return None
@@ -96,6 +108,8 @@ def lent_by(folder: Path) -> dict[str, str] | None:
 
 def _running() -> Iterator[Path]:
     """The folders of whatever runs here as this user."""
+    import psutil
+
     for process in psutil.process_iter():
         with suppress(OSError, psutil.Error):  # somebody else's, or it ends while we look
             if "up" in process.cmdline():
@@ -107,5 +121,10 @@ def _held_by(process: psutil.Process) -> list[Path]:
     return [file.parent for file in files if file.name == LOCK and (file.parent / LOCK).exists()]
 
 
-def _is_set(environment: Mapping[str, str], name: str) -> bool:
+def _is_named(environment: Mapping[str, str]) -> bool:
+    return any(is_set(environment, name) for name in NAMING)
+
+
+def is_set(environment: Mapping[str, str], name: str) -> bool:
+    """Whether the variable is set, or the file that has it is named."""
     return bool(environment.get(name, "").strip() or environment.get(f"{name}_FILE", "").strip())

@@ -227,6 +227,12 @@ def test_a_shell_that_names_its_own_borrows_nothing(running: dict[Path, dict[str
     assert installation.find({}, "arcade").lent == {"DIGITALOCEAN_TOKEN": "of another"}
 
 
+def test_what_migrates_beside_an_up_migrates_its_database(running: dict[Path, dict[str, str]], tmp_path: Path):
+    assert installation.in_its_folder({}).lent == {}
+    running[tmp_path / "var"] = {"DATABASE_URL": "postgres:///arcade"}
+    assert installation.in_its_folder({}).lent["DATABASE_URL"] == "postgres:///arcade"
+
+
 def test_what_is_lent_counts_unless_this_shell_has_its_own(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(settings_environment, "_lent", {"A": "lent", "B_FILE": "/no/such/file"})
     monkeypatch.setenv("B", "own")
