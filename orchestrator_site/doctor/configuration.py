@@ -42,7 +42,7 @@ def limits(seen: Seen) -> Finding:
 def contradictions(values: Mapping[str, int], floors: Mapping[str, int]) -> Iterator[str]:
     """Sentences about limits of which one leaves the other no room. `floors`: what each pool always keeps ready."""
     for name, above in NEVER_ABOVE:
-        if values[name] > values[above]:
+        if 0 < values[above] < values[name]:  # 0 refuses everything, which is meant
             yield f"{name} is {values[name]}, above {above} ({values[above]})"
     places = values["MAX_TOTAL_SANDBOXES"]
     if sum(floors.values()) > places:
