@@ -30,7 +30,7 @@ from games.processes import (
     warm_its_page,
 )
 from games.snapshots import SnapshotUnavailable, current_snapshot
-from pools import claims, journal, leases, stopping
+from pools import claims, journal, leases, stopping, taken
 from pools.cloud.errors import AgentError
 from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Fleet, Lease, Level, Sandbox, Stage, State
@@ -54,6 +54,9 @@ def stage(sandbox_id: UUID) -> None:
                 staged = _stage_from_the_start(sandbox, hold, starts=sandbox.pool.stage == Stage.STARTED)
         except TenureLost:
             _drop(sandbox)
+            return
+        except taken.SandboxTaken as found:
+            claims.leave_alone(sandbox.id, found.run, timezone.now(), frm=[State.STAGING])
             return
         except AgentError as error:
             # It stays in STAGING; the planner asks again or gives it up.
@@ -87,6 +90,7 @@ def _stage_from_the_start(sandbox: Sandbox, hold: Hold, *, starts: bool) -> dict
     if not games:
         return {}
     agent = sandbox.agent()
+    taken.require_free(agent.processes())
     hold.require()
     end_all(agent)  # an attempt before this one may have been cut off
     ports = dict(zip(games, PORTS, strict=False))
@@ -125,6 +129,7 @@ def _restage_one(sandbox_id: UUID, hold: Hold) -> None:
     games = outdated(sandbox)
     ports = dict(zip(games, secrets.SystemRandom().sample(free, len(games)), strict=True))
     try:
+        taken.require_free(agent.processes())
         starts = sandbox.pool.stage == Stage.STARTED
         fresh = _stage_games(agent, sandbox, ports, hold, starts=starts, beside=True)
         if not fresh:
@@ -133,6 +138,8 @@ def _restage_one(sandbox_id: UUID, hold: Hold) -> None:
         _end_all(agent, [before[slug] for slug in fresh if slug in before] if done else fresh.values())
     except TenureLost:
         _drop(sandbox)
+    except taken.SandboxTaken as found:
+        claims.leave_alone(sandbox.id, found.run, timezone.now(), frm=[State.READY])
     except AgentError as error:
         # The fleet's looks at idle sandboxes decide what becomes of it.
         message = f"could not be brought up to date: {error}"

@@ -9,8 +9,10 @@ from django_q.tasks import async_task
 
 from games import builds, snapshots, staging
 from games.models import Game, Snapshot
+from pools import taken
 from pools.cloud.errors import AgentError
 from pools.models import Sandbox
+from pools.occupants import occupants
 from pools.stopping import Stopping
 
 
@@ -28,11 +30,14 @@ def restage() -> None:
 
 
 def end_other_games(sandbox_id: str, slug: str) -> None:
-    """Free what the other staged games of a sandbox use, once it serves one."""
+    """Mark a sandbox that serves one game now, and free what its other staged games use."""
     sandbox = Sandbox.objects.filter(pk=sandbox_id).first()
     game = Game.objects.filter(slug=slug).first()
     if sandbox is not None and game is not None:
         try:
+            occupant = occupants([sandbox.pk]).get(sandbox.pk)
+            if occupant is not None and occupant.run_id is not None:
+                taken.mark(sandbox.agent(), occupant.run_id)
             staging.end_others(sandbox, game)
         except AgentError:
             return  # it is on its way out

@@ -122,7 +122,8 @@ def _make_room(runtime: str, lacking: int, now: datetime) -> bool:
     if going.filter(delete_requested_at__gt=now - timedelta(seconds=DELETION_SECONDS)).count() >= lacking:
         return True
     # One that a launch is taking at this moment is not waited for: that launch may wait for what is locked here.
-    idle = Sandbox.objects.filter(state=State.READY).select_for_update(skip_locked=True, no_key=True, of=("self",))
+    seen = Sandbox.objects.seen_since(Fleet.get().started_at)
+    idle = seen.filter(state=State.READY).select_for_update(skip_locked=True, no_key=True, of=("self",))
     victim = idle.exclude(runtime=runtime).order_by("ready_at").first() or idle.order_by("ready_at").first()
     if victim is None:
         return going.count() >= lacking

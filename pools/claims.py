@@ -6,13 +6,14 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from pools import journal, metrics
 from pools.cloud.errors import AgentUnavailable
 from pools.models import LIVE, SUPPLY, Fleet, Level, Mode, Origin, Pool, Sandbox, State
 from pools.nudge import nudge
-from pools.reasons import EndCode, LogKind
+from pools.reasons import EndCode, LogKind, StepCode
 from pools.signals import sandbox_ending, sandbox_ready
 from pools.staged import StagedGame
 from pools.staged import write as write_staged
@@ -111,6 +112,22 @@ def give_back(sandbox_id: UUID, trouble: str, now: datetime) -> bool:
     message = f"given back: {trouble}"
     sandbox = Sandbox.objects.get(pk=sandbox_id)
     journal.record(LogKind.TROUBLE, message, sandbox=sandbox, now=now, level=Level.WARNING)
+    return True
+
+
+@transaction.atomic
+def leave_alone(sandbox_id: UUID, run_id: UUID, now: datetime, *, frm: Collection[State]) -> bool:
+    """A run that this database does not know was given the sandbox: it is in use for as long as any run may last. False
+    when it is in another state by now."""
+    Fleet.lock()  # first, because the log is written
+    minutes = settings.SANDBOX_MAX_LIFETIME_MINUTES + settings.MAX_EXTENSIONS * settings.SANDBOX_MIN_LIFETIME_MINUTES
+    until = now + timedelta(minutes=minutes)
+    if not Sandbox.objects.move(sandbox_id, frm=frm, to=State.IN_USE, acquired_at=now, expires_at=until):
+        return False
+    message = f"not free: run {run_id.hex[:8]}, which this database does not know, is played in it; left alone until"
+    message = f"{message} {until:%H:%M:%S}. Was the database restored from a backup?"
+    sandbox = Sandbox.objects.get(pk=sandbox_id)
+    journal.record(LogKind.TROUBLE, message, code=StepCode.UNKNOWN_RUN, sandbox=sandbox, now=now, level=Level.WARNING)
     return True
 
 

@@ -52,6 +52,7 @@ ON_THE_WAY = (State.REQUESTED, State.CREATING, State.STAGING)
 BEING_CREATED = (State.REQUESTED, State.CREATING)
 LIVE = (*SUPPLY, State.IN_USE)
 LOOKS_TO_FAIL = 3  # one after the other
+PAUSE = timedelta(minutes=3)  # the schedule takes a turn each minute
 EXISTING = (*LIVE, State.DELETING)
 
 
@@ -206,6 +207,10 @@ class SandboxQuerySet(models.QuerySet["Sandbox"]):
         if started_at is None:
             return well
         return well.filter(Q(health_checked_at__gte=started_at) | Q(health_checked_at=None, healthy_at__gte=started_at))
+
+    def seen_since(self, started_at: datetime | None) -> SandboxQuerySet:
+        """Those that were looked at, however it went: of others it is not known who is in them."""
+        return self if started_at is None else self.filter(health_checked_at__gte=started_at)
 
     def claimable(self, pool: Pool) -> SandboxQuerySet:
         """The pool's ready ones in the order in which they are taken: those known to be well first, then the oldest."""
@@ -549,6 +554,13 @@ class Fleet(models.Model):
     def note_start(cls, now: datetime) -> None:
         """An orchestrator, or the embedded cloud, starts: every sandbox has to be seen once before it counts."""
         cls.objects.filter(pk=1).update(started_at=now)
+
+    @classmethod
+    def note_pause(cls, now: datetime) -> None:
+        """A process starts. When no turn was taken for a while, as none is of a database that was restored from a
+        backup, every sandbox has to be seen once before it counts."""
+        paused = cls.objects.filter(pk=1, turned_at__lt=now - PAUSE)
+        paused.filter(Q(started_at=None) | Q(started_at__lt=F("turned_at"))).update(started_at=now)
 
     @classmethod
     def lock(cls) -> Fleet:

@@ -106,6 +106,7 @@ class StepCode(models.TextChoices):
     ID_OF_ANOTHER = "id_of_another", "The id in our record is another app's"
     ANOTHER_INSTALLATION = "another_installation", "Our mark, another installation's app"
     KEY_CHANGED = "key_changed", "SECRET_KEY was changed"
+    UNKNOWN_RUN = "unknown_run", "Taken by a run that the database does not know"
     TOO_MANY = "too_many", "Too many deletions at once"
     TURN_DIED = "turn_died", "A turn ended in an error"
     MISCOUNTED = "miscounted", "Launches were counted wrongly"

@@ -235,11 +235,16 @@ def give_healthy(sandbox: Sandbox, now: datetime) -> Run | None:
 
 @transaction.atomic
 def lose_sandbox(
-    attempt: Attempt, trouble: str, now: datetime, code: EndCode | None = EndCode.DEAD_AT_HAND_OVER
+    attempt: Attempt,
+    trouble: str,
+    now: datetime,
+    code: EndCode | None = EndCode.DEAD_AT_HAND_OVER,
+    taken_by: UUID | None = None,
 ) -> Run | None:
     """Needs DEPLOYING, this attempt in this sandbox, which was found dead. Leaves it ACQUIRING without a sandbox, still
     in the attempt's hands, and the dead one DELETING; without a `code` back in its pool, for the fleet's looks to
-    decide: one that can't be reached from here may be well. None when it comes too late."""
+    decide: one that can't be reached from here may be well; and IN_USE where an unknown run has it. None when it comes
+    too late."""
     Fleet.lock()
     run = locked(attempt.run_id)
     if run.state != RunState.DEPLOYING or Attempt.of(run) != attempt:
@@ -247,9 +252,12 @@ def lose_sandbox(
         return None
     dead = run.sandbox
     _step(run, frm=RunState.DEPLOYING, to=RunState.ACQUIRING, sandbox=None, acquired_at=None, expires_at=None)
-    message = f"The sandbox did not answer ({trouble}); taking another."
+    problem = "did not answer" if taken_by is None else "is not free"
+    message = f"The sandbox {problem} ({trouble}); taking another."
     events.emit(run.pk, EventKind.LOG, message, level=Level.WARNING, now=now)
-    if dead is not None and not (code is None and claims.give_back(dead.pk, trouble, now)):
+    if dead is not None and taken_by is not None:
+        claims.leave_alone(dead.pk, taken_by, now, frm=[State.IN_USE])
+    elif dead is not None and not (code is None and claims.give_back(dead.pk, trouble, now)):
         code = code or EndCode.DEAD_AT_HAND_OVER
         reason = f"dead at hand-over: {trouble}"
         claims.retire(dead.pk, code, reason, now, frm=[State.IN_USE], level=Level.WARNING)

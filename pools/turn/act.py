@@ -43,6 +43,7 @@ from pools.occupants import served
 from pools.reasons import CreateCode, EndCode, HoldCode, LogKind, StepCode
 from pools.shared_budget import exchange
 from pools.signals import cold_sandbox_healthy, staging_wanted
+from pools.taken import taken_by
 from pools.turn.asking import ASKED_A_TURN, Trouble, ask_all
 from pools.turn.decisions import Decision, Kind, sandbox_id
 from pools.turn.deletions import Deletions
@@ -354,14 +355,16 @@ class Effects:
                     sandbox.url = app.url or ""
                     sandbox.save(update_fields=["url"])
                 probed.append(sandbox)
-        for sandbox, trouble in ask_all(lambda s: s.agent().look(PROBE_TIMEOUT_SECONDS), probed):
-            if isinstance(trouble, Trouble):
-                is_refused = isinstance(trouble, AgentRefused)
+        for sandbox, answer in ask_all(lambda s: s.agent().look(PROBE_TIMEOUT_SECONDS), probed):
+            if isinstance(answer, Trouble):
+                is_refused = isinstance(answer, AgentRefused)
                 Sandbox.objects.filter(pk=sandbox.pk).update(
-                    trouble=str(trouble),
-                    trouble_code=trouble.code,
+                    trouble=str(answer),
+                    trouble_code=answer.code,
                     health_failures=sandbox.health_failures + 1 if is_refused else 0,
                 )
+            elif sandbox.origin == Origin.POOL and (run := taken_by(answer)):
+                claims.leave_alone(sandbox.pk, run, timezone.now(), frm=[State.CREATING])
             else:
                 self._healthy(sandbox)
 

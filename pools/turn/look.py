@@ -14,12 +14,14 @@ from uuid import UUID
 
 from django.db import transaction
 
+from pools import claims
 from pools.cloud.agent_transport import json_of
 from pools.cloud.errors import AgentError, AgentUnavailable, SandboxEmptied
 from pools.models import Fleet, Sandbox, State
 from pools.occupants import Served
 from pools.signals import service_stopped
 from pools.staged import StagedGame
+from pools.taken import SandboxTaken, require_free
 
 AT_ONCE = 32
 LOOKING_SECONDS = 6.0  # no look is begun after that; the next turn goes on with those that were left out
@@ -64,9 +66,12 @@ def look_at_all(sandboxes: Sequence[Sandbox], served: Mapping[UUID, Served]) -> 
 
 def look_at_idle(sandbox: Sandbox) -> None:
     """Its agent answers and takes our token, what was started in it still runs, and what was only unpacked is still
-    there: a container that was restarted has lost both (SandboxEmptied). Raises AgentError."""
+    there: a container that was restarted has lost both (SandboxEmptied). Nobody plays in it (SandboxTaken). Raises
+    AgentError."""
     agent = sandbox.agent()
-    running = {process.pid for process in agent.look(TIMEOUT_SECONDS) if process.is_running}
+    processes = agent.look(TIMEOUT_SECONDS)
+    require_free(processes)
+    running = {process.pid for process in processes if process.is_running}
     games = sandbox.staged_games
     started = {game.pid for game in games.values() if game.pid}
     if started:
@@ -109,6 +114,9 @@ def note(seen: Sequence[Seen], now: datetime) -> None:
 
 
 def _note_trouble(sandbox: Sandbox, trouble: AgentError, now: datetime) -> None:
+    if isinstance(trouble, SandboxTaken):
+        claims.leave_alone(sandbox.pk, trouble.run, now, frm=[State.READY])
+        return
     same = Sandbox.objects.filter(pk=sandbox.pk, state=sandbox.state)
     fields = {
         "health_checked_at": now,

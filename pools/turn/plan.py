@@ -15,7 +15,7 @@ from pools.turn.decisions import Decision, Kind, decide, leaving
 from pools.turn.facts import FleetFacts, PoolFacts
 from pools.turn.guard import guard
 from pools.turn.listed import Listed
-from pools.turn.plan_looks import plan_looks
+from pools.turn.plan_looks import is_unseen, plan_looks
 from pools.turn.plan_orphans import plan_orphans
 from pools.turn.plan_pool import plan_pool, plan_surplus
 from pools.turn.plan_sandbox import is_in_doubt, plan_sandbox
@@ -51,7 +51,9 @@ def plan_unguarded(facts: FleetFacts, now: datetime) -> list[Decision]:
         changes = list(plan_pool(pool, staying, facts, max(0, places), now, doubtful=doubtful))
         places -= sum(change.kind == Kind.CREATE for change in changes)
         plans += changes
-    return [*plans, *plan_surplus(facts, plans)]
+    plans += plan_surplus(facts, plans)
+    unseen = {sandbox.id for sandbox in facts.sandboxes if is_unseen(sandbox, facts.started_at)}
+    return [plan for plan in plans if plan.kind != Kind.RETIRE or plan.sandbox_id not in unseen]
 
 
 def _with_failures(pool: PoolFacts, facts: FleetFacts, plans: Sequence[Decision], now: datetime) -> PoolFacts:

@@ -75,9 +75,15 @@ def last_seen(sandbox: SandboxFacts) -> datetime:
     return sandbox.health_checked_at or sandbox.age_from
 
 
+def is_unseen(sandbox: SandboxFacts, started_at: datetime | None) -> bool:
+    """Whether nobody has looked at it since the orchestrator's start. If it is called ready, somebody may be in it all
+    the same: the database may be from a backup."""
+    return started_at is not None and last_seen(sandbox) < started_at
+
+
 def look_pause_seconds(sandbox: SandboxFacts, started_at: datetime | None) -> float:
     """Return how long after the last look the next is due. Since the orchestrator's start all have to be seen once."""
-    if started_at is not None and last_seen(sandbox) < started_at:
+    if is_unseen(sandbox, started_at):
         return 0.0
     if sandbox.health_failures:
         return LOOK_AGAIN_SECONDS

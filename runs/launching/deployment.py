@@ -15,7 +15,7 @@ from games.deploy import start_again
 from games.failures import Cause, DeployFailed
 from games.models import Game
 from games.staging import staged_files
-from pools import traces
+from pools import taken, traces
 from pools.about import about
 from pools.cloud.errors import AgentError
 from pools.models import Sandbox
@@ -143,6 +143,7 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
 
     progress.tell(run, "bootstrap", timezone.now())
     try:
+        taken.mark(sandbox.agent(), run.id)
         done = deploy_game(
             sandbox.agent(),
             run.game,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from uuid import UUID
 
 from django.db import DatabaseError, transaction
 from django.utils import timezone
@@ -16,6 +17,7 @@ from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Fleet, Sandbox
 from pools.nudge import nudge
 from pools.reasons import EndCode
+from pools.taken import SandboxTaken, require_free
 from pools.task_rows import TaskRows
 from pools.together import settle
 from pools.traces import span
@@ -35,8 +37,9 @@ def port_of_staged(run: Run) -> int | None:
     return staged_port(run.sandbox, run.game) if run.sandbox is not None and run.use_snapshot else None
 
 
-def hand_over(run: Run) -> Run | None:
-    """Ask the claimed sandbox, and where it is dead the next one, until one answers.
+def hand_over(run: Run, *, is_seen: bool = False) -> Run | None:
+    """Ask the claimed sandbox, and where it is dead the next one, until one answers. `is_seen`: the fleet has looked at
+    it since it started, so that nobody is in it.
 
     The run comes back RUNNING, where the game was staged and answers; DEPLOYING, where the sandbox is well and the game
     has yet to come into it; or ACQUIRING, where no other sandbox was ready. None when somebody else has taken it on
@@ -48,9 +51,12 @@ def hand_over(run: Run) -> Run | None:
         port = port_of_staged(current)
         began = timezone.now()
         code: EndCode | None = EndCode.DEAD_AT_HAND_OVER
+        taken_by: UUID | None = None
         try:
             with current.sandbox.is_subject(), span("hand over"):
                 agent = current.sandbox.agent()
+                if not is_seen:
+                    require_free(agent.look(PROBE_TIMEOUT_SECONDS))
                 if port is not None and _answers(agent, port):
                     return _play_staged(current, current.sandbox, port, began)
                 running = {process.pid for process in agent.look(PROBE_TIMEOUT_SECONDS) if process.is_running}
@@ -65,7 +71,8 @@ def hand_over(run: Run) -> Run | None:
                 code = EndCode.AGENT_REFUSED
             elif isinstance(error, AgentUnavailable):
                 code = None
-        current = replace_dead(current, trouble, code)
+            taken_by = error.run if isinstance(error, SandboxTaken) else None
+        current, is_seen = replace_dead(current, trouble, code, taken_by), False
     return current
 
 
@@ -77,14 +84,14 @@ def _answers(agent: SandboxAgent, port: int) -> bool:
 
 
 def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> Run | None:
-    """The game that was started ahead of time is played; the others in its sandbox end, which can wait for a second.
+    """The game that was started ahead of time is played. The mark in its sandbox, and the end of the others in it, can
+    wait for a second.
 
     The pool can wait, too: a turn at this moment would take the processor from what the player waits for."""
     now = timezone.now()
     try:
         with turnstile.launches.passed(is_back=True), transaction.atomic():
-            if len(sandbox.staged) > 1:
-                async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=TaskRows())
+            async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=TaskRows())
             lifecycle.play_staged(run, port=port, start_ms=milliseconds(now - probed_at), now=now)
     except lifecycle.TooLate:
         lifecycle.drop(Attempt.of(run), "the game is ready", now)
@@ -98,12 +105,14 @@ def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> 
 
 
 @transaction.atomic
-def replace_dead(run: Run, trouble: str, code: EndCode | None = EndCode.DEAD_AT_HAND_OVER) -> Run | None:
-    """The sandbox at hand was dead, or without a `code` out of reach: part from it and claim the next, or go on as if
-    none had been ready. None when somebody else was first."""
+def replace_dead(
+    run: Run, trouble: str, code: EndCode | None = EndCode.DEAD_AT_HAND_OVER, taken_by: UUID | None = None
+) -> Run | None:
+    """The sandbox at hand was dead, without a `code` out of reach, or taken by an unknown run: part from it and claim
+    the next, or go on as if none had been ready. None when somebody else was first."""
     Fleet.lock()
     now = timezone.now()
-    left = lifecycle.lose_sandbox(Attempt.of(run), trouble, now, code)
+    left = lifecycle.lose_sandbox(Attempt.of(run), trouble, now, code, taken_by)
     if left is None:
         return None
     pool = open_pool(left.game.runtime)

@@ -84,7 +84,7 @@ def _launch(run_id: UUID, wanted: Wanted, client: Client, key: str | None, now: 
             with turnstile.launches.passed():
                 run = launch_at_once(run_id, wanted, client=client, key=key, now=now)
             if run is not None:
-                return _bring_up(run)
+                return _bring_up(run, is_seen=True)
         if earlier := _earlier(wanted, client, key):
             settle()  # it may have been committed a moment ago
             return earlier
@@ -182,9 +182,10 @@ def _mode_of(wanted: Wanted, game: Game) -> LaunchMode:
     return LaunchMode.COLD if open_pool(game.runtime) is None else LaunchMode.WARM
 
 
-def _bring_up(run: Run) -> Run:
-    """A launch that has a warm sandbox: its game is played at once where it is staged, else a worker deploys it."""
-    handed = hand_over(run)
+def _bring_up(run: Run, *, is_seen: bool = False) -> Run:
+    """A launch that has a warm sandbox: its game is played at once where it is staged, else a worker deploys it.
+    `is_seen`: as in `hand_over`."""
+    handed = hand_over(run, is_seen=is_seen)
     if handed is not None and handed.state == RunState.RUNNING:
         return handed
     if handed is not None and handed.state == RunState.DEPLOYING:

@@ -4,15 +4,19 @@ memory."""
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from django.db import DatabaseError, connections
+from django.utils import timezone
 from django_q import cluster
 from django_q.management.commands import qcluster
 
 from orchestrator_site.cluster.polite import PoliteCluster, PoliteSentinel
 from pools import meters, traces
 from pools.cloud import api_transport
+from pools.models import Fleet
 
 TASKS = ("pools.tasks", "games.tasks", "runs.tasks", "orchestrator_site.tasks")
 
@@ -24,6 +28,9 @@ class Command(qcluster.Command):  # type: ignore[misc]  # django-q has no types
         api_transport.preload()
         traces.preload()
         meters.begin()
+        with suppress(DatabaseError):  # while it is away nobody claims either
+            Fleet.note_pause(timezone.now())
+        connections.close_all()
         gc.collect()
         gc.freeze()  # what is collected is written to, and then no longer shared
         cluster.Sentinel, qcluster.Cluster = PoliteSentinel, PoliteCluster
