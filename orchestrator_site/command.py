@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 NAME = "sandbox-orchestrator"
 INTERRUPTED = 130  # what shells have for Ctrl-C
 NOBODY_READS = 141  # and for a pipe that was closed: `| head -1`
+# What may be called on an SQLite file that was moved to PostgreSQL: it says that, and does nothing to it or the fleet.
+ON_A_MOVED_FILE = {"check", "dbshell", "export", "help", "move_database", "shell"}
 
 
 def main() -> None:
@@ -69,6 +71,11 @@ def run(argv: list[str]) -> None:
             print(report.as_json(findings) if "--json" in sys.argv else "\n".join(report.lines(findings)))  # noqa: T201
             sys.exit(1)
         sys.exit(f"Configuration: {error}")
+    if settings.DATABASE_IS_SQLITE and argv[1:2] and argv[1] not in ON_A_MOVED_FILE:
+        from orchestrator_site.moving.mark import moved
+
+        if old := moved(str(settings.DATABASES["default"]["NAME"])):
+            sys.exit(old.sentence)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         execute_from_command_line(argv)

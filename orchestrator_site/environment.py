@@ -204,23 +204,26 @@ LIMITS = {
 
 
 def database(name: str, default: dict[str, object]) -> dict[str, object]:
-    """A Django database setting from `postgres://user:password@host:port/name`; `default` when it is empty.
+    """A Django database setting from a variable; `default` when it is empty."""
+    raw = given(name, "", "an address that starts with postgres://")
+    return database_at(raw, name) if raw else default
+
+
+def database_at(address: str, name: str) -> dict[str, object]:
+    """A Django database setting from `postgres://user:password@host:port/name`; errors call it `name`.
 
     What is in CONNECTING and LIMITS may be set in the address: `?lock_timeout=20s&connect_timeout=3`.
     """
-    raw = given(name, "", "an address that starts with postgres://")
-    if not raw:
-        return default
     try:
-        scheme, found = urlsplit(raw).scheme, dj_database_url.parse(raw)
+        scheme, found = urlsplit(address).scheme, dj_database_url.parse(address)
     except ValueError:
         scheme, found = "", {}
     database_name = found.get("NAME", "").strip("/")
     if scheme not in ("postgres", "postgresql") or not database_name:
         # The value holds a password, so it is not repeated here.
         raise ImproperlyConfigured(
-            f"{name} is set but is not of the form postgres://user:password@host:5432/name (in the password, write "
-            "%2F for a slash, %40 for an @, and so on)."
+            f"{name} is not of the form postgres://user:password@host:5432/name (in the password, write %2F for a "
+            "slash, %40 for an @, and so on)."
         )
     options = CONNECTING | found.get("OPTIONS", {})
     in_options = str(options.get("options", ""))  # `-c lock_timeout=20s`, libpq's way to say it

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import sqlite3
 import sys
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from functools import wraps
@@ -57,6 +58,8 @@ def is_unavailable(error: BaseException | None) -> bool:
     """Whether the database or the disk is to blame, and asking again may help."""
     for cause in _causes(error):
         driver = cause.__cause__
+        if getattr(driver, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_TRIGGER:
+            return True  # orchestrator_site.moving: nothing is written here any more
         if isinstance(cause, OperationalError):
             return getattr(driver, "sqlite_errorcode", None) != SQLITE_ERROR
         if isinstance(cause, InterfaceError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -40,8 +40,11 @@ def prove_writable() -> None:
     """Write one row, for good: a write that is taken back would meet no full disk. Raises a DatabaseError."""
     name, at = f"written-{this_machine()[-30:]}", timezone.now()
     if not Lease.objects.filter(name=name).update(expires_at=at):
-        with suppress(IntegrityError):  # another process of this machine was first
+        try:
             Lease.objects.create(name=name, holder=uuid4(), expires_at=at)
+        except IntegrityError:
+            if not Lease.objects.filter(name=name).exists():  # else another process of this machine was first
+                raise
 
 
 def is_dead(process: str) -> bool:

@@ -50,7 +50,7 @@ def test_a_wrong_address_is_shown_without_its_password(monkeypatch: pytest.Monke
 )
 def test_a_wrong_database_is_refused_without_a_word_of_its_password(monkeypatch: pytest.MonkeyPatch, value: str):
     monkeypatch.setenv("DATABASE_URL", value)
-    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL is set but is not of the form") as refused:
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL is not of the form") as refused:
         env.database("DATABASE_URL", {})
     assert "pa/" not in str(refused.value)
 
