@@ -1,6 +1,6 @@
 # The sandbox orchestrator. `make help` says what there is; `make run` is all that a first look needs.
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format chaos bench mutants picture clean
+.PHONY: help run test check lint format chaos bench mutants keep picture clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -50,6 +50,12 @@ endif
 
 mutants: $(VENV)/.installed-test  ## Make known mistakes one at a time: the tests must notice (some: SOME=claims)
 	@$(PYTHON) -m tests.mutants $(SOME)
+
+keep: $(VENV)/.installed-test  ## Keep this version's code, and a database that it filled, for the tests of upgrades
+	@version=$$($(PYTHON) -c 'from orchestrator_site import __version__; print(__version__)'); \
+	$(PYTHON) -m tests.upgrade.keep $$version && \
+	git archive HEAD | xz -9 > tests/upgrade/releases/$$version.tar.xz && \
+	ls -l tests/upgrade/databases/$$version.sql.xz tests/upgrade/releases/$$version.tar.xz
 
 picture: $(VENV)/.installed-test  ## Take the picture in the README anew, of the running product
 	@$(PYTHON) -m tests.picture
