@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from pools.models import Sandbox
-from pools.signals import arrivals_asked, occupants_asked, served_asked
+from pools.signals import arrivals_asked, launches_asked, occupants_asked, served_asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +71,11 @@ def arrivals(since: datetime) -> list[Arrival]:
     for _, answer in arrivals_asked.send(sender=Sandbox, since=since):
         found += answer if isinstance(answer, list) else []
     return sorted(found, key=lambda arrival: arrival.at)
+
+
+def launches(runtime: str, since: datetime, most: int) -> list[datetime]:
+    """When somebody wanted a warm sandbox of that runtime: the newest `most` moments after then, oldest first."""
+    found: list[datetime] = []
+    for _, answer in launches_asked.send(sender=Sandbox, runtime=runtime, since=since, most=most):
+        found += answer if isinstance(answer, list) else []
+    return sorted(found)

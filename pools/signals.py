@@ -28,3 +28,6 @@ service_stopped = Signal()
 # The admin asks for the launches that wanted a warm sandbox. Receivers return a list of `pools.occupants.Arrival`.
 # Arguments: since.
 arrivals_asked = Signal()
+# A turn, or a page, asks when somebody wanted a warm sandbox of a runtime. Receivers return a list of moments, oldest
+# first: the newest `most` of those after `since`. Arguments: runtime, since, most.
+launches_asked = Signal()

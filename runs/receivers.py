@@ -19,6 +19,7 @@ from pools.signals import (
     arrivals_asked,
     cold_sandbox_healthy,
     demand_asked,
+    launches_asked,
     occupants_asked,
     sandbox_ending,
     sandbox_ready,
@@ -121,3 +122,10 @@ def arrivals(since: datetime, **_: Any) -> list[Arrival]:
     rows = wanted.values_list("pk", "game__runtime", "created_at")[:ARRIVALS_LOOKED_AT]
     hits = set(wanted.hits().values_list("pk", flat=True)[:ARRIVALS_LOOKED_AT])
     return [Arrival(runtime, at, pk in hits) for pk, runtime, at in rows]
+
+
+@receiver(launches_asked)
+def launches(runtime: str, since: datetime, most: int, **_: Any) -> list[datetime]:
+    """Return when somebody wanted a warm sandbox of that runtime, oldest first."""
+    wanted = Run.objects.filter(created_at__gt=since, mode=LaunchMode.WARM, game__runtime=runtime)
+    return list(wanted.order_by("-created_at").values_list("created_at", flat=True)[:most])[::-1]

@@ -11,15 +11,14 @@ from decimal import Decimal
 from django.utils import timezone
 
 from pools.breaker import Breaker, breaker_at
-from pools.console.sizing import Recommendation, recommend
-from pools.models import ON_THE_WAY, Origin, Pool, Sandbox, State
+from pools.models import ON_THE_WAY, Pool, State
 from pools.occupants import Arrival, arrivals
 from pools.prices import usd_per_hour
+from pools.sizes import Recommendation, recommend
 from pools.turn.decisions import Decision, Kind
 from pools.turn.preview import Explanation, explain
 
 HOURS = 6
-CREATES_LOOKED_AT = 200
 QUIET = (Kind.LOOK, Kind.PROBE, Kind.ASK, Kind.NOTE_MISSING, Kind.NOTE_FOUND)
 
 
@@ -55,7 +54,7 @@ class PoolReport:
 
 
 def arrivals_lately() -> list[Arrival]:
-    """The launches that sizes are recommended by."""
+    """The launches that hit rates are told of."""
     return arrivals(timezone.now() - timedelta(hours=HOURS))
 
 
@@ -66,9 +65,7 @@ def pool_reports(pools: Iterable[Pool], now: datetime, came: Sequence[Arrival] |
     return {pool.pk: report(pool, explanation, lately, now) for pool in pools}
 
 
-def report(
-    pool: Pool, explanation: Explanation, arrivals: Sequence[Arrival], now: datetime, hours: int = HOURS
-) -> PoolReport:
+def report(pool: Pool, explanation: Explanation, arrivals: Sequence[Arrival], now: datetime) -> PoolReport:
     """One pool's report, from an explanation of the next turn and the launches of the last hours."""
     mine = Counter(each.state for each in explanation.facts.sandboxes if each.pool_id == pool.pk)
     facts = next(each for each in explanation.facts.pools if each.id == pool.pk)
@@ -83,17 +80,5 @@ def report(
         hits=sum(arrival.was_hit for arrival in came),
         breaker=breaker_at(facts.outcomes, now),
         next_steps=[each for each in explanation.of_pool(pool) if each.kind not in QUIET],
-        recommendation=recommend(
-            [arrival.at for arrival in came],
-            create_seconds(pool, now - timedelta(days=1)),
-            max_ready=pool.max_ready,
-            hours=hours,
-        ),
+        recommendation=recommend(pool, now),
     )
-
-
-def create_seconds(pool: Pool, since: datetime) -> list[float]:
-    """Return how long the pool's last sandboxes took, from request to ready."""
-    made = Sandbox.objects.filter(pool=pool, origin=Origin.POOL, ready_at__isnull=False, requested_at__gte=since)
-    moments = made.order_by("-requested_at").values_list("requested_at", "ready_at")[:CREATES_LOOKED_AT]
-    return [(ready_at - requested_at).total_seconds() for requested_at, ready_at in moments if ready_at]

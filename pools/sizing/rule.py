@@ -29,6 +29,7 @@ SEASON_SECONDS = 300.0  # between two looks at the other days
 PACE = 0.2  # how far one miss moves the target: less is slower, more wavers
 FIRST_LEVEL = 2.33  # of launches that come at random, while nothing is learned
 LEAST_LEVEL = -3.0
+LEAST_CREATE_SECONDS = 1.0
 SMALL = 0.25  # so that a pool that is hardly used has a width, too
 
 
@@ -46,7 +47,7 @@ class Need:
     """The need of one pool, learned from launch after launch. `create_seconds`: how long one takes on average."""
 
     def __init__(self, create_seconds: float, share: float = ASKED_SHARE) -> None:
-        self.create_seconds, self.share = create_seconds, share
+        self.create_seconds, self.share = max(LEAST_CREATE_SECONDS, create_seconds), share
         self.moments: list[float] = []
         self.needed: list[int] = []
         self.level = FIRST_LEVEL
