@@ -55,7 +55,8 @@ class Outcome:
     creates: int = 0
     idle_seconds: float = 0.0
     billed_seconds: float = 0.0
-    target_seconds: float = 0.0
+    lacked_places: int = 0  # turns in which the fleet was full, or the pool made as many as it may at a time
+    lacked_creates: int = 0
     waits: list[float] = field(default_factory=list)
 
     @property
@@ -184,9 +185,13 @@ class Simulation:
         )
         places = max(0, self.conditions.max_total - len(self.supply) - self.taken - len(self.wanting))
         self.lacked_places = places < self.pool.max_concurrent_creates
-        changes = False
+        short = self.pool.target_ready + len(self.waiting) - len(self.supply)
+        changes, creates = False, self.outcome.creates
         for decision in list(plan_pool(self.pool, sandboxes, facts, places, at)):
             changes = self._carry_out(decision, now) or changes
+        if short > self.outcome.creates - creates:
+            self.outcome.lacked_places += places < short
+            self.outcome.lacked_creates += self.pool.max_concurrent_creates < short
         self.turn_at = self._next_turn(now, changes=changes)
 
     def _carry_out(self, decision: Decision, now: float) -> bool:

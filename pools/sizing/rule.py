@@ -5,11 +5,11 @@ time before it are no more than were wanted then: that many it *needed*, whateve
 
     on order on average + level * √(that)
 
-The average is the launches of one create time, by the rate of the last hundred launches or of the same hour of the last
+The average is the launches of one create time, by the rate of the last 150 launches or of the same hour of the last
 seven days, whichever is greater. The level is learned: a launch that needed more than was wanted raises it, one that
 did not lowers it by so much less that in the long run the asked share is served at once, however launches come (online
 quantile control, "adaptive conformal inference"). It moves a pool between two sizes where neither serves just that
-share. When more launches come within one create time than were wanted, they are the average until that is over.
+share. When clearly more launches come within one create time than are wanted, they are the average until that is over.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ ASKED_SHARE = 0.99  # of launches that are to find one ready
 DAY = 86400.0
 DAYS = 7  # that are looked back to
 SAME_HOUR = 1800.0  # before and after the same time of another day
-COUNTED = 100  # launches that the rate is taken from
+COUNTED = 150  # launches that the rate is taken from
 FEW_SECONDS = 1800.0  # that fewer launches stand for at least
 SEASON_SECONDS = 300.0  # between two looks at the other days
-PACE = 0.2  # how far one miss moves the target: less is slower, more wavers
+PACE = 0.1  # how far one miss moves the target: less is slower, more wavers
 FIRST_LEVEL = 2.33  # of launches that come at random, while nothing is learned
 LEAST_LEVEL = -3.0
 LEAST_CREATE_SECONDS = 1.0
@@ -79,9 +79,10 @@ class Need:
         return wanted
 
     def is_surge(self, now: float) -> bool:
-        """Whether more launches came within one create time than are wanted by the usual rate."""
+        """Whether clearly more launches came within one create time than are wanted by the usual rate."""
         self._forget(now)
-        return len(self._lately) > self._wanted(self._on_order(now))
+        on_order = self._on_order(now)
+        return len(self._lately) > self._wanted(on_order) + _width(on_order)
 
     @property
     def launches_lately(self) -> int:
@@ -128,3 +129,9 @@ class Need:
 
 def _width(on_order: float) -> float:
     return math.sqrt(on_order + SMALL)
+
+
+def moved(present: int, needed: int, *, least: int, most: int, step: int) -> int:
+    """The target to have next: towards what is needed, within the bounds, and by no more than one step."""
+    goal = min(most, max(least, needed))
+    return max(present - step, min(present + step, goal))

@@ -1,4 +1,4 @@
-"""`manage.py pool list|watch|pause|resume|drain|warm-up|recycle|close-breaker [name]`."""
+"""`manage.py pool list|watch|simulate|pause|resume|drain|warm-up|recycle|close-breaker [name]`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.utils import timezone
 from pools.churn import Unwanted, Watch
 from pools.console.operations import POOL_ACTS, Refused
 from pools.console.pool_report import HOURS, report
+from pools.management import simulate
 from pools.management.shell import actor, unknown
 from pools.models import Pool
 from pools.occupants import arrivals
@@ -25,10 +26,13 @@ ACTS = {name.replace("_", "-"): act for name, (_, act) in POOL_ACTS.items()}
 
 
 class Command(BaseCommand):
-    help = "Look at the pools, act on them, or watch one: `pool watch python --minutes 5 --max 1`."
+    help = (
+        "Look at the pools, act on them, watch one: `pool watch python --minutes 5 --max 1`, or replay its launches "
+        "with other targets: `pool simulate python --target 1..8`."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("action", choices=["list", "watch", *ACTS])
+        parser.add_argument("action", choices=["list", "watch", "simulate", *ACTS])
         parser.add_argument("name", nargs="?", help="the pool; of acts, none means all")
         parser.add_argument("--why", default="from the command line", help="written to the log")
         parser.add_argument("--minutes", type=float, default=5.0, help="watch for so long (5)")
@@ -39,6 +43,7 @@ class Command(BaseCommand):
             help="how many apps of ours the cloud may hold beside those that players have (MAX_TOTAL_SANDBOXES); with "
             "those, never more than MAX_TOTAL_SANDBOXES",
         )
+        simulate.add_arguments(parser)
 
     def handle(self, *args: Any, action: str, name: str | None, **options: Any) -> None:
         pools = Pool.objects.filter(name=name) if name else Pool.objects.all()
@@ -46,6 +51,11 @@ class Command(BaseCommand):
             raise unknown("pool", name, Pool.objects.values_list("name", flat=True))
         if action == "list":
             self.show(list(pools))
+        elif action == "simulate":
+            if not name:
+                raise CommandError("Say which pool to simulate.")
+            for line in simulate.simulate(pools[0], timezone.now(), options):
+                self.stdout.write(line)
         elif action == "watch":
             if not name:
                 raise CommandError("Say which pool to watch.")
