@@ -118,6 +118,19 @@ class Pool(models.Model):
     )
     on_empty = models.CharField(max_length=10, choices=OnEmpty.choices, default=OnEmpty.COLD)
     stage = models.CharField(max_length=10, choices=Stage.choices, default=Stage.STARTED)
+    autopilot = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Let each turn set the target that it recommends, within min and max.",
+    )
+    autopilot_step = models.PositiveIntegerField(
+        default=2, db_default=2, validators=[MinValueValidator(1)], help_text="Never moved further at once."
+    )
+    autopilot_usd_a_month = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Never more than could stay ready for a month for so many dollars; 0: no limit of its own.",
+    )
     mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.ACTIVE)
     last_acquired_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_acquired_by = models.CharField(

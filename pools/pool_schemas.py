@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from ninja import Schema
-from pydantic import ConfigDict, Field, StrictInt, StrictStr
+from pydantic import ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from pools.models import Mode, OnEmpty, Stage
 from pools.schemas import COUNTS, NO_NUL, BreakerOut, DecisionOut, SandboxOut, example
@@ -72,6 +72,11 @@ class PoolChangeIn(Schema):
     max_warm_age_seconds: StrictInt = Field(UNCHANGED, description="Ready ones that are older are replaced")
     create_timeout_seconds: StrictInt = Field(UNCHANGED, description="Creates that take longer are given up")
     on_empty: OnEmpty = Field(UNCHANGED, description="What a launch gets when none is ready: cold or fail")
+    autopilot: StrictBool = Field(UNCHANGED, description="Whether each turn sets the recommended `target_ready`")
+    autopilot_step: StrictInt = Field(UNCHANGED, description="It never moves the target further at once")
+    autopilot_usd_a_month: StrictInt = Field(
+        UNCHANGED, description="It keeps no more ready than that would pay for a month; 0: no limit of its own"
+    )
     reason: Reason = ""
 
     def changes(self) -> dict[str, Any]:
@@ -114,6 +119,9 @@ class PoolRowOut(Schema):
             "max_warm_age_seconds": 1800,
             "create_timeout_seconds": 600,
             "on_empty": "cold",
+            "autopilot": False,
+            "autopilot_step": 2,
+            "autopilot_usd_a_month": 0,
             "is_wanted": True,
             "last_acquired_at": "2026-11-27T10:00:00Z",
             "usd_per_hour": 0.0893,
@@ -139,6 +147,9 @@ class PoolRowOut(Schema):
     max_warm_age_seconds: int
     create_timeout_seconds: int
     on_empty: OnEmpty
+    autopilot: bool = Field(description="Whether each turn sets the recommended `target_ready`")
+    autopilot_step: int
+    autopilot_usd_a_month: int
     is_wanted: bool = Field(description="Whether somebody acquired from it within its idle timeout")
     last_acquired_at: datetime | None
     counts: PoolCountsOut

@@ -163,7 +163,8 @@ def after_act(name: str, message: str) -> tuple[bool, dict[str, Any]]:
 
 def tag_of(pool: Pool) -> str:
     """The ETag of what operators have set."""
-    names = [field.name for field in Pool._meta.fields if field.name not in WRITTEN_BY_THE_MACHINE]
+    by_machine = (*WRITTEN_BY_THE_MACHINE, "target_ready") if pool.autopilot else WRITTEN_BY_THE_MACHINE
+    names = [field.name for field in Pool._meta.fields if field.name not in by_machine]
     set_to = json.dumps([str(getattr(pool, name)) for name in names])
     return f'"{hashlib.sha256(set_to.encode()).hexdigest()[:16]}"'
 

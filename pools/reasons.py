@@ -113,7 +113,14 @@ class StepCode(models.TextChoices):
     PROCESS_RESTARTED = "process_restarted", "A process ended and was started again"
 
 
-Code = CreateCode | EndCode | HoldCode | StepCode
+class TargetCode(models.TextChoices):
+    """Reasons for a pool's autopilot to set another target."""
+
+    TARGET_RAISED = "target_raised", "More are needed"
+    TARGET_LOWERED = "target_lowered", "Fewer are needed"
+
+
+Code = CreateCode | EndCode | HoldCode | StepCode | TargetCode
 
 
 class LogKind(models.TextChoices):

@@ -66,6 +66,7 @@ class PoolAdmin(ActingAdmin):
             },
         ),
         ("When none is ready", {"fields": ("on_empty",)}),
+        ("Autopilot", {"fields": ("autopilot", "autopilot_step", "autopilot_usd_a_month")}),
         ("Why the change", {"fields": ("reason",)}),
         (
             "What happened",

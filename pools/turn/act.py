@@ -33,6 +33,7 @@ from pools.models import (
     Fleet,
     FleetEvent,
     Level,
+    Mode,
     Origin,
     Pool,
     Sandbox,
@@ -105,6 +106,7 @@ class Effects:
             Kind.DELETE_ORPHAN: self.deletions.delete_apps,
             Kind.DELETE_APP: self.deletions.delete_apps,
             Kind.STAGE: self.stage_again,
+            Kind.SET_TARGET: self.set_targets,
             Kind.CREATE: self.create,
             Kind.LOOK: self.look,
             Kind.HOLD: self.explain,
@@ -227,6 +229,20 @@ class Effects:
     def go_on(self) -> None:
         Fleet.objects.filter(pk=1).update(stopped_at=None, stopped_reason="")
         journal.record(LogKind.GO, "deletions go on: no more than allowed are due")
+
+    # Sizes.
+
+    def set_targets(self, decisions: list[Decision]) -> None:
+        """Where an operator has set something else meanwhile, or switched the autopilot off, that holds."""
+        for decision in decisions:
+            if decision.target_ready is None:
+                continue
+            was, target = decision.target_ready
+            with transaction.atomic():
+                pools = Pool.objects.filter(pk=decision.pool_id or 0, mode=Mode.ACTIVE, autopilot=True)
+                if pools.filter(target_ready=was, max_ready__gte=target).update(target_ready=target):
+                    message = f"pool {decision.name}: {decision.reason}"
+                    journal.record(LogKind.POOL, message, code=decision.code, pool=pools.get())
 
     # Creates.
 

@@ -17,6 +17,7 @@ DIGEST_CHARACTERS = 16
 
 
 class Kind(StrEnum):
+    SET_TARGET = "set_target"  # the autopilot of a pool
     CREATE = "create"  # reserve a place in a pool
     SEND_CREATE = "send_create"  # ask the cloud for a reserved one
     ADOPT = "adopt"  # the app of a row whose create's answer was lost
@@ -58,6 +59,7 @@ class Decision:
     name: str = ""
     pool_id: int | None = None
     failure_kind: FailureKind | None = None
+    target_ready: tuple[int, int] | None = None  # of its pool: what it is, and is to be
 
     @property
     def is_guarded(self) -> bool:

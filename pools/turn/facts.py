@@ -15,6 +15,17 @@ from pools.ownership import Mark, Standing
 
 
 @dataclass(frozen=True, slots=True)
+class Autopilot:
+    """What a pool's autopilot goes by: how many ready ones it needs now, and the sentence that says why; how many its
+    own budget pays for, None without one; how far it may move the target at once."""
+
+    needed: int
+    reason: str
+    affordable: int | None = None
+    step: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class PoolFacts:
     id: int
     name: str
@@ -36,6 +47,7 @@ class PoolFacts:
     outcomes: tuple[Outcome, ...] = ()  # of the creates of its runtime, oldest first
     surplus_until: datetime | None = None  # too many of its creates failed: it creates none before
     last_shrunk_at: datetime | None = None
+    autopilot: Autopilot | None = None  # where it is on
 
     def idle_for(self, now: datetime) -> timedelta | None:
         return None if self.last_acquired_at is None else now - self.last_acquired_at

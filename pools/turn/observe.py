@@ -21,8 +21,10 @@ from pools.models import CloudApp, Fleet, FleetEvent, Level, Mode, Origin, Pool,
 from pools.occupants import served
 from pools.outcomes import create_outcomes, surplus_until
 from pools.ownership import Mark, anothers, names_with_rows, our_mark
+from pools.prices import usd_per_hour
 from pools.reasons import EndCode, LogKind, StepCode
-from pools.turn.facts import AppFacts, FleetFacts, PoolFacts, SandboxFacts
+from pools.sizes import recommend
+from pools.turn.facts import AppFacts, Autopilot, FleetFacts, PoolFacts, SandboxFacts
 from pools.turn.guard import WINDOW
 from pools.turn.plan_sandbox import is_expected
 
@@ -31,6 +33,7 @@ UNWRITABLE = (DataError, ValueError, OverflowError)
 GATHERED = {"is_being_staged", "is_played"}  # facts that are no column
 GIVEN_UP = (EndCode.UNWELL, EndCode.AGENT_REFUSED, EndCode.DEAD_AT_HAND_OVER, EndCode.LOST)
 OTHERS_NAMED = 10
+HOURS_A_MONTH = 30 * 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +211,15 @@ def pool_facts(pool: Pool, now: datetime) -> PoolFacts:
         outcomes=create_outcomes(pool.runtime, now),
         surplus_until=surplus_until(pool, now),
         last_shrunk_at=shrunk.order_by("-delete_requested_at").values_list("delete_requested_at", flat=True).first(),
+        autopilot=_autopilot(pool, now) if pool.autopilot else None,
     )
+
+
+def _autopilot(pool: Pool, now: datetime) -> Autopilot:
+    found = recommend(pool, now)
+    a_month, budget = usd_per_hour(pool.size) * HOURS_A_MONTH, pool.autopilot_usd_a_month
+    affordable = int(budget / a_month) if budget and a_month else None
+    return Autopilot(found.target_ready, found.reason, affordable, pool.autopilot_step)
 
 
 def count_deaths(fleet: Fleet, now: datetime) -> int:

@@ -19,6 +19,7 @@ from pools.turn.plan_looks import is_unseen, plan_looks
 from pools.turn.plan_orphans import plan_orphans
 from pools.turn.plan_pool import plan_pool, plan_surplus
 from pools.turn.plan_sandbox import is_in_doubt, plan_sandbox
+from pools.turn.plan_target import plan_target
 
 
 def plan_fleet(facts: FleetFacts, now: datetime) -> list[Decision]:
@@ -45,15 +46,24 @@ def plan_unguarded(facts: FleetFacts, now: datetime) -> list[Decision]:
     strays = sum(decision.kind != Kind.DELETE_APP for decision in orphans)
     places = facts.max_total - len(facts.sandboxes) - facts.demand.places - strays - listed.others
     for pool in (_with_failures(pool, facts, plans, now) for pool in facts.pools):
+        resized = plan_target(pool, facts)
+        plans += [resized] if resized else []
         mine = [s for s in facts.sandboxes if s.pool_id == pool.id and s.origin == Origin.POOL]
         staying = [sandbox for sandbox in mine if sandbox.id not in gone]
         doubtful = [s for s in mine if is_in_doubt(s) and (s.state == State.DELETING or s.id in gone)]
-        changes = list(plan_pool(pool, staying, facts, max(0, places), now, doubtful=doubtful))
+        changes = list(plan_pool(_resized(pool, resized), staying, facts, max(0, places), now, doubtful=doubtful))
         places -= sum(change.kind == Kind.CREATE for change in changes)
         plans += changes
     plans += plan_surplus(facts, plans)
     unseen = {sandbox.id for sandbox in facts.sandboxes if is_unseen(sandbox, facts.started_at)}
     return [plan for plan in plans if plan.kind != Kind.RETIRE or plan.sandbox_id not in unseen]
+
+
+def _resized(pool: PoolFacts, decision: Decision | None) -> PoolFacts:
+    """The pool with the target that this turn gives it: what follows from it is not left to the next turn."""
+    if decision is None or decision.target_ready is None:
+        return pool
+    return replace(pool, target_ready=decision.target_ready[1])
 
 
 def _with_failures(pool: PoolFacts, facts: FleetFacts, plans: Sequence[Decision], now: datetime) -> PoolFacts:
