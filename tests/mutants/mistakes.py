@@ -221,9 +221,9 @@ MISTAKES: list[Mistake] = [
          '            headers.append((b"content-security-policy", policy.encode()))\n'),
         ("leads-out", "A game sends its player to a foreign site.", "raise Refused(LEADS_OUT)", "return headers"),
         ("part-is-whole", "A file that was cut off passes for whole.",
-         "                flow.cut()  # the client must not take a part for the whole\n"
-         "                return CUT_OFF.code\n",
-         "                pass\n"),
+         "                    flow.cut()  # the client must not take a part for the whole\n"
+         "                    return CUT_OFF.code\n",
+         "                    pass\n"),
         ("over-is-there", "A game that is over is asked on.", "if seat.state in OVER:", "if False:"),
         ("our-pages", "A page of ours runs a game's code.", "raise Refused(NOT_FOR_OUR_PAGES)", "pass"),
     ),
