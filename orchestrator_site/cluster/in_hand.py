@@ -12,6 +12,7 @@ when its lease has run out.
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 from collections.abc import Collection
@@ -19,13 +20,17 @@ from ctypes import Structure, c_int64, sizeof
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db import Error
 from django.db.models import QuerySet
+from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from pools import stopping
 from pools.leases import LONG_AGO
 from pools.mailboxes import TASKS, wake_on_commit
+
+logger = logging.getLogger(__name__)
 
 # When it runs out, the leases that the task held ("turn", "turns") have, too: they are shorter than what is left here.
 LEASE_SECONDS = 7.0
@@ -67,7 +72,8 @@ def note(row_id: int, lock: datetime, now: datetime) -> None:
 
 def begin(task: dict[str, Any], **_: Any) -> None:
     """A worker is about to do a task. One of a cluster that stops ends instead: never more wait than there are workers,
-    so none is left in the way of Django-Q's word that workers are to end."""
+    so none is left in the way of Django-Q's word that workers are to end. So does one, and is made anew, when another
+    cluster may have the row by now, as after a freeze."""
     row_id = task.get("ack_id", 0)
     slot = next((slot for slot in _slots if slot.id == row_id), None)
     if slot is not None:
@@ -77,6 +83,18 @@ def begin(task: dict[str, Any], **_: Any) -> None:
         if slot is not None:
             slot.begun = 0
         raise SystemExit
+    if row_id and _is_lost(slot):
+        logger.warning("A task was not begun: another cluster has it.")
+        raise SystemExit
+
+
+def _is_lost(slot: _Slot | None) -> bool:
+    """Whether others may have the row. A database that does not answer settles nothing."""
+    try:
+        return slot is None or not _row(slot).filter(lock__gt=timezone.now()).exists()
+    except Error as error:
+        logger.warning("Whose a task is can't be asked: %s", error)
+        return False
 
 
 def finish(task: dict[str, Any], **_: Any) -> None:

@@ -88,7 +88,7 @@ MISTAKES: list[Mistake] = [
         ("pool-starves-launches", "A pool's creates use up the requests that launches need.",
          "if pool is None or not self.cloud.budget.remaining(share=Share.LISTING):", "if pool is None:"),
         ("dead-is-healthy", "A sandbox whose agent is dead becomes ready.",
-         "            if isinstance(trouble, Trouble):\n                is_refused",
+         "            if isinstance(answer, Trouble):\n                is_refused",
          "            if False:\n                is_refused"),
     ),
     *_of(
@@ -273,7 +273,8 @@ MISTAKES: list[Mistake] = [
          "if port is not None:"),
         ("error-page", "A player is given a game that answers errors.", ".status < 400", ".status < 600"),
         ("snapshot-refused", "A launch without the snapshot is played from it.", "and run.use_snapshot", ""),
-        ("others-go-on", "Other games go on in the player's sandbox.", "len(sandbox.staged) > 1", "False"),
+        ("others-go-on", "Other games go on in the player's sandbox.",
+         'async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=TaskRows())', "pass"),
     ),
     *_of(
         "upkeep", "runs/upkeep.py", RUNS,

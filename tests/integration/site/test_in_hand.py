@@ -78,6 +78,29 @@ def test_one_that_was_frozen_takes_nothing_back_from_its_successor(now, monkeypa
     assert not in_hand.ids()
 
 
+@pytest.mark.parametrize("seconds", [2, 8])
+def test_a_worker_begins_nothing_that_another_cluster_has_or_may_take(now, monkeypatch, seconds):
+    """A cluster was frozen, and its workers went on before its guard had looked: both clusters did the task."""
+    row_id = fetched()
+    in_hand.begin({"ack_id": row_id})
+    at(now + timedelta(seconds=seconds), monkeypatch)
+    if seconds < in_hand.LEASE_SECONDS:
+        OrmQ.objects.update(lock=in_hand.lease_from(now + timedelta(seconds=1)))
+    with pytest.raises(SystemExit):
+        in_hand.begin({"ack_id": row_id})
+
+
+def test_a_worker_begins_nothing_that_its_guard_has_given_up(now, monkeypatch):
+    row_id = fetched()
+    as_another_cluster(monkeypatch)
+    with pytest.raises(SystemExit):
+        in_hand.begin({"ack_id": row_id})
+
+
+def test_a_task_that_no_cluster_fetched_is_begun(now):
+    in_hand.begin({})
+
+
 def test_what_ran_out_while_the_database_was_away_is_kept_when_nobody_else_took_it(now, monkeypatch):
     row_id = fetched()
     at(now + timedelta(seconds=60), monkeypatch)

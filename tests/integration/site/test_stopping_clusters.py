@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from django.utils import timezone
+from django_q.models import OrmQ
 
 from orchestrator_site.cluster import in_hand
 from pools import stopping
@@ -99,11 +100,13 @@ def announced() -> object:
 
 
 @pytest.fixture
-def fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+def fetched(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is a cluster that has fetched two tasks."""
     monkeypatch.setattr(in_hand, "_slots", (in_hand._Slot * in_hand.SLOTS)())
+    now = timezone.now()
     for row_id in (4_711, 4_712):
-        in_hand.note(row_id, timezone.now(), timezone.now())
+        row = OrmQ.objects.create(pk=row_id, key="orchestrator", payload="", lock=in_hand.lease_from(now))
+        in_hand.note(row.pk, row.lock, now)
 
 
 @pytest.mark.usefixtures("fetched", "announced")
@@ -113,7 +116,6 @@ def test_a_worker_that_takes_a_task_from_a_cluster_that_stops_ends_and_leaves_it
     assert 4_711 in in_hand.not_begun()
 
 
-@pytest.mark.django_db
 @pytest.mark.usefixtures("fetched", "announced")
 def test_a_worker_ends_that_takes_what_was_given_back():
     in_hand.give_back()
