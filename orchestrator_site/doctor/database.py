@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import NotSupportedError
@@ -18,6 +18,7 @@ from pools.leases import prove_writable
 READ_ONLY = ("read-only", "readonly", "read only")
 READ_COMMITTED = "read committed"
 NAMED = 3  # migrations
+LOCKED_SECONDS = 5
 
 
 def database(_seen: Seen) -> Finding:
@@ -41,12 +42,25 @@ def database(_seen: Seen) -> Finding:
 
 
 def writable(_seen: Seen) -> Finding:
+    """Whether a row can be written, and soon."""
     try:
-        prove_writable()
+        _write_soon()
     except DatabaseError as error:
         code = Code.DATABASE_READ_ONLY if _is_read_only(error) else Code.DATABASE_NOT_WRITABLE
         return Finding(code, _first_line(error))
     return well("a row was written")
+
+
+def _write_soon() -> None:
+    """Wait for who holds it locked no longer than the doctor has time."""
+    with connection.cursor() as cursor:
+        if settings.DATABASE_IS_SQLITE:
+            cursor.execute(f"PRAGMA busy_timeout = {LOCKED_SECONDS * 1000}")
+            prove_writable()
+            return
+        with transaction.atomic():  # what is set for a session stays with it, and behind a pooler it is others', too
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCKED_SECONDS}s'")
+            prove_writable()
 
 
 def migrations(_seen: Seen) -> Finding:

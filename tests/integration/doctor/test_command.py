@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.fixtures.databases import Database
@@ -83,6 +84,13 @@ def test_a_postgresql_that_is_well_has_no_trouble(on_postgresql: Database):
 def test_a_postgresql_that_is_read_only_is_found(postgres: Postgres, on_postgresql: Database):
     alter(postgres, on_postgresql, "default_transaction_read_only = on")
     assert troubles(on_postgresql.environment, *OF_DATABASE) == {"database": "database_read_only"}
+
+
+def test_a_postgresql_whose_rows_are_locked_is_found(postgres: Postgres, on_postgresql: Database):
+    name = on_postgresql.environment["DATABASE_URL"].partition("?")[0].rpartition("/")[2]
+    with psycopg.connect(f"host={postgres.folder} user=postgres dbname={name}") as other:
+        other.execute("LOCK TABLE pools_lease IN EXCLUSIVE MODE")
+        assert troubles(on_postgresql.environment, *OF_DATABASE) == {"writable": "database_not_writable"}
 
 
 def test_another_isolation_is_found(postgres: Postgres, on_postgresql: Database):

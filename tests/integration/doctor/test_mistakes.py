@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from orchestrator_site.doctor.codes import Code, Level
 from orchestrator_site.models import Beat
 from pools.cloud.app_spec import app_spec
 from pools.cloud.records import AppSpec
-from pools.models import Fleet, Pool
+from pools.models import Fleet, Pool, Sandbox, State
 from pools.this_machine import this_host
 from pools.webhooks import Webhook
 from tests.fixtures.waiting import free_port
@@ -160,6 +161,13 @@ def a_database_of_a_newer_version(well: Installation) -> None:
     well.later.callback(recorder.record_unapplied, "runs", "9999_of_tomorrow")
 
 
+@mistake("writable", Code.DATABASE_NOT_WRITABLE)
+def a_database_that_somebody_holds_locked(well: Installation) -> None:
+    other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    well.later.callback(other.close)
+
+
 @mistake("redis", Code.REDIS_UNREACHABLE)
 def a_redis_that_is_down(well: Installation) -> None:
     well.settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
@@ -230,6 +238,24 @@ def a_proxy_that_finds_no_web_server(well: Installation) -> None:
 @mistake("play_address", Code.ADDRESS_ANOTHERS)
 def an_address_for_games_that_leads_elsewhere(well: Installation) -> None:
     well.settings.PLAY_URL = well.served(404, b"")
+
+
+def ready_sandbox(url: str) -> None:
+    Sandbox.objects.create(
+        name=SPEC.name, runtime="python", image=SPEC.image, region="syd", size=SPEC.size, url=url, state=State.READY,
+        origin="pool", create_code="demand", create_reason="a test wants it", requested_at=timezone.now(),
+        ready_at=timezone.now(),
+    )  # fmt: skip
+
+
+@mistake("from_sandbox", Code.SANDBOX_CUT_OFF)
+def a_sandbox_that_does_not_reach_the_site(well: Installation) -> None:
+    ready_sandbox(well.served(200, b'{"stdout": "", "stderr": "URLError: timed out", "exit_code": 1}'))
+
+
+@mistake("from_sandbox", Code.SANDBOX_CUT_OFF)
+def a_sandbox_whose_agent_is_gone(well: Installation) -> None:
+    ready_sandbox(nowhere())
 
 
 @mistake("metrics", Code.METRICS_SILENT)
