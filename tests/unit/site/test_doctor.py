@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 import pytest
 
 from orchestrator_site.doctor import cloud, configuration, machine, reach, workers
@@ -165,6 +167,17 @@ def test_what_a_sandbox_fetched_is_compared():
     assert reach.fetched("sandbox-1", '{"proof": "abc"}', "", "abc").code is Code.OK
     refused = reach.fetched("sandbox-1", "", "Traceback\nURLError: refused\n", "abc")
     assert (refused.code, "URLError: refused" in refused.found) == (Code.SANDBOX_CUT_OFF, True)
+
+
+def test_an_error_of_a_certificate_is_told_from_others():
+    def raised(error: Exception) -> httpx.ConnectError:
+        try:
+            raise httpx.ConnectError("no") from error
+        except httpx.ConnectError as found:
+            return found
+
+    assert reach.is_of_certificate(raised(ssl.SSLCertVerificationError("expired")))
+    assert not reach.is_of_certificate(raised(ConnectionRefusedError("refused")))
 
 
 @pytest.mark.parametrize(
