@@ -231,8 +231,8 @@ def whose(apps: list[App], mark: Mark) -> Finding:
     sorted_apps = sorted_out(apps, mark)
     if anothers := sorted_apps[Standing.ANOTHERS]:
         named = ", ".join(sorted(app.name for app in anothers)[:3])
-        found = f"{len(anothers)} apps carry our mark, {mark.owner}, and another database made them: {named}"
+        found = f"apps that carry our mark, {mark.owner}, and that another database made: {len(anothers)}, as {named}"
         return Finding(Code.ANOTHER_INSTALLATION, found)
     beside = sorted({app.owner for app in sorted_apps[Standing.FOREIGN] if app.owner})
     others = f"; beside us there are {', '.join(beside)}" if beside else ""
-    return well(f"{len(apps)} apps, {len(sorted_apps[Standing.OURS])} of them ours{others}")
+    return well(f"apps in the account: {len(apps)}, ours: {len(sorted_apps[Standing.OURS])}{others}")

@@ -82,7 +82,7 @@ def secret_key(_seen: Seen) -> Finding:
     """Its strength, by Django's own measure."""
     if why := weakness(settings.SECRET_KEY):
         return Finding(Code.SECRET_KEY_WEAK, f"SECRET_KEY {why}")
-    return well(f"fingerprint {agent_keys.current()}, {len(settings.SECRET_KEY_FALLBACKS)} former keys at hand")
+    return well(f"fingerprint {agent_keys.current()}, former keys at hand: {len(settings.SECRET_KEY_FALLBACKS)}")
 
 
 def weakness(key: str) -> str:

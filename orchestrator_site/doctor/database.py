@@ -67,13 +67,13 @@ def migrations(_seen: Seen) -> Finding:
     executor = MigrationExecutor(connection)
     pending = [f"{app}.{name}" for (app, name) in _names(executor)]
     if pending:
-        return Finding(Code.MIGRATIONS_PENDING, f"{len(pending)} are missing: {_some(pending)}")
+        return Finding(Code.MIGRATIONS_PENDING, f"missing: {_some(pending)}")
     known, done = executor.loader.disk_migrations, executor.loader.applied_migrations
     ours = {app for app, _ in known}
     replaced = {each for migration in known.values() for each in migration.replaces}
     unknown = sorted(f"{app}.{name}" for app, name in set(done) - set(known) - replaced if app in ours)
     if unknown:
-        return Finding(Code.MIGRATIONS_UNKNOWN, f"{len(unknown)} are not of this version: {_some(unknown)}")
+        return Finding(Code.MIGRATIONS_UNKNOWN, f"not of this version: {_some(unknown)}")
     return well("all are there")
 
 

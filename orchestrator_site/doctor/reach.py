@@ -120,7 +120,7 @@ def webhooks(_seen: Seen) -> Finding:
     troubles = _at_once([partial(_trouble_with, hook.short_id, hook.url) for hook in hooks])
     if told := [trouble for trouble in troubles if trouble]:
         return Finding(Code.WEBHOOK_UNREACHABLE, "; ".join(told))
-    return well(f"{len(hooks)} take connections")
+    return well(f"all that were asked take connections: {len(hooks)}")
 
 
 def _trouble_with(name: str, url: str) -> str:

@@ -66,7 +66,7 @@ def catalog(_seen: Seen) -> Finding:
         )
     if wrong:
         return Finding(Code.MANIFEST_WRONG, "; ".join(wrong))
-    return well(f"{len(offered)} games: {', '.join(each.name for each in offered)}")
+    return well(f"games: {', '.join(each.name for each in offered)}")
 
 
 def _wrong(folder: Path) -> str:

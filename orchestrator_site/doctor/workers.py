@@ -35,7 +35,7 @@ def life(beats: Collection[Beat], alive: Collection[int], now: datetime) -> Find
             return Finding(Code.WORKER_FROZEN, found)
     if fresh:
         number = sum(beat.workers for beat in fresh)
-        return well(f"{number} workers in {len(fresh)} clusters, the last sign of life {_ago(fresh[0].at, now)}")
+        return well(f"workers: {number}, clusters: {len(fresh)}, the last sign of life {_ago(fresh[0].at, now)}")
     if not beats:
         return Finding(Code.NO_WORKER, "no cluster gives signs of life, and none is known")
     last = next(iter(beats))
