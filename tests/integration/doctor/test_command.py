@@ -81,6 +81,11 @@ def test_a_postgresql_that_is_well_has_no_trouble(on_postgresql: Database):
     assert troubles(on_postgresql.environment, *OF_DATABASE) == {}
 
 
+def test_a_postgresql_that_is_away_is_found(on_postgresql: Database):
+    environment = on_postgresql.environment | {"DATABASE_URL": f"postgres://postgres@127.0.0.1:{free_port()}/arcade"}
+    assert troubles(environment, *OF_DATABASE) == {"database": "database_unreachable"}
+
+
 def test_a_postgresql_that_is_read_only_is_found(postgres: Postgres, on_postgresql: Database):
     alter(postgres, on_postgresql, "default_transaction_read_only = on")
     assert troubles(on_postgresql.environment, *OF_DATABASE) == {"database": "database_read_only"}

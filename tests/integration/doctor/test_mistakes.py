@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -354,6 +355,12 @@ def a_catalog_that_is_missing(well: Installation) -> None:
 @mistake("catalog", Code.CATALOG_EMPTY)
 def games_that_are_misspelled(well: Installation) -> None:
     well.settings.AVAILABLE_GAMES = ["snaek"]
+
+
+@mistake("catalog", Code.MANIFEST_WRONG)
+def a_game_whose_manifest_is_broken(well: Installation) -> None:
+    well.settings.CATALOG_DIR = Path(shutil.copytree(well.settings.CATALOG_DIR, well.folder / "games"))
+    (well.folder / "games" / "snake" / "game.toml").write_text("slug = ")
 
 
 # Settings that contradict each other.
