@@ -19,11 +19,13 @@ from pools.console.forms import PoolForm, ReasonForm
 from pools.console.operations import POOL_ACTS, Refused
 from pools.console.pool_chart import charts
 from pools.console.pool_report import HOURS, PoolReport, pool_reports
+from pools.console.pool_what_if import shown
 from pools.console.rights import DESTROY, OPERATE, SAY_WHY, ActingAdmin, actor_of, log_act, require
 from pools.models import Fleet, FleetEvent, Mode, Pool
 from pools.templatetags.fleet import NOTHING, usd
 
 EVENTS_SHOWN = 50
+WHAT_IF = "what-if"  # the parameter that asks for it
 
 
 class WithReports(ChangeList):
@@ -199,6 +201,8 @@ class PoolAdmin(ActingAdmin):
                 "charts": charts([pool], now),
                 "acts": offered_acts(pool, found) if self.has_operate_permission(request) else [],
                 "reason_form": ReasonForm(auto_id="act-%s"),
+                "is_asked_what_if": WHAT_IF in request.GET,
+                "what_if": shown(pool, now) if WHAT_IF in request.GET else None,  # it takes seconds
                 "events": FleetEvent.objects.filter(pool_name=pool.name)[:EVENTS_SHOWN],
             }
         return super().render_change_form(request, context, *args, **kwargs)

@@ -85,9 +85,10 @@ class WhatIf:
         return next((row.target for row in self.rows if row.is_recommended), None)
 
 
-def history(pool: Pool, now: datetime, days: float) -> Launches | None:
-    """The pool's own launches of the last days, as far back as there are any; None when there are none."""
-    moments = launches(pool.runtime, now - timedelta(days=days), LAUNCHES_LOOKED_AT)
+def history(pool: Pool, now: datetime, days: float, most: int = LAUNCHES_LOOKED_AT) -> Launches | None:
+    """The pool's own launches of the last days, as far back as there are any, and the newest `most`; None when there
+    are none."""
+    moments = launches(pool.runtime, now - timedelta(days=days), most)
     if not moments:
         return None
     covered = (now - moments[0]).total_seconds() / DAY_SECONDS

@@ -16,7 +16,8 @@ POOLS = "/admin/pools/pool/"
 FIELDS = (
     "name", "runtime", "image", "region", "size", "stage", "target_ready", "min_ready", "max_ready",
     "max_concurrent_creates", "idle_timeout_seconds", "scale_down_delay_seconds", "cooldown_after_acquire_seconds",
-    "max_warm_age_seconds", "create_timeout_seconds", "on_empty",
+    "max_warm_age_seconds", "create_timeout_seconds", "on_empty", "autopilot", "autopilot_step",
+    "autopilot_usd_a_month",
 )  # fmt: skip
 
 
@@ -261,6 +262,37 @@ def test_the_page_says_what_the_next_turn_would_do_and_what_idling_costs(viewer,
     fleet.settle()
     report = viewer.get(f"{POOLS}{pool.pk}/change/").context["report"]
     assert (report.ready, f"{report.idle_usd_per_hour:.4f}") == (1, "0.0179")
+
+
+def test_the_page_shows_what_other_targets_would_have_done_once_that_is_asked_for(
+    viewer, pool, snake, make_run: MakeRun, settings
+):
+    settings.MAX_TOTAL_SANDBOXES = 20
+    page = viewer.get(f"{POOLS}{pool.pk}/change/")
+    assert page.context["what_if"] is None
+    assert 'href="?what-if=1#what-if"' in page.content.decode()
+    path = f"{POOLS}{pool.pk}/change/"
+    assert "nothing to replay" in viewer.get(path, **{"what-if": "1"}).content.decode()
+    for minutes in range(20):
+        make_run(created_at=timezone.now() - timedelta(minutes=3 * minutes), served_by="cold_fallback")
+    page = viewer.get(path, **{"what-if": "1"})
+    rows = page.context["what_if"].found.rows
+    assert [row.target for row in rows] == [0, 1, 2, 3, 4, 5, 6, None]
+    assert [row.target for row in rows if row.is_present] == [1]
+    assert "the pool&#x27;s own 20 launches" in page.content.decode()
+
+
+def test_the_autopilot_is_switched_on_and_off_on_the_page_and_seen_there(operator, pool):
+    save(operator, pool, form_of(pool), autopilot="on", autopilot_step=3)
+    pool.refresh_from_db()
+    assert (pool.autopilot, pool.autopilot_step) == (True, 3)
+    page = operator.get(f"{POOLS}{pool.pk}/change/").content.decode()
+    assert "on: each turn moves the target towards the recommended one, by 3 at most" in page
+    form = form_of(pool)
+    del form["autopilot"]  # as browsers send a box that is not ticked
+    save(operator, pool, form)
+    pool.refresh_from_db()
+    assert not pool.autopilot
 
 
 def test_buttons_are_those_that_make_sense(operator, pool):

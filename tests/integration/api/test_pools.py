@@ -91,6 +91,14 @@ def test_sizes_and_times_are_changed_and_the_log_says_from_what_to_what(pool: Po
     assert message.endswith(f"an operator: {WHY}")
 
 
+def test_the_autopilot_is_switched_on_and_off(pool: Pool, robot: tuple[ApiKey, Client]):
+    answer = change(robot[1], autopilot=True, autopilot_step=5, autopilot_usd_a_month=40)
+    assert (answer.status_code, answer.json()["autopilot"], answer.json()["autopilot_step"]) == (200, True, 5)
+    assert change(robot[1], autopilot=False).json()["autopilot"] is False
+    pool.refresh_from_db()
+    assert (pool.autopilot, pool.autopilot_step, pool.autopilot_usd_a_month) == (False, 5, 40)
+
+
 def test_what_changes_nothing_is_no_act(pool: Pool, robot: tuple[ApiKey, Client]):
     assert change(robot[1], target_ready=1).status_code == 200
     assert log() == []
@@ -107,6 +115,8 @@ def test_what_changes_nothing_is_no_act(pool: Pool, robot: tuple[ApiKey, Client]
         ({"idle_timeout_seconds": 1}, "idle_timeout_seconds", "invalid"),
         ({"on_empty": "shrug"}, "on_empty", "invalid"),
         ({"mode": "paused"}, "mode", "invalid"),
+        ({"autopilot": "maybe"}, "autopilot", "invalid"),
+        ({"autopilot_step": 0}, "autopilot_step", "invalid"),
         ({"target_ready": None}, "target_ready", "invalid"),
         ({"target_ready": 2, "reason": " "}, "reason", "reason_needed"),
     ],
