@@ -25,6 +25,7 @@ from pools.turn.facts import FleetFacts, PoolFacts, SandboxFacts
 from pools.turn.plan_pool import plan_pool
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+SCHEDULE_SECONDS = 60.0  # the longest without a turn, where the target may move
 AGAIN_SECONDS = 1.0  # after a turn that changed something
 DELETE_SECONDS = 5.0  # until a sandbox is known to be gone, and its place free
 OLD = "simulated"
@@ -97,6 +98,7 @@ class Simulation:
         target: Target | None = None,
     ) -> None:
         self.pool = replace(pool)  # its own, see `_note`
+        self.facts = FleetFacts(pools=(), sandboxes=(), apps=(), listed_at=BEGIN, max_total=conditions.max_total)
         self.arrivals, self.conditions, self.target = arrivals, conditions, target
         self.until = days * 86400.0
         self.outcome = Outcome(pool.target_ready, days)
@@ -137,7 +139,7 @@ class Simulation:
     def launch(self, now: float) -> None:
         """Somebody wants a warm sandbox."""
         self.outcome.launches += 1
-        self._note(last_acquired_at=_at(now))
+        _note(self.pool, last_acquired_at=_at(now))
         ready = None if self.waiting else self._oldest_ready()
         if ready is not None:
             self.outcome.hits += 1
@@ -159,7 +161,8 @@ class Simulation:
         life = self.supply.get(sandbox_id)
         if life is None:
             return False
-        life.ready, life.facts = now, replace(life.facts, state=State.READY, ready_at=_at(now))
+        life.ready = now
+        _note(life.facts, state=State.READY, ready_at=_at(now))
         if self.waiting:
             self.outcome.waits.append(now - self.waiting.popleft())
             self._take(sandbox_id, now)
@@ -169,25 +172,17 @@ class Simulation:
 
     def turn(self, now: float) -> None:
         """What the planner decides, done."""
-        if self.target is not None:
-            wanted = self.target(now, self.pool.target_ready)
-            if wanted != self.pool.target_ready:
-                self._note(target_ready=wanted)
+        wanted = self.pool.target_ready if self.target is None else self.target(now, self.pool.target_ready)
+        changes, creates = wanted != self.pool.target_ready, self.outcome.creates
+        _note(self.pool, target_ready=wanted)
         at = _at(now)
         sandboxes = [life.facts for life in self.supply.values()]
-        facts = FleetFacts(
-            pools=(),
-            sandboxes=sandboxes,  # type: ignore[arg-type]  # read only, a few thousand times a second
-            apps=(),
-            listed_at=at,
-            demand=Demand({self.pool.runtime: len(self.waiting)}) if self.waiting else NOBODY,
-            max_total=self.conditions.max_total,
-        )
+        waiting = Demand({self.pool.runtime: len(self.waiting)}) if self.waiting else NOBODY
+        _note(self.facts, sandboxes=sandboxes, listed_at=at, demand=waiting)
         places = max(0, self.conditions.max_total - len(self.supply) - self.taken - len(self.wanting))
         self.lacked_places = places < self.pool.max_concurrent_creates
         short = self.pool.target_ready + len(self.waiting) - len(self.supply)
-        changes, creates = False, self.outcome.creates
-        for decision in list(plan_pool(self.pool, sandboxes, facts, places, at)):
+        for decision in list(plan_pool(self.pool, sandboxes, self.facts, places, at)):
             changes = self._carry_out(decision, now) or changes
         if short > self.outcome.creates - creates:
             self.outcome.lacked_places += places < short
@@ -200,7 +195,7 @@ class Simulation:
             return False  # nothing is due before it is ready
         if decision.kind == Kind.RETIRE and decision.sandbox_id is not None:
             if decision.code == EndCode.IDLE:
-                self._note(last_shrunk_at=_at(now))
+                _note(self.pool, last_shrunk_at=_at(now))
             life = self.supply.pop(decision.sandbox_id)
             self._end(life, now)
             self._go(now + DELETE_SECONDS)
@@ -211,7 +206,7 @@ class Simulation:
         """The first moment at which the planner could decide something else, if nothing happens before."""
         if changes:
             return now + AGAIN_SECONDS
-        pool, moments = self.pool, []
+        pool, moments = self.pool, [now + SCHEDULE_SECONDS] if self.target else []
         ready = [life for life in self.supply.values() if life.facts.state == State.READY]
         if pool.last_acquired_at is not None:
             acquired = _seconds(pool.last_acquired_at)
@@ -262,11 +257,6 @@ class Simulation:
         lived = now - life.requested + used_seconds + DELETE_SECONDS
         self.outcome.billed_seconds += max(LEAST_BILLED_SECONDS, lived)
 
-    def _note(self, **fields: Any) -> None:
-        """Change the pool's facts, which nobody else has: a copy for each launch would take a fifth of the time."""
-        for name, value in fields.items():
-            object.__setattr__(self.pool, name, value)
-
     def _oldest_ready(self) -> UUID | None:
         ready = [(life.ready, key) for key, life in self.supply.items() if life.facts.state == State.READY]
         return min(ready)[1] if ready else None
@@ -278,6 +268,12 @@ class Simulation:
 
 
 NOBODY = Demand()
+
+
+def _note(facts: PoolFacts | SandboxFacts | FleetFacts, **fields: Any) -> None:
+    """Change facts that nobody but the simulation has: a copy for each event would take a third of the time."""
+    for name, value in fields.items():
+        object.__setattr__(facts, name, value)
 
 
 def _at(seconds: float) -> datetime:

@@ -130,7 +130,8 @@ def what_if(
     rows = [
         replace(each, is_present=each.target == pool.target_ready, is_recommended=each.target == best) for each in found
     ]
-    follow = following(fmean(met.create_seconds), came.moments, least=facts.min_ready, most=met.max_total)
+    bounds = {"least": facts.min_ready, "most": met.max_total, "step": pool.autopilot_step}
+    follow = following(fmean(met.create_seconds), came.moments, **bounds)
     rows.append(row(facts.min_ready, follow))
     return WhatIf(came, rows, list(_limits(rows, met, facts)))
 

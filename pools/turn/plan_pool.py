@@ -80,8 +80,7 @@ def is_outdated(sandbox: SandboxFacts, pool: PoolFacts, now: datetime) -> bool:
     """Too old to hand over, or made before the operator (or a new snapshot) asked for fresh ones."""
     if was_made_before_recycling(sandbox, pool, now):
         return True
-    too_old = timedelta(seconds=pool.max_warm_age_seconds)
-    return sandbox.ready_at is not None and now - sandbox.ready_at > too_old
+    return sandbox.ready_at is not None and (now - sandbox.ready_at).total_seconds() > pool.max_warm_age_seconds
 
 
 def was_made_before_recycling(sandbox: SandboxFacts, pool: PoolFacts, now: datetime) -> bool:

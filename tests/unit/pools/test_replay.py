@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -95,6 +96,19 @@ def test_the_same_seed_gives_the_same_outcome():
         Simulation(replace(ROOMY, target_ready=4), arrivals, conditions, days=1, seed=seed).run() for seed in (1, 1, 2)
     )
     assert first == again != other
+
+
+def test_a_target_that_moves_is_followed_and_asked_for_each_minute_at_least():
+    asked: list[float] = []
+
+    def target(now: float, present: int) -> int:
+        asked.append(now)
+        return 3 if now >= 1000 else 1
+
+    pool = replace(ROOMY, target_ready=1)
+    found = Simulation(pool, [0.0, 1100.0, 1101.0, 1102.0], A_MINUTE, days=0.05, target=target).run()
+    assert found.hits == 3
+    assert max(later - earlier for earlier, later in pairwise(asked)) <= 60
 
 
 def test_one_is_billed_for_a_minute_at_least():
