@@ -165,7 +165,7 @@ class FleetFacts:
     blast_radius_share: float = 0.5
     blast_radius_floor: int = 3
     approved: frozenset[str] = frozenset()  # ids of sandboxes and apps that an operator has let go
-    deaths: int = 0  # sandboxes that were given up within the guard's window, and orphans deleted
+    deaths: frozenset[str] = frozenset()  # names of what was given up within the guard's window, and orphans deleted
     deletes_failing_since: datetime | None = None
     stopped: bool = False
     started_at: datetime | None = None  # the orchestrator's last start: what was seen before may be gone

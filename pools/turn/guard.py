@@ -23,11 +23,12 @@ def guard(decisions: Sequence[Decision], facts: FleetFacts) -> list[Decision]:
     """The decisions, less the guarded deletions that nobody has let go when they are more than the set share of the
     fleet; then a STOP says so."""
     waiting = {d.target: d for d in decisions if d.is_guarded and d.target not in facts.approved}
-    dying = sum(d.code in DEATHS for d in waiting.values())
-    orphans = sum(d.kind == Kind.DELETE_ORPHAN for d in waiting.values())
-    fleet = len(facts.sandboxes) + orphans + facts.deaths
+    # By name, which an app has of its sandbox: one that was given up may still be there, or be seen again as an orphan.
+    dying = {d.name for d in waiting.values() if d.code in DEATHS}
+    orphans = {d.name for d in waiting.values() if d.kind == Kind.DELETE_ORPHAN}
+    fleet = len({sandbox.name for sandbox in facts.sandboxes} | orphans | facts.deaths)
     allowed = max(facts.blast_radius_floor, math.floor(facts.blast_radius_share * fleet))
-    deaths = facts.deaths + dying
+    deaths = len(facts.deaths | dying)
     if len(waiting) <= allowed and (not dying or deaths <= allowed):
         return list(decisions)
     count = f"{len(waiting)} of {fleet} would be deleted in one turn"

@@ -155,7 +155,7 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
         blast_radius_share=settings.BLAST_RADIUS_SHARE,
         blast_radius_floor=settings.BLAST_RADIUS_FLOOR,
         approved=frozenset(fleet.approved if fleet.approved_until and fleet.approved_until > now else ()),
-        deaths=count_deaths(fleet, now),
+        deaths=deaths(fleet, now),
         deletes_failing_since=fleet.deletes_failing_since,
         stopped=fleet.stopped_at is not None,
         started_at=fleet.started_at,
@@ -222,14 +222,14 @@ def _autopilot(pool: Pool, now: datetime) -> Autopilot:
     return Autopilot(found.target_ready, found.reason, affordable, pool.autopilot_step)
 
 
-def count_deaths(fleet: Fleet, now: datetime) -> int:
-    """Return how many sandboxes were given up for dead or lost within the guard's window, and orphans deleted, without
-    an operator's word."""
+def deaths(fleet: Fleet, now: datetime) -> frozenset[str]:
+    """Return the names of the sandboxes that were given up for dead or lost within the guard's window, and of the
+    orphans deleted, without an operator's word."""
     given_up = Sandbox.objects.filter(end_code__in=GIVEN_UP, delete_requested_at__gt=now - WINDOW).order_by()
     orphans = FleetEvent.objects.filter(kind=LogKind.DELETE, code=StepCode.GRACE_OVER, at__gt=now - WINDOW).order_by()
-    dead = {str(pk) for pk in given_up.values_list("pk", flat=True)}
-    dead |= set(orphans.values_list("app_id", flat=True))
-    return len(dead - set(fleet.approved))
+    dead = [(str(pk), name) for pk, name in given_up.values_list("pk", "name")]
+    dead += orphans.values_list("app_id", "sandbox_name")
+    return frozenset(name for target, name in dead if target not in fleet.approved)
 
 
 def observe(cloud: AppPlatform) -> tuple[FleetFacts, datetime]:

@@ -15,11 +15,11 @@ from pools import claims, leases
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.budget import REQUESTS_PER_HOUR, Share
 from pools.cloud.connection import connect
-from pools.models import Fleet, Lease, Pool, Sandbox, State
+from pools.models import Fleet, FleetEvent, Lease, Pool, Sandbox, State
 from pools.shared_budget import counted, exchange
 from pools.tasks import reconcile
 from pools.turn.facts import FleetFacts
-from pools.turn.observe import observe
+from pools.turn.observe import deaths, observe
 from pools.turn.reconciler import turn
 from tests.fixtures.waiting import until
 
@@ -50,6 +50,25 @@ def test_who_waits_for_a_far_moment_goes_on_at_once_with_what_another_turn_began
     assert Sandbox.objects.get().state in (State.DELETING, State.DELETED)
     until(lambda: Sandbox.objects.get().state == State.DELETED, "it is gone", seconds=15)
     waiting.join()
+
+
+def test_a_death_counts_once_and_not_when_an_operator_let_it_go(pool):
+    """One that was given up and whose app was deleted as an orphan later counted twice."""
+    names = ["sandbox-one", "sandbox-two"]
+    now = timezone.now()
+    for name in names:
+        Sandbox.objects.create(
+            name=name, pool=pool, runtime="python", image="i", region="syd", size="s", origin="pool",
+            create_code="demand", create_reason="a test", requested_at=now, state=State.DELETED,
+            delete_requested_at=now, end_code="lost", end_reason="a test",
+        )  # fmt: skip
+    FleetEvent.objects.create(
+        seq=10_000, at=now, kind="delete", code="grace_over", sandbox_name=names[0], app_id="seen-again"
+    )
+    assert deaths(Fleet.get(), now) == set(names)
+    approved = [str(Sandbox.objects.get(name=names[1]).pk)]
+    assert deaths(Fleet(approved=approved), now) == {names[0]}
+    assert deaths(Fleet(approved=[*approved, "seen-again"]), now) == {names[0]}
 
 
 def test_it_ends_when_nothing_is_in_flight(paper_fleet):

@@ -453,25 +453,46 @@ def test_a_sandbox_counts_once_however_many_reasons_there_are():
     assert plan(facts)[0].reason.startswith("8 of 8 would be deleted in one turn, 4 at most")
 
 
+def dead(count: int) -> frozenset[str]:
+    """The names of so many that are gone."""
+    return frozenset(f"gone-{n}" for n in range(count))
+
+
 def test_deaths_count_over_many_turns():
     """40 sandboxes that could not be reached were retired in 90 turns, a few in each."""
     sick = make_sandbox(health_failures=3)
     facts = make_fleet(sick, *(make_sandbox() for _ in range(19)), max_total=50)
-    assert kinds(replace(facts, deaths=18)) == [Kind.RETIRE]
-    stopped = plan(replace(facts, deaths=20))
+    assert kinds(replace(facts, deaths=dead(18))) == [Kind.RETIRE]
+    stopped = plan(replace(facts, deaths=dead(20)))
     assert stopped[0].reason.startswith("21 of 40 would be deleted within 30 minutes, 20 at most")
     assert [each.kind for each in stopped] == [Kind.STOP]
+
+
+def test_what_was_given_up_counts_once_while_it_is_still_there():
+    """It made the fleet look larger, so that more of it might go."""
+    leaving = [make_sandbox(State.DELETING, delete_sent_at=NOW) for _ in range(5)]
+    facts = make_fleet(make_sandbox(health_failures=3), *leaving, *(make_sandbox() for _ in range(4)), max_total=50)
+    stopped = plan(replace(facts, deaths=frozenset(each.name for each in leaving)))
+    assert stopped[0].reason.startswith("6 of 10 would be deleted within 30 minutes, 5 at most")
+
+
+def test_a_sandbox_that_is_seen_again_as_an_orphan_dies_once():
+    others = [make_sandbox() for _ in range(3)]
+    gone = [make_sandbox() for _ in range(3)]
+    orphans = tuple(app_of(each, orphan_since=NOW - seconds(600), orphan_listings=3) for each in gone)
+    facts = make_fleet(*others, apps=orphans, max_total=50)
+    assert kinds(replace(facts, deaths=frozenset(each.name for each in gone))) == [Kind.DELETE_ORPHAN] * 3
 
 
 def test_policy_does_not_wait_for_deaths_of_before():
     pool = make_pool(max_ready=1)
     facts = make_fleet(make_sandbox(), make_sandbox(), pools=(pool,), max_total=50)
-    assert Kind.RETIRE in kinds(replace(facts, deaths=40))
+    assert Kind.RETIRE in kinds(replace(facts, deaths=dead(40)))
 
 
 def test_nothing_is_created_in_the_place_of_what_the_guard_keeps():
     lost = [make_sandbox(State.READY, missing_since=NOW - seconds(600), vanished_at=NOW) for _ in range(2)]
-    fleet = make_fleet(*lost, pools=(wanted_pool(max_ready=2, target_ready=2),), deaths=9)
+    fleet = make_fleet(*lost, pools=(wanted_pool(max_ready=2, target_ready=2),), deaths=dead(9))
     fleet = replace(fleet, apps=())
     assert Kind.STOP in kinds(fleet)
     assert Kind.CREATE not in kinds(fleet)
