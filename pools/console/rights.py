@@ -56,9 +56,6 @@ class ActingAdmin(Base):
     action_form = ReasonActionForm
     show_full_result_count = False
 
-    class Media:
-        css = {"all": ["admin_fleet/admin.css"]}
-
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(OPERATE)
 

@@ -34,6 +34,7 @@ MANY, ENDED = int(sys.argv[1]), int(sys.argv[2])
 TIMES = 9
 now = timezone.now()
 meters.begin()
+told.DEADLINE_SECONDS = 60.0  # a busy machine is not what is measured
 
 
 def ago(seconds: float):

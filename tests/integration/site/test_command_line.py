@@ -28,6 +28,8 @@ OUR_MAIN = "in main\n"
 MAKES_ONE = {"up", "prepare"}
 NEEDS_NONE = {"localcloud", "webhook_receiver", "completion"}
 SERVERS = {"up", "web", "qcluster", "metrics"} | NEEDS_NONE
+# They end as others do, with an answer of their own where the database is away: their tests say which.
+WITH_TESTS_OF_THEIR_OWN = {"doctor", "move_database", "rotate_secret_key"}
 # How each is called that looks at the database, and does not go on for ever.
 CALLS = {
     "adopt": ["--dry-run"],
@@ -85,7 +87,7 @@ def is_a_sentence(said: str) -> bool:
 
 
 def test_each_command_of_ours_is_tried():
-    assert set(CALLS) | SERVERS == OURS
+    assert set(CALLS) | SERVERS | WITH_TESTS_OF_THEIR_OWN == OURS
 
 
 @pytest.mark.parametrize("name", sorted((OURS - MAKES_ONE - NEEDS_NONE) | {"shell", "createsuperuser"}))

@@ -88,7 +88,7 @@ def test_what_a_worker_had_that_died_alone_is_done_again_within_seconds(
     migrated_database.answer(source, str(workers))
     until(lambda: workers.exists() and workers.read_text().strip(), "it is begun")
     psutil.Process(int(workers.read_text())).kill()
-    until(lambda: len(workers.read_text().split()) == 2, "another worker does it", seconds=30)
+    until(lambda: len(workers.read_text().split()) == 2, "another worker does it", seconds=60)
 
 
 @pytest.fixture
