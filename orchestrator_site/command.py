@@ -96,7 +96,10 @@ def find_installation(arguments: list[str]) -> Installation | None:
     if not (is_preparing or installation.is_needed(arguments)):
         return None
     try:
-        found = installation.in_its_folder(os.environ) if is_preparing else installation.find(os.environ, NAME)
+        if is_preparing:
+            found = installation.in_its_folder(os.environ)
+        else:
+            found = installation.find(os.environ, NAME, *arguments[:1])
     except installation.Missing as error:
         sys.exit(str(error))
     if found.lent:

@@ -5,6 +5,7 @@ Asked before anything of Django is loaded, and before the settings make a folder
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,11 @@ MAKING = PREPARING | {"up"}  # they make a database where there is none
 NEEDING_NONE = frozenset(
     {"check", "collectstatic", "completion", "diffsettings", "findstatic", "help", "localcloud", "makemigrations"}
     | {"sendtestemail", "test", "version", "webhook_receiver"}
+)
+# They delete, hand over, serve, or do whatever they are told: which installation is meant is said, never guessed.
+NEVER_GUESSED = frozenset(
+    {"adopt", "dbshell", "flush", "import", "loaddata", "metrics", "move_database", "qcluster", "rotate_secret_key"}
+    | {"runserver", "shell", "sweep", "web"}
 )
 
 
@@ -49,7 +55,7 @@ def is_needed(arguments: list[str]) -> bool:
     return not (command.startswith("-") or command in MAKING | NEEDING_NONE or asks_for_help)
 
 
-def find(environment: Mapping[str, str], program: str) -> Installation:
+def find(environment: Mapping[str, str], program: str, command: str = "") -> Installation:
     """Return the installation that a command is about. Raises Missing."""
     here = in_its_folder(environment)
     folder = here.folder
@@ -60,9 +66,9 @@ def find(environment: Mapping[str, str], program: str) -> Installation:
     if is_set(environment, FOLDER):
         advice = f"set {FOLDER} to it." if running else f"`{program} up` makes one."
         raise Missing(f"There is no installation in {folder} ({FOLDER}). {where}{advice}")
-    if len(running) == 1:
+    if len(running) == 1 and command not in NEVER_GUESSED:
         return Installation(running[0], lent_by(running[0]) or {}, is_elsewhere=True)
-    advice = f"say which with {FOLDER}." if running else (
+    advice = f"set {FOLDER} to the one that is meant." if running else (
         f"Name its folder with {FOLDER} or its database with DATABASE_URL; `{program} up` makes a new one."
     )  # fmt: skip
     raise Missing(f"There is no installation in {folder}{'' if running else ', and none runs here'}. {where}{advice}")
@@ -101,18 +107,20 @@ def lent_by(folder: Path) -> dict[str, str] | None:
 
     with suppress(OSError, psutil.Error):
         process = psutil.Process(pid)
-        if folder in _held_by(process):
-            return {**process.environ(), FOLDER: str(folder)}
+        if process.uids().effective in (os.geteuid(), folder.stat().st_uid) and folder in _held_by(process):
+            environment = process.environ()
+            environment.pop(f"{FOLDER}_FILE", None)
+            return {**environment, FOLDER: str(folder)}
     return None
 
 
 def _running() -> Iterator[Path]:
-    """The folders of whatever runs here as this user."""
+    """The folders of whatever runs here as this user: root sees what others run, and does not do as they say."""
     import psutil
 
     for process in psutil.process_iter():
         with suppress(OSError, psutil.Error):  # somebody else's, or it ends while we look
-            if "up" in process.cmdline():
+            if process.uids().effective == os.geteuid() and "up" in process.cmdline():
                 yield from _held_by(process)
 
 

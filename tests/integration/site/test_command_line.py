@@ -9,11 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from orchestrator_site import environment as settings_environment
@@ -24,6 +26,14 @@ from tests.fixtures.waiting import free_port
 
 ROOT = Path(MANAGE).parent
 OURS = {file.stem for file in ROOT.glob("*/management/commands/[!_]*.py")}
+HOLD = """
+import os, sys
+lock = open(sys.argv[2], "a")
+lock.write(str(os.getpid()))
+lock.flush()
+print(flush=True)
+sys.stdin.read()
+"""
 OUR_MAIN = "in main\n"
 MAKES_ONE = {"up", "prepare"}
 NEEDS_NONE = {"localcloud", "webhook_receiver", "completion"}
@@ -217,8 +227,58 @@ def test_what_runs_elsewhere_is_meant_when_nothing_is_here(running: dict[Path, d
 
 def test_of_several_that_run_none_is_guessed(running: dict[Path, dict[str, str]]):
     running |= {Path("/srv/one"): {}, Path("/srv/two"): {}}
-    with pytest.raises(installation.Missing, match=r"in /srv/one, another in /srv/two: say which"):
+    with pytest.raises(installation.Missing, match=r"in /srv/one, another in /srv/two: set ORCHESTRATOR_VAR to"):
         installation.find({}, "arcade")
+
+
+@pytest.mark.parametrize("command", sorted(installation.NEVER_GUESSED))
+def test_what_deletes_hands_over_or_serves_has_its_installation_named(
+    running: dict[Path, dict[str, str]], command: str
+):
+    """`sweep --yes` in an empty folder deleted the fleet of whatever else ran there."""
+    running[Path("/srv/var")] = {}
+    with pytest.raises(installation.Missing, match=r"One runs in /srv/var: set ORCHESTRATOR_VAR to the one"):
+        installation.find({}, "arcade", command)
+
+
+def test_every_command_that_asks_before_it_deletes_has_its_installation_named():
+    asking = {file.stem for file in ROOT.glob("*/management/commands/[!_]*.py") if "input(" in file.read_text()}
+    assert asking
+    assert asking <= installation.NEVER_GUESSED
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a process that holds it as an `up` does."""
+    folder = tmp_path / "held"
+    folder.mkdir()
+    named = tmp_path / "named"
+    named.write_text(str(folder))
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, "up", folder / installation.LOCK],
+        env={"ORCHESTRATOR_VAR_FILE": str(named), "PORT": "8001"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield folder
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def test_what_an_up_was_started_with_is_lent_but_where_its_folder_was_named(up: Path):
+    """The settings refused to have both the folder and the file that names it."""
+    assert up in installation._running()
+    lent = installation.lent_by(up)
+    assert lent is not None
+    assert (lent["ORCHESTRATOR_VAR"], lent["PORT"]) == (str(up), "8001")
+    assert "ORCHESTRATOR_VAR_FILE" not in lent
+
+
+def test_nothing_is_borrowed_of_another_user(up: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whom root can read: it took the database and the token that any user's process named."""
+    monkeypatch.setattr(psutil.Process, "uids", lambda _: SimpleNamespace(effective=os.geteuid() + 4711))
+    assert up not in installation._running()
+    assert installation.lent_by(up) is None
 
 
 @pytest.mark.parametrize("name", installation.NAMING)
