@@ -53,7 +53,9 @@ def _complete(to: Target, old: mark.Moved, *, dry_run: bool) -> None:
     if copy is None or copy.move_id != old.move_id:
         raise Closed(old.sentence)
     if not dry_run:
-        _open(to)
+        with _uninterrupted_at_the_end() as end:
+            end()
+            _open(to)
 
 
 def _begin(address: str, to: Target, now: datetime, say: Say, *, dry_run: bool) -> None:
@@ -69,23 +71,34 @@ def _begin(address: str, to: Target, now: datetime, say: Say, *, dry_run: bool) 
         return
     if copy is not None:
         say("An earlier move did not come to its end: its copy is made anew.")
-        with to.transaction():
+        with _alone(), to.transaction():
             mark.open_copy(to.cursor())
             target.empty(to, all_tables)
     target.migrate(address, to)
     move_id = str(uuid4())
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA synchronous = FULL")  # of this connection: that it was moved outlives a power cut
-    with _uninterrupted_at_the_end() as end, transaction.atomic(durable=True):  # nobody else writes from here on
-        with to.transaction():
-            target.lock(to, all_tables)
-            target.require_empty(to, all_tables)
-            _fill(to, all_tables, say)
-            mark.close_copy(to.cursor(), mark.Unfinished(move_id, installation), _names(all_tables))
-            end()
-        with connection.cursor() as cursor:
-            mark.close_old_file(cursor, mark.Moved(move_id, _sentence(to, now)))
-    _open(to)
+    with _uninterrupted_at_the_end() as end:
+        with _alone():
+            with to.transaction():
+                target.lock(to, all_tables)
+                target.require_empty(to, all_tables)
+                _fill(to, all_tables, say)
+                mark.close_copy(to.cursor(), mark.Unfinished(move_id, installation), _names(all_tables))
+                end()
+            with connection.cursor() as cursor:
+                mark.close_old_file(cursor, mark.Moved(move_id, _sentence(to, now)))
+        _open(to)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Meanwhile nobody writes to the old file, and no other move has a copy of which that file does not know. Raises
+    Closed when another has ended."""
+    with transaction.atomic(durable=True):
+        if old := mark.moved(str(settings.DATABASES["default"]["NAME"])):
+            raise Closed(old.sentence)
+        yield
 
 
 def _fill(to: Target, all_tables: list[Table], say: Say) -> None:

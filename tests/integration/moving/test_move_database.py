@@ -74,6 +74,21 @@ sys.argv = ["manage.py", "move_database", sys.argv[1]]
 from orchestrator_site.command import main
 main()
 """
+# Says that it is about to take a step, and waits until a file is there.
+WAITS = """
+import os, time
+from orchestrator_site.moving import mark
+take = mark.{step}
+def wait(*mark_and_more):
+    print("waiting", flush=True)
+    while not os.path.exists(arguments[1]):
+        time.sleep(0.02)
+    take(*mark_and_more)
+mark.{step} = wait
+arguments, sys.argv[1:] = sys.argv[1:], ["move_database", sys.argv[1]]
+from orchestrator_site.command import main
+main()
+"""
 
 
 def fill(database: Database, seed: int, rows: int) -> None:
@@ -90,6 +105,20 @@ def killed(moving: Moving, step: str) -> None:
     process = moving.old.script(KILLED.format(step=step), moving.url)
     _, err = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL, err
+
+
+def waiting(moving: Moving, step: str) -> subprocess.Popen[str]:
+    process = moving.old.script(WAITS.format(step=step), moving.url, str(moving.file.with_name("go")))
+    assert process.stdout is not None
+    until(lambda: "waiting" in process.stdout.readline(), "it is about to do it")
+    return process
+
+
+def go_on(moving: Moving, process: subprocess.Popen[str]) -> tuple[int, str]:
+    """How one that waited ends, and what it says of errors."""
+    moving.file.with_name("go").touch()
+    _, err = process.communicate(timeout=30)
+    return process.returncode, err
 
 
 @pytest.mark.parametrize(
@@ -245,6 +274,23 @@ class TestInterrupted:
         _, err = process.communicate(timeout=30)
         assert (process.returncode, err) == (130, "CommandError: Interrupted. Nothing was moved.\n")
         assert moving.old_refuses() == ""
+        assert moving.new_refuses() == ""
+
+    def test_once_the_old_file_is_closed_ctrl_c_stops_nothing(self, moving: Moving) -> None:
+        """It said "Nothing was moved", and left the copy closed."""
+        process = waiting(moving, "open_copy")
+        process.send_signal(signal.SIGINT)
+        assert go_on(moving, process) == (0, "")
+        assert MOVED in moving.old_refuses()
+        assert moving.new_refuses() == ""
+
+    def test_by_nobody_who_moves_the_same_at_the_same_time(self, moving: Moving) -> None:
+        """The second took the first one's copy for one that was left, and emptied it; then the old file was closed."""
+        moving.add_user()
+        first = waiting(moving, "close_old_file")
+        assert "try again in a moment. Nothing was moved." in moving.refused()
+        assert go_on(moving, first) == (0, "")
+        assert moving.users() == (1, 1)
         assert moving.new_refuses() == ""
 
     def test_the_copy_of_one_installation_is_not_replaced_by_another(self, moving: Moving, tmp_path: Path) -> None:
