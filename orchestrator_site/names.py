@@ -4,6 +4,7 @@ most of a second, and somebody waits at each press of the key."""
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from contextlib import closing
@@ -16,15 +17,18 @@ QUERIES = {
     "accounts": "SELECT username FROM auth_user ORDER BY username",
     "keys": "SELECT prefix FROM pools_apikey WHERE revoked_at IS NULL ORDER BY prefix",
 }
+# The shell expands what it is offered: a name like $(…) would be carried out at the press of a key.
+PLAIN = re.compile(r"[\w.@+-]+")
 
 
 def main(kind: str, installation: Installation) -> None:
-    """Print them, one on each line; nothing when they can't be read."""
+    """Print those that a shell takes as they are, one on each line; nothing when they can't be read."""
     if kind not in QUERIES:
         return
     is_sqlite = not any(is_set(variables, "DATABASE_URL") for variables in (os.environ, installation.lent))
     read = _read_file if is_sqlite else _read_server
-    sys.stdout.writelines(f"{name}\n" for (name,) in read(QUERIES[kind], installation))
+    names = (str(name) for (name,) in read(QUERIES[kind], installation))
+    sys.stdout.writelines(f"{name}\n" for name in names if PLAIN.fullmatch(name))
 
 
 def _read_file(query: str, installation: Installation) -> list[tuple[str]]:

@@ -56,6 +56,18 @@ def test_names_are_those_of_the_installation(script: Path, migrated_database: Da
     assert offered(script, "pool", "--why", "pause", "list", "", environment=environment) == ["python"]
 
 
+def test_a_name_that_is_a_command_is_not_carried_out(script: Path, migrated_database: Database, tmp_path: Path) -> None:
+    """An import or a shell makes accounts whose names nobody looked at."""
+    name = f"$(touch${{IFS}}{tmp_path}/done)"
+    migrated_database.answer(
+        "from django.contrib.auth.models import User\n"
+        "for name in (sys.argv[1], 'ada@arcade'): User.objects.create(username=name)",
+        name,
+    )
+    assert offered(script, "second_factor", "", environment=migrated_database.environment) == ["ada@arcade"]
+    assert not (tmp_path / "done").exists()
+
+
 def test_where_no_names_can_be_read_nothing_is_offered_and_nothing_said(script: Path, tmp_path: Path) -> None:
     environment = {"ORCHESTRATOR_VAR": str(tmp_path / "var"), "PATH": "/usr/bin:/bin"}
     assert offered(script, "pool", "pause", "", environment=environment) == []
