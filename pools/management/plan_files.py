@@ -11,20 +11,19 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from pools.turn.decisions import Decision, Kind, digest_of
+from pools.turn.decisions import Decision, Kind, digest, essence
 from pools.turn.preview import plain
 
 FORMAT = 1
-COMPARED = ("kind", "code", "name", "app_id")  # as the digest does: reasons tell ages, which change
 
 
 def write(path: Path, decisions: Sequence[Decision], now: datetime) -> None:
     """Raises CommandError."""
     plan = {
         "format": FORMAT,
-        "digest": digest_of(decisions),
+        "digest": digest(map(essence, decisions)),
         "made_at": now.isoformat(),
-        "decisions": [plain(each) for each in decisions],
+        "decisions": [plain(each) | {"target_ready": each.target_ready} for each in decisions],
     }
     try:
         path.write_text(json.dumps(plan, indent=1) + "\n")
@@ -38,22 +37,29 @@ def read(path: Path) -> dict[str, Any]:
         plan = json.loads(path.read_text())
         if plan["format"] != FORMAT or not isinstance(plan["digest"], str):
             raise ValueError
-        Counter(map(_key, plan["decisions"]))
+        said = digest(map(_essence, plan["decisions"]))
     except OSError as error:
         raise CommandError(f"{path} can't be read ({error.strerror}).") from None
     except (ValueError, LookupError, TypeError):
         raise CommandError(f"{path} is no plan: write one with `reconcile --dry-run --out {path}`.") from None
+    if said != plan["digest"]:
+        raise CommandError(f"{path} was changed since it was written: a plan is carried out whole or not at all.")
     return dict(plan)
 
 
 def difference(plan: dict[str, Any], decisions: Sequence[Decision]) -> Iterator[str]:
     """The lines by which what is due differs from the plan: - is not due any more, + is due and not in it."""
-    planned = Counter(_key(each) for each in plan["decisions"] if each["kind"] != Kind.LOOK)
-    due = Counter(_key(plain(each)) for each in decisions if each.kind != Kind.LOOK)
+    planned = Counter(_line(_essence(each)) for each in plan["decisions"] if each["kind"] != Kind.LOOK)
+    due = Counter(_line(essence(each)) for each in decisions if each.kind != Kind.LOOK)
     for sign, some in (("-", planned - due), ("+", due - planned)):
-        for kind, code, name, app_id in sorted(some.elements()):
-            yield f"{sign} {kind:<16} {name or app_id:<24} {code}"
+        yield from (f"{sign} {each}" for each in sorted(some.elements()))
 
 
-def _key(decision: dict[str, str]) -> tuple[str, ...]:
-    return tuple(decision[field] for field in COMPARED)
+def _essence(decision: dict[str, Any]) -> list[Any]:
+    """As the decision itself has it."""
+    return [*(decision[field] for field in ("kind", "code", "name", "app_id")), *(decision["target_ready"] or ())]
+
+
+def _line(told: list[Any]) -> str:
+    kind, code, name, app_id, *sizes = told
+    return f"{kind:<16} {name or app_id:<24} {' '.join([code, *map(str, sizes)])}"

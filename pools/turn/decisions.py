@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from pools.models import FailureKind
@@ -68,8 +69,8 @@ class Decision:
 
     @property
     def target(self) -> str:
-        """Return the id of what it is about: the sandbox's, or that of an app without one."""
-        return str(self.sandbox_id or self.app_id)
+        """Return the id of what it is about: the sandbox's, that of an app without one, or the pool's."""
+        return str(self.sandbox_id or self.app_id or self.pool_id or "")
 
 
 # Deletions that a wrong observation could multiply. Failed creates, ended lifetimes and what an operator orders were
@@ -87,12 +88,19 @@ def decide(
     return Decision(kind, code, reason, sandbox.id, sandbox.app_id or "", sandbox.name, failure_kind=failure_kind)
 
 
+def essence(decision: Decision) -> list[Any]:
+    """What of a decision one agrees to, as JSON has it: not its reason, which tells ages."""
+    return [decision.kind, decision.code, decision.name, decision.app_id, *(decision.target_ready or ())]
+
+
 def digest_of(decisions: Iterable[Decision]) -> str:
-    """What stands for exactly these decisions, in any order. Not for looks: they change nothing, and one or another
-    comes due with each second."""
-    lines = sorted(
-        json.dumps([each.kind, each.code, each.name, each.app_id]) for each in decisions if each.kind != Kind.LOOK
-    )
+    """What stands for exactly these decisions, in any order."""
+    return digest(map(essence, decisions))
+
+
+def digest(essences: Iterable[list[Any]]) -> str:
+    """The same of their essences. Not of looks: they change nothing, and one or another comes due with each second."""
+    lines = sorted(json.dumps(each) for each in essences if each[0] != Kind.LOOK)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:DIGEST_CHARACTERS]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -300,6 +301,18 @@ def test_a_plan_that_has_changed_is_refused_with_the_difference(paper_fleet, poo
         ["-", "create", "python"],
         ["+", "hold", "python"],
     ]
+    assert not Sandbox.objects.exists()
+
+
+def test_a_plan_whose_file_was_edited_is_refused(paper_fleet, pool, tmp_path):
+    """It was carried out as it had been, with the line that somebody had taken out."""
+    paper_fleet.acquire(pool)
+    path = tmp_path / "plan"
+    run("reconcile", "--dry-run", "--out", str(path))
+    plan = json.loads(path.read_text())
+    path.write_text(json.dumps(plan | {"decisions": [each for each in plan["decisions"] if each["kind"] != "create"]}))
+    with pytest.raises(CommandError, match="was changed since it was written"):
+        run("reconcile", "--plan", str(path))
     assert not Sandbox.objects.exists()
 
 

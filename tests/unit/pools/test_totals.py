@@ -6,8 +6,8 @@ from datetime import timedelta
 from uuid import uuid4
 
 from pools.models import Origin, State
-from pools.reasons import EndCode, HoldCode, StepCode
-from pools.turn.decisions import Decision, Kind
+from pools.reasons import EndCode, HoldCode, StepCode, TargetCode
+from pools.turn.decisions import Decision, Kind, digest_of
 from pools.turn.facts import FleetFacts, SandboxFacts
 from pools.turn.totals import totals
 from tests.unit.pools.test_planner import NOW
@@ -56,3 +56,17 @@ def test_what_is_under_way_is_told_with_the_next_try():
     sent = NOW - timedelta(seconds=7)
     found = totals([], [], facts(sandbox(State.DELETING, delete_sent_at=sent), sandbox(State.CREATING)))
     assert found.sentence(NOW) == "Nothing to do now; 1 being created and 1 being deleted (asked for again in 8 s)."
+
+
+def resized(pool_id: int, was: int, becomes: int) -> Decision:
+    code = TargetCode.TARGET_RAISED
+    return Decision(Kind.SET_TARGET, code, "why", pool_id=pool_id, name="python", target_ready=(was, becomes))
+
+
+def test_each_pool_whose_target_is_set_counts():
+    assert totals([resized(1, 1, 2), resized(2, 1, 2)], [], facts()).to_check == 2
+
+
+def test_who_agrees_to_a_target_agrees_to_no_other():
+    """What was read as "target 2" could have been carried out as 4."""
+    assert digest_of([resized(1, 1, 2)]) != digest_of([resized(1, 1, 4)])
