@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from django_q.tasks import async_task
 
@@ -97,12 +98,13 @@ def deploy(
     say: Say,
     port: int | None = None,
     unpacked: Unpacked | None = None,
+    run_id: UUID | None = None,
     entering: Callable[[str], None] = entering_nothing,
 ) -> Deployed:
     """Put the game into the sandbox, start it, and wait until it answers. Raises DeployFailed.
 
     `entering` is called when "restore" and when "start" begins. `unpacked`: the current snapshot's files, where they
-    lie in the sandbox already.
+    lie in the sandbox already. `run_id`: for whom, which the sandbox is to remember.
     """
     watch = _Stopwatch()
     port = port or game.port
@@ -126,7 +128,7 @@ def deploy(
         restore_ms = watch.lap_ms()
         entering("start")
         with timed(START):
-            started = start(agent, game, port, files.folder if files else game.slug)
+            started = start(agent, game, port, files.folder if files else game.slug, run_id)
         with timed(ANSWER):
             wait_until_it_answers(agent, game, started, port)
     except AgentError as error:
@@ -219,11 +221,11 @@ def _stream(
         raise DeployFailed(f"{trouble}: {error}") from None
 
 
-def start_again(agent: SandboxAgent, game: Game, port: int, folder: str) -> bool:
+def start_again(agent: SandboxAgent, game: Game, port: int, folder: str, run_id: UUID | None = None) -> bool:
     """Start a game whose process has ended from its files, and wait until it answers. False when these are gone, as
     after a restart of the container. Raises DeployFailed, AgentError."""
     end_earlier(agent, game)
     if folder not in agent.names(GAMES_DIR):
         return False
-    wait_until_it_answers(agent, game, start(agent, game, port, folder), port)
+    wait_until_it_answers(agent, game, start(agent, game, port, folder, run_id), port)
     return True

@@ -14,9 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from games.failures import Cause, DeployFailed, explanation
 from games.models import Game
+from pools import taken
 from pools.cloud.agent_transport import json_of
 from pools.cloud.errors import AgentUnavailable, CommandTimedOut
 from pools.cloud.fitting import storable
@@ -100,11 +102,12 @@ class PortSeen:
         return found == {started.stamp}
 
 
-def start(agent: SandboxAgent, game: Game, port: int, folder: str) -> Started:
-    """Start the game in that folder. Whatever else listens on its port is ended first. Raises AgentError."""
+def start(agent: SandboxAgent, game: Game, port: int, folder: str, run_id: UUID | None = None) -> Started:
+    """Start the game in that folder, for that run. Whatever else listens on its port is ended first. Raises
+    AgentError."""
     stamp = secrets.token_hex(8)
     agent.write_file(f"{GAMES_DIR}/port.py", PORT_SCRIPT)
-    command = command_of(game, port)
+    command = taken.marked(command_of(game, port), run_id)
     env = {"PORT": str(port), STAMP: stamp}
     return Started(agent.start(command, cwd=f"{GAMES_DIR}/{folder}", env=env).pid, stamp)
 
@@ -116,16 +119,22 @@ def command_of(game: Game, port: int) -> str:
 
 def is_of(game: Game, command: str) -> bool:
     """Whether that command started this game, with whatever command it had then."""
+    command = taken.unmarked(command)
     return command.startswith(f"exec setsid sh -c {shlex.quote(LEAD)} {game.slug} ") or command == game.run_command
 
 
 def end(agent: SandboxAgent, pids: Iterable[int]) -> None:
     """End those processes and their sessions, also what is left of one whose leader has ended. Raises AgentError."""
+    if listed := set(pids):
+        agent.run(end_command(listed), timeout_seconds=END_SECONDS)
+
+
+def end_command(pids: Iterable[int]) -> str:
+    """Return the command that ends them, if there are any."""
     listed = " ".join(str(pid) for pid in sorted(set(pids)))
-    if listed:
-        # The second is for what leads no session. dash takes no `--` here.
-        each = "kill -9 -$pid || kill -9 $pid"
-        agent.run(f"for pid in {listed}; do {each}; done 2>/dev/null; true", timeout_seconds=END_SECONDS)
+    # The second is for what leads no session. dash takes no `--` here.
+    each = "kill -9 -$pid || kill -9 $pid"
+    return f"for pid in {listed}; do {each}; done 2>/dev/null; true"
 
 
 def end_all(agent: SandboxAgent) -> None:

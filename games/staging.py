@@ -24,6 +24,7 @@ from games.processes import (
     Started,
     end,
     end_all,
+    end_command,
     require_running,
     start,
     wait_until_it_answers,
@@ -271,6 +272,8 @@ def staged_port(sandbox: Sandbox, game: Game) -> int | None:
     return entry.port if entry is not None and entry.pid and staged_files(sandbox, game) else None
 
 
-def end_others(sandbox: Sandbox, game: Game) -> None:
-    """The sandbox serves one game now: the others that were staged in it are ended. Raises AgentError."""
-    _end_all(sandbox.agent(), (entry for slug, entry in sandbox.staged_games.items() if slug != game.slug))
+def end_others(sandbox: Sandbox, game: Game, run_id: UUID) -> None:
+    """The sandbox serves one run now, and is to remember it: the other games that were staged in it are ended. Raises
+    AgentError."""
+    others = (entry.pid for slug, entry in sandbox.staged_games.items() if slug != game.slug)
+    sandbox.agent().start(taken.marked(end_command(pid for pid in others if pid), run_id))

@@ -9,7 +9,6 @@ from django_q.tasks import async_task
 
 from games import builds, snapshots, staging
 from games.models import Game, Snapshot
-from pools import taken
 from pools.cloud.errors import AgentError
 from pools.models import Sandbox
 from pools.occupants import occupants
@@ -37,8 +36,7 @@ def end_other_games(sandbox_id: str, slug: str) -> None:
         try:
             occupant = occupants([sandbox.pk]).get(sandbox.pk)
             if occupant is not None and occupant.run_id is not None:
-                taken.mark(sandbox.agent(), occupant.run_id)
-            staging.end_others(sandbox, game)
+                staging.end_others(sandbox, game, occupant.run_id)
         except AgentError:
             return  # it is on its way out
 

@@ -15,7 +15,7 @@ from games.deploy import start_again
 from games.failures import Cause, DeployFailed
 from games.models import Game
 from games.staging import staged_files
-from pools import taken, traces
+from pools import traces
 from pools.about import about
 from pools.cloud.errors import AgentError
 from pools.models import Sandbox
@@ -95,9 +95,9 @@ def _bring_back(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
 
     try:
         folder = _folder_of(sandbox, run)
-        if folder is None or not start_again(agent, run.game, port, folder):
+        if folder is None or not start_again(agent, run.game, port, folder, run.id):
             say("Its files are gone; deploying it once more.")
-            deploy_game(agent, run.game, use_snapshot=run.use_snapshot, say=say, port=port)
+            deploy_game(agent, run.game, use_snapshot=run.use_snapshot, say=say, port=port, run_id=run.id)
         tenure.require()
         _wait_for_page(sandbox, run.game, port)
     except TenureLost:
@@ -143,7 +143,6 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
 
     progress.tell(run, "bootstrap", timezone.now())
     try:
-        taken.mark(sandbox.agent(), run.id)
         done = deploy_game(
             sandbox.agent(),
             run.game,
@@ -151,6 +150,7 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
             say=say,
             port=free_port(sandbox, run.game),
             unpacked=staged_files(sandbox, run.game) if attempt.number == 1 else None,
+            run_id=run.id,
             entering=entering,
         )
         _wait_for_page(sandbox, run.game, done.port)

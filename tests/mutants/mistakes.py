@@ -20,6 +20,7 @@ RUNS = (
 )
 AT_ONCE = ("tests/integration/runs/test_at_once.py",)
 PROXY = ("tests/unit/proxy", "tests/integration/runs/test_proxy.py")
+RESTORED = ("tests/integration/games/test_restored_backups.py",)
 STAGING = ("tests/integration/games/test_staging.py",)
 SNAPSHOTS = ("tests/integration/games/test_snapshots.py",)
 
@@ -273,8 +274,19 @@ MISTAKES: list[Mistake] = [
          "if port is not None:"),
         ("error-page", "A player is given a game that answers errors.", ".status < 400", ".status < 600"),
         ("snapshot-refused", "A launch without the snapshot is played from it.", "and run.use_snapshot", ""),
-        ("others-go-on", "Other games go on in the player's sandbox.",
-         'async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=TaskRows())', "pass"),
+    ),
+    *_of(
+        "staged", "games/staging.py", RUNS,
+        ("others-go-on", "Other games go on in the player's sandbox.", "slug != game.slug)", "slug == game.slug)"),
+    ),
+    *_of(
+        "taken", "pools/taken.py", RESTORED,
+        ("forgotten", "After a backup is restored, a player is put to another.", "raise SandboxTaken(run)", "pass"),
+    ),
+    *_of(
+        "leave-alone", "pools/claims.py", RESTORED,
+        ("at-once", "After a backup is restored, a game is deleted.", "until = now + timedelta(minutes=minutes)",
+         "until = now"),
     ),
     *_of(
         "upkeep", "runs/upkeep.py", RUNS,

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from games import tasks
 from games.models import Game
 from pools import claims
 from pools.cloud.sandbox_agent import Fetched, SandboxAgent
@@ -55,13 +56,23 @@ def test_a_launch_that_wants_no_snapshot_is_not_played_from_one(staged):
     assert (run.state, run.sandbox, run.deployed_from) == (RunState.DEPLOYING, staged, "")
 
 
-@pytest.mark.parametrize(("others", "tasks"), [([], 0), (["memory"], 1)])
-def test_the_other_games_that_were_staged_are_ended(staged, others, tasks):
-    Sandbox.objects.update(
-        staged=staged.staged | {slug: {"sha256": "b" * 64, "port": 5001, "pid": 2} for slug in others}
-    )
-    assert start().state == RunState.RUNNING
-    assert sum(row.task["func"] == "games.tasks.end_other_games" for row in OrmQ.objects.all()) == tasks
+@pytest.mark.parametrize("others", [{}, {"memory": {"sha256": "b" * 64, "port": 5001, "pid": 2}}])
+def test_the_sandbox_remembers_who_took_it_and_its_other_games_end_by_one_request(
+    staged, others, monkeypatch, django_assert_max_num_queries
+):
+    """A mark of its own was a second request after each launch."""
+    Sandbox.objects.update(staged=staged.staged | others)
+    run = start()
+    assert run.state == RunState.RUNNING
+    (task,) = [row.task for row in OrmQ.objects.all() if row.task["func"] == "games.tasks.end_other_games"]
+    started: list[str] = []
+    monkeypatch.setattr(SandboxAgent, "start", lambda _agent, command: started.append(command))
+    monkeypatch.setattr(SandboxAgent, "run", None)
+    with django_assert_max_num_queries(3):
+        tasks.end_other_games(*task["args"])
+    (command,) = started
+    assert command.startswith(f": taken by run {run.pk.hex}; ")
+    assert ("for pid in 2;" in command) == bool(others)
 
 
 def test_a_game_that_is_deployed_meets_no_other_one_on_its_port(staged, game):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from games.models import Game
 from games.processes import PortSeen, Started, command_of, is_of
+from pools.taken import marked
 
 OURS, OTHER = "0123456789abcdef", "fedcba9876543210"
 STARTED = Started(7, OURS)
@@ -60,5 +62,6 @@ def test_a_games_process_is_known_by_its_game_also_when_its_command_has_changed(
     now = Game(slug="chess", run_command="python3 'new one.py'")
     assert is_of(now, before)
     assert is_of(now, "python3 'new one.py'"), "as it was started by an earlier version"
+    assert is_of(now, marked(before, uuid4())), "started for a run"
     assert not is_of(Game(slug="ches", run_command="x"), before)
     assert not is_of(Game(slug="chess-960", run_command="x"), before)
