@@ -15,6 +15,7 @@ from pools import agent_keys
 from pools.models import Sandbox
 
 RESTART = "Now start every process again, on every machine."
+SECOND = f"{RESTART} Only when that is done: rotate_secret_key --restarted"  # who did not would refuse what it signs
 WAIT = (
     "Wait {hours} hours, so that whoever is signed in has come by, and until the sandboxes of before are gone; then: "
     "rotate_secret_key --forget"
@@ -23,29 +24,34 @@ WAIT = (
 
 class Command(BaseCommand):
     help = (
-        "Change SECRET_KEY, and nobody notices. The first time, a new key is announced; after a restart of all "
-        "processes, the second time, it comes into use. Where SECRET_KEY is no file, prints what to set."
+        "Change SECRET_KEY, and nobody notices. First a new key is announced; after a restart of all processes, "
+        "--restarted brings it into use. Where SECRET_KEY is no file, prints what to set."
     )
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         steps = parser.add_mutually_exclusive_group()
         steps.add_argument(
+            "--restarted", action="store_true", help="use the announced key: every process was started again since"
+        )
+        steps.add_argument(
             "--at-once", action="store_true", help="both steps, where all processes stop and start as one"
         )
         steps.add_argument("--forget", action="store_true", help="accept the former keys no more")
 
-    def handle(self, *_args: Any, at_once: bool, forget: bool, **_options: Any) -> None:
+    def handle(self, *_args: Any, restarted: bool, at_once: bool, forget: bool, **_options: Any) -> None:
         before = Keys.of(settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS)
         if forget:
             _require_nothing_of(before.former)
             self._set(before, before.forgotten(), f"The former keys are forgotten. {RESTART}")
             return
-        after = before
-        said = f"A new key is announced. {RESTART} Then come back for the second step: rotate_secret_key"
-        if not before.coming:
-            after = after.announced(new_key())
-        if before.coming or at_once:
+        if restarted and not before.coming:
+            raise CommandError("No key is announced. That is the first step: rotate_secret_key")
+        if before.coming and not (restarted or at_once):
+            raise CommandError(f"A new key is announced already. {SECOND}")
+        after = before if before.coming else before.announced(new_key())
+        said = f"A new key is announced. {SECOND}"
+        if restarted or at_once:
             after = after.used()
             said = f"The new key is in use. {RESTART} {WAIT.format(hours=settings.OPERATOR_SESSION_HOURS)}"
         self._set(before, after, said)

@@ -19,6 +19,7 @@ from tests.fixtures.stack import MANAGE, Stack
 from tests.fixtures.waiting import until
 from tests.integration.webhooks.receiver import Receiver
 
+pytestmark = pytest.mark.chaos  # minutes; each step is in test_rotate_secret_key.py, too
 FIRST = "the first key " * 5
 
 
@@ -102,8 +103,8 @@ def test_nobody_notices_a_new_secret_key(machines: tuple[Stack, Stack], receiver
     a, b = machines
     guests = Guests(a, receiver)
 
-    def rotate() -> None:
-        done = a.manage("rotate_secret_key")
+    def rotate(*options: str) -> None:
+        done = a.manage("rotate_secret_key", *options)
         assert done.returncode == 0, done.stderr
 
     rotate()  # announced
@@ -111,7 +112,7 @@ def test_nobody_notices_a_new_secret_key(machines: tuple[Stack, Stack], receiver
     a.stop()
     a.start()
     guests.are_at_home(a)
-    rotate()  # used
+    rotate("--restarted")  # used
     b.stop()
     b.start()
     for stack in (a, b, a, b):

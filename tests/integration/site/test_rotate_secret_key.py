@@ -38,11 +38,11 @@ def rotate(settings, *options: str) -> str:
 
 @pytest.mark.django_db
 def test_two_steps_change_the_kept_key_and_a_third_forgets_the_former(var: Path, settings):
-    assert "Then come back for the second step" in rotate(settings)
+    assert "Only when that is done: rotate_secret_key --restarted" in rotate(settings)
     assert settings.SECRET_KEY == "the first"
     new, first = settings.SECRET_KEY_FALLBACKS
     assert (len(new) > 40, first) == (True, "the first")
-    said = rotate(settings)
+    said = rotate(settings, "--restarted")
     assert "The new key is in use" in said
     assert new not in said
     assert (new, [new, "the first"]) == (settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS)
@@ -50,6 +50,18 @@ def test_two_steps_change_the_kept_key_and_a_third_forgets_the_former(var: Path,
     assert (new, [new]) == (settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS)
     assert sorted(path.name for path in var.iterdir()) == ["secret_key", "secret_key_fallbacks"]
     assert (var / "secret_key_fallbacks").stat().st_mode & 0o077 == 0
+
+
+def test_a_key_that_nobody_knows_yet_does_not_come_into_use_by_a_slip(var: Path, settings):
+    """The same command twice, with no restart in between, and processes refused what others signed."""
+    with pytest.raises(CommandError, match="No key is announced"):
+        rotate(settings, "--restarted")
+    rotate(settings)
+    announced = (var / "secret_key_fallbacks").read_text()
+    with pytest.raises(CommandError, match="announced already"):
+        rotate(settings)
+    assert (var / "secret_key_fallbacks").read_text() == announced
+    assert settings.SECRET_KEY == "the first"
 
 
 @pytest.mark.django_db
