@@ -71,7 +71,7 @@ def test_a_frozen_web_server_is_noticed_although_nobody_asks(
 ) -> None:
     """Each of nginx' processes sent it requests, every five seconds one, and each of those took 130 seconds."""
     nginx, front = make_published_nginx(server.address, frozen)
-    until(lambda: "upstream timed out" in nginx.log(), "it is noticed", seconds=NOTICED_SECONDS)
+    until(lambda: "upstream timed out" in nginx.log.read_text(), "it is noticed", seconds=NOTICED_SECONDS)
     for number in range(20):
         began = time.monotonic()
         assert httpx.post(f"http://{front}/api/launch", timeout=60, trust_env=False).status_code == 200
