@@ -54,7 +54,7 @@ mutants: $(VENV)/.installed-test  ## Make known mistakes one at a time: the test
 keep: $(VENV)/.installed-test  ## Keep this version's code, and a database that it filled, for the tests of upgrades
 	@version=$$($(PYTHON) -c 'from orchestrator_site import __version__; print(__version__)'); \
 	$(PYTHON) -m tests.upgrade.keep $$version && \
-	git archive HEAD | xz -9 > tests/upgrade/releases/$$version.tar.xz && \
+	git archive HEAD manage.py orchestrator_site pools games runs templates static | xz -9 > tests/upgrade/releases/$$version.tar.xz && \
 	ls -l tests/upgrade/databases/$$version.sql.xz tests/upgrade/releases/$$version.tar.xz
 
 picture: $(VENV)/.installed-test  ## Take the picture in the README anew, of the running product
