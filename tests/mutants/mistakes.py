@@ -277,7 +277,7 @@ MISTAKES: list[Mistake] = [
     ),
     *_of(
         "staged", "games/staging.py", RUNS,
-        ("others-go-on", "Other games go on in the player's sandbox.", "slug != game.slug)", "slug == game.slug)"),
+        ("ends-its-own", "The player's game is ended, and the others go on.", "slug != game.slug)", "slug == game.slug)"),
     ),
     *_of(
         "taken", "pools/taken.py", RESTORED,
@@ -326,7 +326,6 @@ MISTAKES: list[Mistake] = [
         ("old-go-on", "What was replaced goes on and fills the sandbox.",
          "for slug in fresh if slug in before]", "for slug in ()]"),
         ("dead-kept", "A game that did not start is offered.", "replace(entry, pid=None)", "entry"),
-        ("ends-its-own", "The player's own game is ended.", "if slug != game.slug))", "if slug == game.slug))"),
     ),
     *_of(
         "restore", "games/sandbox/restore.py", ("tests/unit/games/test_restore.py",),
