@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LOCK = "up.lock"  # in the folder, held by its `up`, whose process id is in it
 DATABASE = "orchestrator.sqlite3"
 FOLDER = "ORCHESTRATOR_VAR"
+PATHS = ("CATALOG_DIR", "STATIC_ROOT")
 # Whoever sets one of these has said which installation is meant, and what it needs.
 NAMING = ("DATABASE_URL", "DIGITALOCEAN_TOKEN", "ORCHESTRATOR_ID")
 PREPARING = frozenset({"prepare", "migrate"})
@@ -108,10 +109,19 @@ def lent_by(folder: Path) -> dict[str, str] | None:
     with suppress(OSError, psutil.Error):
         process = psutil.Process(pid)
         if process.uids().effective in (os.geteuid(), folder.stat().st_uid) and folder in _held_by(process):
-            environment = process.environ()
-            environment.pop(f"{FOLDER}_FILE", None)
-            return {**environment, FOLDER: str(folder)}
+            there = Path(process.cwd())
+            lent = {
+                name: str(there / value.strip()) if value.strip() and _is_path(name) else value
+                for name, value in process.environ().items()
+            }
+            lent.pop(f"{FOLDER}_FILE", None)
+            return {**lent, FOLDER: str(folder)}
     return None
+
+
+def _is_path(name: str) -> bool:
+    """Whether a setting of that name is a path, which may be one from where its process was started."""
+    return name in PATHS or name.endswith("_FILE")
 
 
 def _running() -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -256,7 +257,8 @@ def up(tmp_path: Path) -> Iterator[Path]:
     named.write_text(str(folder))
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, "up", folder / installation.LOCK],
-        env={"ORCHESTRATOR_VAR_FILE": str(named), "PORT": "8001"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={"ORCHESTRATOR_VAR_FILE": str(named), "PORT": "8001", "SECRET_KEY_FILE": "key"},
+        cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdout is not None
         process.stdout.readline()
@@ -272,6 +274,18 @@ def test_what_an_up_was_started_with_is_lent_but_where_its_folder_was_named(up: 
     assert lent is not None
     assert (lent["ORCHESTRATOR_VAR"], lent["PORT"]) == (str(up), "8001")
     assert "ORCHESTRATOR_VAR_FILE" not in lent
+
+
+def test_a_path_that_is_lent_is_one_from_where_the_up_was_started(up: Path):
+    """A command in another folder found no file there, or another one."""
+    lent = installation.lent_by(up)
+    assert lent is not None
+    assert lent["SECRET_KEY_FILE"] == str(up.parent / "key")
+
+
+def test_every_setting_that_is_a_path_is_known_as_one():
+    named = re.findall(r'Path\(env\.text\("(\w+)"', (ROOT / "orchestrator_site" / "settings.py").read_text())
+    assert set(named) == {installation.FOLDER, *installation.PATHS}
 
 
 def test_nothing_is_borrowed_of_another_user(up: Path, monkeypatch: pytest.MonkeyPatch):
