@@ -13,11 +13,13 @@ import pytest
 
 from tests.fixtures.databases import Database
 from tests.fixtures.local_cloud import LocalCloudProcess
+from tests.fixtures.servers import Postgres
 from tests.upgrade.keep import DATABASES, SECRET_KEY
 
 KEPT = sorted(path.name.removesuffix(".sql.xz") for path in DATABASES.glob("*.sql.xz"))
 TABLES = ("pools_pool", "pools_sandbox", "pools_fleetevent", "games_game", "runs_run", "runs_runevent")
-MIGRATE = "from django.core.management import call_command; call_command('migrate', verbosity=0)"
+TO_POSTGRESQL = "from tests.upgrade.on_postgresql import load; load(sys.argv[1])"
+MIGRATE = "from django.core.management import call_command; call_command('migrate', verbosity=0)\n"
 LOOK = """
 import json
 from django.apps import apps
@@ -64,32 +66,36 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path, paper_cloud: LocalCloudProcess) -> Database:
+    """Without any table."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
-    return inherited | {
+    environment = inherited | {
         "DJANGO_SETTINGS_MODULE": "orchestrator_site.settings",
         "ORCHESTRATOR_VAR": str(tmp_path / "var"),
         "ORCHESTRATOR_ID": "kept",
         "SECRET_KEY": SECRET_KEY,
+        "DIGITALOCEAN_TOKEN": paper_cloud.token,
+        "DIGITALOCEAN_API_URL": paper_cloud.url,
     }
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        environment["DATABASE_URL"] = server.url(server.create())
+    return Database(environment)
 
 
 def test_at_least_three_earlier_versions_are_kept():
     assert len(KEPT) >= 3
 
 
-def test_a_database_of_an_earlier_version_is_upgraded_and_goes_on(
-    name: str, environment: dict[str, str], tmp_path: Path, paper_cloud: LocalCloudProcess
-):
-    earlier = Earlier(name, tmp_path / "var")
+def test_a_database_of_an_earlier_version_is_upgraded_and_goes_on(name: str, empty: Database, tmp_path: Path):
+    database, earlier = empty, Earlier(name, tmp_path / "var")
     assert {"ended", "failed", "running"} <= set(earlier.states)
     assert all(earlier.counts.values()), earlier.counts
-    database = Database(
-        environment | {"DIGITALOCEAN_TOKEN": paper_cloud.token, "DIGITALOCEAN_API_URL": paper_cloud.url}
-    )
-    database.answer(MIGRATE)
-    found = json.loads(database.answer(LOOK, *TABLES).splitlines()[-1])
+    if database.vendor == "postgresql":
+        database.answer(TO_POSTGRESQL, str(tmp_path / "var" / "orchestrator.sqlite3"))
+        (tmp_path / "var" / "orchestrator.sqlite3").unlink()
+    found = json.loads(database.answer(MIGRATE + LOOK, *TABLES).splitlines()[-1])
     assert found["counts"] == earlier.counts, "no row is lost, and none is made"
     assert found["states"] == earlier.states
     assert found["codes"], "what is over says why by a code"
