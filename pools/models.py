@@ -127,6 +127,7 @@ class Pool(models.Model):
         default=2, db_default=2, validators=[MinValueValidator(1)], help_text="Never moved further at once."
     )
     autopilot_usd_a_month = models.PositiveIntegerField(
+        "autopilot, US dollars a month",
         default=0,
         db_default=0,
         help_text="Never more than could stay ready for a month for so many dollars; 0: no limit of its own.",

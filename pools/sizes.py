@@ -88,16 +88,16 @@ def _sentence(known: _Known, target: int, pool: Pool, now: datetime) -> str:
     past = need.past(begin.timestamp(), target)
     if need.is_surge(now.timestamp()):
         came = need.launches_lately
-        reason = f"{target}: {came} launch{'es' if came > 1 else ''} within the last {takes:.0f} s, more than usual"
+        reason = f"{came} launch{'es' if came > 1 else ''} within the last {takes:.0f} s, more than usual"
     elif past.launches >= TOLD_OF:
         when = f"{begin.hour} and {begin.hour + 1} h"
         days = f"last {NUMBERS[past.days]} {_part_of_day(begin)}s" if past.days > 1 else f"last {_part_of_day(begin)}"
-        reason = f"{target}: {_percent(past.served / past.launches)} of the {days} between {when} "
+        reason = f"{_percent(past.served / past.launches)} of the {days} between {when} "
         reason += f"needed at most {target} within {takes:.0f} s"
     else:
         came = len(need.moments)
         measured = "takes" if known.is_measured else "should take"
-        reason = f"{target}: {came} launch{'es' if came > 1 else ''} so far, one {measured} {takes:.0f} s to make"
+        reason = f"{came} launch{'es' if came > 1 else ''} so far, one {measured} {takes:.0f} s to make"
     if target > pool.max_ready:
         reason += f"; that needs max ready raised from {pool.max_ready}"
     cold = _cold_share(need.moments, pool.idle_timeout_seconds)

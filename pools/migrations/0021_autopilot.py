@@ -36,6 +36,7 @@ class Migration(migrations.Migration):
                 db_default=0,
                 default=0,
                 help_text="Never more than could stay ready for a month for so many dollars; 0: no limit of its own.",
+                verbose_name="autopilot, US dollars a month",
             ),
         ),
     ]

@@ -23,7 +23,7 @@ def plan_target(pool: PoolFacts, facts: FleetFacts) -> Decision | None:
     if target == pool.target_ready:
         return None
     code = TargetCode.TARGET_RAISED if target > pool.target_ready else TargetCode.TARGET_LOWERED
-    reason = f"target {target}, was {pool.target_ready}; {pilot.reason}"
+    reason = f"target {target}, was {pool.target_ready}; {pilot.needed} would be right: {pilot.reason}"
     if pilot.needed > most:
         reason += f"; {limit} allows {most}"
     sizes = pool.target_ready, target
