@@ -8,6 +8,8 @@ const POLL_MS = 3000; // without the socket
 const POLL_WITH_SOCKET_MS = 10000; // ages grow, and what DigitalOcean does is not in our log
 const PATIENCE_MS = 15000;
 const RECONNECT_MS = [1000, 2000, 5000, 10000];
+const SERVICE_RESTART = 1012; // another process serves already
+const RESTART_DELAY_MS = 300;
 
 const live = document.getElementById("fleet-live");
 let socket = null;
@@ -107,11 +109,11 @@ function connect() {
   mine.addEventListener("message", (event) => {
     if (!event.data.includes('"kind":"heartbeat"') && !event.data.includes('"kind": "heartbeat"')) soon();
   });
-  mine.addEventListener("close", () => {
+  mine.addEventListener("close", ({ code }) => {
     if (socket !== mine) return; // we have let it go
-    const wait = RECONNECT_MS[Math.min(attempts, RECONNECT_MS.length - 1)];
+    const wait = code === SERVICE_RESTART ? RESTART_DELAY_MS : RECONNECT_MS[Math.min(attempts, RECONNECT_MS.length - 1)];
     attempts += 1;
-    reconnecting = setTimeout(connect, wait);
+    reconnecting = setTimeout(connect, wait * (0.5 + Math.random())); // not all at once
     schedule(POLL_MS);
   });
 }

@@ -6,7 +6,7 @@ const SILENCE_MS = 40_000; // the server sends something at least every 10 s
 const FIRST_DELAY_MS = 1_000;
 const LONGEST_DELAY_MS = 30_000;
 const SERVICE_RESTART = 1012; // another process serves already
-const RESTART_DELAY_MS = 600;
+const RESTART_DELAY_MS = 300;
 
 /**
  * Calls show(html) with all parts whenever they have changed from those of `version`. Returns a function that says
