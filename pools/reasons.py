@@ -165,6 +165,7 @@ class KeyCode(models.TextChoices):
 
     MADE = "key_made", "Made"
     REVOKED = "key_revoked", "Revoked"
+    IMPORTED = "imported", "Came with an import"
 
 
 class Limit(StrEnum):

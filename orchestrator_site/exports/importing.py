@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -14,7 +14,9 @@ from orchestrator_site.exports.file import Unreadable, lines, require_header
 from orchestrator_site.exports.rows import Encoded, Reader, Wrong, encoded, key_text
 from orchestrator_site.exports.tables import BY_LABEL, Table
 from orchestrator_site.exports.transactions import writing
+from pools import journal
 from pools.models import EventCursor, FleetEvent
+from pools.reasons import KeyCode, LogKind
 from pools.webhooks import Webhook
 from runs.models import Run, Tally
 
@@ -41,15 +43,26 @@ class Row:
     compared: dict[str, Any]
 
 
-def import_file(file: IO[bytes], *, replace: bool, dry_run: bool) -> dict[str, Count]:
+def import_file(file: IO[bytes], *, replace: bool, dry_run: bool, actor: str) -> dict[str, Count]:
     """What was created, updated and left as it is, by tables. A row that is there already stays, or with `replace`
     becomes as the file has it. Raises Unreadable, and then nothing has changed."""
     try:
         with writing(dry_run=dry_run):
             counts = _import(lines(file), replace=replace)
+            _write_down(counts, actor)
     except (DatabaseError, UnicodeError, OverflowError) as error:
         raise Unreadable(f"The database does not take it: {str(error).strip().splitlines()[0]}") from error
     return counts
+
+
+def _write_down(counts: Mapping[str, Count], actor: str) -> None:
+    """One line, for operators alone: it tells of keys and accounts."""
+    changed = {
+        label: [count.created, count.updated] for label, count in counts.items() if count.created or count.updated
+    }
+    if changed:
+        told = ", ".join(f"{label} {created} new, {updated} replaced" for label, (created, updated) in changed.items())
+        journal.record(LogKind.KEY, f"an export was imported: {told}", code=KeyCode.IMPORTED, actor=actor, data=changed)
 
 
 def _import(read: Iterator[tuple[int, dict[str, Any]]], *, replace: bool) -> dict[str, Count]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
+from django.core.validators import BaseValidator
 from django.db import models
 from django.db.models import Model, QuerySet
 
@@ -54,12 +57,24 @@ def encoded(table: Table, rows: QuerySet[Any]) -> Iterator[Encoded]:
         else:
             paths.append(name)
             readers.append((name, _value(begin)))
-    for found in rows.values_list(*paths).iterator(chunk_size=ROWS_A_CHUNK):
-        values = {name: read(found) for name, read in readers}
-        for name, field in table.sets.items():
-            others = field.related_model._base_manager.filter(**{field.related_query_name(): found[0]})
-            values[name] = _in_order(map(list, others.values_list(*key_paths(field.related_model))))
-        yield Encoded(found[0], json.loads(as_json(values)))
+    each_row = rows.values_list(*paths).iterator(chunk_size=ROWS_A_CHUNK)
+    while chunk := list(islice(each_row, ROWS_A_CHUNK)):
+        sets = {name: _members(field, [found[0] for found in chunk]) for name, field in table.sets.items()}
+        for found in chunk:
+            values = {name: read(found) for name, read in readers}
+            values |= {name: _in_order(members[found[0]]) for name, members in sets.items()}
+            yield Encoded(found[0], json.loads(as_json(values)))
+
+
+def _members(field: Any, pks: Sequence[Any]) -> Mapping[Any, list[Reference]]:
+    """What a many-to-many field of those rows points to, by their numbers."""
+    of, to = field.m2m_field_name(), field.m2m_reverse_field_name()
+    paths = [f"{to}__{path}" for path in key_paths(field.related_model)]
+    members: dict[Any, list[Reference]] = defaultdict(list)
+    pairs = field.remote_field.through._base_manager.filter(**{f"{of}__in": pks}).values_list(of, *paths)
+    for pk, *key in pairs.iterator(chunk_size=ROWS_A_CHUNK):
+        members[pk].append(key)
+    return members
 
 
 def key_text(table: Table, values: Mapping[str, Any]) -> str:
@@ -146,7 +161,7 @@ def _clean(table: Table, field: models.Field[Any, Any], value: Any) -> Any:
     if (isinstance(value, float) and not math.isfinite(value)) or "\\u0000" in json.dumps(value):
         raise Wrong(f"{table.label}.{field.name} holds what no database takes")
     try:
-        found = field.clean(value, None)
+        found = _as_kept(field, value) if field.name in table.as_kept else field.clean(value, None)
     except ValidationError as error:
         # An empty list or text is what the field's own default is.
         if any(each.code == "blank" for each in error.error_list):
@@ -154,6 +169,15 @@ def _clean(table: Table, field: models.Field[Any, Any], value: Any) -> Any:
         raise Wrong(f"{table.label}.{field.name}: {' '.join(error.messages)}") from None
     if isinstance(found, datetime) and found.tzinfo is None:
         raise Wrong(f"{table.label}.{field.name} names no time zone: {value}")
+    return found
+
+
+def _as_kept(field: models.Field[Any, Any], value: Any) -> Any:
+    """By the limits of the column alone: an account that was not made by a form may be called "anna maria"."""
+    found = field.to_python(value)
+    for limit in field.validators:
+        if isinstance(limit, BaseValidator):
+            limit(found)
     return found
 
 

@@ -23,6 +23,7 @@ class Table:
     without: frozenset[str] = frozenset()
     only: tuple[str, ...] = ()  # none: all fields but `without`
     rows: Q = field(default_factory=Q)
+    as_kept: frozenset[str] = frozenset()  # what a form would refuse of these the databases keep all the same
     is_replaced: bool = True  # by `--replace`; what was counted is not
     fresh: Mapping[str, Callable[[], Any]] = field(default_factory=dict)  # what a new row has of the fields left out
 
@@ -61,7 +62,12 @@ IS_GONE = Q(state=State.DELETED)
 # In the order in which they are made: each after those that it points to.
 MADE = [
     Table("auth.group", ("name",)),
-    Table("auth.user", ("username",), without=frozenset({"last_login"})),
+    Table(
+        "auth.user",
+        ("username",),
+        without=frozenset({"last_login"}),
+        as_kept=frozenset({"username", "email"}),
+    ),
     Table("otp_totp.totpdevice", ("user", "name"), without=frozenset({"last_used_at", "created_at"})),
     Table("otp_static.staticdevice", ("user", "name"), without=frozenset({"last_used_at", "created_at"})),
     Table("otp_static.statictoken", ("device", "token")),

@@ -8,6 +8,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 
 from orchestrator_site.exports.file import Unreadable, opened
 from orchestrator_site.exports.importing import import_file
+from pools.management.shell import actor
 
 
 class Command(BaseCommand):
@@ -21,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, file: str, replace: bool, dry_run: bool, **_options: Any) -> None:
         try:
             with opened(file) as opened_file:
-                counts = import_file(opened_file, replace=replace, dry_run=dry_run)
+                counts = import_file(opened_file, replace=replace, dry_run=dry_run, actor=actor())
         except Unreadable as error:
             raise CommandError(f"{error} Nothing was imported.") from error.__cause__
         for label, count in counts.items():

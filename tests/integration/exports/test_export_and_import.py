@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from orchestrator_site.exports.file import Unreadable
@@ -101,7 +105,13 @@ def test_everything_that_was_made_comes_back_in_another_database(
     other = make_database(kind)
     done = manage(other, "import", file, "--replace")  # of what the migrations made
     assert done.returncode == 0, done.stderr
-    assert exported(other, "--with-history") == before
+    after = exported(other, "--with-history")
+    (told,) = [line["row"] for line in after if line not in before and line.get("table") == "pools.fleetevent"]
+    assert (told["kind"], told["code"], told["actor"].endswith("(command line)")) == ("key", "imported", True)
+    assert told["data"]["pools.pool"] == [2, 0]
+    assert [line["row"] for line in after if "row" in line and line["row"] != told] == [
+        line["row"] for line in before if "row" in line
+    ]
 
 
 def test_what_comes_next_is_numbered_after_what_has_come(
@@ -119,7 +129,8 @@ def test_what_comes_next_is_numbered_after_what_has_come(
         "journal.record(LogKind.TROUBLE, 'hello', level=Level.ERROR)\n"
         "assert FleetEvent.objects.order_by('-seq').first().seq == last + 1\n"
         "from pools.webhooks import Webhook\n"
-        "assert Webhook.objects.get(owner='ada').seq == last, 'nobody is told again what was before'\n"
+        "assert FleetEvent.objects.get(seq=last).code == 'imported', 'which webhooks are never told'\n"
+        "assert Webhook.objects.get(owner='ada').seq == last - 1, 'nobody is told again what was before'\n"
         "User.objects.create_user('new')\n"
     )
 
@@ -194,6 +205,68 @@ def test_accounts_keys_and_rights_work_in_the_new_database(make_database: MakeDa
     )
 
 
+def test_an_account_that_no_form_would_have_taken_comes_along(make_database: MakeDatabase, tmp_path: Path):
+    """One such name, and nothing was imported."""
+    first, second = make_database("sqlite"), make_database("sqlite")
+    first.answer(
+        "from django.contrib.auth.models import User\nUser.objects.create_user('anna maria', email='at home')\n"
+    )
+    manage(first, "export", tmp_path / "export")
+    done = manage(second, "import", tmp_path / "export")
+    assert done.returncode == 0, done.stderr
+    assert exported(second) == exported(first)
+
+
+@pytest.mark.django_db
+def test_an_export_asks_no_more_for_more_accounts():
+    """It asked for the groups of each account, and for the rights."""
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as asked:
+            for _ in export(timezone.now(), with_history=False):
+                pass
+        return len(asked)
+
+    group = Group.objects.create(name="some")
+    User.objects.create_user("a").groups.add(group)
+    before = queries()
+    for name in ("b", "c"):
+        User.objects.create_user(name).groups.add(group)
+    assert queries() == before
+
+
+def half_written(lived_in: Database, folder: Path) -> subprocess.Popen[bytes]:
+    """An export to `folder`/export that stands still on the way, because what it reads is held."""
+    code = (
+        "from orchestrator_site.management.commands import export\nimport time\n"
+        "def lines(*_, **__):\n    yield 'half'\n    print('half', flush=True)\n    time.sleep(60)\n"
+        "export.export = lines\n"
+        "from django.core.management import call_command\ncall_command('export', sys.argv[1])\n"
+    )
+    process = lived_in.script(code, str(folder / "export"))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half\n"
+    return process
+
+
+def test_an_export_that_is_ended_leaves_nothing_with_secrets_in_it(migrated_database: Database, tmp_path: Path):
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    (folder / "export.1").write_text("somebody's")
+    other = half_written(migrated_database, folder)
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, -2)):
+        ended = half_written(migrated_database, folder)
+        assert len(list(folder.iterdir())) == 3, "that of the other one stays"
+        ended.send_signal(number)
+        ended.communicate(timeout=20)
+        assert ended.returncode == code
+        assert len(list(folder.iterdir())) == 2
+    other.kill()
+    other.communicate(timeout=20)
+    assert manage(migrated_database, "export", folder / "export").returncode == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["export", "export.1"]
+
+
 def test_an_export_is_its_owners_alone(lived_in: Database, tmp_path: Path):
     os.umask(0o022)
     manage(lived_in, "export", tmp_path / "export.gz")
@@ -263,7 +336,7 @@ POOL = {"name": "x", "runtime": "python"}
 def test_what_is_wrong_with_a_file_is_one_sentence_and_nothing_is_imported(lines: list[bytes], sentence: str):
     before = list(export(timezone.now(), with_history=False))[1:]
     with pytest.raises(Unreadable) as refused:
-        import_file(io.BytesIO(b"\n".join(lines)), replace=False, dry_run=False)
+        import_file(io.BytesIO(b"\n".join(lines)), replace=False, dry_run=False, actor="ada")
     assert sentence in str(refused.value)
     assert str(refused.value).isprintable()
     assert list(export(timezone.now(), with_history=False))[1:] == before

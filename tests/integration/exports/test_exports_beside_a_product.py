@@ -1,12 +1,15 @@
-"""An export is made while people play, and by whoever reads it as slowly as they like."""
+"""An export is made while people play, and by whoever reads it as slowly as they like; so does an import begin."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from tests.fixtures.databases import ROOT, Database
+from tests.fixtures.waiting import until
 
 WRITE = """
 import time
@@ -41,3 +44,24 @@ def test_whoever_reads_an_export_slowly_gets_all_of_it_and_holds_up_nobody(datab
     out, err = export.communicate(timeout=120)
     assert export.returncode == 0, err
     assert b'{"end":' in out.splitlines()[-1]
+
+
+def test_an_import_waits_for_slow_input_without_holding_anybody_up(migrated_database: Database):
+    """On SQLite nobody could write until the last line had come."""
+    whole = subprocess.run(
+        [sys.executable, ROOT / "manage.py", "export", "-"],
+        env=migrated_database.environment, capture_output=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    slow = subprocess.Popen(
+        [sys.executable, ROOT / "manage.py", "import", "-"],
+        env=migrated_database.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert slow.stdin
+    slow.stdin.write(whole[: len(whole) // 2])
+    slow.stdin.flush()
+    links = Path(f"/proc/{slow.pid}/fd")
+    until(lambda: any("(deleted)" in os.readlink(link) for link in links.iterdir()), "it reads", seconds=30)
+    assert float(migrated_database.answer(WRITE)) < 5
+    out, err = slow.communicate(whole[len(whole) // 2 :], timeout=60)
+    assert slow.returncode == 0, err
+    assert b"the same" in out
