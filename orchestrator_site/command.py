@@ -11,6 +11,8 @@ from orchestrator_site import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchestrator_site.installation import Installation
 
 NAME = "sandbox-orchestrator"
@@ -22,7 +24,7 @@ ON_A_MOVED_FILE = {"check", "dbshell", "export", "help", "move_database", "shell
 
 def main() -> None:
     # Here and above as little as can be is loaded: meanwhile Ctrl-C is Python's own.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # nothing has begun that must be ended
+    heed_ctrl_c(lambda *_: os._exit(INTERRUPTED))  # nothing has begun that must be ended
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as this process lives
@@ -34,9 +36,15 @@ def main() -> None:
     except BrokenPipeError:
         leave(NOBODY_READS)
     except SystemExit as ended:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        heed_ctrl_c(signal.SIG_DFL)
         flush_or_leave()
         raise ended from None
+
+
+def heed_ctrl_c(handler: Callable[..., object] | signal.Handlers) -> None:
+    """Not where a script has started this beside itself: then Ctrl-C is for others."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
 
 
 def run(argv: list[str]) -> None:
@@ -76,7 +84,7 @@ def run(argv: list[str]) -> None:
 
         if old := moved(str(settings.DATABASES["default"]["NAME"])):
             sys.exit(old.sentence)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed_ctrl_c(signal.default_int_handler)
     try:
         execute_from_command_line(argv)
     except DatabaseError as error:

@@ -201,6 +201,16 @@ def test_ctrl_c_ends_a_command_quietly_at_any_moment(migrated_database: Database
             assert code in (130, 0, 1, -signal.SIGINT), f"{name} at {seconds:.2f} s: {code}"
 
 
+def test_ctrl_c_is_not_for_what_a_script_has_started_beside_itself(migrated_database: Database):
+    """A shell has its background jobs ignore it."""
+    var = migrated_database.environment["ORCHESTRATOR_VAR"]
+    script = f"{sys.executable} {MANAGE} pool list & sleep 0.5; kill -INT $!; wait $!"
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment(ORCHESTRATOR_VAR=var), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "There are no pools.\n"), done
+
+
 def test_a_command_has_the_settings_of_what_runs_in_its_folder(make_stack: MakeStack):
     """Of which its shell knows none: here, the mark of its sandboxes."""
     stack = make_stack(ORCHESTRATOR_ID="elsewhere", WARM_POOL_ENABLED="false")
