@@ -53,12 +53,18 @@ def known() -> Mapping[str, Variable]:
     return MappingProxyType(_known)
 
 
-def given(name: str, default: object, accepts: str) -> str:
-    """What the variable says, or the file that NAME_FILE names: secrets come as files where platforms keep them."""
-    _known[name] = Variable(default, accepts)
+def as_given(name: str) -> tuple[str, str]:
+    """The variable, and the path of its file; empty where it is not set."""
     names = (name, f"{name}_FILE")
     source = os.environ if any(each in os.environ for each in names) else _lent
     value, path = (source.get(each, "").strip() for each in names)
+    return value, path
+
+
+def given(name: str, default: object, accepts: str) -> str:
+    """What the variable says, or the file that NAME_FILE names: secrets come as files where platforms keep them."""
+    _known[name] = Variable(default, accepts)
+    value, path = as_given(name)
     if not path:
         return value
     if value:

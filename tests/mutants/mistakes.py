@@ -277,7 +277,7 @@ MISTAKES: list[Mistake] = [
     ),
     *_of(
         "staged", "games/staging.py", RUNS,
-        ("ends-its-own", "The player's game is ended, and the others go on.", "slug != game.slug)", "slug == game.slug)"),
+        ("ends-its-own", "The player's game is ended, the others go on.", "slug != game.slug)", "slug == game.slug)"),
     ),
     *_of(
         "taken", "pools/taken.py", RESTORED,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser
 
+from orchestrator_site.environment import as_given
 from orchestrator_site.kept_key import alone_in, new_key, put
 from orchestrator_site.secret_keys import Keys
 from pools import agent_keys
@@ -80,11 +80,11 @@ class Command(BaseCommand):
 
 def _file_of(name: str, kept: Path) -> Path | None:
     """Where it is written down: the file that the environment names, else the product's own; None for a variable."""
-    named = os.environ.get(f"{name}_FILE", "").strip()
-    if named:
-        return Path(named)
+    value, path = as_given(name)
+    if path:
+        return Path(path)
     # Beside a key that is given, in the environment or in a file, a list in this machine's own folder is no good.
-    is_given = any(os.environ.get(each, "").strip() for each in (name, "SECRET_KEY", "SECRET_KEY_FILE"))
+    is_given = bool(value) or any(as_given("SECRET_KEY"))
     return None if is_given else kept
 
 

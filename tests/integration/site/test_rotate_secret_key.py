@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from orchestrator_site import environment
 from pools import agent_keys
 from pools.models import Sandbox, State
 
@@ -104,3 +105,13 @@ def test_a_file_that_can_not_be_written_is_one_sentence(var: Path, monkeypatch):
     monkeypatch.setenv("SECRET_KEY_FALLBACKS_FILE", "/proc/secret_key_fallbacks")
     with pytest.raises(CommandError, match="/proc/secret_key_fallbacks can't be written"):
         call_command("rotate_secret_key", stdout=StringIO())
+
+
+def test_files_of_the_running_installation_are_written_where_the_shell_names_none(
+    var: Path, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A key went to a file that nothing read."""
+    named = tmp_path / "elsewhere"
+    monkeypatch.setattr(environment, "_lent", {"SECRET_KEY_FALLBACKS_FILE": str(named)})
+    assert f"Written: {named}" in rotate(settings)
+    assert not (var / "secret_key_fallbacks").exists()
