@@ -72,12 +72,10 @@ def run(argv: list[str]) -> None:
 
         bool(settings.SECRET_KEY)  # reads the settings
     except ImproperlyConfigured as error:
-        if sys.argv[1:2] == ["doctor"]:
+        if argv[1:2] == ["doctor"]:
             from orchestrator_site.doctor import report
 
-            findings = report.without_settings(error)
-            print(report.as_json(findings) if "--json" in sys.argv else "\n".join(report.lines(findings)))  # noqa: T201
-            sys.exit(1)
+            report.end_without_settings(error, argv[2:])
         sys.exit(f"Configuration: {error}")
     if settings.DATABASE_IS_SQLITE and argv[1:2] and argv[1] not in ON_A_MOVED_FILE:
         from orchestrator_site.moving.mark import moved

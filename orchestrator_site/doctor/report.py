@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from orchestrator_site import __version__
 from orchestrator_site.doctor.checks import Finding
@@ -64,6 +66,9 @@ def _counts(findings: Mapping[str, Finding]) -> dict[Level, int]:
     return {level: counts[level] for level in Level}
 
 
-def without_settings(error: Exception) -> dict[str, Finding]:
-    """All that can be said when the settings can't be read."""
-    return {"settings": Finding(Code.SETTINGS_REFUSED, str(error))}
+def end_without_settings(error: Exception, arguments: Sequence[str]) -> NoReturn:
+    """Say all that can be said when the settings can't be read, and end."""
+    findings = {"settings": Finding(Code.SETTINGS_REFUSED, str(error))}
+    told = as_json(findings) if "--json" in arguments else "\n".join(lines(findings))
+    sys.stdout.write(f"{told}\n")
+    sys.exit(exit_code(findings))
