@@ -38,7 +38,11 @@ def told(finding: Finding) -> str:
 
 def totals(findings: Mapping[str, Finding]) -> str:
     counts = _counts(findings)
-    return f"{len(findings)} checks: " + ", ".join(f"{counts[level]} {level}" for level in Level) + "."
+    return (
+        f"{len(findings)} check{'' if len(findings) == 1 else 's'}: "
+        + ", ".join(f"{counts[level]} {level}" for level in Level)
+        + "."
+    )
 
 
 def as_json(findings: Mapping[str, Finding]) -> str:

@@ -25,6 +25,7 @@ class Totals:
 
     to_create: int
     to_delete: int
+    targets: int  # of pools, that the autopilot moves
     to_check: int  # asked about, noted, staged
     held: int  # deletions that are held back, and pools that create nothing for now
     why_held: tuple[str, ...]
@@ -39,13 +40,18 @@ class Totals:
 
     @property
     def is_change_due(self) -> bool:
-        return bool(self.to_create or self.to_delete or self.to_check)
+        return bool(self.to_create or self.to_delete or self.targets or self.to_check)
 
     def sentence(self, now: datetime) -> str:
         """Return the line that every surface shows."""
         if self.is_as_wished:
             return "Nothing to do: the fleet is as it should be."
-        due = [(self.to_create, "to create"), (self.to_delete, "to delete"), (self.to_check, "to check")]
+        due = [
+            (self.to_create, "to create"),
+            (self.to_delete, "to delete"),
+            (self.targets, "of the pools to resize"),
+            (self.to_check, "to check"),
+        ]
         parts = [f"{count} {what}" for count, what in due if count] or ["Nothing to do now"]
         if self.held:
             parts.append(f"{self.held} held: {'; '.join(self.why_held)}")
@@ -64,7 +70,8 @@ def totals(decisions: Sequence[Decision], held_back: Sequence[Decision], facts: 
     """Return the totals of a plan. `held_back` are the deletions that its guard did not let pass."""
     deletes = {each.target for each in decisions if each.kind in DELETES}
     creates = [each for each in decisions if each.kind in CREATES]
-    rest = DELETES | CREATES | HOLDS | {Kind.LOOK}
+    targets = {each.target for each in decisions if each.kind == Kind.SET_TARGET}
+    rest = DELETES | CREATES | HOLDS | {Kind.LOOK, Kind.SET_TARGET}
     checks = {each.target for each in decisions if each.kind not in rest} - deletes
     holds = [each for each in decisions if each.kind in HOLDS]
     pools = {each.pool_id for each in holds if each.kind == Kind.HOLD}
@@ -73,6 +80,7 @@ def totals(decisions: Sequence[Decision], held_back: Sequence[Decision], facts: 
     return Totals(
         to_create=len(creates),
         to_delete=len(deletes),
+        targets=len(targets),
         to_check=len(checks),
         held=len({each.target for each in held_back}) + len(pools),
         why_held=tuple(dict.fromkeys(each.reason for each in holds)),

@@ -64,7 +64,8 @@ def resized(pool_id: int, was: int, becomes: int) -> Decision:
 
 
 def test_each_pool_whose_target_is_set_counts():
-    assert totals([resized(1, 1, 2), resized(2, 1, 2)], [], facts()).to_check == 2
+    found = totals([resized(1, 1, 2), resized(2, 1, 2)], [], facts())
+    assert found.sentence(NOW) == "2 of the pools to resize."
 
 
 def test_who_agrees_to_a_target_agrees_to_no_other():
