@@ -149,7 +149,7 @@ def role() -> str:
     """What this process is, as people call it: `web`, or the command of manage.py that it runs."""
     program = Path(sys.argv[0])
     name = program.parent.name if program.stem == "__main__" else program.stem
-    if name in ("daphne", "uvicorn"):
+    if name in ("web_server", "daphne", "uvicorn"):
         return "web"
     return sys.argv[1] if name in ("manage", NAME) and len(sys.argv) > 1 else name
 

@@ -119,7 +119,7 @@ def test_no_process_has_a_secret_among_its_arguments_and_nobody_else_reads_the_f
     everybody_can_read = " ".join(
         " ".join(process.cmdline()) for process in stack.processes() if psutil.pid_exists(process.pid)
     )
-    assert "daphne" in everybody_can_read
+    assert "web_server" in everybody_can_read
     for token in tokens:
         assert token not in everybody_can_read
         assert token not in stack.log

@@ -168,6 +168,7 @@ def test_a_worker_that_is_killed_loses_no_more_than_its_last_batch(stack: Stack,
 
 def test_without_a_collector_nothing_of_it_is_loaded(stack: Stack):
     off = Stack(stack.var)
+    off.environment["ORCHESTRATOR_ID"] = "another"  # so that it borrows nothing of what runs there
     loaded = off.python(
         "import sys, orchestrator_site.asgi, runs.tasks\n"
         "from pools.traces import span, launch, NO_SPAN\n"
