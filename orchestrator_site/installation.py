@@ -36,6 +36,9 @@ NEVER_GUESSED = frozenset(
 )
 
 
+EXAMINING = frozenset({"doctor"})  # they say what is missing, also where all is
+
+
 class Missing(Exception):
     """There is none that is meant. The message says what to do."""
 
@@ -62,13 +65,15 @@ def find(environment: Mapping[str, str], program: str, command: str = "") -> Ins
     folder = here.folder
     if here.lent or _is_named(environment) or has_database(folder):
         return here
-    running = sorted(set(_running()))
+    running, is_folder_named = sorted(set(_running())), is_set(environment, FOLDER)
+    if len(running) == 1 and not is_folder_named and command not in NEVER_GUESSED:
+        return Installation(running[0], lent_by(running[0]) or {}, is_elsewhere=True)
+    if command in EXAMINING:
+        return here
     where = f"One runs in {', another in '.join(map(str, running))}: " if running else ""
-    if is_set(environment, FOLDER):
+    if is_folder_named:
         advice = f"set {FOLDER} to it." if running else f"`{program} up` makes one."
         raise Missing(f"There is no installation in {folder} ({FOLDER}). {where}{advice}")
-    if len(running) == 1 and command not in NEVER_GUESSED:
-        return Installation(running[0], lent_by(running[0]) or {}, is_elsewhere=True)
     advice = f"set {FOLDER} to the one that is meant." if running else (
         f"Name its folder with {FOLDER} or its database with DATABASE_URL; `{program} up` makes a new one."
     )  # fmt: skip

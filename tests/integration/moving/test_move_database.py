@@ -190,6 +190,10 @@ def test_a_dry_run_tells_how_much_there_is_and_changes_nothing(new_target: Movin
 class TestRefusals:
     def test_of_the_source(self, moving: Moving, unmigrated: Database) -> None:
         assert "PostgreSQL already: call this without DATABASE_URL" in moving.refused(database=moving.new)
+        file = Path(unmigrated.environment["ORCHESTRATOR_VAR"]) / "orchestrator.sqlite3"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(file)) as theirs:
+            theirs.execute("CREATE TABLE theirs (id int)")
         assert "is not migrated" in moving.refused(database=unmigrated)
         moving.change_old("INSERT INTO django_migrations (app, name, applied) VALUES ('pools', '9999_x', '2027-01-01')")
         assert "by another version, which has the migration pools.9999_x" in moving.refused()

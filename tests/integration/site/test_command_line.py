@@ -101,7 +101,9 @@ def test_each_command_of_ours_is_tried():
     assert set(CALLS) | SERVERS | WITH_TESTS_OF_THEIR_OWN == OURS
 
 
-@pytest.mark.parametrize("name", sorted((OURS - MAKES_ONE - NEEDS_NONE) | {"shell", "createsuperuser"}))
+@pytest.mark.parametrize(
+    "name", sorted((OURS - MAKES_ONE - NEEDS_NONE - installation.EXAMINING) | {"shell", "createsuperuser"})
+)
 def test_where_there_is_no_installation_a_command_says_so_and_leaves_nothing(tmp_path: Path, name: str):
     var = tmp_path / "var"
     code, out, said = ended([name], ORCHESTRATOR_VAR=str(var))
