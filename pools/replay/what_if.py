@@ -85,6 +85,12 @@ class WhatIf:
         return next((row.target for row in self.rows if row.is_recommended), None)
 
 
+def _in_words(days: float) -> str:
+    if days >= 1:
+        return f"{days:.1f} days"
+    return f"{24 * days:.1f} hours" if days >= 1 / 24 else "less than an hour"
+
+
 def history(pool: Pool, now: datetime, days: float, most: int = LAUNCHES_LOOKED_AT) -> Launches | None:
     """The pool's own launches of the last days, as far back as there are any, and the newest `most`; None when there
     are none."""
@@ -92,7 +98,7 @@ def history(pool: Pool, now: datetime, days: float, most: int = LAUNCHES_LOOKED_
     if not moments:
         return None
     covered = (now - moments[0]).total_seconds() / DAY_SECONDS
-    source = f"the pool's own {len(moments)} launches, {covered:.1f} days of them"
+    source = f"the pool's own {len(moments)} launches, of {_in_words(covered)}"
     return Launches([(moment - moments[0]).total_seconds() for moment in moments], max(covered, 1 / 24), source)
 
 
@@ -155,5 +161,5 @@ def _limits(rows: Sequence[Row], met: Conditions, facts: PoolFacts) -> list[str]
     if any(row.outcome.lacked_places for row in rows):
         told.append(f"MAX_TOTAL_SANDBOXES ({met.max_total}) left no place for some that were wanted.")
     if any(row.outcome.lacked_creates for row in rows):
-        told.append(f"max concurrent creates ({facts.max_concurrent_creates}) held some creates back.")
+        told.append(f"Max concurrent creates ({facts.max_concurrent_creates}) held some creates back.")
     return told

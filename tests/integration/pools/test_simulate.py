@@ -56,7 +56,7 @@ def test_the_pools_own_launches_are_replayed_and_it_says_how_many_days_there_are
         said = simulate("--target", "1")
     finally:
         launches_asked.disconnect(launches)
-    assert "the pool's own 144 launches, 3.0 days of them" in said
+    assert "the pool's own 144 launches, of 3.0 days" in said
 
 
 def test_a_file_of_rates_or_of_moments_is_replayed(pool, tmp_path: Path):
@@ -73,7 +73,7 @@ def test_what_held_every_target_back_is_said(pool, settings):
     settings.MAX_TOTAL_SANDBOXES = 3
     assert "MAX_TOTAL_SANDBOXES (3) left no place" in simulate("--target", "3", "--arrivals", "60/h", "--days", "1")
     said = simulate("--target", "3", "--arrivals", "60/h", "--days", "1", "--max-total", "100")
-    assert "max concurrent creates (1) held some creates back." in said
+    assert "Max concurrent creates (1) held some creates back." in said
 
 
 @pytest.mark.parametrize(
