@@ -58,8 +58,10 @@ class Machine:
     def _value(self, name: str, value: str) -> str:
         wanted = name.removesuffix("_FILE")
         if name.endswith("_FILE"):
-            (self.folder / wanted).write_text(self.values.get(wanted, "unused") + "\n")
-            return str(self.folder / wanted)
+            secret = self.folder / wanted
+            if not secret.exists():  # a process that starts may be reading it
+                secret.write_text(self.values.get(wanted, "unused") + "\n")
+            return str(secret)
         return self.values.get(wanted, value)
 
     def run(self, process: Published, *arguments: str) -> subprocess.CompletedProcess[str]:
