@@ -5,7 +5,8 @@ import json
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.fixtures.databases import ROOT, Database, _database
 from tests.fixtures.servers import Postgres
+from tests.fixtures.stack import Stack
 
 ADD_USER = """INSERT INTO auth_user
 (username, password, first_name, last_name, email, is_superuser, is_staff, is_active, date_joined)
@@ -23,6 +25,19 @@ import sys
 from tests.upgrade.rows import dump
 sys.stdout.buffer.write(dump())
 """
+
+
+@contextmanager
+def started_with_games(stack: Stack) -> Iterator[None]:
+    """It runs in the block, and its games' snapshots are built."""
+    try:
+        stack.start()
+        built = stack.manage("snapshots", "build")
+        assert built.returncode == 0, built.stderr
+        yield
+    finally:
+        stack.close()
+        print(stack.log)
 
 
 class Moving:

@@ -22,6 +22,7 @@ from tests.fixtures.machines import Account
 from tests.fixtures.servers import Postgres
 from tests.fixtures.stack import Stack
 from tests.fixtures.waiting import until
+from tests.integration.moving.conftest import started_with_games
 
 WHERE = """
 import json
@@ -62,14 +63,8 @@ def stack(
         tmp_path / "var", CATALOG_DIR=str(catalog.folder), MAX_TOTAL_SANDBOXES="6", ORPHAN_GRACE_SECONDS="1",
         ORCHESTRATOR_ID="moving", DIGITALOCEAN_TOKEN=TOKEN, DIGITALOCEAN_API_URL=shared_account.url, **settings,
     )  # fmt: skip
-    try:
-        stack.start()
-        built = stack.manage("snapshots", "build")
-        assert built.returncode == 0, built.stderr
+    with started_with_games(stack):
         yield stack
-    finally:
-        stack.close()
-        print(stack.log)
 
 
 class Backup:

@@ -18,6 +18,7 @@ from tests.fixtures.local_cloud import TOKEN
 from tests.fixtures.machines import Account
 from tests.fixtures.stack import Stack
 from tests.fixtures.waiting import until
+from tests.integration.moving.conftest import started_with_games
 
 SIGNED_IN = """
 from django.conf import settings
@@ -61,14 +62,8 @@ def stack(shared_account: Account, tmp_path: Path) -> Iterator[Stack]:
         tmp_path / "var", CATALOG_DIR=str(catalog.folder), MAX_TOTAL_SANDBOXES="3",
         ORCHESTRATOR_ID="moving", DIGITALOCEAN_TOKEN=TOKEN, DIGITALOCEAN_API_URL=shared_account.url,
     )  # fmt: skip
-    try:
-        stack.start()
-        built = stack.manage("snapshots", "build")
-        assert built.returncode == 0, built.stderr
+    with started_with_games(stack):
         yield stack
-    finally:
-        stack.close()
-        print(stack.log)
 
 
 def launch(stack: Stack) -> dict[str, Any]:
