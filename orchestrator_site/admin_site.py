@@ -32,6 +32,7 @@ from pools.ages import ago
 from pools.console.alarms import Alarm, Urgency
 from pools.console.view import view
 from pools.reasons import LogKind
+from pools.runbook import Section
 
 SILENT_SECONDS = 60
 SILENCE_TOLD_FOR = timedelta(hours=1)  # a cluster that was replaced leaves its last beat behind
@@ -131,17 +132,17 @@ def _cluster_alarms(now: datetime) -> Iterator[Alarm]:
             f"The last sign of life is {ago(beats[0].at, now)} old" if beats else "None has ever given a sign of life"
         )
         detail = f"{last}. Without a cluster nothing is created, deleted or deployed: start `manage.py qcluster`."
-        yield Alarm(Urgency.ERROR, "No Django-Q cluster gives a sign of life", detail, page)
+        yield Alarm(Urgency.ERROR, "No Django-Q cluster gives a sign of life", detail, page, Section.NO_CLUSTER)
         return
     for beat in beats:
         if beat.at > silent_since and abs(beat.clock_ahead_seconds) > CLOCK_OFF_SECONDS:
             detail = f"It is {clock_sentence(beat.clock_ahead_seconds)}, whose time is used. Put it right."
-            yield Alarm(Urgency.WARNING, f"The clock of {beat.host} is off", detail, page)
+            yield Alarm(Urgency.WARNING, f"The clock of {beat.host} is off", detail, page, Section.CLOCK)
         if silent_since >= beat.at > now - SILENCE_TOLD_FOR:
             detail = f"For {ago(beat.at, now)}; others are alive. If it was replaced on purpose, all is well."
-            yield Alarm(Urgency.WARNING, f"{beat} has not beaten", detail, page)
+            yield Alarm(Urgency.WARNING, f"{beat} has not beaten", detail, page, Section.TASKS)
         elif beat.at > silent_since and beat.stuck:
-            yield Alarm(Urgency.ERROR, f"{beat} is stuck", f"{beat.stuck}.", page)
+            yield Alarm(Urgency.ERROR, f"{beat} is stuck", f"{beat.stuck}.", page, Section.TASKS)
 
 
 def _task_alarms(now: datetime) -> Iterator[Alarm]:
@@ -149,12 +150,8 @@ def _task_alarms(now: datetime) -> Iterator[Alarm]:
     for schedule in late.order_by("next_run"):
         if schedule.next_run is not None:
             detail = f"It was due {ago(schedule.next_run, now)} ago: is a cluster running?"
-            yield Alarm(
-                Urgency.WARNING,
-                f"Schedule {schedule.name} is late",
-                detail,
-                reverse("admin:django_q_schedule_changelist"),
-            )
+            schedules = reverse("admin:django_q_schedule_changelist")
+            yield Alarm(Urgency.WARNING, f"Schedule {schedule.name} is late", detail, schedules, Section.TASKS)
     failed = Failure.objects.filter(stopped__gt=now - FAILURES_WITHIN).order_by()
     for row in failed.values("func").annotate(count=Count("pk"), last=Max("stopped")).order_by("-last")[:FAILURES_TOLD]:
         newest = Failure.objects.filter(func=row["func"]).order_by("-stopped").first()
@@ -162,7 +159,7 @@ def _task_alarms(now: datetime) -> Iterator[Alarm]:
         count = row["count"]
         title = f"{row['func']} failed {count} time{'s' if count > 1 else ''} within a day"
         page = reverse("admin:django_q_failure_changelist") + f"?q={row['func']}"
-        yield Alarm(Urgency.WARNING, title, f"Last {ago(row['last'], now)} ago: {why}", page)
+        yield Alarm(Urgency.WARNING, title, f"Last {ago(row['last'], now)} ago: {why}", page, Section.TASKS)
 
 
 def _sign_in_alarms(now: datetime) -> Iterator[Alarm]:
@@ -171,8 +168,8 @@ def _sign_in_alarms(now: datetime) -> Iterator[Alarm]:
         named = [*locked[:LOCKS_NAMED], *(["others"] if len(locked) > LOCKS_NAMED else [])]
         minutes = settings.AXES_COOLOFF_TIME.total_seconds() / 60
         detail = f"For {', '.join(named)}. A lock ends by itself, {minutes:.0f} minutes after the last failure."
-        yield Alarm(Urgency.WARNING, "Sign-ins are locked", detail, page)
+        yield Alarm(Urgency.WARNING, "Sign-ins are locked", detail, page, Section.SIGN_INS)
     failures = throttle.failures_since(now - timedelta(hours=1))
     if failures >= MANY_FAILED_SIGN_INS:
         detail = "Somebody may be guessing passwords. The log says as whom, and from where."
-        yield Alarm(Urgency.WARNING, f"{failures} sign-ins failed within an hour", detail, page)
+        yield Alarm(Urgency.WARNING, f"{failures} sign-ins failed within an hour", detail, page, Section.SIGN_INS)

@@ -19,6 +19,7 @@ from pools.console.fleet_table import Row, Verdict
 from pools.fleet_log import last_trouble, miscount, turn_death, wrong_id
 from pools.key_change import key_trouble
 from pools.models import Mode, State
+from pools.runbook import Section
 from pools.shared_budget import seen
 from pools.turn.plan_looks import are_most_silent, is_looked_at, is_silent
 
@@ -35,10 +36,13 @@ class Urgency(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
+    """What an operator reads: `url` leads to the page that helps, `section` to what to do about it."""
+
     urgency: Urgency
     title: str
     detail: str
     url: str
+    section: Section
 
 
 def fleet_alarms(picture: FleetPicture) -> list[Alarm]:
@@ -53,28 +57,34 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     page = reverse("admin:pools_fleet_changelist")
     if fleet.token_refused_at is not None:
         detail = f"For {ago(fleet.token_refused_at, now)}: {fleet.listing_error} Set a working DIGITALOCEAN_TOKEN."
-        yield Alarm(Urgency.ERROR, "DigitalOcean refuses the token", detail, page)
+        yield Alarm(Urgency.ERROR, "DigitalOcean refuses the token", detail, page, Section.TOKEN)
     elif fleet.listing_error:
         detail = f"{fleet.listing_error} Nothing is deleted or made for the pools until it works again."
-        yield Alarm(Urgency.ERROR, "DigitalOcean can't be listed", detail, page)
+        yield Alarm(Urgency.ERROR, "DigitalOcean can't be listed", detail, page, Section.CLOUD)
     if trouble := key_trouble():
-        yield Alarm(Urgency.ERROR, "SECRET_KEY was changed", trouble, page)
+        yield Alarm(Urgency.ERROR, "SECRET_KEY was changed", trouble, page, Section.SECRET_KEY)
     if (death := turn_death(fleet)) is not None:
         detail = f"{death.data.get('why', death.message)}. Nothing is looked after until a turn ends well."
-        yield Alarm(Urgency.ERROR, f"Turns die, the last {ago(death.at, now)} ago", detail, page)
+        yield Alarm(Urgency.ERROR, f"Turns die, the last {ago(death.at, now)} ago", detail, page, Section.TURNS)
     if fleet.listed_at is None:
         detail = "No turn has been taken yet: is a cluster running?"
-        yield Alarm(Urgency.WARNING, "DigitalOcean was never listed", detail, page)
+        yield Alarm(Urgency.WARNING, "DigitalOcean was never listed", detail, page, Section.NO_CLUSTER)
     elif (picture.listing_age_seconds or 0) > LISTING_OLD_SECONDS and not fleet.listing_error:
         detail = f"The last one is {ago(fleet.listed_at, now)} old. Turns come every minute: is a cluster running?"
-        yield Alarm(Urgency.ERROR, "No listing for a while", detail, page)
+        yield Alarm(Urgency.ERROR, "No listing for a while", detail, page, Section.NO_CLUSTER)
     looked_at = [sandbox for sandbox in picture.explanation.facts.sandboxes if is_looked_at(sandbox)]
     if are_most_silent(looked_at):
         silent = sum(is_silent(sandbox) for sandbox in looked_at)
         detail = (
             "So many at once are taken for our own network: none of them is given up. Can they be reached from here?"
         )
-        yield Alarm(Urgency.ERROR, f"{silent} of {len(looked_at)} sandboxes do not answer", detail, page)
+        yield Alarm(
+            Urgency.ERROR,
+            f"{silent} of {len(looked_at)} sandboxes do not answer",
+            detail,
+            page,
+            Section.SILENT_SANDBOXES,
+        )
 
 
 def _deletion_alarms(picture: FleetPicture) -> Iterator[Alarm]:
@@ -83,10 +93,10 @@ def _deletion_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     if fleet.stopped_at is not None:
         detail = f"{fleet.stopped_reason} Look at what would go, then let it go or put right what is wrong."
         title = f"Deletions are stopped for {ago(fleet.stopped_at, now)}"
-        yield Alarm(Urgency.ERROR, title, detail, reverse("admin:pools_fleet_go"))
+        yield Alarm(Urgency.ERROR, title, detail, reverse("admin:pools_fleet_go"), Section.STOPPED)
     if fleet.deletes_failing_since is not None and deletes_fail(fleet.deletes_failing_since, now):
         detail = f"For {ago(fleet.deletes_failing_since, now)}: {fleet.deletes_error} Nothing is created meanwhile."
-        yield Alarm(Urgency.ERROR, "Deletions fail", detail, page)
+        yield Alarm(Urgency.ERROR, "Deletions fail", detail, page, Section.REFUSED_DELETE)
     due = [(at, row.name) for row in picture.rows if (at := _due_at(row, picture)) is not None]
     overdue = sorted((at, name) for at, name in due if is_over(at, OVERDUE_SECONDS, now))
     if overdue:
@@ -95,7 +105,7 @@ def _deletion_alarms(picture: FleetPicture) -> Iterator[Alarm]:
         said = f" {trouble.message}." if trouble is not None else ""
         title = "1 app is not deleted" if len(overdue) == 1 else f"{len(overdue)} apps are not deleted"
         detail = f"{name} has been due for {ago(at, now)}, and still costs money.{said}"
-        yield Alarm(Urgency.ERROR, title, detail, page)
+        yield Alarm(Urgency.ERROR, title, detail, page, Section.REFUSED_DELETE)
 
 
 def _due_at(row: Row, picture: FleetPicture) -> datetime | None:
@@ -117,15 +127,16 @@ def _account_alarms(picture: FleetPicture) -> Iterator[Alarm]:
             "They are never touched, and take places of MAX_TOTAL_SANDBOXES. Give each orchestrator its own "
             "ORCHESTRATOR_ID. If this database was emptied or restored: `manage.py adopt`."
         )
-        yield Alarm(
-            Urgency.ERROR, "Another installation uses our mark", detail, f"{page}?verdict={quote(Verdict.ANOTHERS)}"
-        )
+        theirs = f"{page}?verdict={quote(Verdict.ANOTHERS)}"
+        yield Alarm(Urgency.ERROR, "Another installation uses our mark", detail, theirs, Section.SHARED_MARK)
     if (mistake := wrong_id(now)) is not None:
         detail = f"{mistake.sandbox_name}: {mistake.message}. It was not touched; its own app is looked for by name."
-        yield Alarm(Urgency.ERROR, f"A wrong app id, {ago(mistake.at, now)} ago", detail, page)
+        yield Alarm(Urgency.ERROR, f"A wrong app id, {ago(mistake.at, now)} ago", detail, page, Section.DRIFT)
     if (mistake := miscount(now)) is not None:
         detail = f"{mistake.message} It was put right. Does an older version launch in this database, too?"
-        yield Alarm(Urgency.WARNING, f"Launches were miscounted, {ago(mistake.at, now)} ago", detail, page)
+        yield Alarm(
+            Urgency.WARNING, f"Launches were miscounted, {ago(mistake.at, now)} ago", detail, page, Section.DRIFT
+        )
     budget = seen(fleet)
     if (left := budget.hour_left(Share.LISTING)) < FEW_REQUESTS:
         pace = budget.pace_seconds()
@@ -133,27 +144,35 @@ def _account_alarms(picture: FleetPicture) -> Iterator[Alarm]:
             f"{left} are left for listings: {pace:.0f} s are between two pages of them. "
             "Launches and deletions have shares of their own."
         )
-        yield Alarm(Urgency.WARNING, "The hour's requests run out", detail, page)
+        yield Alarm(Urgency.WARNING, "The hour's requests run out", detail, page, Section.CLOUD)
     if fleet.maintenance:
         message = f"No launches; players read: {fleet.maintenance_message}"
-        yield Alarm(Urgency.WARNING, "Maintenance mode is on", message, page)
+        yield Alarm(Urgency.WARNING, "Maintenance mode is on", message, page, Section.SWITCHED_OFF)
     existing = others + picture.existing
     if existing >= settings.MAX_TOTAL_SANDBOXES:
         detail = f"{existing} of {settings.MAX_TOTAL_SANDBOXES} places are taken: launches may be refused."
-        yield Alarm(Urgency.INFO, "The fleet is full", detail, page)
+        yield Alarm(Urgency.INFO, "The fleet is full", detail, page, Section.FULL)
 
 
 def _row_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     page = reverse("admin:pools_fleet_changelist")
     told = {
-        Verdict.ORPHAN: ("orphan", "It carries our mark and costs money, but we have no record of it."),
-        Verdict.LOST: ("lost sandbox", "DigitalOcean does not have what we had; a run in it has ended."),
-        Verdict.DRIFTING: ("drifting sandbox", "Our record and DigitalOcean's differ."),
+        Verdict.ORPHAN: (
+            "orphan",
+            "It carries our mark and costs money, but we have no record of it.",
+            Section.ORPHANS,
+        ),
+        Verdict.LOST: (
+            "lost sandbox",
+            "DigitalOcean does not have what we had; a run in it has ended.",
+            Section.DRIFT,
+        ),
+        Verdict.DRIFTING: ("drifting sandbox", "Our record and DigitalOcean's differ.", Section.DRIFT),
     }
-    for verdict, (what, detail) in told.items():
+    for verdict, (what, detail, section) in told.items():
         if count := picture.count(verdict):
             plural = what if count == 1 else f"{what}es" if what.endswith("x") else f"{what}s"
-            yield Alarm(Urgency.WARNING, f"{count} {plural}", detail, f"{page}?verdict={verdict}")
+            yield Alarm(Urgency.WARNING, f"{count} {plural}", detail, f"{page}?verdict={verdict}", section)
 
 
 def _pool_alarms(picture: FleetPicture) -> Iterator[Alarm]:
@@ -163,10 +182,12 @@ def _pool_alarms(picture: FleetPicture) -> Iterator[Alarm]:
         breaker = breaker_at(facts.outcomes, picture.now)
         if breaker.is_open or breaker.is_probing:
             title = f"The breaker of pool {facts.name} is {'open' if breaker.is_open else 'half-open'}"
-            yield Alarm(Urgency.WARNING, title, f"{breaker.explanation}.", page)
+            yield Alarm(Urgency.WARNING, title, f"{breaker.explanation}.", page, Section.BREAKER)
         elif breaker.failures:
             title = f"Pool {facts.name} had failed creates"
-            yield Alarm(Urgency.INFO, title, f"{breaker.explanation}.", page)
+            yield Alarm(Urgency.INFO, title, f"{breaker.explanation}.", page, Section.BREAKER)
         if facts.mode != Mode.ACTIVE and facts.id in pools:
             title = f"Pool {facts.name} is {pools[facts.id].get_mode_display().lower()}"
-            yield Alarm(Urgency.INFO, title, "It makes no sandboxes until somebody resumes it.", page)
+            yield Alarm(
+                Urgency.INFO, title, "It makes no sandboxes until somebody resumes it.", page, Section.SWITCHED_OFF
+            )
