@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from pools.edits import edit_in
 from pools.models import EventCursor, Fleet, FleetEvent
 from pools.moments import as_text
 from pools.reasons import PRIVATE, LogKind, StepCode
@@ -30,6 +31,7 @@ def as_json(event: FleetEvent) -> dict[str, Any]:
             "app_id": event.app_id,
             "pool": event.pool_name,
             "run": event.run_id.hex[:8] if event.run_id else "",
+            **({"changes": event.data["changes"]} if edit_in(event.data) else {}),
         },
         "at": as_text(event.at),
     }

@@ -21,6 +21,7 @@ from pools.console.pool_chart import charts
 from pools.console.pool_report import HOURS, PoolReport, pool_reports
 from pools.console.pool_what_if import shown
 from pools.console.rights import DESTROY, OPERATE, SAY_WHY, ActingAdmin, actor_of, log_act, require
+from pools.edits import Of, edit
 from pools.models import Fleet, FleetEvent, Mode, Pool
 from pools.templatetags.fleet import NOTHING, usd
 
@@ -215,10 +216,7 @@ class PoolAdmin(ActingAdmin):
             operations.edit_pool(obj, form.changes, **why)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
-        names = form.changed_settings
-        what = (
-            "added" if add else ", ".join(f"{name}: {form.cleaned_data[name]}" for name in names) or "nothing changed"
-        )
+        what = "added" if add else edit(Of.POOL, None, "", form.changes).sentence() or "nothing changed"
         return f"{what} ({form.cleaned_data['reason']})"
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:

@@ -9,6 +9,8 @@ from django import template
 
 from pools import clock
 
+from pools.edits import Edit
+
 register = template.Library()
 
 NOTHING = "\N{EN DASH}"
@@ -47,6 +49,12 @@ def usd(value: Decimal | None) -> str:
     if value is None:
         return NOTHING
     return f"${value:.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+
+
+@register.filter
+def as_said(value: object) -> str:
+    """A field's value as the log's sentences have it."""
+    return Edit.said(value)
 
 
 @register.filter

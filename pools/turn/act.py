@@ -23,6 +23,7 @@ from pools.cloud.errors import (
     Unauthorized,
 )
 from pools.cloud.records import App, AppSpec, Phase, Proposal
+from pools.edits import Of, edit
 from pools.models import (
     BEING_CREATED,
     LIVE,
@@ -240,8 +241,9 @@ class Effects:
             with transaction.atomic():
                 pools = Pool.objects.filter(pk=decision.pool_id or 0, mode=Mode.ACTIVE, autopilot=True)
                 if pools.filter(target_ready=was, max_ready__gte=target).update(target_ready=target):
-                    message = f"pool {decision.name}: {decision.reason}"
-                    journal.record(LogKind.POOL, message, code=decision.code, pool=pools.get())
+                    message, pool = f"pool {decision.name}: {decision.reason}", pools.get()
+                    data = edit(Of.POOL, pool.pk, pool.name, {"target_ready": (was, target)}).data()
+                    journal.record(LogKind.POOL, message, code=decision.code, pool=pool, data=data)
 
     # Creates.
 
