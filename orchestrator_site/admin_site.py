@@ -1,4 +1,4 @@
-"""The admin's site: its index begins with what needs attention."""
+"""The admin's site: its index, and each page, begin with what needs attention."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.functional import SimpleLazyObject
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
@@ -30,6 +31,7 @@ from orchestrator_site.sign_in.view import SignInView, second_factor_page
 from pools import clock
 from pools.ages import ago
 from pools.console.alarms import Alarm, Urgency
+from pools.console.rights import live
 from pools.console.view import view
 from pools.reasons import LogKind
 from pools.runbook import Section
@@ -58,7 +60,10 @@ class OperatorsSite(AdminSite):
         return sorted(apps, key=lambda app: FIRST.index(app["app_label"]) if app["app_label"] in FIRST else len(FIRST))
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        return {**super().each_context(request), "version": settings.VERSION}
+        context = {**super().each_context(request), "version": settings.VERSION}
+        if self.has_permission(request) and request.user.has_perm("pools.view_fleet"):
+            context |= {"shows_alarms": True, "alarms": SimpleLazyObject(lambda: alarms(timezone.now()))}
+        return context
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -103,10 +108,7 @@ class OperatorsSite(AdminSite):
         return second_factor_page(request, self.each_context(request))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        context = extra_context or {}
-        if request.user.has_perm("pools.view_fleet"):
-            context = {**context, "alarms": alarms(clock.now()), "shows_alarms": True}
-        return super().index(request, context)
+        return super().index(request, {**(extra_context or {}), **live(request)})
 
 
 def _page_before(request: HttpRequest) -> str:

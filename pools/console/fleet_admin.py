@@ -80,6 +80,7 @@ class FleetAdmin(MachineOwned):
             **self._live_context(request),
             "title": "Fleet",
             "opts": self.opts,
+            "live_from": f"{reverse('admin:pools_fleet_table')}?{request.GET.urlencode()}",
             "meanings": [(verdict, verdict.meaning) for verdict in Verdict],
             "states": [(state.value, state.label) for state in State if state != State.DELETED],
             "reason_form": ReasonForm(auto_id="turn-%s"),
@@ -95,7 +96,7 @@ class FleetAdmin(MachineOwned):
         age_seconds = context["picture"].listing_age_seconds
         if age_seconds is None or age_seconds > WATCHED_LISTING_SECONDS:
             nudge()
-        response = render(request, "admin/pools/fleet/live.html", context)
+        response = render(request, "admin/pools/fleet/parts.html", context)
         response["Cache-Control"] = "no-store"
         return response
 

@@ -20,7 +20,7 @@ from pools.console.operations import POOL_ACTS, Refused
 from pools.console.pool_chart import charts
 from pools.console.pool_report import HOURS, PoolReport, pool_reports
 from pools.console.pool_what_if import shown
-from pools.console.rights import DESTROY, OPERATE, SAY_WHY, ActingAdmin, actor_of, log_act, require
+from pools.console.rights import DESTROY, OPERATE, SAY_WHY, ActingAdmin, actor_of, live, log_act, require
 from pools.edits import Of, edit
 from pools.models import Fleet, FleetEvent, Mode, Pool
 from pools.templatetags.fleet import NOTHING, usd
@@ -196,6 +196,7 @@ class PoolAdmin(ActingAdmin):
         if pool is not None and pool.pk:
             now = clock.now()
             found = pool_reports([pool], now)[pool.pk]
+            context |= live(request, WHAT_IF)
             context |= {
                 "report": found,
                 "hours": HOURS,

@@ -44,6 +44,13 @@ def log_act(request: HttpRequest, obj: models.Model, done: str, reason: str, fla
     return entry
 
 
+def live(request: HttpRequest, leave_out: str = "") -> dict[str, str]:
+    """What a live page has in its context: where it fetches itself from. `leave_out`: a parameter, not asked again."""
+    query = request.GET.copy()
+    query.pop(leave_out, None)
+    return {"live_from": f"{request.path}?{query.urlencode()}" if query else request.path}
+
+
 if TYPE_CHECKING:  # generic for the checker only
     Base = admin.ModelAdmin[Any]
 else:
@@ -70,7 +77,15 @@ class ActingAdmin(Base):
                 raise PermissionDenied
             if asked and asked not in self.get_actions(request):
                 raise PermissionDenied
-        response: HttpResponse = super().changelist_view(request, extra_context)
+        response: HttpResponse = super().changelist_view(request, {**(extra_context or {}), **live(request)})
+        return response
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if kwargs.get("obj") is not None:
+            context = {**live(request), **context}
+        response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return response
 
     def act_on_each(

@@ -56,8 +56,8 @@ WATCH = """() => {
   window.EventSource = class extends EventSource {
     constructor(address) { super(address); watch(this, address, "error"); }
   };
-  const listen = () => document.querySelectorAll("[data-transport], #fleet-live").forEach((place) => {
-    const note = () => window.said.push((place.querySelector("#fleet-link") ?? place).textContent);
+  const listen = () => document.querySelectorAll("[data-transport], #live-bar").forEach((place) => {
+    const note = () => window.said.push((place.querySelector("#live-link") ?? place).textContent);
     new MutationObserver(note).observe(place, { childList: true, characterData: true, subtree: true });
   });
   document.addEventListener("DOMContentLoaded", listen);
