@@ -62,7 +62,7 @@ class OperatorsSite(AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = {**super().each_context(request), "version": settings.VERSION}
         if self.has_permission(request) and request.user.has_perm("pools.view_fleet"):
-            context |= {"shows_alarms": True, "alarms": SimpleLazyObject(lambda: alarms(timezone.now()))}
+            context |= {"shows_alarms": True, "alarms": SimpleLazyObject(lambda: alarms(clock.now()))}
         return context
 
     @method_decorator(never_cache)

@@ -24,7 +24,7 @@ class TypedFilter(admin.SimpleListFilter):
     def typed(self) -> str:
         return (self.value() or "").strip().replace("\0", "")[:CHARACTERS]
 
-    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
+    def choices(self, changelist: Any) -> Iterator[Any]:
         """One: the box, and what else was asked for, to go with it."""
         others = [(name, value) for name, value in changelist.params.items() if name != self.parameter_name]
         yield {"typed": self.typed, "others": others, "selected": bool(self.typed)}

@@ -8,7 +8,6 @@ from decimal import Decimal
 from django import template
 
 from pools import clock
-
 from pools.edits import Edit
 
 register = template.Library()

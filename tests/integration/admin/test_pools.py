@@ -133,7 +133,8 @@ def test_sizes_hold_from_the_next_turn_on(operator, fleet, pool):
     fleet.acquire(pool)
     fleet.settle()
     save(operator, pool, form_of(pool), target_ready=3, max_ready=4, max_concurrent_creates=3)
-    assert history() == [("otto", "target_ready: 1 → 3, max_ready: 2 → 4, max_concurrent_creates: 1 → 3 (the fair opens)")]
+    change = "target_ready: 1 → 3, max_ready: 2 → 4, max_concurrent_creates: 1 → 3 (the fair opens)"
+    assert history() == [("otto", change)]
     assert log("pool")[0][1].endswith("an operator: the fair opens")
     fleet.settle()
     assert fleet.states() == ["ready"] * 3
