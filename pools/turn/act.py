@@ -68,8 +68,8 @@ RETIRED_FROM = {Kind.FAIL: ON_THE_WAY, Kind.LOSE: (State.IN_USE,), Kind.BURY: LI
 
 
 class Effects:
-    """The acts of one turn. Each writes before it asks for anything that lasts: who lost the turn's lease asks for
-    nothing more, because its writes are refused."""
+    """The acts of one turn. Each writes before it asks for anything that lasts. Who lost the turn's lease does neither:
+    its writes are refused, and its requests are not sent."""
 
     def __init__(self, cloud: AppPlatform, facts: FleetFacts) -> None:
         self.cloud = cloud
