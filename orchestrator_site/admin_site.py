@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Count, Max
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -30,9 +32,12 @@ from orchestrator_site.sign_in.second_factor import who_must_set_up
 from orchestrator_site.sign_in.view import SignInView, second_factor_page
 from pools import clock
 from pools.ages import ago
-from pools.console.alarms import Alarm, Urgency
-from pools.console.rights import live
-from pools.console.view import view
+from pools.alarm_rows import AlarmCode, occurrence_of
+from pools.console import hands
+from pools.console.alarms import Alarm, Urgency, with_hands, worst_first
+from pools.console.operations import Refused
+from pools.console.rights import OPERATE, actor_of, live, require
+from pools.console.view import forget, view
 from pools.reasons import LogKind
 from pools.runbook import Section
 
@@ -63,6 +68,7 @@ class OperatorsSite(AdminSite):
         context = {**super().each_context(request), "version": settings.VERSION}
         if self.has_permission(request) and request.user.has_perm("pools.view_fleet"):
             context |= {"shows_alarms": True, "alarms": SimpleLazyObject(lambda: alarms(clock.now()))}
+            context["can_operate"] = request.user.has_perm(OPERATE)
         return context
 
     @method_decorator(never_cache)
@@ -99,7 +105,11 @@ class OperatorsSite(AdminSite):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         page = never_cache(csrf_protect(self.second_factor))
-        return [path("second-factor/", page, name="second_factor"), *super().get_urls()]
+        own = [
+            path("second-factor/", page, name="second_factor"),
+            path("alarms/in-hand/", self.admin_view(self.take_in_hand), name="take_in_hand"),
+        ]
+        return [*own, *super().get_urls()]
 
     def second_factor(self, request: HttpRequest) -> HttpResponseBase:
         """A person's own second factor."""
@@ -109,6 +119,25 @@ class OperatorsSite(AdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(request, {**(extra_context or {}), **live(request)})
+
+    def take_in_hand(self, request: HttpRequest) -> HttpResponse:
+        """*I have it*: of the alarms that stand, the one that is named."""
+        require(request, OPERATE)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        now, occurrence = clock.now(), request.POST.get("occurrence", "")
+        alarm = next((each for each in alarms(now) if occurrence and each.occurrence == occurrence), None)
+        try:
+            if alarm is None:
+                raise Refused("That alarm is over.")
+            told = hands.raised(occurrence)
+            code = told.code if told is not None else ""
+            title = told.title if told is not None else alarm.title
+            messages.success(request, hands.take(occurrence, title, actor=actor_of(request), now=now, code=code))
+        except Refused as error:
+            messages.warning(request, str(error))
+        forget()
+        return redirect(_page_before(request))
 
 
 def _page_before(request: HttpRequest) -> str:
@@ -121,8 +150,10 @@ def _page_before(request: HttpRequest) -> str:
 
 def alarms(now: datetime) -> list[Alarm]:
     """Return what needs an operator, the worst first."""
-    found = [*_cluster_alarms(now), *view().alarms, *_task_alarms(now), *_sign_in_alarms(now)]
-    return sorted(found, key=lambda alarm: list(Urgency).index(alarm.urgency))
+    of_fleet = view().alarms
+    is_told = any(alarm.subject == AlarmCode.CLUSTER_SILENT for alarm in of_fleet)
+    of_clusters = () if is_told else _cluster_alarms(now)
+    return worst_first([*with_hands([*of_clusters, *_task_alarms(now), *_sign_in_alarms(now)]), *of_fleet])
 
 
 def _cluster_alarms(now: datetime) -> Iterator[Alarm]:
@@ -142,7 +173,8 @@ def _cluster_alarms(now: datetime) -> Iterator[Alarm]:
             yield Alarm(Urgency.WARNING, f"The clock of {beat.host} is off", detail, page, Section.CLOCK)
         if silent_since >= beat.at > now - SILENCE_TOLD_FOR:
             detail = f"For {ago(beat.at, now)}; others are alive. If it was replaced on purpose, all is well."
-            yield Alarm(Urgency.WARNING, f"{beat} has not beaten", detail, page, Section.TASKS)
+            alarm = Alarm(Urgency.WARNING, f"{beat} has not beaten", detail, page, Section.TASKS)
+            yield replace(alarm, occurrence=occurrence_of(str(beat), beat.at), is_news=True)
         elif beat.at > silent_since and beat.stuck:
             yield Alarm(Urgency.ERROR, f"{beat} is stuck", f"{beat.stuck}.", page, Section.TASKS)
 

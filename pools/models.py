@@ -17,7 +17,7 @@ from django.db.models import F, Q
 
 from pools import agent_keys
 from pools.about import about
-from pools.alarm_rows import RaisedAlarm  # noqa: F401  a table of this app
+from pools.alarm_rows import AlarmInHand, AlarmMail, RaisedAlarm  # noqa: F401  tables of this app
 from pools.api_keys import ApiKey  # noqa: F401  a table of this app
 from pools.cloud.app_spec import region_slug
 from pools.cloud.errors import InvalidSpec

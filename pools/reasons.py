@@ -111,6 +111,7 @@ class StepCode(models.TextChoices):
     TURN_DIED = "turn_died", "A turn ended in an error"
     MISCOUNTED = "miscounted", "Launches were counted wrongly"
     PROCESS_RESTARTED = "process_restarted", "A process ended and was started again"
+    PROCESS_STARTED = "process_started", "A process started"
 
 
 class TargetCode(models.TextChoices):
@@ -155,6 +156,8 @@ class LogKind(models.TextChoices):
     WEBHOOK = "webhook", "Webhook"
     ALARM = "alarm", "Alarm"
     ALL_CLEAR = "all_clear", "All clear"
+    IN_HAND = "in_hand", "Alarm in hand"
+    PROCESS = "process", "Process"
 
 
 PRIVATE = (LogKind.SIGN_IN, LogKind.KEY)  # who signs in, and which keys there are, is for operators alone

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from pools import minutes, portions
+from pools.alarm_rows import AlarmInHand
 from pools.models import FleetEvent, PoolMinute, Sandbox, SpentHour, State
 from pools.portions import Portions, delete, delete_in_portions
 from pools.webhooks import Delivery
@@ -43,6 +44,12 @@ def sandboxes(now: datetime) -> Portions:
 def deliveries(now: datetime) -> Portions:
     """Deliveries of webhooks that are over, and old; also those nobody tried for so long."""
     yield from delete_in_portions(Delivery.objects.filter(created_at__lt=now - DELIVERIES_KEPT).order_by("created_at"))
+
+
+def alarms_in_hand(now: datetime) -> Portions:
+    """Who had which alarm: as long as the log, which tells it, too."""
+    old = now - timedelta(days=settings.EVENTS_KEPT_DAYS)
+    yield from delete_in_portions(AlarmInHand.objects.filter(at__lt=old).order_by("at"))
 
 
 def totals(now: datetime) -> Portions:

@@ -48,6 +48,11 @@ SECTION_OF: Mapping[AlarmCode, Section] = {
     AlarmCode.TURNS_DIE: Section.TURNS,
     AlarmCode.DELETIONS_STOPPED: Section.STOPPED,
     AlarmCode.DELETIONS_FAIL: Section.REFUSED_DELETE,
+    AlarmCode.DELETE_REFUSED: Section.REFUSED_DELETE,
     AlarmCode.ORPHANS: Section.ORPHANS,
     AlarmCode.BREAKER_OPEN: Section.BREAKER,
+    AlarmCode.CLUSTER_SILENT: Section.NO_CLUSTER,
+    AlarmCode.DISK_LOW: Section.DISK,
+    AlarmCode.DISK_FULL: Section.DISK,
+    AlarmCode.DATABASE_UNWRITABLE: Section.DATABASE,
 }

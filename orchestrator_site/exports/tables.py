@@ -113,6 +113,8 @@ LEFT_OUT = {
     "django_q.task": "what became of tasks",
     "games.snapshot": "built again where it is missing",
     "orchestrator_site.beat": "of the last seconds",
+    "pools.alarminhand": "of alarms that stand here",
+    "pools.alarmmail": "sent by the database that has the alarm",
     "pools.cloudapp": "what the cloud showed last",
     "pools.courier": "of the last seconds",
     "pools.delivery": "sent by the database that has the event",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from urllib.parse import quote
@@ -12,20 +12,23 @@ from django.conf import settings
 from django.urls import reverse
 
 from pools.ages import ago, is_over
+from pools.alarm_rows import AlarmCode, AlarmInHand, RaisedAlarm, occurrence_of
+from pools.alarms import CONFIRMED, Standing
 from pools.breaker import breaker_at, deletes_fail
 from pools.cloud.budget import Share
 from pools.console.fleet_page import FleetPicture
 from pools.console.fleet_table import Row, Verdict
 from pools.fleet_log import last_trouble, miscount, turn_death, wrong_id
 from pools.key_change import key_trouble
-from pools.models import Mode, State
-from pools.runbook import Section
+from pools.models import FleetEvent, Mode, State
+from pools.runbook import SECTION_OF, Section
 from pools.shared_budget import seen
 from pools.turn.plan_looks import are_most_silent, is_looked_at, is_silent
 
 LISTING_OLD_SECONDS = 180  # a turn lists every minute, and may take its time
 FEW_REQUESTS = 400  # a tenth of what an hour has for listings
 OVERDUE_SECONDS = 600  # a deletion takes about a minute
+SHOWN_AS_TOLD = (*CONFIRMED, AlarmCode.DELETE_REFUSED)
 
 
 class Urgency(StrEnum):
@@ -36,20 +39,50 @@ class Urgency(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What an operator reads: `url` leads to the page that helps, `section` to what to do about it."""
+    """What an operator reads: `url` leads to the page that helps, `section` to what to do about it. One that has an
+    `occurrence` can be taken in hand; one that `is_news` is not shown any more then. `subject`: as it is told."""
 
     urgency: Urgency
     title: str
     detail: str
     url: str
     section: Section
+    subject: str = ""
+    occurrence: str = ""
+    is_news: bool = False
+    in_hand: AlarmInHand | None = None
 
 
 def fleet_alarms(picture: FleetPicture) -> list[Alarm]:
     """Return what is wrong with the fleet, the worst first."""
+    raised = RaisedAlarm.objects.in_bulk()
     kinds = (_cloud_alarms, _deletion_alarms, _account_alarms, _row_alarms, _pool_alarms)
-    alarms = [alarm for kind in kinds for alarm in kind(picture)]
+    found = [alarm for kind in kinds for alarm in kind(picture)]
+    shown = {alarm.subject for alarm in found}
+    found += [_told(each) for each in raised.values() if each.code in SHOWN_AS_TOLD and each.subject not in shown]
+    found = [
+        replace(alarm, occurrence=raised[alarm.subject].occurrence) if alarm.subject in raised else alarm
+        for alarm in found
+    ]
+    return worst_first(with_hands(found))
+
+
+def worst_first(alarms: Iterable[Alarm]) -> list[Alarm]:
     return sorted(alarms, key=lambda alarm: list(Urgency).index(alarm.urgency))
+
+
+def with_hands(alarms: Iterable[Alarm]) -> list[Alarm]:
+    """The same with who has which in hand; without news that somebody has."""
+    found = list(alarms)
+    hands = AlarmInHand.objects.in_bulk([alarm.occurrence for alarm in found if alarm.occurrence])
+    noted = [replace(alarm, in_hand=hands.get(alarm.occurrence)) for alarm in found]
+    return [alarm for alarm in noted if not (alarm.is_news and alarm.in_hand)]
+
+
+def _told(raised: RaisedAlarm) -> Alarm:
+    """One that no figure of the page shows: as it was told."""
+    page, section = reverse("admin:pools_fleet_changelist"), SECTION_OF[AlarmCode(raised.code)]
+    return Alarm(Urgency.ERROR, raised.title, raised.detail, page, section, raised.subject)
 
 
 def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
@@ -57,15 +90,18 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     page = reverse("admin:pools_fleet_changelist")
     if fleet.token_refused_at is not None:
         detail = f"For {ago(fleet.token_refused_at, now)}: {fleet.listing_error} Set a working DIGITALOCEAN_TOKEN."
-        yield Alarm(Urgency.ERROR, "DigitalOcean refuses the token", detail, page, Section.TOKEN)
+        yield Alarm(
+            Urgency.ERROR, "DigitalOcean refuses the token", detail, page, Section.TOKEN, AlarmCode.TOKEN_REFUSED
+        )
     elif fleet.listing_error:
         detail = f"{fleet.listing_error} Nothing is deleted or made for the pools until it works again."
-        yield Alarm(Urgency.ERROR, "DigitalOcean can't be listed", detail, page, Section.CLOUD)
+        yield Alarm(Urgency.ERROR, "DigitalOcean can't be listed", detail, page, Section.CLOUD, AlarmCode.LISTING_FAILS)
     if trouble := key_trouble():
         yield Alarm(Urgency.ERROR, "SECRET_KEY was changed", trouble, page, Section.SECRET_KEY)
     if (death := turn_death(fleet)) is not None:
         detail = f"{death.data.get('why', death.message)}. Nothing is looked after until a turn ends well."
-        yield Alarm(Urgency.ERROR, f"Turns die, the last {ago(death.at, now)} ago", detail, page, Section.TURNS)
+        title = f"Turns die, the last {ago(death.at, now)} ago"
+        yield Alarm(Urgency.ERROR, title, detail, page, Section.TURNS, AlarmCode.TURNS_DIE)
     if fleet.listed_at is None:
         detail = "No turn has been taken yet: is a cluster running?"
         yield Alarm(Urgency.WARNING, "DigitalOcean was never listed", detail, page, Section.NO_CLUSTER)
@@ -93,10 +129,11 @@ def _deletion_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     if fleet.stopped_at is not None:
         detail = f"{fleet.stopped_reason} Look at what would go, then let it go or put right what is wrong."
         title = f"Deletions are stopped for {ago(fleet.stopped_at, now)}"
-        yield Alarm(Urgency.ERROR, title, detail, reverse("admin:pools_fleet_go"), Section.STOPPED)
+        held_back = reverse("admin:pools_fleet_go")
+        yield Alarm(Urgency.ERROR, title, detail, held_back, Section.STOPPED, AlarmCode.DELETIONS_STOPPED)
     if fleet.deletes_failing_since is not None and deletes_fail(fleet.deletes_failing_since, now):
         detail = f"For {ago(fleet.deletes_failing_since, now)}: {fleet.deletes_error} Nothing is created meanwhile."
-        yield Alarm(Urgency.ERROR, "Deletions fail", detail, page, Section.REFUSED_DELETE)
+        yield Alarm(Urgency.ERROR, "Deletions fail", detail, page, Section.REFUSED_DELETE, AlarmCode.DELETIONS_FAIL)
     due = [(at, row.name) for row in picture.rows if (at := _due_at(row, picture)) is not None]
     overdue = sorted((at, name) for at, name in due if is_over(at, OVERDUE_SECONDS, now))
     if overdue:
@@ -105,7 +142,7 @@ def _deletion_alarms(picture: FleetPicture) -> Iterator[Alarm]:
         said = f" {trouble.message}." if trouble is not None else ""
         title = "1 app is not deleted" if len(overdue) == 1 else f"{len(overdue)} apps are not deleted"
         detail = f"{name} has been due for {ago(at, now)}, and still costs money.{said}"
-        yield Alarm(Urgency.ERROR, title, detail, page, Section.REFUSED_DELETE)
+        yield Alarm(Urgency.ERROR, title, detail, page, Section.REFUSED_DELETE, AlarmCode.DELETE_REFUSED)
 
 
 def _due_at(row: Row, picture: FleetPicture) -> datetime | None:
@@ -131,12 +168,12 @@ def _account_alarms(picture: FleetPicture) -> Iterator[Alarm]:
         yield Alarm(Urgency.ERROR, "Another installation uses our mark", detail, theirs, Section.SHARED_MARK)
     if (mistake := wrong_id(now)) is not None:
         detail = f"{mistake.sandbox_name}: {mistake.message}. It was not touched; its own app is looked for by name."
-        yield Alarm(Urgency.ERROR, f"A wrong app id, {ago(mistake.at, now)} ago", detail, page, Section.DRIFT)
+        title = f"A wrong app id, {ago(mistake.at, now)} ago"
+        yield _news(Alarm(Urgency.ERROR, title, detail, page, Section.DRIFT), mistake)
     if (mistake := miscount(now)) is not None:
         detail = f"{mistake.message} It was put right. Does an older version launch in this database, too?"
-        yield Alarm(
-            Urgency.WARNING, f"Launches were miscounted, {ago(mistake.at, now)} ago", detail, page, Section.DRIFT
-        )
+        title = f"Launches were miscounted, {ago(mistake.at, now)} ago"
+        yield _news(Alarm(Urgency.WARNING, title, detail, page, Section.DRIFT), mistake)
     budget = seen(fleet)
     if (left := budget.hour_left(Share.LISTING)) < FEW_REQUESTS:
         pace = budget.pace_seconds()
@@ -152,6 +189,11 @@ def _account_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     if existing >= settings.MAX_TOTAL_SANDBOXES:
         detail = f"{existing} of {settings.MAX_TOTAL_SANDBOXES} places are taken: launches may be refused."
         yield Alarm(Urgency.INFO, "The fleet is full", detail, page, Section.FULL)
+
+
+def _news(alarm: Alarm, line: FleetEvent) -> Alarm:
+    """About something that happened once: whoever has it need not see it again."""
+    return replace(alarm, occurrence=occurrence_of(line.code, line.seq), is_news=True)
 
 
 def _row_alarms(picture: FleetPicture) -> Iterator[Alarm]:
@@ -172,7 +214,8 @@ def _row_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     for verdict, (what, detail, section) in told.items():
         if count := picture.count(verdict):
             plural = what if count == 1 else f"{what}es" if what.endswith("x") else f"{what}s"
-            yield Alarm(Urgency.WARNING, f"{count} {plural}", detail, f"{page}?verdict={verdict}", section)
+            subject = AlarmCode.ORPHANS if verdict == Verdict.ORPHAN else ""
+            yield Alarm(Urgency.WARNING, f"{count} {plural}", detail, f"{page}?verdict={verdict}", section, subject)
 
 
 def _pool_alarms(picture: FleetPicture) -> Iterator[Alarm]:
@@ -182,7 +225,8 @@ def _pool_alarms(picture: FleetPicture) -> Iterator[Alarm]:
         breaker = breaker_at(facts.outcomes, picture.now)
         if breaker.is_open or breaker.is_probing:
             title = f"The breaker of pool {facts.name} is {'open' if breaker.is_open else 'half-open'}"
-            yield Alarm(Urgency.WARNING, title, f"{breaker.explanation}.", page, Section.BREAKER)
+            subject = Standing(AlarmCode.BREAKER_OPEN, "", facts.name).subject
+            yield Alarm(Urgency.WARNING, title, f"{breaker.explanation}.", page, Section.BREAKER, subject)
         elif breaker.failures:
             title = f"Pool {facts.name} had failed creates"
             yield Alarm(Urgency.INFO, title, f"{breaker.explanation}.", page, Section.BREAKER)
