@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.urls import reverse
@@ -18,6 +19,7 @@ from pools.occupants import Arrival, Occupant, Served
 from pools.signals import (
     arrivals_asked,
     cold_sandbox_healthy,
+    creations_asked,
     demand_asked,
     launches_asked,
     occupants_asked,
@@ -27,7 +29,8 @@ from pools.signals import (
     service_stopped,
     turn_begins,
 )
-from runs import clients, lifecycle, upkeep
+from runs import lifecycle, upkeep
+from runs.creators import creators, runs_by
 from runs.launching import deployment
 from runs.live.wakeups import wake_readers
 from runs.models import OVER, LaunchMode, Run, RunQuerySet, RunState
@@ -102,11 +105,18 @@ def occupants(sandbox_ids: Collection[UUID] | None, run: str, **_: Any) -> dict[
     nobody = UUID(int=0)
     url = reverse("admin:runs_run_change", args=[nobody])  # once: there may be thousands
     for runs in _runs_in(sandbox_ids) if sandbox_ids is not None else [Run.objects.named(run)]:
-        rows = runs.exclude(sandbox=None).values_list("sandbox_id", "pk", "game__title", "visitor", "state")
+        rows = list(runs.exclude(sandbox=None).values_list("sandbox_id", "pk", "game__title", "visitor", "state"))
+        named = creators({visitor for _, _, _, visitor, _ in rows})
         for sandbox_id, pk, title, visitor, state in rows:
             name, its_url = f"run {pk.hex[:8]}", url.replace(str(nobody), str(pk))
-            found[sandbox_id] = Occupant(name, title, clients.shown(visitor), its_url, state in OVER, pk)
+            found[sandbox_id] = Occupant(name, title, named[visitor], its_url, state in OVER, pk)
     return found
+
+
+@receiver(creations_asked)
+def creations(creator: str, **_: Any) -> QuerySet[Run, UUID | None]:
+    """Return the ids of the sandboxes in which that creator's runs are, or were."""
+    return runs_by(creator).exclude(sandbox=None).values_list("sandbox_id", flat=True)
 
 
 def _runs_in(sandbox_ids: Collection[UUID]) -> Iterator[RunQuerySet]:

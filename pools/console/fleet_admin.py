@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.contrib.admin.models import DELETION
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 
@@ -41,7 +41,8 @@ COLUMNS = (
     ("phase", "DigitalOcean's"),
     ("", "App id"),
     ("pool", "Pool"),
-    ("run", "Run and player"),
+    ("run", "Run"),
+    ("creator", "Creator"),
     ("expires", "Expires in"),
     ("cost", "Cost so far"),
     ("health", "Agent"),
@@ -228,15 +229,19 @@ class FleetAdmin(MachineOwned):
         require(request, DESTROY)
         if request.method != "POST":
             return _back()
-        picked = list(dict.fromkeys(request.POST.getlist("key")))[:MOST_PICKED]
         seen = picture(clock.now())
         known = seen.by_key()
+        matching = _matching(request.POST["all"], seen.rows) if "all" in request.POST else None
+        picked = [row.key for row in matching] if matching is not None else _ticked(request.POST)
+        left_out, picked = max(0, len(picked) - MOST_PICKED), picked[:MOST_PICKED]
         rows = [known[key] for key in picked if key in known]
         gone = len(picked) - len(rows)
         if not rows:
-            text = "What was picked is gone already." if picked else "Pick the rows to delete first."
+            nothing = "Pick the rows to delete first." if matching is None else "Nothing of ours matches."
+            text = "What was picked is gone already." if picked else nothing
             messages.warning(request, text)
             return _back()
+        told = {"rows": rows, "gone": gone, "left_out": left_out, "picture": seen, "is_of_all": matching is not None}
         is_confirmed = "confirmed" in request.POST
         form = ForceDeleteForm(rows, request.POST if is_confirmed else None)
         if is_confirmed and form.is_valid():
@@ -244,7 +249,7 @@ class FleetAdmin(MachineOwned):
             outcomes = force_delete(picked, actor=actor_of(request), reason=reason, typed_names=form.typed_names)
             self._tell(request, outcomes, known, reason)
             return _back()
-        return self._ask(request, "delete", _delete_title(rows), form, {"rows": rows, "gone": gone, "picture": seen})
+        return self._ask(request, "delete", _delete_title(rows), form, told)
 
     def sweep_view(self, request: HttpRequest) -> HttpResponse:
         """Everything with our mark."""
@@ -296,6 +301,17 @@ def _logged(row: Row) -> Sandbox | CloudApp:
     if row.sandbox is not None:
         return row.sandbox
     return row.app or CloudApp(app_id=row.app_id, name=row.name)
+
+
+def _ticked(posted: QueryDict) -> list[str]:
+    """The keys that were ticked, and those of a page that asked once more, in one field: a request has few fields."""
+    together = [key for keys in posted.getlist("keys") for key in keys.split(",") if key]
+    return list(dict.fromkeys([*posted.getlist("key"), *together]))
+
+
+def _matching(query: str, rows: Sequence[Row]) -> list[Row]:
+    """All rows that a view of the table has on all its pages, but foreign ones: those are picked one by one."""
+    return ours(FleetQuery.of(QueryDict(query).dict()).wanted(rows))
 
 
 def _delete_title(rows: list[Row]) -> str:

@@ -105,6 +105,7 @@ SORTS: dict[str, Callable[[Row], object]] = {
     "phase": lambda row: (row.phase or "~", row.app_age_seconds or 0.0),
     "pool": lambda row: row.pool or "~",
     "run": lambda row: row.occupant.name if row.occupant else "~",
+    "creator": lambda row: row.creator or "~",
     "expires": lambda row: row.expires_in_seconds if row.expires_in_seconds is not None else float("inf"),
     "cost": lambda row: row.cost_usd,
     "health": lambda row: (row.is_well, row.health or "~"),
@@ -119,6 +120,7 @@ class FleetQuery:
     verdict: str = ""
     state: str = ""
     pool: str = ""
+    creator: str = ""
     sort: str = "verdict"
     descending: bool = False
     page: int = 1
@@ -134,6 +136,7 @@ class FleetQuery:
             verdict=verdict if verdict in set(Verdict) else "",
             state=state if state in State else "",
             pool=parameters.get("pool", "")[:40],
+            creator=parameters.get("creator", "").strip()[:200],
             sort=name if name in SORTS else "verdict",
             descending=sort.startswith("-"),
             page=int(number) if number.isascii() and number.isdigit() and len(number) < 8 else 1,
@@ -141,23 +144,27 @@ class FleetQuery:
 
     def page_of(self, newest_first: Sequence[Row]) -> Page[Row]:
         """The rows wanted, in the order wanted; of equals the newest comes first."""
-        wanted = [row for row in newest_first if self._wants(row)]
+        wanted = self.wanted(newest_first)
         wanted.sort(key=SORTS[self.sort], reverse=self.descending)  # type: ignore[arg-type]  # alike within one sort
         return Paginator(wanted, ROWS_A_PAGE).get_page(self.page)
+
+    def wanted(self, rows: Sequence[Row]) -> list[Row]:
+        return [row for row in rows if self._wants(row)]
 
     def _wants(self, row: Row) -> bool:
         return (
             (not self.verdict or row.verdict == self.verdict)
             and (not self.state or (row.sandbox is not None and row.sandbox.state == self.state))
             and (not self.pool or row.pool == self.pool)
+            and self.creator.lower() in row.creator.lower()
             and (not self.words or row.says(self.words))
         )
 
     def but(self, **changes: str) -> str:
         """The query string of the same view with something changed, from its first page."""
         sort = ("-" if self.descending else "") + self.sort
-        values = {"q": self.words, "verdict": self.verdict, "state": self.state, "pool": self.pool, "sort": sort}
-        values |= changes
+        values = {"q": self.words, "verdict": self.verdict, "state": self.state, "pool": self.pool}
+        values |= {"creator": self.creator, "sort": sort} | changes
         return urlencode({name: value for name, value in values.items() if value and (name, value) != DEFAULT_SORT})
 
     def sorted_by(self, name: str) -> str:

@@ -140,6 +140,10 @@ class Row:
         return usd_per_second(self.sandbox.size if self.sandbox else self.app.size)
 
     @property
+    def creator(self) -> str:
+        return self.occupant.creator if self.occupant else ""
+
+    @property
     def health(self) -> str:
         return health_of(self.sandbox, self.now) if self.sandbox else ""
 
@@ -154,7 +158,7 @@ class Row:
 
     def says(self, words: str) -> bool:
         """Whether a search for these words finds it."""
-        run = f"{self.occupant.name} {self.occupant.player} {self.occupant.url}" if self.occupant else ""
+        run = f"{self.occupant.name} {self.occupant.creator} {self.occupant.url}" if self.occupant else ""
         sandbox_id = str(self.sandbox.pk) if self.sandbox else ""
         text = f"{self.name} {self.app_id} {sandbox_id} {self.pool} {run} {self.why}".lower()
         return all(word in text for word in words.lower().split())

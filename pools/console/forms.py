@@ -9,6 +9,7 @@ from django import forms
 from django.conf import settings
 from django.contrib.admin.helpers import ActionForm
 
+from pools.console.fleet_page import ROWS_A_PAGE
 from pools.console.fleet_table import Row
 from pools.models import Pool
 
@@ -56,10 +57,18 @@ class GoForm(ReasonForm):
 
 
 class ForceDeleteForm(ReasonForm):
-    """One box for each foreign app, in which its name must be typed."""
+    """One box for each foreign app, in which its name must be typed; and one for how many there are, where they are
+    more than a page shows."""
 
     def __init__(self, rows: Sequence[Row], *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.count = len({row.key for row in rows})
+        if self.count > ROWS_A_PAGE:
+            self.fields["count"] = forms.CharField(
+                label=f"Type {self.count}",
+                widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "numeric"}),
+                help_text="How many of ours will be deleted, each counted once.",
+            )
         self.foreign = [row for row in rows if row.is_foreign]
         for row in self.foreign:
             box = forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"})
@@ -67,6 +76,12 @@ class ForceDeleteForm(ReasonForm):
             self.fields[self.field_of(row)] = forms.CharField(
                 label=f"Name of {row.name}", widget=box, help_text=help_text
             )
+
+    def clean_count(self) -> str:
+        typed = str(self.cleaned_data["count"]).strip().replace(",", "")
+        if typed != str(self.count):
+            raise forms.ValidationError(f"There are {self.count}; you typed {typed}.")
+        return typed
 
     @staticmethod
     def field_of(row: Row) -> str:
