@@ -300,6 +300,12 @@ class Sandbox(models.Model):
     delete_sent_at = models.DateTimeField(
         null=True, blank=True, help_text="When the cloud was last asked to delete it."
     )
+    create_attempts = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="How often the cloud was asked to create it."
+    )
+    delete_attempts = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="How often the cloud was asked to delete it."
+    )
     deleted_at = models.DateTimeField(null=True, blank=True)
 
     objects = SandboxQuerySet.as_manager()
@@ -460,6 +466,15 @@ class CloudApp(models.Model):
     )
     delete_reason = models.TextField(blank=True, help_text="Set when an operator or the orphan rule wants it gone.")
     delete_sent_at = models.DateTimeField(null=True, blank=True)
+    delete_attempts = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="How often the cloud was asked to delete it."
+    )
+    trouble = models.TextField(
+        blank=True, default="", db_default="", help_text="Why the last try to delete it failed, as a sentence."
+    )
+    trouble_code = models.CharField(
+        max_length=20, blank=True, default="", db_default="", help_text="The same as the code of an error."
+    )
 
     class Meta:
         ordering = ["name"]
@@ -525,6 +540,11 @@ class Fleet(models.Model):
     )
     others = models.PositiveIntegerField(
         default=0, help_text="How many apps the last listing showed that carry our mark and are another installation's."
+    )
+    orphans = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="How many apps of ours without a row there were when the last turn ended: each takes a place.",
     )
     existing = models.PositiveIntegerField(
         null=True, blank=True, help_text="How many sandboxes there were when the last turn ended: for launches, about."

@@ -16,19 +16,22 @@ from pools.alarm_rows import AlarmCode, AlarmInHand, RaisedAlarm, occurrence_of
 from pools.alarms import CONFIRMED, Standing
 from pools.breaker import breaker_at, deletes_fail
 from pools.cloud.budget import Share
+from pools.cloud.errors import EmptyListing
 from pools.console.fleet_page import FleetPicture
-from pools.console.fleet_table import Row, Verdict
-from pools.fleet_log import last_trouble, miscount, turn_death, wrong_id
+from pools.console.fleet_table import Row
+from pools.fleet_log import miscount, turn_death, wrong_id
 from pools.key_change import key_trouble
 from pools.models import FleetEvent, Mode, State
 from pools.runbook import SECTION_OF, Section
 from pools.shared_budget import seen
 from pools.turn.plan_looks import are_most_silent, is_looked_at, is_silent
+from pools.turn.verdict import Verdict
 
 LISTING_OLD_SECONDS = 180  # a turn lists every minute, and may take its time
 FEW_REQUESTS = 400  # a tenth of what an hour has for listings
 OVERDUE_SECONDS = 600  # a deletion takes about a minute
 SHOWN_AS_TOLD = (*CONFIRMED, AlarmCode.DELETE_REFUSED)
+TRIES_TO_WAKE = 3  # that failed: one may, and the next one works
 
 
 class Urgency(StrEnum):
@@ -93,6 +96,10 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
         yield Alarm(
             Urgency.ERROR, "DigitalOcean refuses the token", detail, page, Section.TOKEN, AlarmCode.TOKEN_REFUSED
         )
+    elif fleet.listing_code == EmptyListing.code:
+        detail = f"{fleet.listing_error}. Nothing is deleted on its word: each is asked for by its id, and stays."
+        title = "DigitalOcean's listing is not believed"
+        yield Alarm(Urgency.ERROR, title, detail, page, Section.CLOUD, AlarmCode.LISTING_FAILS)
     elif fleet.listing_error:
         detail = f"{fleet.listing_error} Nothing is deleted or made for the pools until it works again."
         yield Alarm(Urgency.ERROR, "DigitalOcean can't be listed", detail, page, Section.CLOUD, AlarmCode.LISTING_FAILS)
@@ -134,15 +141,20 @@ def _deletion_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     if fleet.deletes_failing_since is not None and deletes_fail(fleet.deletes_failing_since, now):
         detail = f"For {ago(fleet.deletes_failing_since, now)}: {fleet.deletes_error} Nothing is created meanwhile."
         yield Alarm(Urgency.ERROR, "Deletions fail", detail, page, Section.REFUSED_DELETE, AlarmCode.DELETIONS_FAIL)
-    due = [(at, row.name) for row in picture.rows if (at := _due_at(row, picture)) is not None]
-    overdue = sorted((at, name) for at, name in due if is_over(at, OVERDUE_SECONDS, now))
+    due = [(at, row.name, row.tried) for row in picture.rows if (at := _due_at(row, picture)) is not None]
+    overdue = sorted(each for each in due if is_over(each[0], OVERDUE_SECONDS, now))
     if overdue:
-        at, name = overdue[0]
-        trouble = last_trouble(name)
-        said = f" {trouble.message}." if trouble is not None else ""
+        at, name, tried = overdue[0]
         title = "1 app is not deleted" if len(overdue) == 1 else f"{len(overdue)} apps are not deleted"
-        detail = f"{name} has been due for {ago(at, now)}, and still costs money.{said}"
-        yield Alarm(Urgency.ERROR, title, detail, page, Section.REFUSED_DELETE, AlarmCode.DELETE_REFUSED)
+        detail = f"{name} has been due for {ago(at, now)}, and still costs money: {tried}."
+        yield Alarm(Urgency.ERROR, title, detail, page, Section.REFUSED_DELETE)
+    if refused := picture.refused:
+        first = refused[0]
+        title = "1 deletion is refused" if len(refused) == 1 else f"{len(refused)} deletions are refused"
+        is_lasting = first.judgement.refused_tries >= TRIES_TO_WAKE
+        urgency = Urgency.ERROR if is_lasting else Urgency.WARNING
+        detail, found = f"{first.name}: {first.tried}.", f"{page}?q={quote(first.name)}"
+        yield Alarm(urgency, title, detail, found, Section.REFUSED_DELETE, AlarmCode.DELETE_REFUSED)
 
 
 def _due_at(row: Row, picture: FleetPicture) -> datetime | None:
@@ -185,9 +197,9 @@ def _account_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     if fleet.maintenance:
         message = f"No launches; players read: {fleet.maintenance_message}"
         yield Alarm(Urgency.WARNING, "Maintenance mode is on", message, page, Section.SWITCHED_OFF)
-    existing = others + picture.existing
-    if existing >= settings.MAX_TOTAL_SANDBOXES:
-        detail = f"{existing} of {settings.MAX_TOTAL_SANDBOXES} places are taken: launches may be refused."
+    places = picture.places
+    if not places.free:
+        detail = f"{places.sentence}: launches may be refused."
         yield Alarm(Urgency.INFO, "The fleet is full", detail, page, Section.FULL)
 
 
@@ -206,14 +218,21 @@ def _row_alarms(picture: FleetPicture) -> Iterator[Alarm]:
         ),
         Verdict.LOST: (
             "lost sandbox",
-            "DigitalOcean does not have what we had; a run in it has ended.",
+            "DigitalOcean, asked by its id, does not have it. It is replaced.",
+            Section.DRIFT,
+        ),
+        Verdict.MISSING: (
+            "sandbox missing from the listing",
+            "Each is asked for by its id; who plays in it plays on.",
             Section.DRIFT,
         ),
         Verdict.DRIFTING: ("drifting sandbox", "Our record and DigitalOcean's differ.", Section.DRIFT),
     }
     for verdict, (what, detail, section) in told.items():
-        if count := picture.count(verdict):
-            plural = what if count == 1 else f"{what}es" if what.endswith("x") else f"{what}s"
+        # One that was lost, and whose record is closed, needs nobody any more.
+        rows = [row for row in picture.rows if row.verdict == verdict and row.is_open]
+        if count := len(rows):
+            plural = what if count == 1 else what.replace("sandbox", "sandboxes").replace("orphan", "orphans")
             subject = AlarmCode.ORPHANS if verdict == Verdict.ORPHAN else ""
             yield Alarm(Urgency.WARNING, f"{count} {plural}", detail, f"{page}?verdict={verdict}", section, subject)
 

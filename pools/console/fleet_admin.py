@@ -19,7 +19,7 @@ from django.urls import URLPattern, path, reverse
 from pools import clock
 from pools.console import operations
 from pools.console.fleet_page import FleetQuery, picture
-from pools.console.fleet_table import Row, Verdict
+from pools.console.fleet_table import Row
 from pools.console.force_delete import Outcome, force_delete, ours
 from pools.console.forms import ForceDeleteForm, GoForm, MaintenanceForm, ReasonForm, SweepForm
 from pools.console.operations import Refused
@@ -30,12 +30,15 @@ from pools.models import CloudApp, Fleet, Sandbox, State
 from pools.nudge import nudge
 from pools.reasons import EndCode
 from pools.turn.preview import explain
+from pools.turn.verdict import Verdict
 
 TURN_WAIT_SECONDS = 8.0
 WATCHED_LISTING_SECONDS = 15.0  # beside 250 requests a minute it is nothing
 MOST_PICKED = 2_000
 COLUMNS = (
     ("verdict", "Verdict"),
+    ("sync", "As wished?"),
+    ("health", "Healthy?"),
     ("name", "Name"),
     ("state", "Ours"),
     ("phase", "DigitalOcean's"),
@@ -45,7 +48,7 @@ COLUMNS = (
     ("creator", "Creator"),
     ("expires", "Expires in"),
     ("cost", "Cost so far"),
-    ("health", "Agent"),
+    ("agent", "Agent"),
 )
 
 
@@ -120,8 +123,6 @@ class FleetAdmin(MachineOwned):
             "verdicts": [(each, count, query.but(verdict=each)) for each, count in seen.verdicts],
             "all_url": query.but(verdict=""),
             "page_query": query.but(),
-            "existing": seen.existing,
-            "max_total": settings.MAX_TOTAL_SANDBOXES,
             "can_operate": request.user.has_perm(OPERATE),
             "can_destroy": request.user.has_perm(DESTROY),
             "is_embedded": settings.CLOUD_IS_EMBEDDED,
@@ -148,10 +149,16 @@ class FleetAdmin(MachineOwned):
             return _back()
         pressed_at = clock.now()
         response = self._act(request, operations.ask_for_turn, form.cleaned_data["reason"])
-        if operations.turn_since(pressed_at, TURN_WAIT_SECONDS):
-            messages.success(request, "The turn was taken; this is what it left.")
+        has_ended = operations.turn_since(pressed_at, TURN_WAIT_SECONDS)
+        try:
+            told = operations.turn_told(clock.now())
+        except Refused as error:
+            messages.warning(request, str(error))
         else:
-            messages.warning(request, f"No turn ended within {TURN_WAIT_SECONDS:.0f} s: is a cluster running?")
+            if has_ended:
+                messages.success(request, told)
+            else:
+                messages.warning(request, f"No turn ended within {TURN_WAIT_SECONDS:.0f} s: is a cluster running?")
         return response
 
     def maintenance_view(self, request: HttpRequest) -> HttpResponse:
@@ -181,7 +188,7 @@ class FleetAdmin(MachineOwned):
             raise PermissionDenied
         now = clock.now()
         explanation = explain(now)
-        held_back = explanation.held_back
+        held_back = list({each.target: each for each in explanation.held_back}.values())
         form = GoForm(request.POST if request.method == "POST" else None, initial={"digest": explanation.digest})
         if request.method == "POST" and form.is_valid():
             digest = form.cleaned_data["digest"]
@@ -191,7 +198,7 @@ class FleetAdmin(MachineOwned):
 
             return self._act(request, go, form.cleaned_data["reason"])
         context = {"held_back": held_back, "fleet": Fleet.get(), "minutes": operations.LET_GO_MINUTES}
-        context |= {"count": len(explanation.held_back_ids), "may_act": may_act and bool(held_back)}
+        context |= {"count": len(held_back), "may_act": may_act and bool(held_back)}
         context["next_turn"] = explanation.totals.sentence(now)
         return self._ask(request, "go", "Deletions that are held back", form, context)
 

@@ -13,11 +13,13 @@ from urllib.parse import urlencode
 from django.core.paginator import Page, Paginator
 from django.db.models import Q
 
-from pools.console.fleet_table import URGENCY, FleetTable, Row, Verdict
+from pools.console.fleet_table import URGENCY, FleetTable, Row
 from pools.models import CloudApp, Fleet, Pool, Sandbox, State
 from pools.occupants import occupants
+from pools.places import Places
 from pools.reasons import EndCode
 from pools.turn.preview import Explanation, explain
+from pools.turn.verdict import Health, Sight, Verdict
 
 ROWS_A_PAGE = 100
 LOST_SHOWN_FOR = timedelta(hours=1)
@@ -55,9 +57,16 @@ class FleetPicture:
         return sum((row.usd_per_second for row in self.rows if not row.is_foreign), Decimal(0)) * 3600
 
     @cached_property
-    def existing(self) -> int:
-        """How many sandboxes of ours there are."""
-        return sum(row.sandbox is not None and row.sandbox.state != State.DELETED for row in self.rows)
+    def places(self) -> Places:
+        """The places, and what takes them."""
+        existing = sum(row.sandbox is not None and row.sandbox.state != State.DELETED for row in self.rows)
+        return Places.of(self.fleet, existing)
+
+    @cached_property
+    def refused(self) -> list[Row]:
+        """The rows whose deletion was refused when it was asked for last, the most tries first."""
+        rows = [row for row in self.rows if row.judgement.refused_tries]
+        return sorted(rows, key=lambda row: -row.judgement.refused_tries)
 
     @cached_property
     def newest_first(self) -> list[Row]:
@@ -77,17 +86,19 @@ def picture(now: datetime) -> FleetPicture:
     sandboxes = list(Sandbox.objects.existing())
     sandboxes += Sandbox.objects.filter(lost).order_by("-deleted_at")[:LOST_SHOWN_MOST]
     pools = list(Pool.objects.all())
-    explanation = explain(now, apps)
+    fleet, explanation = Fleet.get(), explain(now, apps)
+    sight = Sight.of(fleet)
     known = {sandbox.name for sandbox in sandboxes}
     table = FleetTable(
-        facts=explanation.facts,
+        sight=sight,
         now=now,
         occupants=occupants([sandbox.pk for sandbox in sandboxes]),
         pools={pool.pk: pool for pool in pools},
-        former=_former([app.name for app in apps if explanation.facts.mark.gives(app.name) and app.name not in known]),
+        former=_former([app.name for app in apps if sight.mark.gives(app.name) and app.name not in known]),
         decisions=explanation.decisions,
+        held_back=explanation.held_back,
     )
-    return FleetPicture(Fleet.get(), now, table.rows(sandboxes, apps), pools, explanation)
+    return FleetPicture(fleet, now, table.rows(sandboxes, apps), pools, explanation)
 
 
 def _former(names: Sequence[str]) -> dict[str, Sandbox]:
@@ -98,6 +109,7 @@ def _former(names: Sequence[str]) -> dict[str, Sandbox]:
     return found
 
 
+HEALTHS = (Health.MISSING, Health.DEGRADED, Health.UNKNOWN, Health.PROGRESSING, Health.HEALTHY)
 SORTS: dict[str, Callable[[Row], object]] = {
     "verdict": lambda row: URGENCY[row.verdict],
     "name": lambda row: row.name,
@@ -108,7 +120,9 @@ SORTS: dict[str, Callable[[Row], object]] = {
     "creator": lambda row: row.creator or "~",
     "expires": lambda row: row.expires_in_seconds if row.expires_in_seconds is not None else float("inf"),
     "cost": lambda row: row.cost_usd,
-    "health": lambda row: (row.is_well, row.health or "~"),
+    "sync": lambda row: row.judgement.sync,
+    "health": lambda row: HEALTHS.index(row.judgement.health),
+    "agent": lambda row: (row.is_well, row.agent or "~"),
 }
 
 

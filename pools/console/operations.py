@@ -16,6 +16,7 @@ from django.db import transaction
 from pools import claims, clock, journal, leases
 from pools.demand import note_demand
 from pools.edits import Of, edit
+from pools.fleet_log import turn_death
 from pools.models import LIVE, CloudApp, Fleet, Level, Mode, Pool, Sandbox, State
 from pools.nudge import nudge
 from pools.ownership import anothers
@@ -192,6 +193,18 @@ def turn_since(moment: datetime, seconds: float) -> bool:
         if clock.monotonic() > give_up_at:
             return False
         clock.sleep(0.1)
+
+
+def turn_told(now: datetime) -> str:
+    """What the last turn left, as a sentence. Raises Refused with why it could do little or nothing."""
+    fleet = Fleet.get()
+    if (death := turn_death(fleet)) is not None:
+        raise Refused(f"The turn died: {death.message}. Nothing is looked after until one ends well.")
+    if fleet.listing_error:
+        error = fleet.listing_error.rstrip(".")
+        raise Refused(f"The turn was taken, but DigitalOcean could not be listed: {error}. It deleted nothing.")
+    told = explain(now).totals.sentence(now)
+    return f"The turn was taken. {told}"
 
 
 def look(seconds: float, *, actor: str, reason: str) -> str:

@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from pools import clock
 from pools.console import operations
 from pools.console.forms import ReasonForm
+from pools.console.judgements import judgements
 from pools.console.links import console_link
 from pools.console.rights import DESTROY, MachineOwned, require
 from pools.console.sandbox_history import life_of
@@ -132,10 +133,14 @@ class SandboxAdmin(MachineOwned):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         sandbox = kwargs.get("obj")
         if sandbox is not None:
+            who, now = occupants([sandbox.pk]), clock.now()
+            judgement = judgements([sandbox], who, now)[sandbox.pk]
             context |= {
                 "life": life_of(sandbox),
                 "events": FleetEvent.objects.filter(sandbox_name=sandbox.name)[:EVENTS_SHOWN],
-                "occupant": occupants([sandbox.pk]).get(sandbox.pk),
+                "occupant": who.get(sandbox.pk),
+                "judgement": judgement,
+                "tried": judgement.attempt.told(now) if judgement.attempt else "",
                 "listed": CloudApp.objects.filter(pk=sandbox.app_id).first() if sandbox.app_id else None,
                 "can_retire": self.has_destroy_permission(request)
                 and sandbox.state not in (State.DELETING, State.DELETED),

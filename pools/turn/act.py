@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 
 from pools import claims, clock, journal
 from pools.capacity import NoCapacity, reserve
@@ -278,7 +279,11 @@ class Effects:
         for decision in decisions:
             first = Sandbox.objects.filter(pk=sandbox_id(decision), create_sent_at=None).exists()
             if Sandbox.objects.filter(app_id=None).move(
-                sandbox_id(decision), frm=BEING_CREATED, to=State.CREATING, create_sent_at=now
+                sandbox_id(decision),
+                frm=BEING_CREATED,
+                to=State.CREATING,
+                create_sent_at=now,
+                create_attempts=F("create_attempts") + 1,
             ):
                 sandbox = Sandbox.objects.get(pk=sandbox_id(decision))
                 sending.append((sandbox, sandbox.spec(self.facts.installation), first))
@@ -311,6 +316,7 @@ class Effects:
                 "known_app_id": app_id if is_known else "",
                 "accepted_at": sandbox.accepted_at or now,
                 "trouble": "",
+                "trouble_code": "",
             }
             if Sandbox.objects.filter(pk=sandbox.pk, app_id=None).update(**fields):
                 Sandbox.objects.move(sandbox.pk, frm=[State.REQUESTED], to=State.CREATING)
@@ -320,7 +326,7 @@ class Effects:
 
     def _not_created(self, sandbox: Sandbox, error: Trouble, *, first: bool) -> None:
         refused = isinstance(error, InvalidSpec | OverQuota | Unauthorized)
-        fields: dict[str, Any] = {"trouble": str(error)}
+        fields: dict[str, Any] = {"trouble": str(error), "trouble_code": error.code}
         if first and (refused or isinstance(error, RateLimited)):
             fields["create_sent_at"] = None  # the cloud said no: nothing exists that would have to be deleted
         Sandbox.objects.filter(pk=sandbox.pk).update(**fields)

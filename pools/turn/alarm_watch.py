@@ -17,7 +17,7 @@ from pools.breaker import breaker_at, deletes_fail
 from pools.leases import LeaseLost
 from pools.models import CloudApp, Fleet, FleetEvent, Sandbox, State
 from pools.reasons import LogKind
-from pools.turn.deletions import REFUSALS
+from pools.turn.attempts import REFUSALS
 from pools.turn.facts import PoolFacts
 
 logger = logging.getLogger("pools")
@@ -93,12 +93,11 @@ def _refused(fleet: Fleet, now: datetime) -> list[Standing]:
     since = now - DELETES_MAY_FAIL
     going = Sandbox.objects.filter(state=State.DELETING, trouble_code__in=REFUSALS, delete_sent_at__isnull=False)
     found = dict(going.filter(delete_requested_at__lte=since).order_by("name").values_list("name", "trouble"))
-    # Of an app without a row the log alone knows: the line is written once, when it is first refused.
+    # Since when an app without a row is refused, the log alone knows: the line is written once, when it first is.
     said = FleetEvent.objects.filter(sandbox_name=OuterRef("name"), kind=LogKind.TROUBLE, code__in=REFUSALS)
-    ordered = CloudApp.objects.exclude(delete_reason="").filter(delete_sent_at__isnull=False)
-    for name in ordered.filter(Exists(said.filter(at__lte=since))).order_by("name").values_list("name", flat=True):
-        line = fleet_log.last_trouble(name)
-        found.setdefault(name, line.message if line is not None else "")
+    ordered = CloudApp.objects.exclude(delete_reason="").filter(trouble_code__in=REFUSALS)
+    without_row = ordered.filter(Exists(said.filter(at__lte=since))).order_by("name")
+    found = dict(without_row.values_list("name", "trouble")) | found
     if not found:
         return []
     name, why = next(iter(found.items()))

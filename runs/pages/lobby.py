@@ -190,8 +190,8 @@ def tiles(there_are: Census) -> dict[str, Any]:
         "in_use": number[State.IN_USE],
         "leaving": number[State.DELETING],
     }
-    free = max(0, settings.MAX_TOTAL_SANDBOXES - there_are.total)
-    shown = chain.from_iterable(repeat(kind, times) for kind, times in (*counts.items(), ("free", free)))
+    free = ("free", there_are.places.free)
+    shown = chain.from_iterable(repeat(kind, times) for kind, times in (*counts.items(), free))
     return {
         "tiles": [{"kind": kind, "icon": TILE_ICONS.get(kind, "")} for kind in islice(shown, TILES_SHOWN)],
         "counts": counts,

@@ -57,7 +57,7 @@ def test_each_way_in_which_the_two_sides_part_has_its_verdict(viewer, fleet, poo
     fleet.turn()
     assert rows(viewer) == {
         "sandbox-deadbeef": "orphan",
-        gone.name: "lost",
+        gone.name: "missing",
         spoilt.name: "drifting",
         going.name: "deleting",
         "company-website": "foreign",
