@@ -64,7 +64,7 @@ ALARMS = Figure(
 BUDGET_LEFT = Figure("cloud_budget_left", "Requests that the hour has left for a kind of them.", "share")
 SPENT = Figure("spent_usd", "What sandboxes have cost in the last 30 days, an estimate.")
 BUDGET = Figure("budget_usd", "The most that they may cost in 30 days: MONTHLY_BUDGET_USD; 0 for no limit.")
-HOURLY = Figure("cost_usd_per_hour", "What the sandboxes that exist cost an hour, in use or idle.", "use")
+HOURLY = Figure("cost_usd_per_hour", "What the sandboxes cost an hour, in use or idle, and orphans.", "use")
 
 Told = tuple[Figure, float, tuple[str, ...]]
 
@@ -162,11 +162,13 @@ def _of_fleet(fleet: Fleet, standing: Standing) -> Iterator[Told]:
 
 
 def _hourly() -> dict[str, float]:
-    """What the sandboxes that exist cost an hour, by whether they are in use."""
+    """What the sandboxes that exist cost an hour, by whether they are in use, and the orphans."""
     billed = Sandbox.objects.existing().filter(accepted_at__isnull=False)
     found = {"idle": 0.0, "in_use": 0.0}
     for size, state, number in billed.values("size", "state").annotate(n=Count("*")).values_list("size", "state", "n"):
         found["in_use" if state == State.IN_USE else "idle"] += number * float(usd_per_hour(size))
+    orphans = CloudApp.objects.exclude(orphan_since=None).order_by().values("size").annotate(n=Count("*"))
+    found["orphan"] = sum(number * float(usd_per_hour(size)) for size, number in orphans.values_list("size", "n"))
     return found
 
 

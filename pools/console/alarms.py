@@ -97,7 +97,7 @@ def _cloud_alarms(picture: FleetPicture) -> Iterator[Alarm]:
             Urgency.ERROR, "DigitalOcean refuses the token", detail, page, Section.TOKEN, AlarmCode.TOKEN_REFUSED
         )
     elif fleet.listing_code == EmptyListing.code:
-        detail = f"{fleet.listing_error}. Nothing is deleted on its word: each is asked for by its id, and stays."
+        detail = "It is empty, though sandboxes were expected: each is asked for by its id, and none deleted meanwhile."
         title = "DigitalOcean's listing is not believed"
         yield Alarm(Urgency.ERROR, title, detail, page, Section.CLOUD, AlarmCode.LISTING_FAILS)
     elif fleet.listing_error:

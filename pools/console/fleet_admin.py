@@ -37,8 +37,7 @@ WATCHED_LISTING_SECONDS = 15.0  # beside 250 requests a minute it is nothing
 MOST_PICKED = 2_000
 COLUMNS = (
     ("verdict", "Verdict"),
-    ("sync", "As wished?"),
-    ("health", "Healthy?"),
+    ("health", "As wished? Well?"),
     ("name", "Name"),
     ("state", "Ours"),
     ("phase", "DigitalOcean's"),

@@ -26,7 +26,7 @@ REFUSALS = frozenset(
     error.code for error in (CloudUnavailable, InvalidSpec, NameTaken, OverQuota, Unauthorized, CloudError)
 )
 FAILURES = REFUSALS | {RateLimited.code}
-CAN_NOT_SEE = "DigitalOcean can't be listed"
+CAN_NOT_SEE = "DigitalOcean can't be seen"
 
 
 class What(StrEnum):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pools.models import BEING_CREATED, State
-from pools.turn.attempts import What, refused
+from pools.turn.attempts import CAN_NOT_SEE, What, refused
 from pools.turn.decisions import Decision, Kind
 from pools.turn.facts import FleetFacts, SandboxFacts
 from pools.turn.waiting import Waiting
@@ -62,8 +62,10 @@ class Totals:
         parts = [f"{count} {what}" for count, what in due if count]
         if not parts:
             parts = ["Nothing is deleted, or made for the pools" if self.blind else "Nothing to do now"]
-        if self.held:
-            parts.append(f"{self.held} held: {'; '.join(self.why_held)}")
+        # What is held for want of sight is told once, at the end.
+        why_held = [why for why in self.why_held if not self.blind or self.blind not in why]
+        if self.held and why_held:
+            parts.append(f"{self.held} held: {'; '.join(why_held)}")
         under_way = f"{self.creating} being created" if self.creating else ""
         if self.deleting:
             under_way += f"{' and ' if under_way else ''}{self.deleting} being deleted{self._again(now)}"
@@ -71,9 +73,9 @@ class Totals:
         if self.refused:
             troubles.append(f"{self.refused} refused: {self.refusal}")
         if self.unwell:
-            troubles.append(f"{self.unwell} not well")
+            troubles.append(f"{self.unwell} missing or not well")
         if self.blind:
-            troubles.append(f"DigitalOcean can't be listed: {self.blind.rstrip('.')}")
+            troubles.append(f"{CAN_NOT_SEE}: {self.blind.rstrip('.')}")
         return f"{'; '.join([', '.join(parts), *troubles])}."
 
     def _again(self, now: datetime) -> str:
@@ -110,14 +112,16 @@ def totals(
         delete_again_at=min(sent) + timedelta(seconds=RESEND_SECONDS) if sent else None,
         refused=len(failed),
         refusal=failed[0].error.rstrip(".") if failed else "",
-        unwell=sum(is_unwell(each) for each in facts.sandboxes),
+        unwell=sum(is_unwell(each, facts) for each in facts.sandboxes),
         blind=facts.listing_error,
     )
 
 
-def is_unwell(sandbox: SandboxFacts) -> bool:
-    """Whether it failed its last look, or no listing shows it; of what is to be deleted, neither matters."""
-    return sandbox.state != State.DELETING and bool(sandbox.health_failures or sandbox.missing_since)
+def is_unwell(sandbox: SandboxFacts, facts: FleetFacts) -> bool:
+    """Whether it failed its last look, or is missing from a listing that can be relied on; of what is to be deleted,
+    neither matters."""
+    is_missing = sandbox.vanished_at is not None or (sandbox.missing_since is not None and facts.is_trusted)
+    return sandbox.state != State.DELETING and (sandbox.health_failures > 0 or is_missing)
 
 
 def _being_deleted(facts: FleetFacts, busy: set[str]) -> tuple[int, list[datetime]]:

@@ -37,7 +37,7 @@ class Sync(StrEnum):
 
     @property
     def label(self) -> str:
-        return self.replace("_", " ")
+        return "sync unknown" if self == Sync.UNKNOWN else self.replace("_", " ")
 
 
 class Health(StrEnum):

@@ -91,7 +91,7 @@ def test_an_empty_listing_that_is_not_believed_loses_nothing(viewer, fleet, thre
     assert {row.verdict for row in seen.rows} == {"in step"}
     assert {row.judgement.sync for row in seen.rows} == {"unknown"}
     assert seen.usd_per_hour == before
-    assert EMPTY in alarms()
+    assert "listing is not believed" in alarms()
     assert EMPTY in plan()
     assert EMPTY in text(viewer.get(FLEET))
     code, said = dry_run()

@@ -153,7 +153,7 @@ def test_an_app_with_our_mark_and_no_sandbox_is_an_orphan_and_says_when_it_goes(
     )
     decision = Decision(Kind.DELETE_ORPHAN, StepCode.GRACE_OVER, "orphan", app_id=known.app_id, name=known.name)
     assert "held: deletions are stopped" in rows([], [known], held_back=[decision])[0].tried
-    assert "held: DigitalOcean can't be listed: 500" in rows([], [known], error="500")[0].tried
+    assert "held: DigitalOcean can't be seen: 500" in rows([], [known], error="500")[0].tried
 
 
 def test_an_orphan_tells_of_the_sandbox_it_once_was():
@@ -237,7 +237,7 @@ def test_while_digitalocean_can_not_be_seen_nothing_is_called_synced():
     ours, going = sandbox(), sandbox(State.DELETING, number=2)
     found = {row.name: row for row in rows([ours, going], [app_of(ours), app_of(going)], error="500")}
     assert found[ours.name].judgement.sync == Sync.UNKNOWN
-    assert "held: DigitalOcean can't be listed: 500" in found[going.name].tried
+    assert "held: DigitalOcean can't be seen: 500" in found[going.name].tried
 
 
 def test_what_differs_is_told_field_by_field():
