@@ -19,6 +19,7 @@ from pools import agent_keys
 from pools.about import about
 from pools.alarm_rows import AlarmInHand, AlarmMail, RaisedAlarm  # noqa: F401  tables of this app
 from pools.api_keys import ApiKey  # noqa: F401  a table of this app
+from pools.bulk_rows import BulkWork  # noqa: F401  a table of this app
 from pools.cloud.app_spec import region_slug
 from pools.cloud.errors import InvalidSpec
 from pools.cloud.records import App, AppSpec, Phase

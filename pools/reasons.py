@@ -141,6 +141,8 @@ class LogKind(models.TextChoices):
     LISTING = "listing", "Listing"
     STAGE = "stage", "Stage"
     SNAPSHOT = "snapshot", "Snapshot"
+    GAME = "game", "Version of a game"
+    BULK = "bulk", "Bulk work"
     LAUNCH = "launch", "Launch"
     RUN = "run", "Run"
     POOL = "pool", "Pool"

@@ -157,6 +157,10 @@ class Run(models.Model):
     )
     notice = models.CharField(max_length=300, blank=True, help_text="The same as a sentence for the player.")
     use_snapshot = models.BooleanField(default=True)
+    source_digest = models.CharField(
+        max_length=64, blank=True, default="", db_default="",
+        help_text="The game's when it was started here: its version. On a trial, that of the version to be tried.",
+    )  # fmt: skip
     port = models.PositiveIntegerField(null=True, blank=True, help_text="Where the game listens in the sandbox.")
     deployed_from = models.CharField(max_length=10, choices=DeployedFrom.choices, blank=True)
     state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.ACQUIRING)

@@ -8,11 +8,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Case, CharField, F, OuterRef, QuerySet, Subquery, When
+from django.db.models.fields.json import KT
+from django.db.models.functions import Coalesce
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.urls import reverse
 
+from games.models import GameVersion
 from pools.demand import Demand
 from pools.models import FleetEvent, Sandbox
 from pools.occupants import Arrival, Occupant, Served
@@ -73,8 +76,17 @@ def what_is_served(sandbox_ids: Collection[UUID], **_: Any) -> dict[UUID, Served
     if len(sandbox_ids) < MANY:  # else nearly all that are played are asked for: that takes less without their names
         played = played.filter(sandbox_id__in=sandbox_ids)
     wanted = set(sandbox_ids)
-    rows = played.values_list("sandbox_id", "port", "game__port", "game__health_path")
+    rows = played.values_list("sandbox_id", "port", "game__port", _health_path())
     return {sandbox_id: Served(port or usual, path) for sandbox_id, port, usual, path in rows if sandbox_id in wanted}
+
+
+def _health_path() -> Case:
+    """Of the version that is played, where another one is published by now."""
+    same = GameVersion.objects.filter(game=OuterRef("game"), source_digest=OuterRef("source_digest"))
+    own = same.exclude(source_digest="").values_list(KT("manifest__health_path"))[:1]
+    as_now = F("game__health_path")
+    is_now = When(source_digest__in=["", F("game__source_digest")], then=as_now)
+    return Case(is_now, default=Coalesce(Subquery(own), as_now), output_field=CharField())
 
 
 @receiver(service_stopped)
