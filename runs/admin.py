@@ -24,13 +24,14 @@ from pools.reasons import LogKind
 from pools.templatetags.fleet import NOTHING, span
 from runs import lifecycle
 from runs.creators import creators, runs_by
+from runs.games_admin import GameVersionAdmin
 from runs.labels import ASKED_PATTERN, all_of
 from runs.launching.steps import steps
 from runs.models import Run, RunState
 from runs.reasons import RunEndCode
 from runs.webhooks_admin import DeliveryAdmin, WebhookAdmin
 
-__all__ = ["DeliveryAdmin", "RunAdmin", "WebhookAdmin"]
+__all__ = ["DeliveryAdmin", "GameVersionAdmin", "RunAdmin", "WebhookAdmin"]
 
 LINES_SHOWN = 500
 
