@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0021_autopilot"),
+        ("pools", "0023_alarms_in_hand"),
     ]
 
     operations = [
@@ -45,6 +45,8 @@ class Migration(migrations.Migration):
                     ("webhook", "Webhook"),
                     ("alarm", "Alarm"),
                     ("all_clear", "All clear"),
+                    ("in_hand", "Alarm in hand"),
+                    ("process", "Process"),
                 ],
                 max_length=30,
             ),
