@@ -30,17 +30,17 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What was edited (`of` says what kind of row, `id` which, `name` what it was called), and from what to what."""
+    """What was edited, by the name that it has since then, and from what to what. Not by the database's own number: an
+    imported log is of other numbers."""
 
     of: str
-    id: str
     name: str
     changes: Mapping[str, Change]
 
     def data(self) -> dict[str, Any]:
         """What a line of the log keeps of it."""
         changes = {field: change._asdict() for field, change in self.changes.items()}
-        return {"edit": {"of": self.of, "id": self.id, "name": self.name}, "changes": changes}
+        return {"edit": {"of": self.of, "name": self.name}, "changes": changes}
 
     def sentence(self) -> str:
         told = ((field, self.said(old), self.said(new)) for field, (old, new) in self.changes.items())
@@ -54,9 +54,9 @@ class Edit:
         return "nothing" if value in (None, "") else fitted(str(value), VALUE_CHARACTERS)
 
 
-def edit(of: Of, row_id: Any, name: str, changes: Mapping[str, tuple[Any, Any]]) -> Edit:
+def edit(of: Of, name: str, changes: Mapping[str, tuple[Any, Any]]) -> Edit:
     plain = {field: Change(_plain(old), _plain(new)) for field, (old, new) in changes.items()}
-    return Edit(of, str(row_id), name, plain)
+    return Edit(of, name, plain)
 
 
 def edit_in(data: Mapping[str, Any]) -> Edit | None:
@@ -66,7 +66,6 @@ def edit_in(data: Mapping[str, Any]) -> Edit | None:
         return None
     return Edit(
         about["of"],
-        about["id"],
         about["name"],
         {field: Change(change["old"], change["new"]) for field, change in changes.items()},
     )

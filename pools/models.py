@@ -23,6 +23,7 @@ from pools.bulk_rows import BulkWork  # noqa: F401  a table of this app
 from pools.cloud.app_spec import region_slug
 from pools.cloud.errors import InvalidSpec
 from pools.cloud.records import App, AppSpec, Phase
+from pools.history_rows import Finding, FleetMinute  # noqa: F401  tables of this app
 from pools.prices import cost_usd
 from pools.reasons import CreateCode, EndCode, LogKind
 from pools.staged import StagedGame
@@ -658,6 +659,13 @@ class FleetEvent(models.Model):
                 fields=["-at", "-id"], name="event_caused", condition=Q(actor__gt="") | Q(kind=LogKind.SIGN_IN)
             ),
             models.Index(fields=["actor", "-at", "-id"], name="event_of_actor", condition=Q(actor__gt="")),
+            # Of what changed how the fleet as a whole goes; `pools.incidents` asks in the same words.
+            models.Index(
+                fields=["at"],
+                name="event_mark",
+                condition=Q(kind__in=["alarm", "all_clear", "go", "maintenance", "pool", "stop"])
+                | Q(code__in=["process_restarted", "turn_died"]),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -78,6 +78,7 @@ MADE = [
     Table("games.game", ("slug",)),
     Table("pools.spenthour", ("hour", "size"), is_replaced=False),
     Table("pools.poolminute", ("pool", "minute"), is_replaced=False),
+    Table("pools.fleetminute", ("minute",), is_replaced=False),
     Table("runs.launchhour", ("hour",), is_replaced=False),
     Table("runs.usageday", ("day", "client", "game", "pool"), is_replaced=False),
     Table("runs.usagemark", ("id",), is_replaced=False),
@@ -98,6 +99,7 @@ HISTORY = [
         is_replaced=False,
     ),
     Table("pools.fleetevent", ("seq",), is_replaced=False),
+    Table("pools.finding", ("code", "name", "app_id", "since"), rows=Q(until__isnull=False), is_replaced=False),
 ]
 # Not in an export, and why not. Each table is either above or here: a test compares.
 LEFT_OUT = {

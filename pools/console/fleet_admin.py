@@ -22,6 +22,7 @@ from pools.console.fleet_page import FleetQuery, picture
 from pools.console.fleet_table import Row
 from pools.console.force_delete import Outcome, force_delete, ours
 from pools.console.forms import ForceDeleteForm, GoForm, MaintenanceForm, ReasonForm, SweepForm
+from pools.console.history_view import history_view
 from pools.console.operations import Refused
 from pools.console.pool_chart import charts
 from pools.console.rights import DESTROY, OPERATE, SAY_WHY, MachineOwned, actor_of, log_act, require
@@ -63,6 +64,7 @@ class FleetAdmin(MachineOwned):
             "maintenance": self.maintenance_view,
             "go": self.go_view,
             "sweep": self.sweep_view,
+            "history": partial(history_view, self),
         }
         own = [
             path(f"{name}/", self.admin_site.admin_view(view), name=f"pools_fleet_{name}")

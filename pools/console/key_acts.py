@@ -41,6 +41,6 @@ def revoke(key: ApiKey, *, actor: str, reason: str) -> str:
     if not api_keys.revoke(key, by=actor, now=now):
         raise Refused(f"{key} was revoked before.")
     message = f"API key {key} revoked: {reason}"
-    data = {"key": key.prefix} | edit(Of.KEY, key.pk, key.name, {"revoked": (False, True)}).data()
+    data = {"key": key.prefix} | edit(Of.KEY, key.prefix, {"revoked": (False, True)}).data()
     journal.record(LogKind.KEY, message, code=KeyCode.REVOKED, actor=actor, data=data, now=now)
     return f"{key} is revoked"

@@ -24,7 +24,7 @@ from pools.console.view import forget
 from pools.edits import edit_in
 from pools.models import FleetEvent, Pool, Sandbox
 from pools.occupants import sandboxes_of_run
-from pools.templatetags.fleet import NOTHING
+from pools.templatetags.fleet import NOTHING, as_moment
 
 LINES_AFTER = 50  # what came after a line that is linked, in half of its page
 DIGITS = 15  # of a line's number
@@ -119,7 +119,7 @@ class WithSandboxes(ChangeList):
 class FleetEventAdmin(MachineOwned):
     """The orchestrator log. Its first page grows on top while it is looked at."""
 
-    list_display = ("line", "at", "level", "kind", "code", "message", "who", "sandbox", "run")
+    list_display = ("line", "at", "level", "kind", "code", "message", "who", "sandbox", "run", "more")
     list_display_links = ("at",)
     list_filter = ("level", ByWhom, OfActor, OfSandbox, OfRun, OfPool, AroundLine, "kind", OfCode, "at")
     list_per_page = 100
@@ -204,6 +204,15 @@ class FleetEventAdmin(MachineOwned):
         else:
             url = f"{reverse('admin:pools_sandbox_changelist')}?q={event.sandbox_name}"
         return format_html('<a href="{}">{}</a>', url, event.sandbox_name)
+
+    @admin.display(description="More")
+    def more(self, event: FleetEvent) -> str:
+        then = format_html(
+            '<a href="{}">the fleet then</a>', f"{reverse('admin:pools_fleet_history')}?at={as_moment(event.at)}"
+        )
+        if not undo.can_be_undone(event):
+            return then
+        return format_html('{} <a href="{}">undo…</a>', then, reverse("admin:pools_fleetevent_undo", args=[event.pk]))
 
     @admin.display(description="Who", ordering="actor")
     def who(self, event: FleetEvent) -> str:

@@ -61,7 +61,7 @@ def set_mode(pool: Pool, mode: Mode, *, actor: str, reason: str) -> str:
     if before is None or not Pool.objects.filter(pk=pool.pk, mode=before).update(mode=mode):
         raise Refused(f"Pool {pool.name} is {mode.label.lower()} already.")
     nudge()
-    data = edit(Of.POOL, pool.pk, pool.name, {"mode": (before, mode.value)}).data()
+    data = edit(Of.POOL, pool.name, {"mode": (before, mode.value)}).data()
     return _note(LogKind.POOL, f"pool {pool.name} {MODE_WORDS[mode]}", actor=actor, reason=reason, pool=pool, data=data)
 
 
@@ -114,7 +114,7 @@ def edit_pool(
     They hold from the next turn on, which is asked for. `undoes`: the number of the line whose edit it takes back."""
     pool.save(update_fields=list(changes))
     nudge()
-    made = edit(Of.POOL, pool.pk, pool.name, changes)
+    made = edit(Of.POOL, pool.name, changes)
     done = f"pool {pool.name}: {made.sentence()}{undoing(undoes)}"
     data = made.data() | ({"undoes": undoes} if undoes else {})
     return _note(LogKind.POOL, done, actor=actor, reason=reason, pool=pool, data=data)
@@ -170,7 +170,7 @@ def set_maintenance(*, on: bool, message: str, actor: str, reason: str, undoes: 
         raise Refused(f"Maintenance mode is {'on' if on else 'off'} already.")
     Fleet.objects.filter(pk=1).update(**fields)
     done = f"maintenance mode on, players read: {message}" if on else "maintenance mode off"
-    data = edit(Of.FLEET, before.pk, "fleet", changes).data() | ({"undoes": undoes} if undoes else {})
+    data = edit(Of.FLEET, "fleet", changes).data() | ({"undoes": undoes} if undoes else {})
     level = Level.WARNING if on else Level.INFO
     return _note(LogKind.MAINTENANCE, done + undoing(undoes), actor=actor, reason=reason, level=level, data=data)
 

@@ -259,7 +259,7 @@ class PoolAdmin(ActingAdmin):
             operations.edit_pool(obj, form.changes, **why)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
-        what = "added" if add else edit(Of.POOL, None, "", form.changes).sentence() or "nothing changed"
+        what = "added" if add else edit(Of.POOL, "", form.changes).sentence() or "nothing changed"
         return f"{what} ({form.cleaned_data['reason']})"
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:

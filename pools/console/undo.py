@@ -42,12 +42,12 @@ def undone(event: FleetEvent) -> Edit:
         raise Refused("This line is no edit that can be undone.")
     row = _found(made)
     is_now = {field: getattr(row, field) for field in made.changes}
-    now = edit(Of(made.of), made.id, made.name, {field: (value, value) for field, value in is_now.items()})
+    now = edit(Of(made.of), made.name, {field: (value, value) for field, value in is_now.items()})
     for field, (old, new) in made.changes.items():
         if now.changes[field].new != new:
-            since = edit(Of(made.of), made.id, made.name, {field: (new, is_now[field])}).sentence()
+            since = edit(Of(made.of), made.name, {field: (new, is_now[field])}).sentence()
             raise Refused(f"It was changed since: {since}. Set it by hand to {Edit.said(old)}, if that is still right.")
-    return Edit(made.of, made.id, made.name, {field: Change(new, old) for field, (old, new) in made.changes.items()})
+    return Edit(made.of, made.name, {field: Change(new, old) for field, (old, new) in made.changes.items()})
 
 
 @transaction.atomic
@@ -60,14 +60,14 @@ def undo(event: FleetEvent, *, actor: str, reason: str) -> tuple[str, Model]:
 
 
 def _found(made: Edit) -> Model:
-    row = KINDS[made.of].find(made.id)
+    row = KINDS[made.of].find(made.name)
     if row is None:
         raise Refused(f"There is no {made.of} {made.name} any more.")
     return row
 
 
-def _pool(row_id: str) -> Pool | None:
-    return Pool.objects.filter(pk=row_id).first() if row_id.isdecimal() else None
+def _pool(name: str) -> Pool | None:
+    return Pool.objects.filter(name=name).first()
 
 
 def _set_pool_back(pool: Pool, changes: Mapping[str, tuple[Any, Any]], line: int, actor: str, reason: str) -> str:
@@ -88,4 +88,4 @@ def _set_fleet_back(fleet: Fleet, changes: Mapping[str, tuple[Any, Any]], line: 
 
 
 KINDS[Of.POOL] = Kind(_pool, _set_pool_back)
-KINDS[Of.FLEET] = Kind(lambda row_id: Fleet.get(), _set_fleet_back)
+KINDS[Of.FLEET] = Kind(lambda name: Fleet.get(), _set_fleet_back)

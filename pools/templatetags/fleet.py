@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from django import template
@@ -48,6 +48,12 @@ def usd(value: Decimal | None) -> str:
     if value is None:
         return NOTHING
     return f"${value:.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+
+
+@register.filter
+def as_moment(at: datetime) -> str:
+    """A moment as the address of the fleet's past has it."""
+    return at.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat()
 
 
 @register.filter

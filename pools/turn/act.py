@@ -243,7 +243,7 @@ class Effects:
                 pools = Pool.objects.filter(pk=decision.pool_id or 0, mode=Mode.ACTIVE, autopilot=True)
                 if pools.filter(target_ready=was, max_ready__gte=target).update(target_ready=target):
                     message, pool = f"pool {decision.name}: {decision.reason}", pools.get()
-                    data = edit(Of.POOL, pool.pk, pool.name, {"target_ready": (was, target)}).data()
+                    data = edit(Of.POOL, pool.name, {"target_ready": (was, target)}).data()
                     journal.record(LogKind.POOL, message, code=decision.code, pool=pool, data=data)
 
     # Creates.

@@ -18,7 +18,7 @@ from pools.shared_budget import counted
 from pools.signals import turn_begins
 from pools.tenure import TenureLost, kept
 from pools.traces import span
-from pools.turn import alarm_watch
+from pools.turn import alarm_watch, findings
 from pools.turn.act import Effects
 from pools.turn.decisions import Decision
 from pools.turn.due import due_in_seconds
@@ -112,6 +112,7 @@ def turn(agree: Agree = to_anything) -> Turn:
             raise
         traced.note(decisions=len(decisions))
         minutes.note(clock.now())
+        findings.note(facts, clock.now())
         due, due_at = due_in_seconds(facts, decisions, now), None
         if due is not None:
             pages = CloudApp.objects.count() // PAGE_SIZE + 1
