@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0023_alarms_in_hand"),
+        ("pools", "0024_the_fleets_past"),
     ]
 
     operations = [
