@@ -12,13 +12,13 @@ from urllib.parse import urlencode
 from django.core.paginator import Paginator
 
 from pools.ages import ago
-from pools.console.fleet_table import STUCK_DELETING_SECONDS, Verdict
 from pools.console.history_chart import SPANS, USUAL, chart
 from pools.history import STATES, FleetThen, existing_at, fleet_then, kept_from, within_kept
 from pools.history_rows import Finding, FindingCode
 from pools.models import FleetEvent, Origin, Pool, Sandbox, State
 from pools.occupants import Occupant, occupants
 from pools.prices import cost_usd
+from pools.turn.verdict import STUCK_DELETING_SECONDS, Verdict
 
 ROWS_A_PAGE = 100
 LINES_AROUND = 40  # before the moment, and as many after it
@@ -117,7 +117,7 @@ def verdict_then(sandbox: Any, findings: Sequence[Finding], at: datetime) -> tup
         return Verdict.DELETING, sandbox.end_reason
     by_code = {finding.code: finding for finding in findings}
     if missing := by_code.get(FindingCode.MISSING):
-        return Verdict.LOST, f"missing from DigitalOcean's listing for {ago(missing.since, at)}"
+        return Verdict.MISSING, f"missing from DigitalOcean's listing for {ago(missing.since, at)}"
     if unwell := by_code.get(FindingCode.UNWELL):
         return Verdict.DRIFTING, f"unwell for {ago(unwell.since, at)}: {unwell.detail}".rstrip(": ")
     return Verdict.IN_STEP, ""
