@@ -12,7 +12,7 @@ from django.db.models.functions import Greatest
 
 from orchestrator_site.exports.file import Unreadable, lines, require_header
 from orchestrator_site.exports.rows import Encoded, Reader, Wrong, encoded, key_text
-from orchestrator_site.exports.tables import BY_LABEL, Table
+from orchestrator_site.exports.tables import BY_LABEL, HISTORY, Table
 from orchestrator_site.exports.transactions import writing
 from pools import journal
 from pools.models import EventCursor, FleetEvent
@@ -32,6 +32,7 @@ class Count:
     updated: int = 0
     same: int = 0
     left: int = 0  # it is there, and differs
+    kept_out: int = 0  # this database has its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def _write_down(counts: Mapping[str, Count], actor: str) -> None:
 
 def _import(read: Iterator[tuple[int, dict[str, Any]]], *, replace: bool) -> dict[str, Count]:
     require_header(next(read, (0, {}))[1])
+    with_own = {table.label for table in BY_LABEL.values() if table.has_own()}  # before anything of the file is there
     reader, counts = Reader(), dict[str, Count]()
     ended: object = None
     for table, batch in _batches(read):
@@ -74,10 +76,10 @@ def _import(read: Iterator[tuple[int, dict[str, Any]]], *, replace: bool) -> dic
             ended = batch[0][1]["end"]
             break
         count = counts.setdefault(table.label, Count())
-        _take(table, [_row(table, reader, *each) for each in batch], count, replace=replace)
+        _take(table, [_row(table, reader, *each) for each in batch], count, replace, table.label in with_own)
     if ended is None:
         raise Unreadable("The file is not complete: its last line is missing.")
-    if ended != {label: sum((c.created, c.updated, c.same, c.left)) for label, c in counts.items()}:
+    if ended != {label: sum((c.created, c.updated, c.same, c.left, c.kept_out)) for label, c in counts.items()}:
         raise Unreadable("The file is not complete: it has not as many rows as its last line says.")
     if next(read, None) is not None:
         raise Unreadable("The file goes on after its last line.")
@@ -115,7 +117,7 @@ def _row(table: Table, reader: Reader, line: int, row: dict[str, Any]) -> Row:
         raise Unreadable(f"Line {line}: {str(error).rstrip('.')}.") from None
 
 
-def _take(table: Table, rows: Sequence[Row], count: Count, *, replace: bool) -> None:
+def _take(table: Table, rows: Sequence[Row], count: Count, replace: bool, has_own: bool) -> None:
     there = _there(table, rows)
     fresh: list[Row] = []
     for row in rows:
@@ -131,6 +133,12 @@ def _take(table: Table, rows: Sequence[Row], count: Count, *, replace: bool) -> 
             count.updated += 1
         else:
             count.left += 1
+    if has_own and fresh:
+        if table in HISTORY:
+            what = "runs and sandboxes of its own. History goes into an empty one"
+            raise Unreadable(f"Line {fresh[0].line}: this database has {what}.")
+        count.kept_out += len(fresh)
+        return
     _create(table, fresh)
     count.created += len(fresh)
 

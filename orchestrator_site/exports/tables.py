@@ -10,8 +10,8 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Field, Model, Q, QuerySet
 
-from pools.models import EventCursor, State
-from runs.models import OVER
+from pools.models import EventCursor, PoolMinute, Sandbox, SpentHour, State
+from runs.models import OVER, LaunchHour, Run, UsageDay, UsageMark
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Table:
     as_kept: frozenset[str] = frozenset()  # what a form would refuse of these the databases keep all the same
     is_replaced: bool = True  # by `--replace`; what was counted is not
     fresh: Mapping[str, Callable[[], Any]] = field(default_factory=dict)  # what a new row has of the fields left out
+    has_own: Callable[[], bool] = lambda: False  # whether this database has what another's rows must not be mixed with
 
     @cached_property
     def model(self) -> type[Model]:
@@ -55,6 +56,26 @@ def _last_line() -> int:
     return max(EventCursor.objects.values_list("last_seq", flat=True), default=0)
 
 
+def _has_minutes() -> bool:
+    return PoolMinute.objects.exists()
+
+
+def _has_spent() -> bool:
+    return SpentHour.objects.exists() or Sandbox.objects.filter(IS_GONE).exists()
+
+
+def _has_hours() -> bool:
+    return LaunchHour.objects.exists() or Run.objects.exists()
+
+
+def _has_days() -> bool:
+    return UsageDay.objects.exists() or UsageMark.objects.exists() or _has_history()
+
+
+def _has_history() -> bool:
+    return Run.objects.exists() or Sandbox.objects.filter(IS_GONE).exists()
+
+
 OF_A_MOMENT = frozenset({"last_acquired_at", "last_acquired_by", "breaker_closed_at", "recycle_before"})
 OF_ITS_LOG = frozenset({"seq", "given_up", "last_success_at"})
 IS_GONE = Q(state=State.DELETED)
@@ -76,27 +97,30 @@ MADE = [
     Table("pools.apikey", ("prefix",), without=frozenset({"last_used_at"})),
     Table("pools.webhook", ("id",), without=OF_ITS_LOG, fresh={"seq": _last_line}),
     Table("games.game", ("slug",)),
-    Table("pools.spenthour", ("hour", "size"), is_replaced=False),
-    Table("pools.poolminute", ("pool", "minute"), is_replaced=False),
-    Table("pools.fleetminute", ("minute",), is_replaced=False),
-    Table("runs.launchhour", ("hour",), is_replaced=False),
-    Table("runs.usageday", ("day", "client", "game", "pool"), is_replaced=False),
-    Table("runs.usagemark", ("id",), is_replaced=False),
+    # Counted up to a moment, and from there on by the rows of one database.
+    Table("pools.spenthour", ("hour", "size"), is_replaced=False, has_own=_has_spent),
+    Table("pools.poolminute", ("pool", "minute"), is_replaced=False, has_own=_has_minutes),
+    Table("pools.fleetminute", ("minute",), is_replaced=False, has_own=_has_minutes),
+    Table("runs.launchhour", ("hour",), is_replaced=False, has_own=_has_hours),
+    Table("runs.usageday", ("day", "client", "game", "pool"), is_replaced=False, has_own=_has_days),
+    Table("runs.usagemark", ("id",), is_replaced=False, has_own=_has_days),
 ]
 # What is over. Runs and sandboxes that are not are of the one database that looks after them.
 HISTORY = [
-    Table("pools.sandbox", ("id",), rows=IS_GONE, is_replaced=False),
+    Table("pools.sandbox", ("id",), rows=IS_GONE, is_replaced=False, has_own=_has_history),
     Table(
         "runs.run",
         ("id",),
         rows=Q(state__in=OVER) & (Q(sandbox=None) | Q(sandbox__state=State.DELETED)),
         is_replaced=False,
+        has_own=_has_history,
     ),
     Table(
         "runs.runevent",
         ("run", "seq"),
         rows=Q(run__state__in=OVER) & (Q(run__sandbox=None) | Q(run__sandbox__state=State.DELETED)),
         is_replaced=False,
+        has_own=_has_history,
     ),
     Table("pools.fleetevent", ("seq",), is_replaced=False),
     Table("pools.finding", ("code", "name", "app_id", "since"), rows=Q(until__isnull=False), is_replaced=False),

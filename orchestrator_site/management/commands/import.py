@@ -27,6 +27,7 @@ class Command(BaseCommand):
             raise CommandError(f"{error} Nothing was imported.") from error.__cause__
         for label, count in counts.items():
             left = f", {count.left} left as they are, which differ" if count.left else ""
+            left += f", {count.kept_out} not taken, because this installation has its own" if count.kept_out else ""
             self.stdout.write(f"{label}: {count.created} new, {count.updated} replaced, {count.same} the same{left}")
         if dry_run:
             self.stdout.write("Nothing was imported: this was a dry run.")

@@ -10,7 +10,8 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,15 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from orchestrator_site.exports.file import Unreadable
-from orchestrator_site.exports.importing import import_file
+from orchestrator_site.exports.importing import Count, import_file
 from orchestrator_site.exports.tables import BY_LABEL, HISTORY, LEFT_OUT, MADE
 from orchestrator_site.exports.writing import export
+from pools import spending
+from runs import launch_hours, usage
+from runs.models import LaunchHour, UsageDay, UsageMark
 from tests.fixtures.databases import ROOT, Database, _database
 from tests.fixtures.servers import Postgres
+from tests.fixtures.web import new_run
 from tests.upgrade.rows import SECRET_KEY
 
 LOAD = """
@@ -233,6 +238,56 @@ def test_an_export_asks_no_more_for_more_accounts():
     for name in ("b", "c"):
         User.objects.create_user(name).groups.add(group)
     assert queries() == before
+
+
+OVER = {"state": "ended", "end_code": "time_up", "end_reason": "Its time was up."}
+
+
+def statistics(now: datetime) -> tuple[object, ...]:
+    days = usage.usage(now.date() - timedelta(days=9), now.date(), usage.By.DAY, now)
+    return days, launch_hours.served_since(now - timedelta(days=9)), spending.spent_usd(now)
+
+
+def imported(lines: Iterable[str]) -> dict[str, Count]:
+    return import_file(io.BytesIO("\n".join(lines).encode()), replace=True, dry_run=False, actor="ada")
+
+
+@pytest.mark.django_db
+def test_an_import_leaves_what_this_installation_counted_by_itself():
+    """Its launches fell out of the statistics, and its sandboxes out of the budget, because the file had counted later
+    hours."""
+    now = timezone.now()
+    launch = OVER | {"mode": "warm", "served_by": "cold_fallback"}
+    ours = new_run(**launch, created_at=now - timedelta(days=2))
+    theirs = new_run(**launch, created_at=now - timedelta(hours=5))
+    for settle in (usage.settle, launch_hours.settle):
+        list(settle(now))
+    lines = list(export(now, with_history=False))
+    theirs.delete()
+    for model in (UsageDay, UsageMark, LaunchHour):
+        model.objects.all().delete()
+    before = statistics(now)
+    counts = imported(lines)
+    for settle in (usage.settle, launch_hours.settle):
+        list(settle(now))
+    assert statistics(now) == before
+    kept_out = {label: count.kept_out for label, count in counts.items() if count.kept_out}
+    assert kept_out == {"runs.usageday": 2, "runs.usagemark": 1, "runs.launchhour": 2}
+    ours.delete()
+    for model in (UsageDay, UsageMark, LaunchHour):
+        model.objects.all().delete()
+    assert not any(count.kept_out for count in imported(lines).values()), "where nothing was counted it is taken"
+    assert statistics(now)[0]
+
+
+@pytest.mark.django_db
+def test_history_goes_into_no_database_that_has_one():
+    theirs = new_run(**OVER)
+    lines = list(export(timezone.now(), with_history=True))
+    theirs.delete()
+    new_run(**OVER)
+    with pytest.raises(Unreadable, match=r"has runs and sandboxes of its own\. History goes into an empty one\."):
+        imported(lines)
 
 
 def half_written(lived_in: Database, folder: Path) -> subprocess.Popen[bytes]:
