@@ -134,7 +134,7 @@ def _deletion_alarms(picture: FleetPicture) -> Iterator[Alarm]:
     fleet, now = picture.fleet, picture.now
     page = reverse("admin:pools_fleet_changelist")
     if fleet.stopped_at is not None:
-        detail = f"{fleet.stopped_reason} Look at what would go, then let it go or put right what is wrong."
+        detail = f"{fleet.stopped_reason.rstrip('.')}. Look at what would go; let it go, or put right what is wrong."
         title = f"Deletions are stopped for {ago(fleet.stopped_at, now)}"
         held_back = reverse("admin:pools_fleet_go")
         yield Alarm(Urgency.ERROR, title, detail, held_back, Section.STOPPED, AlarmCode.DELETIONS_STOPPED)

@@ -41,6 +41,11 @@ class FleetPicture:
     def listing_age_seconds(self) -> float | None:
         return (self.now - self.fleet.listed_at).total_seconds() if self.fleet.listed_at else None
 
+    @property
+    def listing_error(self) -> str:
+        """Why DigitalOcean can't be seen now, as part of a sentence."""
+        return self.fleet.listing_error.rstrip(".")
+
     @cached_property
     def verdicts(self) -> list[tuple[Verdict, int]]:
         """Count the rows of each verdict, the most urgent first; all verdicts, so that the counters hold still."""

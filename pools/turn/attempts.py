@@ -36,6 +36,14 @@ class What(StrEnum):
     DELETE = "delete"
     LOOK = "look"
 
+    @property
+    def done(self) -> str:
+        return {What.CREATE: "created", What.DELETE: "deleted", What.LOOK: "looked at"}[self]
+
+    @property
+    def words(self) -> str:
+        return "look at" if self == What.LOOK else self.value
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -56,17 +64,18 @@ class Attempt:
 
     def told(self, now: datetime) -> str:
         """Return it as a sentence without an end: attempt 4 to delete it failed: …; next at 10:42:07."""
-        parts = []
-        if self.number:
-            outcome = f"failed: {self.error.rstrip('.')}" if self.error else ""
-            outcome = outcome or (f"was sent {ago(self.sent_at, now)} ago" if self.sent_at else "was sent")
-            parts.append(f"attempt {self.number} to {self.what} it {outcome}")
         if self.held:
-            parts.append(f"{'next' if self.number else f'{self.what} it'} held: {self.held.rstrip('.')}")
+            then = f"held: {self.held.rstrip('.')}"
         elif self.next_at is not None:
-            when = f"at {self.next_at:%H:%M:%S}" if self.next_at > now else "with the next turn"
-            parts.append(f"{'next' if self.number else f'{self.what} it'} {when}")
-        return "; ".join(parts)
+            then = f"at {self.next_at:%H:%M:%S}" if self.next_at > now else "with the next turn"
+        else:
+            then = ""
+        if not self.number:
+            return f"to be {self.what.done} {then}".rstrip()
+        outcome = f"failed: {self.error.rstrip('.')}" if self.error else "was sent"
+        if not self.error and self.sent_at:
+            outcome += f" {ago(self.sent_at, now)} ago"
+        return f"attempt {self.number} to {self.what.words} it {outcome}" + (f"; next {then}" if then else "")
 
 
 class Deleted(Protocol):

@@ -26,12 +26,13 @@ def guard(decisions: Sequence[Decision], facts: FleetFacts) -> list[Decision]:
     # By name, which an app has of its sandbox: one that was given up may still be there, or be seen again as an orphan.
     dying = {d.name for d in waiting.values() if d.code in DEATHS}
     orphans = {d.name for d in waiting.values() if d.kind == Kind.DELETE_ORPHAN}
-    fleet = len({sandbox.name for sandbox in facts.sandboxes} | orphans | facts.deaths)
+    there = {sandbox.name for sandbox in facts.sandboxes} | orphans
+    fleet = len(there | facts.deaths)
     allowed = max(facts.blast_radius_floor, math.floor(facts.blast_radius_share * fleet))
     deaths = len(facts.deaths | dying)
     if len(waiting) <= allowed and (not dying or deaths <= allowed):
         return list(decisions)
-    count = f"{len(waiting)} of {fleet} would be deleted in one turn"
+    count = f"{len({d.name for d in waiting.values()})} of {len(there)} would be deleted in one turn"
     if len(waiting) <= allowed:
         count = f"{deaths} of {fleet} would be deleted within {WINDOW.seconds // 60} minutes"
     reason = f"{count}, {allowed} at most: an operator must let them go"

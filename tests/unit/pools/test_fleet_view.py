@@ -149,7 +149,7 @@ def test_an_app_with_our_mark_and_no_sandbox_is_an_orphan_and_says_when_it_goes(
     row = rows([], [known])[0]
     assert (row.why, row.tried) == (
         "it carries our mark, but we have no record of it, for 40 s",
-        "delete it at 12:01:20",
+        "to be deleted at 12:01:20",
     )
     decision = Decision(Kind.DELETE_ORPHAN, StepCode.GRACE_OVER, "orphan", app_id=known.app_id, name=known.name)
     assert "held: deletions are stopped" in rows([], [known], held_back=[decision])[0].tried
