@@ -201,6 +201,7 @@ class FleetAdmin(MachineOwned):
         context = {"held_back": held_back, "fleet": Fleet.get(), "minutes": operations.LET_GO_MINUTES}
         context |= {"count": len(held_back), "may_act": may_act and bool(held_back)}
         context["next_turn"] = explanation.totals.sentence(now)
+        context["blind"] = explanation.facts.listing_error.rstrip(".")
         return self._ask(request, "go", "Deletions that are held back", form, context)
 
     def _act(

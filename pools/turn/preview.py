@@ -57,7 +57,7 @@ def explain(now: datetime, apps: Sequence[CloudApp] | None = None) -> Explanatio
     code, error = fleet.listing_code, fleet.listing_error
     if code == EmptyListing.code:
         listing = Listing((), fleet.listed_at or now, code, error)
-    elif code or fleet.listed_at is None:
+    elif error or fleet.listed_at is None:
         listing = Listing(None, fleet.listed_at or now, code or "never_listed", error or NEVER_LISTED)
     else:
         listed = CloudApp.objects.all() if apps is None else apps

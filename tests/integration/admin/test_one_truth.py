@@ -82,6 +82,14 @@ def test_no_row_says_that_the_machine_deletes_what_is_held_back(fleet):
     assert row.judgement.attempt.next_at is None
 
 
+def test_who_can_not_see_is_not_told_that_nothing_is_held_back(viewer, fleet):
+    Fleet.objects.update(stopped_at=timezone.now(), stopped_reason="5 of 8 would go", listed_at=timezone.now())
+    Fleet.objects.update(listing_code="unavailable", listing_error="It answered 500.")
+    said = text(viewer.get(f"{FLEET}go/"))
+    assert "can't be seen: It answered 500." in said
+    assert "Nothing is held back" not in said
+
+
 def test_an_empty_listing_that_is_not_believed_loses_nothing(viewer, fleet, three):
     before = picture(timezone.now()).usd_per_hour
     assert before > 0
