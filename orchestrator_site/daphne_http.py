@@ -32,6 +32,7 @@ from twisted.web.http import HTTPChannel
 
 from orchestrator_site.draining import SPREAD_SECONDS, drain
 from orchestrator_site.unavailable import TRY_AGAIN_LATER
+from orchestrator_site.watching import watch
 from pools import clock, request_ids, stopping
 from pools.problems import CONTENT_TYPE, Problem
 from runs.live.closing import SERVICE_RESTART
@@ -456,6 +457,7 @@ class Factory(daphne.http_protocol.HTTPFactory):  # type: ignore[misc]
         # Read when Daphne makes its factory of sockets, which is next.
         server.websocket_max_message_size = server.websocket_max_frame_size = LARGEST_MESSAGE_BYTES
         server.kill_all_applications = partial(end_politely, server, server.kill_all_applications)
+        watch.begin()
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         protocol = super().buildProtocol(addr)

@@ -21,6 +21,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views.defaults import server_error
 
+from pools import here
 from pools.problems import CONTENT_TYPE, Problem
 from pools.runbook import Section
 
@@ -82,8 +83,8 @@ def answer(path: str) -> HttpResponse:
     if path.startswith(API):
         response = HttpResponse(json.dumps(problem.as_json()), status=503, content_type=CONTENT_TYPE)
     else:
-        runbook = Section.DATABASE.url if path.startswith(ADMIN) else ""
-        response = HttpResponse(render_to_string("503.html", {"runbook": runbook}), status=503)
+        context = {"runbook": Section.DATABASE.url, "alarms": here.STANDING.values()} if path.startswith(ADMIN) else {}
+        response = HttpResponse(render_to_string("503.html", context), status=503)
     for name, value in problem.headers().items():
         response.headers[name] = value
     response.headers["Cache-Control"] = "no-store"

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from orchestrator_site.draining import drain
+from orchestrator_site.watching import watch
 from pools import stopping
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -24,6 +25,7 @@ def stopping_politely(application: Application) -> Application:
     async def with_lifespan(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":  # the server starts, and has its signal handlers by now
             _take_the_signals()
+            watch.begin()
         await application(scope, receive, send)
 
     return with_lifespan

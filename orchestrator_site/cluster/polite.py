@@ -11,10 +11,12 @@ from typing import Any
 
 from django_q.cluster import Cluster, Sentinel
 
+from orchestrator_site.processes.starts import note_restart
 from pools import clock, stopping
 
 LEADER_SECONDS = 1.0  # by then the leader has had its own signal, if it was sent one
 LOOK_SECONDS = 0.01
+RECYCLED = -2  # as Django-Q writes it where the seconds are that a worker's task has left
 
 
 def heed(number: int, _frame: FrameType | None) -> None:
@@ -42,3 +44,11 @@ class PoliteSentinel(Sentinel):  # type: ignore[misc]
     def start(self) -> None:
         signal.signal(signal.SIGTERM, heed)
         super().start()
+
+    def reincarnate(self, process: Any) -> None:
+        """The log hears of it, unless a worker has only done its share of tasks."""
+        seconds_left = process.timer.value if process in self.pool else None
+        super().reincarnate(process)
+        if seconds_left != RECYCLED:
+            why = "its task took too long" if seconds_left == 0 else "it died"
+            note_restart("worker", why)

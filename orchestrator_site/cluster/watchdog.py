@@ -23,7 +23,8 @@ from django_q.conf import Conf
 from orchestrator_site.cluster import in_hand, schedules
 from orchestrator_site.models import BEAT_SECONDS, Beat
 from orchestrator_site.postgresql.clock import database_clock
-from pools import clock, stopping
+from orchestrator_site.watching import sights
+from pools import alarms, clock, stopping
 from pools.this_machine import this_host
 
 logger = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ class Guard:
                 stuck=stuck,
                 clock_ahead_seconds=database_clock.machine_ahead_seconds(),
             )
+            alarms.confirm(sights.of_disk(), clock.now())  # of a machine that serves no pages
         if stuck:
             self._end_the_cluster(stuck)
 

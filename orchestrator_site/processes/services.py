@@ -12,18 +12,16 @@ from orchestrator_site import places
 from orchestrator_site.healthcheck import gives_200, host, reached
 from orchestrator_site.models import FRESH_SECONDS, Beat
 from orchestrator_site.processes.supervisor import Service, Supervisor
-from pools import clock, journal
+from pools import clock
 from pools.cloud.connection import local_endpoint, local_token
 from pools.leases import prove_writable
 from pools.localcloud.tokens import write_token
-from pools.models import Fleet, Level
+from pools.models import Fleet
 from pools.nudge import nudge
-from pools.reasons import LogKind, StepCode
 from pools.this_machine import this_host
 
 logger = logging.getLogger(__name__)
 
-NAMES = {"web": "the web server", "cluster": "the cluster", "cloud": "the local cloud"}
 WATCH_SECONDS = 5.0
 SILENT_LOOKS = 4  # in a row, so that a laptop that slept is not taken for a dead cluster
 
@@ -86,19 +84,6 @@ def note_start() -> None:
             nudge()
     except DatabaseError as error:
         logger.warning("That it starts could not be noted: %s", error)
-    finally:
-        connections.close_all()
-
-
-def note_restart(name: str, why: str) -> None:
-    """To the orchestrator log. Which machine it was is for operators: everybody may read the line."""
-    host = {"host": this_host(), "version": settings.VERSION}
-    try:
-        message = f"{NAMES.get(name, name)} was started again: {why}"
-        code = StepCode.PROCESS_RESTARTED
-        journal.record(LogKind.TROUBLE, message, code=code, level=Level.WARNING, data={"process": name, **host})
-    except DatabaseError as error:
-        logger.warning("That %s was started again could not be noted: %s", name, error)
     finally:
         connections.close_all()
 

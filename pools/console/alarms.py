@@ -11,6 +11,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.urls import reverse
 
+from pools import here
 from pools.ages import ago, is_over
 from pools.alarm_rows import AlarmCode, AlarmInHand, RaisedAlarm, occurrence_of
 from pools.alarms import CONFIRMED, Standing
@@ -62,7 +63,8 @@ def fleet_alarms(picture: FleetPicture) -> list[Alarm]:
     kinds = (_cloud_alarms, _deletion_alarms, _account_alarms, _row_alarms, _pool_alarms)
     found = [alarm for kind in kinds for alarm in kind(picture)]
     shown = {alarm.subject for alarm in found}
-    found += [_told(each) for each in raised.values() if each.code in SHOWN_AS_TOLD and each.subject not in shown]
+    told = [*raised.values(), *here.STANDING.values()]
+    found += [_told(each) for each in told if each.code in SHOWN_AS_TOLD and each.subject not in shown]
     found = [
         replace(alarm, occurrence=raised[alarm.subject].occurrence) if alarm.subject in raised else alarm
         for alarm in found

@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 
-from pools import clock
+from pools import clock, here
 from pools.console import operations
 from pools.console.fleet_page import FleetQuery, picture
 from pools.console.fleet_table import Row
@@ -99,7 +99,8 @@ class FleetAdmin(MachineOwned):
             raise PermissionDenied
         context = self._live_context(request)
         age_seconds = context["picture"].listing_age_seconds
-        if age_seconds is None or age_seconds > WATCHED_LISTING_SECONDS:
+        is_old = age_seconds is None or age_seconds > WATCHED_LISTING_SECONDS
+        if is_old and not here.STANDING:  # else nobody can be asked for a turn
             nudge()
         response = render(request, "admin/pools/fleet/parts.html", context)
         response["Cache-Control"] = "no-store"

@@ -55,7 +55,9 @@ def fill(behind: Sequence[Webhook], now: datetime) -> bool:
             for webhook in told
             for view in [view_of(webhook)]
             for line in lines
-            if line.seq > webhook.seq and view.has(line, visitors.get(line.run_id) if line.run_id else None)
+            if line.seq > webhook.seq
+            and str(webhook.pk) not in line.data.get("told", ())  # it has heard of it by another way
+            and view.has(line, visitors.get(line.run_id) if line.run_id else None)
         )
         Webhook.objects.filter(pk__in=[webhook.pk for webhook in told]).update(seq=upto)
     return upto < newest

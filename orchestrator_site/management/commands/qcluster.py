@@ -13,6 +13,7 @@ from django_q import cluster
 from django_q.management.commands import qcluster
 
 from orchestrator_site.cluster.polite import PoliteCluster, PoliteSentinel
+from orchestrator_site.processes.starts import note_start
 from pools import clock, meters, traces
 from pools.cloud import api_transport
 from pools.models import Fleet
@@ -29,6 +30,7 @@ class Command(qcluster.Command):  # type: ignore[misc]  # django-q has no types
         meters.begin()
         with suppress(DatabaseError):  # while it is away nobody claims either
             Fleet.note_pause(clock.now())
+        note_start("cluster")
         connections.close_all()
         gc.collect()
         gc.freeze()  # what is collected is written to, and then no longer shared

@@ -23,6 +23,7 @@ from orchestrator_site import logs
 from orchestrator_site.installation import LOCK
 from orchestrator_site.processes import process_sessions, services
 from orchestrator_site.processes.preparation import prepare_database
+from orchestrator_site.processes.starts import note_restart
 from orchestrator_site.processes.supervisor import GivenUp, Service, Supervisor
 from pools import meters
 from pools.key_change import key_trouble
@@ -51,7 +52,7 @@ class Command(BaseCommand):
         metrics = [services.metrics()] if settings.METRICS_PORT else []
         record_of = logs.record_of if settings.LOG_FORMAT == logs.JSON else None
         supervisor = Supervisor(
-            [*cloud, services.cluster(), services.web(), *metrics], register, record_of, services.note_restart
+            [*cloud, services.cluster(), services.web(), *metrics], register, record_of, note_restart
         )
         try:
             self.keep_up(supervisor, cloud, preparing)

@@ -20,12 +20,12 @@ from pools.problem_codes import CODES
 
 pytestmark = pytest.mark.django_db
 PROBLEM = "application/problem+json"
-VERBS = "act|apply|change|delete|end|extend|force|get|launch|list|make|retire|revoke|rotate|send|test"
+VERBS = "act|apply|change|delete|end|extend|force|get|launch|list|make|retire|revoke|rotate|send|take|test"
 
 
 RUN_ID = "5d0e5d4c-9d2a-4f0b-8c0e-7f2b1a3c4d5e"
 PARTS = {"run_id": RUN_ID, "webhook_id": RUN_ID, "delivery_id": "msg_x", "name": "x", "code": "x"}
-PARTS |= {"act": "pause", "mode": "cold"}
+PARTS |= {"act": "pause", "mode": "cold", "alarm_id": "0badcafe"}
 
 
 @pytest.fixture
