@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -22,6 +22,7 @@ from pools.console.rights import OPERATE, MachineOwned, actor_of, log_act, requi
 from pools.console.typed_filter import TypedFilter
 from pools.console.view import forget
 from pools.edits import edit_in
+from pools.joined import joined
 from pools.models import FleetEvent, Pool, Sandbox
 from pools.occupants import sandboxes_of_run
 from pools.templatetags.fleet import NOTHING, as_moment
@@ -105,11 +106,17 @@ class AroundLine(TypedFilter):
         return queryset.filter(seq__lte=int(typed) + LINES_AFTER)
 
 
-class WithSandboxes(ChangeList):
-    """A page of the log, each line with the page of its sandbox."""
+class LogPage(ChangeList):
+    """A page of the log, each line with the page of its sandbox. Newest first, lines that repeat another are one, but
+    for a line that is linked, which is to be found."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        if not self.params.get(ORDER_VAR) and AroundLine.parameter_name not in request.GET:
+            lines = joined(self.result_list)
+            for line in lines:
+                line.event.times = line.times  # type: ignore[attr-defined]  # for the column
+            self.result_list = [line.event for line in lines]
         names = {event.sandbox_name for event in self.result_list}
         found = dict(Sandbox.objects.order_by().filter(name__in=names - {""}).values_list("name", "pk"))
         for event in self.result_list:
@@ -119,7 +126,7 @@ class WithSandboxes(ChangeList):
 class FleetEventAdmin(MachineOwned):
     """The orchestrator log. Its first page grows on top while it is looked at."""
 
-    list_display = ("line", "at", "level", "kind", "code", "message", "who", "sandbox", "run", "more")
+    list_display = ("line", "at", "level", "kind", "code", "said", "who", "sandbox", "run", "more")
     list_display_links = ("at",)
     list_filter = ("level", ByWhom, OfActor, OfSandbox, OfRun, OfPool, AroundLine, "kind", OfCode, "at")
     list_per_page = 100
@@ -180,7 +187,7 @@ class FleetEventAdmin(MachineOwned):
         return super().changelist_view(request, {"title": "Orchestrator log", **(extra_context or {})})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return WithSandboxes
+        return LogPage
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         found, may_repeat = super().get_search_results(request, queryset, search_term)
@@ -194,6 +201,11 @@ class FleetEventAdmin(MachineOwned):
         """Its number, and a link to show to others: it leads to the line among those around it."""
         link = '<a id="line-{0}" href="{1}?line={0}#line-{0}">{0}</a>'
         return format_html(link, event.seq, reverse("admin:pools_fleetevent_changelist"))
+
+    @admin.display(description="Message", ordering="message")
+    def said(self, event: FleetEvent) -> str:
+        times = getattr(event, "times", "")
+        return format_html('{} <strong class="times">{}</strong>', event.message, times) if times else event.message
 
     @admin.display(description="Sandbox", ordering="sandbox_name")
     def sandbox(self, event: Any) -> str:

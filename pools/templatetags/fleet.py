@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -9,6 +10,9 @@ from django import template
 
 from pools import clock
 from pools.edits import Edit
+from pools.joined import Joined
+from pools.joined import joined as join
+from pools.models import FleetEvent
 
 register = template.Library()
 
@@ -60,6 +64,12 @@ def as_moment(at: datetime) -> str:
 def as_said(value: object) -> str:
     """A field's value as the log's sentences have it."""
     return Edit.said(value)
+
+
+@register.filter
+def joined(newest_first: Iterable[FleetEvent]) -> list[Joined]:
+    """Lines of the log, those that repeat another as one."""
+    return join(newest_first)
 
 
 @register.filter

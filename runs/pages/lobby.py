@@ -24,6 +24,7 @@ from django.views.decorators.http import require_safe
 from games.models import Game
 from pools import clock, fleet_log
 from pools.census import UNSEEN, Census
+from pools.joined import joined
 from pools.models import ON_THE_WAY, State
 from pools.shared import Shared
 from runs.launching.outlook import Speed
@@ -130,7 +131,10 @@ class Log:
 
 def _log() -> Log:
     events = fleet_log.latest(LOG_LINES)
-    lines = "".join(render_to_string("site/log_line.html", {"event": event}) for event in events)
+    shown = reversed(joined(reversed(events)))
+    lines = "".join(
+        render_to_string("site/log_line.html", {"event": each.event, "times": each.times}) for each in shown
+    )
     return Log(mark_safe(lines), events[-1].seq if events else 0)  # noqa: S308  each is a template's
 
 

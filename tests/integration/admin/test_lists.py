@@ -13,7 +13,9 @@ from django.utils import timezone
 
 from games.models import Game, Snapshot
 from orchestrator_site.models import Beat
+from pools import journal
 from pools.models import CloudApp, FleetEvent, Pool, Sandbox, State
+from pools.reasons import LogKind
 from runs import events
 from runs.models import Run
 from tests.integration.admin.conftest import MakeRun, Person, history, log, on_paper, queries, told
@@ -256,3 +258,13 @@ def test_more_than_a_handful_are_told_as_a_number(operator, snake, make_run: Mak
     said = told(operator.act(RUNS, "end_chosen", *[make_run() for _ in range(8)]))
     assert "and 3 more likewise" in said
     assert len(history()) == 8
+
+
+def test_lines_that_repeat_another_are_one_wherever_the_log_is_shown(viewer, pool):
+    for _ in range(12):
+        journal.record(LogKind.LISTING, "DigitalOcean answered 500.", pool=pool)
+    for path in ("/admin/pools/fleetevent/", f"/admin/pools/pool/{pool.pk}/change/", "/"):
+        page = viewer.get(path).content.decode()
+        assert page.count("DigitalOcean answered 500.") == 1, path
+        assert "\N{MULTIPLICATION SIGN}12 in" in page, path
+    assert viewer.get("/admin/pools/fleetevent/", o="2").content.decode().count("DigitalOcean answered 500.") == 12
