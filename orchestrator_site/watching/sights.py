@@ -59,7 +59,11 @@ def of_clusters(now: datetime) -> list[Standing]:
     if near.exists():
         return []
     last = Beat.objects.order_by("-at").first()
-    told = f"The last sign of life is {ago(last.at, now)} old." if last else "None has ever given a sign of life."
+    told = (
+        f"The last sign of life is {ago(last.at, now)} old."
+        if last
+        else "None is known: none was started, or the last one was stopped."
+    )
     return [Standing(AlarmCode.CLUSTER_SILENT, f"{told} Nothing is created, deleted or deployed until one lives.")]
 
 

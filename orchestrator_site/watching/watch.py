@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 from smtplib import SMTPException
 
 from django.db import DatabaseError, InterfaceError, connections
@@ -64,13 +64,13 @@ class Watch:
             self._since_seconds = steady
         self.outage.prepare()
         self.outage.settle(now)
-        standing = sights.of_disk()
-        if steady - self._since_seconds >= sights.SILENT_AFTER.total_seconds():
-            standing += (silent := sights.of_clusters(now))
-            if silent:
-                self._send_for_the_cluster()
-        alarms.confirm(standing, now)
-        alarms.end_unconfirmed(now)
+        watched = timedelta(seconds=steady - self._since_seconds)
+        silent = sights.of_clusters(now) if watched >= sights.SILENT_AFTER else []
+        alarms.confirm([*sights.of_disk(), *silent], now)
+        if watched >= sights.SILENT_AFTER + alarms.CONFIRMED_FOR:  # before that nobody could have confirmed it
+            alarms.end_unconfirmed(now)
+        if silent:
+            self._send_for_the_cluster()
 
     def _send_for_the_cluster(self) -> None:
         """In a thread of its own: a receiver may hang."""

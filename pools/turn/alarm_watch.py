@@ -41,7 +41,6 @@ def watch(pools: Iterable[PoolFacts] | None, now: datetime) -> None:
         for subject in raised.keys() - standing.keys():
             if pools is not None or not raised[subject].pool_name:
                 alarms.end(raised[subject], now)
-        alarms.end_unconfirmed(now)
         alarm_mail.call_if_due(now)
     except LeaseLost:
         raise

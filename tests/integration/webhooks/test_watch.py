@@ -169,6 +169,18 @@ def test_a_database_that_can_not_be_written_to_is_told_at_once_by_one_and_writte
     ]
 
 
+def test_an_outage_is_no_end_of_what_else_is_wrong(watchers, database):
+    """While it lasted nobody could confirm that no cluster lives, and that was told as an end of it."""
+    watchers.watch_for(80)
+    assert told() == [(LogKind.ALARM, SILENT)]
+    database(OperationalError("database is locked"))
+    watchers.watch_for(80)
+    database(None)
+    watchers.watch_for(200)
+    assert (LogKind.ALL_CLEAR, SILENT) not in told()
+    assert told().count((LogKind.ALARM, SILENT)) == 1
+
+
 def test_while_it_lasts_the_page_that_is_left_says_what_is_wrong_and_leads_to_the_runbook(watchers, database):
     watchers.watch_for(20)
     database(OperationalError("attempt to write a readonly database"))
