@@ -31,6 +31,7 @@ class SnapshotsOfGame(Inline):
 @admin.register(Game)
 class GameAdmin(MachineOwned):
     list_display = ("title", "slug", "runtime", "enabled", "snapshot", "position")
+    exported = ("slug", "title", "runtime", "enabled", "position", "snapshot_name", "source_digest", "tagline")
     list_filter = ("runtime", "enabled")
     search_fields = ("slug", "title")
     exclude = ("cover",)
@@ -60,6 +61,7 @@ class GameAdmin(MachineOwned):
 @admin.register(Snapshot)
 class SnapshotAdmin(MachineOwned):
     list_display = ("game", "state", "short_hash", "size", "started_at", "built_at", "error")
+    exported = ("game__slug", "state", "sha256", "size_bytes", "started_at", "built_at", "error")
     list_filter = ("state", "game")
     list_select_related = ("game",)
 

@@ -38,6 +38,7 @@ class LogEntryAdmin(MachineOwned):
     """The acts in the admin: who did what, and why."""
 
     list_display = ("action_time", "user", "content_type", "about", "change_message")
+    exported = ("action_time", "user__username", "content_type__model", "object_id", "object_repr", "change_message")
     list_display_links = None
     list_filter = ("action_time", "content_type", ("user", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("user", "content_type")

@@ -22,6 +22,7 @@ from orchestrator_site.problems_api import router as problems
 from pools.alarms_api import router as alarms
 from pools.api import router as fleet
 from pools.audit_api import router as audit
+from pools.history_api import router as history
 from pools.pools_api import router as pools
 from pools.problems import CONTENT_TYPE, Problem
 from pools.sandboxes_api import router as sandboxes
@@ -78,6 +79,7 @@ api.add_router("", runs)
 api.add_router("", overview)
 api.add_router("", lists)
 api.add_router("", fleet)
+api.add_router("", history)
 api.add_router("", pools)
 api.add_router("", alarms)
 api.add_router("", sandboxes)

@@ -87,6 +87,13 @@ class RunAdmin(MachineOwned):
         "short_id", "game", "state", "served_by", "creator", "sandbox_link", "took", "created_at", "expires_in",
         "end_reason", "labelled",
     )  # fmt: skip
+    exported = (
+        *("id", "game__slug", "state", "mode", "asked_mode", "served_by", "notice_code", "deployed_from", "visitor"),
+        *("sandbox__name", "port", "extensions", "restarts", "acquire_ms", "bootstrap_ms", "restore_ms", "start_ms"),
+        *("total_ms", "created_at", "acquired_at", "ready_at", "expires_at", "ended_at", "end_code", "end_reason"),
+        "labels",
+    )
+    exported_by = "created_at"
     list_filter = (
         "state",
         OfCreator,

@@ -50,6 +50,11 @@ def redeliver(delivery: Delivery, *, actor: str, reason: str) -> str:
 @admin.register(Webhook)
 class WebhookAdmin(MachineOwned):
     list_display = ("short_id", "url", "owner", "of", "wants", "is_enabled", "disabled_code", "last_success_at", "open")
+    # Without their addresses, which often are secrets.
+    exported = (
+        *("id", "owner", "is_of_all", "types", "description", "is_enabled", "disabled_code", "given_up"),
+        *("created_at", "created_by", "last_success_at"),
+    )
     list_filter = ("is_enabled", "disabled_code", "is_of_all")
     search_fields = ("url", "owner", "description")
     actions = ("test_chosen", "enable_chosen", "disable_chosen")
@@ -98,6 +103,11 @@ class DeliveryAdmin(MachineOwned):
     list_display = (
         *("id", "type", "state", "attempts", "last_status", "last_error", "created_at", "next_attempt_at", "webhook"),
     )
+    exported = (
+        *("id", "webhook", "type", "state", "attempts", "last_status", "last_error", "created_at", "next_attempt_at"),
+        "delivered_at",
+    )
+    exported_by = "created_at"
     list_filter = ("state", "type", "created_at", ("webhook", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("webhook",)
     list_per_page = 100

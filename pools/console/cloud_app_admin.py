@@ -20,6 +20,10 @@ class CloudAppAdmin(MachineOwned):
     """An app as DigitalOcean listed it last. To act on it is the fleet page's business."""
 
     list_display = ("name", "app_id", "owner", "phase", "region", "size", "app_created_at", "orphan_since")
+    exported = (
+        *("name", "app_id", "owner", "installation", "phase", "region", "size", "url", "failure", "app_created_at"),
+        *("first_seen_at", "orphan_since", "delete_reason", "delete_sent_at"),
+    )
     list_filter = ("phase", "owner")
     list_per_page = 100
     search_fields = ("name", "app_id")

@@ -51,6 +51,10 @@ class KeyForm(Form):
 class KeyAdmin(ActingAdmin):
     form = KeyForm
     list_display = ("name", "start", "may", "stands", "last_used_at", "expires_at", "created_at", "created_by")
+    exported = (
+        *("name", "prefix", "scopes", "created_at", "created_by", "expires_at", "last_used_at", "revoked_at"),
+        *("revoked_by", *LIMITS),
+    )
     list_filter = ("revoked_at", "expires_at")
     search_fields = ("name", "prefix")
     actions = ("revoke",)

@@ -128,6 +128,11 @@ class FleetEventAdmin(MachineOwned):
 
     list_display = ("line", "at", "level", "kind", "code", "said", "who", "sandbox", "run", "more")
     list_display_links = ("at",)
+    exported = (
+        *("seq", "at", "level", "kind", "code", "message", "sandbox_name", "app_id", "pool_name", "run_id", "actor"),
+        "data",
+    )
+    exported_by = "seq"
     list_filter = ("level", ByWhom, OfActor, OfSandbox, OfRun, OfPool, AroundLine, "kind", OfCode, "at")
     list_per_page = 100
     search_fields = ("message", "sandbox_name", "app_id", "actor")

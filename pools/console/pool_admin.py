@@ -59,6 +59,12 @@ def offered_acts(pool: Pool, found: PoolReport) -> list[tuple[str, str]]:
 class PoolAdmin(ActingAdmin):
     form = PoolPageForm
     list_display = ("name", "mode", "supply", "sizes", "hit_rate", "recommended", "breaker", "idle_cost", "next_turn")
+    exported = (
+        *("name", "runtime", "mode", "image", "region", "size", "stage", "target_ready", "min_ready", "max_ready"),
+        *("max_concurrent_creates", "idle_timeout_seconds", "scale_down_delay_seconds"),
+        *("cooldown_after_acquire_seconds", "max_warm_age_seconds", "create_timeout_seconds", "on_empty"),
+        *("autopilot", "autopilot_step", "autopilot_usd_a_month", "last_acquired_at", "last_acquired_by"),
+    )
     actions = ("pause", "resume", "drain", "warm_up", "recycle", "close_breaker")
     readonly_fields = ("mode", "last_acquired_at", "last_acquired_by", "breaker_closed_at", "recycle_before")
     fieldsets = (

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 
 from pools.console.edits import last_editor
+from pools.console.exports import Exporting
 from pools.console.forms import REASON_CHARACTERS, ReasonActionForm, ReasonForm
 from pools.console.operations import Refused
 from pools.console.view import forget
@@ -53,13 +54,7 @@ def live(request: HttpRequest, leave_out: str = "") -> dict[str, str]:
     return {"live_from": f"{request.path}?{query.urlencode()}" if query else request.path}
 
 
-if TYPE_CHECKING:  # generic for the checker only
-    Base = admin.ModelAdmin[Any]
-else:
-    Base = admin.ModelAdmin
-
-
-class ActingAdmin(Base):
+class ActingAdmin(Exporting):
     """Actions that ask why, and rights for them: `@admin.action(permissions=["operate"])`, or `"destroy"`."""
 
     action_form = ReasonActionForm

@@ -51,6 +51,12 @@ class SandboxAdmin(MachineOwned):
     list_display = (
         "name", "state", "pool", "origin", "age", "used_by", "creator", "cost", "short_app", "why",
     )  # fmt: skip
+    exported = (
+        *("name", "state", "pool__name", "runtime", "origin", "run", "app_id", "url", "region", "size", "image"),
+        *("create_code", "create_reason", "end_code", "end_reason", "failure_kind", "trouble_code", "trouble"),
+        *("requested_at", "accepted_at", "ready_at", "acquired_at", "expires_at", "delete_requested_at", "deleted_at"),
+    )
+    exported_by = "requested_at"
     list_filter = (
         "state",
         OfCreator,
