@@ -23,6 +23,7 @@ from pools.models import FleetEvent
 from pools.reasons import LogKind
 from pools.templatetags.fleet import NOTHING, span
 from runs import lifecycle
+from runs.cost_admin import CostAdmin
 from runs.creators import creators, runs_by
 from runs.games_admin import GameVersionAdmin
 from runs.labels import ASKED_PATTERN, all_of
@@ -31,7 +32,7 @@ from runs.models import Run, RunState
 from runs.reasons import RunEndCode
 from runs.webhooks_admin import DeliveryAdmin, WebhookAdmin
 
-__all__ = ["DeliveryAdmin", "GameVersionAdmin", "RunAdmin", "WebhookAdmin"]
+__all__ = ["CostAdmin", "DeliveryAdmin", "GameVersionAdmin", "RunAdmin", "WebhookAdmin"]
 
 LINES_SHOWN = 500
 

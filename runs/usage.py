@@ -9,6 +9,7 @@ from the rows of runs and sandboxes.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -78,12 +79,18 @@ def usage(first: date, last: date, by: By, now: datetime, client: str | None = N
     while True:
         until = settled_until(now)
         found = _settled(first, last, by, client)
-        for day in _days(max(first, until.date()), min(last, now.date())):
-            for key, used in _since(max(until, _beginning(day)), day, now).items():
-                if client is None or key.client == client:
-                    found[day.isoformat() if by == By.DAY else getattr(key, by)].add(used)
+        for day, key, used in beyond(until, first, last, now):
+            if client is None or key.client == client:
+                found[day.isoformat() if by == By.DAY else getattr(key, by)].add(used)
         if settled_until(now) == until:  # else something was counted twice, or not at all
             return dict(found)
+
+
+def beyond(until: datetime, first: date, last: date, now: datetime) -> Iterator[tuple[date, Key, Usage]]:
+    """What of these days does not stand in their rows, which go up to `until`."""
+    for day in _days(max(first, until.date()), min(last, now.date())):
+        for key, used in _since(max(until, _beginning(day)), day, now).items():
+            yield day, key, used
 
 
 def settle(now: datetime) -> Portions:
