@@ -187,8 +187,47 @@ def test_the_fleets_pages_are_accessible_with_every_verdict_on_them(screen: Scre
     must_be_accessible(dora.page, [screen])
     dora.pick("company-website", "sandbox-dead0004")
     must_be_accessible(dora.page, [screen])
-    for path in ("/admin/", f"{FLEET}sweep/", f"{FLEET}maintenance/"):
+    plain = ("/admin/", f"{FLEET}sweep/", f"{FLEET}maintenance/")
+    for path in (*plain, "/admin/pools/fleetevent/", "/admin/pools/pool/1/change/", "/admin/runs/run/"):
         must_be_accessible(dora.open(path).page, [screen])
+
+
+def test_other_pages_are_live_too_and_what_is_typed_and_ticked_stays(sign_in, product, played):
+    otto = sign_in("otto").open("/admin/runs/run/")
+    rows = otto.page.locator("#result_list tbody tr")
+    is_live(otto)
+    otto.page.locator("input.action-select").first.check()
+    before = rows.count()
+    httpx.post(f"{product.url}/api/launch/cold", json={"game": "memory"}, timeout=SECONDS, trust_env=False)
+    until(lambda: rows.count() > before, "the launch is in the list", seconds=SECONDS)
+    assert otto.page.locator("input.action-select:checked").count() == 1
+    assert f"1 of {rows.count()} selected" in otto.page.locator(".action-counter").inner_text()
+    rows.filter(has_text="Memory").locator("a").first.click()
+    otto.page.locator("input.why").fill("it is stuck")
+    fields = otto.page.locator("[data-live=fields]")
+    until(lambda: "Running" in fields.inner_text(), "the run's page says that it runs", seconds=SECONDS)
+    assert otto.page.locator("input.why").input_value() == "it is stuck"
+    otto.page.get_by_role("button", name="End").click()
+    assert "ended" in otto.page.locator(".messagelist").inner_text()
+
+
+def test_a_page_that_is_paused_holds_still_until_it_follows_again(dora, sign_in, cloud):
+    is_live(dora)
+    dora.page.get_by_role("button", name="Pause").click()
+    cloud.make_app("company-website")
+    turn(sign_in("otto"))
+    dora.page.wait_for_timeout(2_000)  # it would be there within one
+    assert dora.verdict("company-website") == ""
+    dora.page.get_by_role("button", name="Follow").click()
+    dora.sees("company-website", "foreign")
+
+
+def test_what_an_edit_costs_is_said_while_it_is_typed(sign_in):
+    otto = sign_in("otto").open("/admin/pools/pool/1/change/")
+    otto.page.locator("#id_target_ready").fill("2")
+    otto.page.get_by_role("status").get_by_text("$12.00 a month more").wait_for()
+    otto.page.locator("#id_target_ready").fill("200")
+    until(lambda: otto.page.get_by_role("status").inner_text() == "", "what can't be has no price", seconds=SECONDS)
 
 
 def test_a_sandbox_deleted_behind_our_back_shows_as_lost_and_its_run_ends(dora, cloud, played):
