@@ -105,7 +105,7 @@ def find_installation(arguments: list[str]) -> Installation | None:
         if is_preparing:
             found = installation.in_its_folder(os.environ)
         else:
-            found = installation.find(os.environ, NAME, *arguments[:1])
+            found = installation.find(os.environ, NAME, *arguments)
     except installation.Missing as error:
         sys.exit(str(error))
     if found.lent:

@@ -19,6 +19,10 @@ SHELLS = ("bash", "zsh")
 NAMED = {
     ("pool", "name"): "pools",
     ("snapshots", "games"): "games",
+    ("game update", "game"): "games",
+    ("game show", "game"): "games",
+    ("game publish", "game"): "games",
+    ("game back", "game"): "games",
     ("second_factor", "name"): "accounts",
     ("api_key revoke", "prefix"): "keys",
 }

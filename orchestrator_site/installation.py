@@ -6,7 +6,7 @@ Asked before anything of Django is loaded, and before the settings make a folder
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,13 @@ NEVER_GUESSED = frozenset(
 )
 
 
+# The same of one act among others that may be guessed.
+ACTS_NEVER_GUESSED = {
+    "api_key": frozenset({"revoke"}),
+    "game": frozenset({"add", "update", "publish", "back"}),
+    "pool": frozenset({"pause", "resume", "drain", "warm-up", "recycle", "close-breaker"}),
+    "snapshots": frozenset({"prune"}),
+}
 EXAMINING = frozenset({"doctor"})  # they say what is missing, also where all is
 
 
@@ -59,16 +66,22 @@ def is_needed(arguments: list[str]) -> bool:
     return not (command.startswith("-") or command in MAKING | NEEDING_NONE or asks_for_help)
 
 
-def find(environment: Mapping[str, str], program: str, command: str = "") -> Installation:
-    """Return the installation that a command is about. Raises Missing."""
+def may_be_guessed(arguments: Sequence[str]) -> bool:
+    """Whether a command may be about the one installation that runs here, though nobody has named it."""
+    command, *rest = arguments or [""]
+    return command not in NEVER_GUESSED and not ACTS_NEVER_GUESSED.get(command, frozenset()) & set(rest)
+
+
+def find(environment: Mapping[str, str], program: str, *arguments: str) -> Installation:
+    """Return the installation that a command, with its arguments, is about. Raises Missing."""
     here = in_its_folder(environment)
     folder = here.folder
     if here.lent or _is_named(environment) or has_database(folder):
         return here
     running, is_folder_named = sorted(set(_running())), is_set(environment, FOLDER)
-    if len(running) == 1 and not is_folder_named and command not in NEVER_GUESSED:
+    if len(running) == 1 and not is_folder_named and may_be_guessed(arguments):
         return Installation(running[0], lent_by(running[0]) or {}, is_elsewhere=True)
-    if command in EXAMINING:
+    if not EXAMINING.isdisjoint(arguments[:1]):
         return here
     where = f"One runs in {', another in '.join(map(str, running))}: " if running else ""
     if is_folder_named:

@@ -18,13 +18,14 @@ LONGEST_DELAY_SECONDS = 3600.0  # no limit of the cloud looks back further than 
 PACE_SECONDS = 0.75  # between two requests of routine: 5,000 an hour, spread evenly
 SPREAD_SECONDS = 1800.0  # what routine has left is spread over so long
 LONGEST_PACE_SECONDS = 60.0  # the schedule's turns come as often
+DELETING_OF_A_MINUTE = 0.4  # 500 deletions at once would else leave no request to see what is there
 
 
 class Share(float, Enum):
     """The part of each window that requests of a kind may fill: what players wait for always has the rest."""
 
     LISTING = 0.8
-    DELETING = 0.9
+    DELETING = 0.9  # of which no more than DELETING_OF_A_MINUTE are deletions
     ASKING = 0.95
     CREATING = 1.0
 
@@ -90,7 +91,9 @@ class RequestBudget:
         self, per_minute: int = 250, clock: Callable[[], float] = clock.wall, per_hour: int = REQUESTS_PER_HOUR
     ) -> None:
         self._clock = clock
-        self._windows = (_Window(60, 1, per_minute), _Window(3600, 60, per_hour))
+        # The last one counts deletions alone.
+        deletions = max(1, int(per_minute * DELETING_OF_A_MINUTE))
+        self._windows = (_Window(60, 1, per_minute), _Window(3600, 60, per_hour), _Window(60, 1, deletions))
         self._blocked_until = 0.0
         self._refusals = 0
         self._lock = threading.Lock()
@@ -109,10 +112,11 @@ class RequestBudget:
                 until = datetime.fromtimestamp(self._blocked_until, UTC)
                 message = f"The cloud asked us to slow down; nothing is sent until {until:%H:%M:%S}."
                 raise RateLimited(message, retry_after_seconds=wait)
-            wait = max(window.wait_for(n, now, share) for window in self._windows)
+            wait = max(window.wait_for(n, now, part) for window, part in self._parts(share))
             if wait > 0:
                 raise RateLimited("Our own limit of cloud requests is reached.", retry_after_seconds=wait)
-            for window, news in zip(self._windows, self._news, strict=True):
+            counting = [window for window, _ in self._parts(share)]
+            for window, news in zip(counting, self._news, strict=False):
                 slot = window.add(n, now)
                 news[slot] = news.get(slot, 0) + n
 
@@ -122,12 +126,18 @@ class RequestBudget:
             now = self._clock() if now is None else now
             if self._blocked_for(now) > 0:
                 return 0
-            return max(0, min(window.free(now, share) for window in self._windows))
+            return max(0, min(window.free(now, part) for window, part in self._parts(share)))
+
+    def _parts(self, share: Share) -> list[tuple[_Window, float]]:
+        """The windows that count requests of a share, each with the part that these may fill."""
+        minute, hour, deletions = self._windows
+        parts: list[tuple[_Window, float]] = [(minute, share), (hour, share)]
+        return [*parts, (deletions, 1.0)] if share is Share.DELETING else parts
 
     def hour_left(self, share: Share) -> int:
         """Return how many requests of that share the hour has left."""
         with self._lock:
-            return max(0, self._windows[-1].free(self._clock(), share))
+            return max(0, self._windows[1].free(self._clock(), share))
 
     def pace_seconds(self) -> float:
         """Return how far apart requests of routine should come, so that there are some at any time: the fewer the hour
@@ -174,7 +184,7 @@ class RequestBudget:
 
     def exchange(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Take in what other processes wrote into `state`, and give it back with what this one did since the last time,
-        to be stored in its place. Plain JSON, at most 61 + 61 slots; an empty or unreadable state is a fresh one."""
+        to be stored in its place. Plain JSON, at most 61 slots a window; an empty or unreadable state is a new one."""
         with self._lock:
             try:
                 blocked_until = float(state.get("blocked_until", 0))
@@ -182,7 +192,7 @@ class RequestBudget:
                 spent = [{int(slot): int(n) for slot, n in slots.items()} for slots in state.get("spent", [])]
             except (TypeError, ValueError, AttributeError):
                 blocked_until, refusals, spent = 0.0, 0, []
-            for window, slots, news in zip(self._windows, spent or [{}, {}], self._news, strict=False):
+            for window, slots, news in zip(self._windows, [*spent, {}, {}, {}], self._news, strict=False):
                 window.slots = {slot: slots.get(slot, 0) + news.get(slot, 0) for slot in {*slots, *news}}
                 news.clear()
             now = self._clock()

@@ -16,11 +16,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 
-from pools import clock, here
-from pools.console import operations
+from pools import bulk, clock, here
+from pools.bulk_rows import BulkState, BulkWork
+from pools.console import bulk_acts, operations
 from pools.console.fleet_page import FleetQuery, picture
-from pools.console.fleet_table import Row
-from pools.console.force_delete import Outcome, force_delete, ours
+from pools.console.fleet_table import Row, Verdict
+from pools.console.force_delete import AT_ONCE_MOST, Outcome, force_delete, ours
 from pools.console.forms import ForceDeleteForm, GoForm, MaintenanceForm, ReasonForm, SweepForm
 from pools.console.history_view import history_view
 from pools.console.operations import Refused
@@ -36,6 +37,7 @@ from pools.turn.verdict import Verdict
 TURN_WAIT_SECONDS = 8.0
 WATCHED_LISTING_SECONDS = 15.0  # beside 250 requests a minute it is nothing
 MOST_PICKED = 2_000
+BULK_ACTS = {"pause": BulkState.PAUSED, "resume": BulkState.RUNNING, "stop": BulkState.STOPPED}
 COLUMNS = (
     ("verdict", "Verdict"),
     ("health", "As wished? Well?"),
@@ -65,6 +67,7 @@ class FleetAdmin(MachineOwned):
             "go": self.go_view,
             "sweep": self.sweep_view,
             "history": partial(history_view, self),
+            "bulk": self.bulk_view,
         }
         own = [
             path(f"{name}/", self.admin_site.admin_view(view), name=f"pools_fleet_{name}")
@@ -116,6 +119,7 @@ class FleetAdmin(MachineOwned):
             "fleet": seen.fleet,
             "picture": seen,
             "alarms": shown.alarms,
+            "bulk": bulk.shown(now),
             "kept_seconds": shown.kept_seconds,
             "charts": charts(seen.pools, now),
             "query": query,
@@ -256,6 +260,8 @@ class FleetAdmin(MachineOwned):
         form = ForceDeleteForm(rows, request.POST if is_confirmed else None)
         if is_confirmed and form.is_valid():
             reason = form.cleaned_data["reason"]
+            some = self._begin_bulk(request, "force delete", rows, EndCode.FORCE_DELETED, reason)
+            picked = [key for key in picked if key not in some]
             outcomes = force_delete(picked, actor=actor_of(request), reason=reason, typed_names=form.typed_names)
             self._tell(request, outcomes, known, reason)
             return _back()
@@ -275,7 +281,8 @@ class FleetAdmin(MachineOwned):
             if form.cleaned_data["pause"]:
                 for done in operations.pause_all(actor=actor, reason=reason):
                     messages.info(request, done)
-            keys = [row.key for row in rows]
+            some = self._begin_bulk(request, "sweep", rows, EndCode.SWEPT, why)
+            keys = [row.key for row in rows if row.key not in some]
             outcomes = force_delete(keys, actor=actor, reason=reason, code=EndCode.SWEPT)
             self._tell(request, outcomes, seen.by_key(), reason)
             return _back()
@@ -286,6 +293,36 @@ class FleetAdmin(MachineOwned):
             "may_act": bool(rows),
         }
         return self._ask(request, "sweep", "Sweep: delete everything of ours", form, context)
+
+    def _begin_bulk(self, request: HttpRequest, what: str, rows: list[Row], code: EndCode, reason: str) -> set[str]:
+        """Have the next turns delete what is ours of many; the keys of those. Of a few nothing: they go at once."""
+        keys = [row.key for row in rows if not row.is_foreign]
+        if len(keys) <= AT_ONCE_MOST:
+            return set()
+        with transaction.atomic():
+            work = bulk.begin(what, keys, code, actor=actor_of(request), reason=reason, now=clock.now())
+            log_act(request, work, f"{work} begun", reason, DELETION)
+        messages.success(
+            request, f"{work} is under way: its progress is shown here, where it can be paused and stopped."
+        )
+        return set(keys)
+
+    def bulk_view(self, request: HttpRequest) -> HttpResponse:
+        """Pause, stop or resume bulk work."""
+        may_act = request.user.has_perm(DESTROY)
+        if not self.has_view_permission(request) or (request.method == "POST" and not may_act):
+            raise PermissionDenied
+        asked = request.GET.get("work", "")
+        work = BulkWork.objects.filter(pk=asked).first() if asked.isdecimal() else None
+        if work is None:
+            messages.warning(request, "There is no such work.")
+            return _back()
+        form = ReasonForm(request.POST if request.method == "POST" else None)
+        to = BULK_ACTS.get(request.POST.get("act", ""))
+        if request.method == "POST" and to and form.is_valid():
+            return self._act(request, partial(bulk_acts.move, work, to), form.cleaned_data["reason"])
+        context = {"progress": bulk.progress(work, clock.now()), "may_act": may_act and work.state in bulk.OPEN}
+        return self._ask(request, "bulk", f"{work}".capitalize(), form, context)
 
     def _tell(self, request: HttpRequest, outcomes: list[Outcome], known: dict[str, Row], reason: str) -> None:
         """A log entry for each that goes, and the outcome of each, alike ones together."""

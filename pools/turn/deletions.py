@@ -10,6 +10,7 @@ from django.db.models import F
 
 from pools import clock, journal
 from pools.cloud.app_platform import AppPlatform
+from pools.cloud.budget import Share
 from pools.cloud.errors import RateLimited, Unauthorized
 from pools.models import CloudApp, Fleet, FleetEvent, Level, Sandbox, State
 from pools.reasons import LogKind
@@ -76,13 +77,18 @@ class Deletions:
 
     def send_deletes(self, decisions: list[Decision]) -> None:
         now = clock.now()
-        decisions = self.identities.surely_ours(decisions[: deletes_a_turn(self.facts, now)])
+        most = min(deletes_a_turn(self.facts, now), self._room())
+        decisions = self.identities.surely_ours(decisions[:most])
         note_sent([d.app_id for d in decisions], now)
         for decision, answer in self._delete(decisions):
             if isinstance(answer, Trouble):
                 self._not_deleted(decision, answer)
             elif not answer:
                 self.confirm_deleted([decision])
+
+    def _room(self) -> int:
+        """How many requests of deletions may be sent now: what there is no room for is left to a later turn."""
+        return self.cloud.budget.remaining(share=Share.DELETING)
 
     def _delete(self, decisions: list[Decision]) -> list[tuple[Decision, bool | Trouble]]:
         """Ask for the deletions, and note since when none is accepted."""
@@ -129,14 +135,16 @@ class Deletions:
     def verify_gone(self, decisions: list[Decision]) -> None:
         """No listing shows it any more, but a listing may be older than the app: only the cloud's own word frees its
         place."""
-        for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:ASKED_A_TURN]):
+        # Of many deletions, too, listings and launches keep their share.
+        decisions = decisions[: min(ASKED_A_TURN, self._room())]
+        for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions):
             if answer is None:
                 self.confirm_deleted([decision])
                 self._deletes_work()  # whatever was answered when it was asked for
 
     def delete_apps(self, decisions: list[Decision]) -> None:
         """Written first, so that it is carried out whatever happens to this process."""
-        decisions = decisions[:DELETES_A_TURN]
+        decisions = decisions[: min(DELETES_A_TURN, self._room())]
         for decision in decisions:
             with transaction.atomic():
                 CloudApp.objects.filter(pk=decision.app_id).update(delete_reason=decision.reason)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pools import clock, fleet_log, journal, leases, metrics, minutes
+from pools import bulk, clock, fleet_log, journal, leases, metrics, minutes
 from pools.cloud.changes import only_while
 from pools.cloud.fitting import fitted
 from pools.key_change import settle as settle_key
@@ -91,6 +91,7 @@ def turn(agree: Agree = to_anything) -> Turn:
         turn_begins.send_robust(sender=Fleet, now=clock.now())
         try:
             settle_key(clock.now())
+            bulk.go_on(clock.now())
             with counted() as cloud:
                 facts, now = observe(cloud)
                 decisions = plan_fleet(facts, now)
@@ -114,6 +115,8 @@ def turn(agree: Agree = to_anything) -> Turn:
         minutes.note(clock.now())
         findings.note(facts, clock.now())
         due, due_at = due_in_seconds(facts, decisions, now), None
+        if bulk.is_under_way():
+            due = min(due or bulk.PAUSE_SECONDS, bulk.PAUSE_SECONDS)
         if due is not None:
             pages = CloudApp.objects.count() // PAGE_SIZE + 1
             due = max(due, min(pages * cloud.budget.pace_seconds(), LONGEST_PAUSE_SECONDS))

@@ -13,6 +13,7 @@ from django.db import DatabaseError
 from orchestrator_site.exports.file import written
 from orchestrator_site.exports.writing import export
 from pools import clock
+from pools.management.progress import progress
 
 
 class Command(BaseCommand):
@@ -26,8 +27,11 @@ class Command(BaseCommand):
         if not file and sys.stdout.isatty():
             raise CommandError("An export holds secrets: name a file, or - to print it all the same.")
         try:
-            with nullcontext(self.stdout) if file in ("", "-") else written(Path(file)) as output:
-                for line in export(clock.now(), with_history=with_history):
+            with (
+                nullcontext(self.stdout) if file in ("", "-") else written(Path(file)) as output,
+                progress("Exporting", "rows") as told,
+            ):
+                for line in told.count(export(clock.now(), with_history=with_history)):
                     output.write(f"{line}\n")
         except OSError as error:
             raise CommandError(f"{file or '-'} can't be written ({error.strerror or error}).") from None

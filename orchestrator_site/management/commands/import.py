@@ -8,6 +8,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 
 from orchestrator_site.exports.file import Unreadable, opened
 from orchestrator_site.exports.importing import import_file
+from pools.management.progress import progress
 from pools.management.shell import actor
 
 
@@ -21,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, file: str, replace: bool, dry_run: bool, **_options: Any) -> None:
         try:
-            with opened(file) as opened_file:
+            with opened(file) as opened_file, progress("Importing"):
                 counts = import_file(opened_file, replace=replace, dry_run=dry_run, actor=actor())
         except Unreadable as error:
             raise CommandError(f"{error} Nothing was imported.") from error.__cause__

@@ -9,6 +9,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from orchestrator_site.moving.move import Closed, move
 from orchestrator_site.moving.rows import Refused
 from pools import clock
+from pools.management.progress import progress
 
 
 class Command(BaseCommand):
@@ -20,7 +21,8 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, target: str, dry_run: bool, **_options: Any) -> None:
         try:
-            move(target, clock.now(), self.say, dry_run=dry_run)
+            with progress("Moving"):
+                move(target, clock.now(), self.say, dry_run=dry_run)
         except Refused as error:
             raise CommandError(f"{error} Nothing was moved.") from error.__cause__
         except Closed as error:

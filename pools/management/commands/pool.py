@@ -14,6 +14,7 @@ from pools.churn import Unwanted, Watch
 from pools.console.operations import POOL_ACTS, Refused
 from pools.console.pool_report import HOURS, report
 from pools.management import simulate
+from pools.management.progress import progress
 from pools.management.shell import actor, unknown
 from pools.models import Pool
 from pools.occupants import arrivals
@@ -53,7 +54,9 @@ class Command(BaseCommand):
         elif action == "simulate":
             if not name:
                 raise CommandError("Say which pool to simulate.")
-            for line in simulate.simulate(pools[0], clock.now(), options):
+            with progress("Simulating"):
+                lines = list(simulate.simulate(pools[0], clock.now(), options))
+            for line in lines:
                 self.stdout.write(line)
         elif action == "watch":
             if not name:

@@ -14,6 +14,7 @@ from pools import clock
 from pools.console import plans
 from pools.leases import LeaseHeld, LeaseLost
 from pools.management import plan_files
+from pools.management.progress import progress
 from pools.management.shell import actor
 from pools.models import Fleet
 from pools.turn.decisions import Decision
@@ -46,13 +47,16 @@ class Command(BaseCommand):
         if dry_run:
             self.preview(out, options["detailed_exitcode"])
             return
-        self.show(self.carry_out(plan, options["why"]) if plan else taken(lambda: turn_when_free(PATIENCE_SECONDS)))
+        with progress("Taking a turn"):
+            decided = self.carry_out(plan, options["why"]) if plan else taken(lambda: turn_when_free(PATIENCE_SECONDS))
+        self.show(decided)
         require_listing()
         now = clock.now()
         self.stdout.write(explain(now).totals.sentence(now))
 
     def preview(self, out: Path | None, detailed: bool) -> None:
-        explanation, now = rehearse()
+        with progress("Listing the cloud"):
+            explanation, now = rehearse()
         self.show(explanation.decisions)
         for each in explanation.waiting:
             self.stdout.write(f"{'waits':<16} {each.name:<24} {each.attempt.told(now)}")

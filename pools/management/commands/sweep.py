@@ -15,6 +15,7 @@ from pools.cloud.errors import CloudError, RateLimited
 from pools.cloud.records import App
 from pools.console import operations
 from pools.leases import LeaseHeld, LeaseLost
+from pools.management.progress import progress
 from pools.management.shell import actor
 from pools.models import LIVE, Level, Sandbox
 from pools.ownership import ours
@@ -71,7 +72,7 @@ class Command(BaseCommand):
     def listed(self) -> list[App]:
         """The apps with our mark, from a complete listing. Raises CommandError."""
         try:
-            with counted() as cloud:
+            with progress("Listing the cloud"), counted() as cloud:
                 return ours(cloud.apps())
         except CloudError as error:
             raise CommandError(str(error)) from error
@@ -95,7 +96,7 @@ class Command(BaseCommand):
         while apps:
             self.ask_for(apps)
             try:
-                with counted() as cloud:
+                with progress("Looking what is left"), counted() as cloud:
                     apps = ours(cloud.apps())
             except CloudError as error:
                 self.say(f"The cloud can't be listed now: {error}")

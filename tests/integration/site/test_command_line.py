@@ -21,6 +21,7 @@ import pytest
 
 from orchestrator_site import environment as settings_environment
 from orchestrator_site import installation
+from pools.console.operations import POOL_ACTS
 from tests.fixtures.databases import Database
 from tests.fixtures.stack import INHERITED, MANAGE, MakeStack
 from tests.fixtures.waiting import free_port
@@ -47,6 +48,7 @@ CALLS = {
     "api_key": ["list"],
     "catalog": [],
     "export": ["-"],
+    "game": ["show", "snake"],
     "import": ["{export}"],
     "pool": ["list"],
     "prepare": [],
@@ -252,6 +254,24 @@ def test_what_deletes_hands_over_or_serves_has_its_installation_named(
     running[Path("/srv/var")] = {}
     with pytest.raises(installation.Missing, match=r"One runs in /srv/var: set ORCHESTRATOR_VAR to the one"):
         installation.find({}, "arcade", command)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [f"{command} {act} python" for command, acts in installation.ACTS_NEVER_GUESSED.items() for act in sorted(acts)],
+)
+def test_an_act_has_its_installation_named_and_a_look_has_not(running: dict[Path, dict[str, str]], arguments: str):
+    """`pool drain python` in an empty folder drained the pool of whatever else ran there."""
+    running[Path("/srv/var")] = {}
+    command, act, name = arguments.split()
+    with pytest.raises(installation.Missing, match=r"One runs in /srv/var: set ORCHESTRATOR_VAR to the one"):
+        installation.find({}, "arcade", command, "--why", "a test", act, name)
+    assert installation.find({}, "arcade", command, "list").is_elsewhere
+
+
+def test_every_act_on_a_pool_is_known_as_one():
+    acts = {name.replace("_", "-") for name in POOL_ACTS}
+    assert acts == installation.ACTS_NEVER_GUESSED["pool"]
 
 
 def test_every_command_that_asks_before_it_deletes_has_its_installation_named():
