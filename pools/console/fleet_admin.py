@@ -20,7 +20,7 @@ from pools import bulk, clock, here
 from pools.bulk_rows import BulkState, BulkWork
 from pools.console import bulk_acts, operations
 from pools.console.fleet_page import FleetQuery, picture
-from pools.console.fleet_table import Row, Verdict
+from pools.console.fleet_table import Row
 from pools.console.force_delete import AT_ONCE_MOST, Outcome, force_delete, ours
 from pools.console.forms import ForceDeleteForm, GoForm, MaintenanceForm, ReasonForm, SweepForm
 from pools.console.history_view import history_view
