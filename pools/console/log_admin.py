@@ -126,7 +126,7 @@ class LogPage(ChangeList):
 class FleetEventAdmin(MachineOwned):
     """The orchestrator log. Its first page grows on top while it is looked at."""
 
-    list_display = ("line", "at", "level", "kind", "code", "said", "who", "sandbox", "run", "more")
+    list_display = ("line", "at", "level", "kind", "code", "said", "more", "who", "sandbox", "run")
     list_display_links = ("at",)
     exported = (
         *("seq", "at", "level", "kind", "code", "message", "sandbox_name", "app_id", "pool_name", "run_id", "actor"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 from django.db.models import Model
 
@@ -76,7 +76,10 @@ def _set_pool_back(pool: Pool, changes: Mapping[str, tuple[Any, Any]], line: int
     try:
         pool.full_clean()
     except ValidationError as error:
-        raise Refused(f"It would not fit any more: {' '.join(error.messages)}") from None
+        # What is wrong with other fields was so before.
+        told = [" ".join(told) for field, told in error.message_dict.items() if field in {*changes, NON_FIELD_ERRORS}]
+        if told:
+            raise Refused(f"It would not fit any more: {' '.join(told)}") from None
     return edit_pool(pool, changes, actor=actor, reason=reason, undoes=line)
 
 
