@@ -7,6 +7,8 @@ both values; it holds when it is sent once more, from the page that showed them.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,6 +55,12 @@ class CarefulForm(Form):
     def edited(self) -> list[str]:
         """The names of the row's own fields in this form."""
         return [name for name in self.fields if name not in NOT_OF_THE_ROW]
+
+    @property
+    def edition(self) -> str:
+        """Another one once somebody has saved a setting of it."""
+        settings = json.dumps([str(self.initial.get(name)) for name in self.edited])
+        return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
     @property
     def changed_settings(self) -> list[str]:

@@ -215,8 +215,9 @@ def test_a_page_that_is_paused_holds_still_until_it_follows_again(dora, sign_in,
     is_live(dora)
     dora.page.get_by_role("button", name="Pause").click()
     cloud.make_app("company-website")
-    turn(sign_in("otto"))
-    dora.page.wait_for_timeout(2_000)  # it would be there within one
+    otto = sign_in("otto")
+    turn(otto)
+    otto.sees("company-website", "foreign")
     assert dora.verdict("company-website") == ""
     dora.page.get_by_role("button", name="Follow").click()
     dora.sees("company-website", "foreign")
@@ -228,6 +229,18 @@ def test_what_an_edit_costs_is_said_while_it_is_typed(sign_in):
     otto.page.get_by_role("status").get_by_text("$12.00 a month more").wait_for()
     otto.page.locator("#id_target_ready").fill("200")
     until(lambda: otto.page.get_by_role("status").inner_text() == "", "what can't be has no price", seconds=SECONDS)
+
+
+def test_who_edits_is_told_that_somebody_else_was_quicker(sign_in, dora):
+    path = "/admin/pools/pool/1/change/"
+    otto = sign_in("otto").open(path)
+    is_live(otto)
+    notice = otto.page.get_by_text("Somebody has changed this pool since you opened the page.")
+    assert not notice.is_visible()
+    dora.open(path).page.locator("#id_idle_timeout_seconds").fill("601")
+    dora.page.locator("#id_reason").fill("a test")
+    dora.page.locator("[name=_save]").click()
+    notice.wait_for()
 
 
 def test_a_sandbox_deleted_behind_our_back_shows_as_lost_and_its_run_ends(dora, cloud, played):

@@ -1,5 +1,5 @@
-// Says what an edit will cost while it is being typed. The server reckons; without JavaScript it asks before it saves what
-// costs notably more.
+// Says what an edit will cost while it is being typed, and that somebody else was quicker. Without JavaScript the server
+// says both before it saves.
 
 const QUIET_MS = 300;
 const PATIENCE_MS = 10000;
@@ -24,6 +24,13 @@ async function ask() {
     if (mine === asked) hint.textContent = "";
   }
 }
+
+const edition = () => document.getElementById("edition")?.dataset.edition;
+const opened = edition();
+
+document.addEventListener("live-put", () => {
+  document.getElementById("changed-since").hidden = edition() === opened;
+});
 
 form.addEventListener("input", ({ target }) => {
   if (target.name === "reason") return;
