@@ -119,8 +119,8 @@ class GameVersionAdmin(ActingAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return self.fieldsets
-        about = ("game", "address", "branch", "folder", "commit", "source_digest", "asked_by", "asked_at")
-        return ((None, {"fields": (*about, "published_at")}),)
+        # What changes while it is tried is in the part of the page that follows.
+        return ((None, {"fields": ("address", "branch", "folder", "asked_by", "asked_at")}),)
 
     @admin.display(description="Version", ordering="game__slug")
     def shown(self, version: GameVersion) -> str:
