@@ -218,7 +218,7 @@ def test_a_failing_listing_is_no_fleet_as_it_should_be(fleet, three):
     fleet.cloud.fault(operation="list", status=500)
     fleet.turn()
     assert "as it should be" not in plan()
-    assert Fleet.get().listing_error in plan()
+    assert Fleet.get().listing_error.rstrip(".") in plan()
 
 
 def test_the_api_tells_of_a_sandbox_what_the_page_tells(fleet, three, client, read_key):

@@ -73,7 +73,7 @@ def test_creates_go_no_further_than_what_both_installations_have(paper_fleet, po
     paper_fleet.turns(30, seconds_apart=5)
     assert len(names(paper_fleet)) == 2
     assert paper_fleet.cloud.state()["most_apps"] == 2
-    with pytest.raises(NoCapacity, match="1 exist, and 1 of another installation"):
+    with pytest.raises(NoCapacity, match="1 sandbox, 1 of another installation"):
         reserve(runtime="python", origin="cold", code="cold", reason="a launch", now=timezone.now())
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from pools import claims
-from pools.console.alarms import fleet_alarms
+from pools.console.alarms import Alarm, fleet_alarms
 from pools.console.fleet_page import picture
 from pools.console.force_delete import force_delete
 from pools.models import FleetEvent, Pool, Sandbox, State
@@ -106,9 +106,15 @@ def test_an_id_that_a_listing_shows_as_somebody_elses_is_forgotten_and_its_own_a
     assert mistaken.state == State.READY
     assert mistaken.app_id not in (None, foreign)
     assert FleetEvent.objects.filter(code="id_of_another", level="error", app_id=foreign).count() == 1
-    [alarm] = [each for each in fleet_alarms(picture(timezone.now())) if each.title.startswith("A wrong app id")]
+    assert wrong_ids() == [], "it was put right: nobody is needed any more"
+    Sandbox.objects.filter(pk=mistaken.pk).update(app_id=None, known_app_id="")
+    [alarm] = wrong_ids()
     assert alarm.urgency == "error"
     assert mistaken.name in alarm.detail
+
+
+def wrong_ids() -> list[Alarm]:
+    return [each for each in fleet_alarms(picture(timezone.now())) if each.title.startswith("A wrong app id")]
 
 
 def test_an_id_that_nothing_but_a_create_has_named_is_asked_about_before_it_is_deleted(
