@@ -141,6 +141,8 @@ def test_every_line_of_a_cluster_and_a_web_server_by_themselves_is_a_record(stac
         worker = next(each["pid"] for each in records(log.read_text()) if "ready for work" in each["message"])
         os.kill(worker, signal.SIGKILL)
         until(lambda: "reincarnated" in log.read_text(), "the worker is replaced")
+        until(lambda: "a worker of the cluster was started again: it died" in log.read_text(), "the log has that")
+        assert "the web server started" in log.read_text()
     finally:
         for process in processes:
             process.terminate()
