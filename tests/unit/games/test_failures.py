@@ -34,7 +34,7 @@ def test_the_tool_that_is_missing_is_named(line: str, tool: str):
     [
         "make sure that the file is there: not found",
         "ERROR: Could not find a version that satisfies the requirement numpy==99 (from versions: none)",
-        "npm error 404 Not Found - GET https://registry.npmjs.org/nothing",
+        "npm error 404 Not Found - GET https://packages.example/nothing",
         "error: command 'gcc' failed with exit code 1",
         "FileNotFoundError: [Errno 2] No such file or directory: 'requirements.txt'",
     ],
