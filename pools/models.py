@@ -592,10 +592,10 @@ class Fleet(models.Model):
         cls.objects.filter(pk=1).update(started_at=now)
 
     @classmethod
-    def note_pause(cls, now: datetime) -> None:
-        """A process starts. When no turn was taken for a while, as none is of a database that was restored from a
-        backup, every sandbox has to be seen once before it counts."""
-        paused = cls.objects.filter(pk=1, turned_at__lt=now - PAUSE)
+    def note_pause(cls, now: datetime, *, is_alone: bool) -> None:
+        """A process starts. When nobody was there (`is_alone`), or no turn was taken for a while, the database may be
+        one that was restored from a backup: every sandbox has to be seen once before it counts."""
+        paused = cls.objects.filter(pk=1, turned_at__lt=now if is_alone else now - PAUSE)
         paused.filter(Q(started_at=None) | Q(started_at__lt=F("turned_at"))).update(started_at=now)
 
     @classmethod

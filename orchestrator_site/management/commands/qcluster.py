@@ -12,11 +12,11 @@ from django.db import DatabaseError, connections
 from django_q import cluster
 from django_q.management.commands import qcluster
 
+from orchestrator_site import first_to_start
 from orchestrator_site.cluster.polite import PoliteCluster, PoliteSentinel
 from orchestrator_site.processes.starts import note_start
 from pools import clock, meters, traces
 from pools.cloud import api_transport
-from pools.models import Fleet
 
 TASKS = ("pools.tasks", "games.tasks", "runs.tasks", "orchestrator_site.tasks")
 
@@ -29,7 +29,7 @@ class Command(qcluster.Command):  # type: ignore[misc]  # django-q has no types
         traces.preload()
         meters.begin()
         with suppress(DatabaseError):  # while it is away nobody claims either
-            Fleet.note_pause(clock.now())
+            first_to_start.note_start(clock.now())
         note_start("cluster")
         connections.close_all()
         gc.collect()

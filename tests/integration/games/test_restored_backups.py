@@ -46,7 +46,7 @@ def restore() -> Callable[[], None]:
         for row in rows:
             Sandbox.objects.filter(pk=row["id"]).update(**row)
         Fleet.objects.update(turned_at=timezone.now() - timedelta(hours=1), started_at=None)
-        Fleet.note_pause(timezone.now())
+        Fleet.note_pause(timezone.now(), is_alone=False)
 
     put_back.back_up = back_up  # type: ignore[attr-defined]
     return put_back
