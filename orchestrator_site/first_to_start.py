@@ -10,7 +10,7 @@ from pools.models import Fleet
 from pools.this_machine import this_host
 
 
-def note_start(now: datetime) -> None:
+def note_pause(now: datetime) -> None:
     """The process that starts, or becomes, a web server or a cluster says so. Beside a cluster that is alive, nothing
     is doubted: it would have noticed."""
     beats = Beat.objects.fresh(now).values_list("host", "pid")

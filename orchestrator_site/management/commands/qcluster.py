@@ -29,7 +29,7 @@ class Command(qcluster.Command):  # type: ignore[misc]  # django-q has no types
         traces.preload()
         meters.begin()
         with suppress(DatabaseError):  # while it is away nobody claims either
-            first_to_start.note_start(clock.now())
+            first_to_start.note_pause(clock.now())
         note_start("cluster")
         connections.close_all()
         gc.collect()

@@ -10,7 +10,7 @@ from django.core.management import BaseCommand
 from django.db import DatabaseError, connections
 
 from orchestrator_site import places
-from orchestrator_site.first_to_start import note_start
+from orchestrator_site.first_to_start import note_pause
 from orchestrator_site.processes.preparation import load_catalog
 from orchestrator_site.processes.services import web_command
 from pools import clock
@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **_options: Any) -> None:
         try:
             load_catalog()
-            note_start(clock.now())
+            note_pause(clock.now())
         except DatabaseError as error:
             sys.exit(f"The database cannot be used: {str(error).strip()}")
         connections.close_all()

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from orchestrator_site.first_to_start import note_start
+from orchestrator_site.first_to_start import note_pause
 from orchestrator_site.models import Beat
 from pools.models import Fleet
 from pools.this_machine import this_host
@@ -41,7 +41,7 @@ def started_at(turned_seconds_ago: float) -> datetime | None:
     """When it is said to have started, by a process that starts so long after the last turn."""
     Fleet.get()
     Fleet.objects.update(turned_at=NOW - timedelta(seconds=turned_seconds_ago), started_at=BEFORE)
-    note_start(NOW)
+    note_pause(NOW)
     return Fleet.get().started_at
 
 
@@ -66,7 +66,7 @@ def test_beside_a_cluster_that_is_alive_nothing_is_doubted(host: str, pid: int):
 @pytest.mark.django_db
 def test_who_starts_after_the_first_doubts_nothing_anew():
     assert started_at(5) == NOW
-    note_start(NOW + timedelta(seconds=1))
+    note_pause(NOW + timedelta(seconds=1))
     assert Fleet.get().started_at == NOW
 
 
