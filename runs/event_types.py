@@ -43,6 +43,8 @@ class EventType(TextChoices):
     FLEET_TROUBLE = "fleet.trouble", "Something went wrong"
     FLEET_MAINTENANCE = "fleet.maintenance", "Maintenance begins or ends"
     GAME_SNAPSHOT = "game.snapshot", "A game's snapshot was built, or could not be"
+    GAME_VERSION = "game.version", "A version of a game was added, tried, published or taken back"
+    FLEET_BULK = "fleet.bulk", "Many deletions at once begin, rest or end"
     ALARM_RAISED = "alarm.raised", "An alarm begins"
     ALARM_CLEARED = "alarm.cleared", "An alarm is over"
     ALARM_IN_HAND = "alarm.in_hand", "An operator has taken an alarm in hand"
@@ -71,6 +73,8 @@ OF_KIND: Mapping[str, EventType] = {
     LogKind.TROUBLE: EventType.FLEET_TROUBLE,
     LogKind.MAINTENANCE: EventType.FLEET_MAINTENANCE,
     LogKind.SNAPSHOT: EventType.GAME_SNAPSHOT,
+    LogKind.GAME: EventType.GAME_VERSION,
+    LogKind.BULK: EventType.FLEET_BULK,
     LogKind.ALARM: EventType.ALARM_RAISED,
     LogKind.ALL_CLEAR: EventType.ALARM_CLEARED,
     LogKind.IN_HAND: EventType.ALARM_IN_HAND,

@@ -96,6 +96,11 @@ class AddressForm(Form):
 @admin.register(GameVersion)
 class GameVersionAdmin(ActingAdmin):
     form = AddressForm
+    exported = (
+        *("game__slug", "state", "address", "branch", "folder", "commit", "source_digest", "code", "reason", "trial"),
+        *("asked_by", "asked_at", "published_at"),
+    )
+    exported_by = "asked_at"
     list_display = ("shown", "state", "address", "branch", "folder", "asked_at", "asked_by", "published_at", "why")
     list_filter = ("state", "game")
     list_select_related = ("game",)

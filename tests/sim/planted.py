@@ -33,7 +33,7 @@ PLANTED: list[Mistake] = [
         "pools/capacity.py",
         ("forgotten-lock", "Two creates take the last place.", "    fleet = Fleet.lock()\n",
          "    fleet = Fleet.get()\n"),
-        ("one-too-many", "The fleet grows past its limit.", " + promised + 1 - settings", " + promised - settings"),
+        ("one-too-many", "The fleet grows past its limit.", "lacking = 1 - places.left", "lacking = -places.left"),
     ),
     *_of(
         "pools/models.py",

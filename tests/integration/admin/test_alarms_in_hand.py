@@ -72,11 +72,11 @@ def test_news_that_somebody_has_is_not_shown_any_more(operator, fleet):
     """A banner about what happened once stayed for an hour, and nobody could put it away."""
     from pools import journal
 
-    journal.record(LogKind.TROUBLE, "It is another's.", code=StepCode.ID_OF_ANOTHER, name="a", level=Level.ERROR)
+    journal.record(LogKind.TROUBLE, "3 were counted as 2.", code=StepCode.MISCOUNTED, level=Level.ERROR)
     view.forget()
-    (news,) = [each for each in operator.get(FLEET).context["alarms"] if "wrong app id" in each.title]
+    (news,) = [each for each in operator.get(FLEET).context["alarms"] if "miscounted" in each.title]
     operator.post(HAVE, occurrence=news.occurrence)
-    assert "wrong app id" not in shown(operator)
+    assert "miscounted" not in shown(operator)
 
 
 def test_a_cluster_that_was_replaced_is_put_away_and_one_that_dies_later_is_not(operator, fleet):

@@ -159,7 +159,7 @@ def test_an_edit_that_was_refused_holds_when_it_is_sent_once_more(operator, dest
     save(operator, pool, form | {"initial-max_ready": 4}, max_ready=5)
     pool.refresh_from_db()
     assert pool.max_ready == 5
-    assert log("pool")[0][1] == "pool python: max_ready is now 5, was 4; an operator: the fair opens"
+    assert log("pool")[0][1] == "pool python: max_ready: 4 → 5; an operator: the fair opens"
 
 
 def test_a_third_edit_in_between_is_refused_again(operator, destroyer, pool):

@@ -21,6 +21,7 @@ def many(pool, snake, monkeypatch) -> None:
     CloudApp.objects.create(
         app_id="b", name="blog", owner="", phase="ACTIVE", size=pool.size, app_created_at=now, first_seen_at=now
     )
+    monkeypatch.setattr("pools.console.fleet_admin.AT_ONCE_MOST", 200)  # more than that is bulk work
     monkeypatch.setattr("pools.console.force_delete._send", lambda cloud, sent, actor: [])
 
 
