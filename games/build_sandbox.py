@@ -3,16 +3,14 @@ elsewhere than they run; with a real account it is a sandbox like any other, res
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
-from pools import claims
+from pools import claims, clock
 from pools.capacity import NoCapacity, reserve
 from pools.cloud.sandbox_agent import SandboxAgent
 from pools.localcloud.builder_agent import local_agent
@@ -40,7 +38,7 @@ def workbench(runtime: str, reason: str) -> Iterator[SandboxAgent]:
         yield _wait_until_taken(sandbox, reason).agent()
     finally:
         with transaction.atomic():
-            claims.retire(sandbox.id, EndCode.BUILD_DONE, f"done: {reason}", timezone.now(), frm=LIVE)
+            claims.retire(sandbox.id, EndCode.BUILD_DONE, f"done: {reason}", clock.now(), frm=LIVE)
             nudge()
 
 
@@ -48,7 +46,7 @@ def _reserve(runtime: str, reason: str) -> Sandbox:
     try:
         with transaction.atomic():
             sandbox = reserve(
-                runtime=runtime, origin=Origin.COLD, code=CreateCode.BUILD, reason=reason, now=timezone.now()
+                runtime=runtime, origin=Origin.COLD, code=CreateCode.BUILD, reason=reason, now=clock.now()
             )
             nudge()
     except NoCapacity as error:
@@ -59,9 +57,9 @@ def _reserve(runtime: str, reason: str) -> Sandbox:
 
 
 def _wait_until_taken(sandbox: Sandbox, reason: str) -> Sandbox:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
-        now = timezone.now()
+    deadline = clock.monotonic() + WAIT_SECONDS
+    while clock.monotonic() < deadline:
+        now = clock.now()
         expires_at = now + timedelta(minutes=USE_MINUTES)
         taken = claims.take(sandbox.id, by=reason, expires_at=expires_at, now=now)
         sandbox.refresh_from_db()
@@ -69,5 +67,5 @@ def _wait_until_taken(sandbox: Sandbox, reason: str) -> Sandbox:
             return sandbox
         if sandbox.state in (State.DELETING, State.DELETED):
             raise NoWorkbench(sandbox.end_reason)
-        time.sleep(1)
+        clock.sleep(1)
     raise NoWorkbench(f"No sandbox was ready within {WAIT_SECONDS} s.")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO
 
 from django.conf import settings
-from django.utils import timezone
 
 from games.build_sandbox import workbench
 from games.deploy import RESTORE_SCRIPT, build_from_source, say_nothing
@@ -19,7 +18,7 @@ from games.failures import DeployFailed, explanation
 from games.models import Game, Snapshot, SnapshotState
 from games.processes import GAMES_DIR, end, start, wait_until_it_answers
 from games.snapshots import MOST_BYTES, note, prune, publish
-from pools import leases
+from pools import clock, leases
 from pools.cloud.errors import AgentError
 from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Level
@@ -98,13 +97,13 @@ def build(games: Iterable[Game], *, actor: str = "", first: int = 1, of: int | N
 
 
 def _build_one(game: Game, tenure: Tenure) -> Snapshot:
-    snapshot = Snapshot.objects.create(game=game, source_digest=game.source_digest, started_at=timezone.now())
+    snapshot = Snapshot.objects.create(game=game, source_digest=game.source_digest, started_at=clock.now())
     try:
         with tempfile.TemporaryFile() as archive:
             with workbench(game.runtime, reason=f"build the snapshot of {game.slug}") as agent:
                 _pack(agent, game, archive)
             tenure.require()
-            publish(snapshot, archive, timezone.now())
+            publish(snapshot, archive, clock.now())
     except (TenureLost, Stopping):  # the next one to build begins anew
         raise
     except Exception as error:  # the row says it, whatever it was

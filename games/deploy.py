@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import shlex
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
@@ -25,6 +24,7 @@ from games.metrics import ANSWER, CLONE, INSTALL, RESTORE, START, timed
 from games.models import Game
 from games.processes import GAMES_DIR, LAST_LINES, end_earlier, start, wait_until_it_answers
 from games.snapshots import SnapshotUnavailable, current_snapshot, download_url
+from pools import clock
 from pools.cloud.api_transport import is_loopback
 from pools.cloud.errors import AgentError, CommandTimedOut
 from pools.cloud.long_command import SaysTooMuch, follow
@@ -81,11 +81,11 @@ class Deployed:
 
 class _Stopwatch:
     def __init__(self) -> None:
-        self.began = time.monotonic()
+        self.began = clock.monotonic()
 
     def lap_ms(self) -> int:
         """Milliseconds since the last lap."""
-        now = time.monotonic()
+        now = clock.monotonic()
         took, self.began = now - self.began, now
         return round(took * 1000)
 

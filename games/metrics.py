@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pools import clock
 from pools.meters import LONG_SECONDS, Histogram
 
 RESTORE, CLONE, INSTALL, START, ANSWER = STEPS = ("restore", "clone", "install", "start", "answer")
@@ -21,6 +21,6 @@ STEP_SECONDS = Histogram(
 @contextmanager
 def timed(step: str) -> Iterator[None]:
     """Note how long it takes, if it succeeds."""
-    began = time.monotonic()
+    began = clock.monotonic()
     yield
-    STEP_SECONDS.note(time.monotonic() - began, step)
+    STEP_SECONDS.note(clock.monotonic() - began, step)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import secrets
 import shlex
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from uuid import UUID
 
 from games.failures import Cause, DeployFailed, explanation
 from games.models import Game
-from pools import taken
+from pools import clock, taken
 from pools.cloud.agent_transport import json_of
 from pools.cloud.errors import AgentUnavailable, CommandTimedOut
 from pools.cloud.fitting import storable
@@ -145,32 +144,32 @@ def end_all(agent: SandboxAgent) -> None:
 def end_earlier(agent: SandboxAgent, game: Game) -> None:
     """An earlier attempt in this sandbox, cut off half-way, may have left its game, or be installing still. The sandbox
     was healthy a moment ago: a connection that fails now is tried again for a while. Raises AgentError."""
-    deadline = time.monotonic() + REACH_SECONDS
+    deadline = clock.monotonic() + REACH_SECONDS
     while True:
         try:
             commands = {process.pid: process.command for process in agent.processes()}
             end(agent, (pid for pid, command in commands.items() if is_of(game, command) or is_long_command(command)))
             return
         except AgentUnavailable:
-            if time.monotonic() > deadline:
+            if clock.monotonic() > deadline:
                 raise
-            time.sleep(REACH_AGAIN_SECONDS)
+            clock.sleep(REACH_AGAIN_SECONDS)
 
 
 def wait_until_it_answers(agent: SandboxAgent, game: Game, started: Started, port: int) -> None:
     """Until the game answers through the agent, as the player will reach it, and it is this start of it that does.
     Raises DeployFailed, AgentError."""
-    deadline = time.monotonic() + START_SECONDS
-    answered_at = time.monotonic()
+    deadline = clock.monotonic() + START_SECONDS
+    answered_at = clock.monotonic()
     looks = status = 0
     is_proved = is_a_stranger = False
-    while time.monotonic() < deadline:
+    while clock.monotonic() < deadline:
         try:
             status = agent.fetch(port, game.health_path, timeout_seconds=5).status
-            answered_at = time.monotonic()
+            answered_at = clock.monotonic()
         except AgentUnavailable:  # a game that takes its time looks like a sandbox that does
             status = 0
-            if time.monotonic() - answered_at > REACH_SECONDS and not agent.is_healthy():
+            if clock.monotonic() - answered_at > REACH_SECONDS and not agent.is_healthy():
                 raise
         answers = 0 < status < 400
         if answers and is_proved:
@@ -181,7 +180,7 @@ def wait_until_it_answers(agent: SandboxAgent, game: Game, started: Started, por
             is_a_stranger = answers and not is_proved
             if answers and is_proved:
                 continue  # the answer before may still have been another's
-        time.sleep(POLL_STRANGER_SECONDS if is_a_stranger else POLL_SECONDS)
+        clock.sleep(POLL_STRANGER_SECONDS if is_a_stranger else POLL_SECONDS)
     if is_a_stranger:
         reason = f"Port {port} of the sandbox is answered by something else than {game.title}."
         raise DeployFailed(reason, Cause.PORT_TAKEN)

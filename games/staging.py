@@ -13,7 +13,6 @@ from dataclasses import replace
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 from django_q.tasks import async_task
 
 from games.deploy import RESTORE_SCRIPT, NotRestored, Unpacked, restore
@@ -31,7 +30,7 @@ from games.processes import (
     warm_its_page,
 )
 from games.snapshots import SnapshotUnavailable, current_snapshot
-from pools import claims, journal, leases, stopping, taken
+from pools import claims, clock, journal, leases, stopping, taken
 from pools.cloud.errors import AgentError
 from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Fleet, Lease, Level, Sandbox, Stage, State
@@ -57,7 +56,7 @@ def stage(sandbox_id: UUID) -> None:
             _drop(sandbox)
             return
         except taken.SandboxTaken as found:
-            claims.leave_alone(sandbox.id, found.run, timezone.now(), frm=[State.STAGING])
+            claims.leave_alone(sandbox.id, found.run, clock.now(), frm=[State.STAGING])
             return
         except AgentError as error:
             # It stays in STAGING; the planner asks again or gives it up.
@@ -78,7 +77,7 @@ def _finish(sandbox: Sandbox, hold: Hold, staged: Mapping[str, StagedGame]) -> b
     if not hold.is_mine():
         _drop(sandbox)
         return False
-    return claims.finish_staging(sandbox.id, staged, timezone.now())
+    return claims.finish_staging(sandbox.id, staged, clock.now())
 
 
 def _drop(sandbox: Sandbox) -> None:
@@ -140,7 +139,7 @@ def _restage_one(sandbox_id: UUID, hold: Hold) -> None:
     except TenureLost:
         _drop(sandbox)
     except taken.SandboxTaken as found:
-        claims.leave_alone(sandbox.id, found.run, timezone.now(), frm=[State.READY])
+        claims.leave_alone(sandbox.id, found.run, clock.now(), frm=[State.READY])
     except AgentError as error:
         # The fleet's looks at idle sandboxes decide what becomes of it.
         message = f"could not be brought up to date: {error}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.utils import timezone
 from django_q.tasks import async_task
 
 from games import builds, snapshots, staging
 from games.models import Game, Snapshot
+from pools import clock
 from pools.cloud.errors import AgentError
 from pools.models import Sandbox
 from pools.occupants import occupants
@@ -44,7 +44,7 @@ def end_other_games(sandbox_id: str, slug: str) -> None:
 def build_missing_snapshots(number: int = 1, of: int = 0) -> None:
     """Build the next snapshot that is missing, where that creates nothing in an account that somebody pays for, and
     ask for the one after it. Then bring warm sandboxes up to date."""
-    games = builds.due(timezone.now()) if builds.may_build_by_itself() else []
+    games = builds.due(clock.now()) if builds.may_build_by_itself() else []
     if not games:
         restage()
         return

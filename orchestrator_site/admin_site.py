@@ -17,7 +17,6 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
@@ -28,6 +27,7 @@ from orchestrator_site.models import CLOCK_OFF_SECONDS, Beat, clock_sentence
 from orchestrator_site.sign_in import throttle
 from orchestrator_site.sign_in.second_factor import who_must_set_up
 from orchestrator_site.sign_in.view import SignInView, second_factor_page
+from pools import clock
 from pools.ages import ago
 from pools.console.alarms import Alarm, Urgency
 from pools.console.view import view
@@ -104,7 +104,7 @@ class OperatorsSite(AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         context = extra_context or {}
         if request.user.has_perm("pools.view_fleet"):
-            context = {**context, "alarms": alarms(timezone.now()), "shows_alarms": True}
+            context = {**context, "alarms": alarms(clock.now()), "shows_alarms": True}
         return super().index(request, context)
 
 

@@ -14,7 +14,6 @@ import json
 import resource
 import signal
 import threading
-import time
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from functools import partial
@@ -33,7 +32,7 @@ from twisted.web.http import HTTPChannel
 
 from orchestrator_site.draining import SPREAD_SECONDS, drain
 from orchestrator_site.unavailable import TRY_AGAIN_LATER
-from pools import request_ids, stopping
+from pools import clock, request_ids, stopping
 from pools.problems import CONTENT_TYPE, Problem
 from runs.live.closing import SERVICE_RESTART
 
@@ -409,7 +408,7 @@ class IsBusy:
     def __call__(self) -> bool:
         from twisted.internet import reactor
 
-        now_seconds = time.monotonic()
+        now_seconds = clock.monotonic()
         self._asked_at_seconds = self._asked_at_seconds or now_seconds
         waits_for_sockets = now_seconds - self._asked_at_seconds < SPREAD_SECONDS + GOODBYE_SECONDS
         return bool(reactor.getWriters()) or any(

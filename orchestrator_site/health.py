@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import timedelta
@@ -16,12 +15,11 @@ import httpx
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils import timezone
 
 from orchestrator_site import identity
 from orchestrator_site.models import CLOCK_OFF_SECONDS, Beat, clock_sentence
-from orchestrator_site.postgresql.clock import clock as database_clock
-from pools import pooling, redis_wakes, stopping
+from orchestrator_site.postgresql.clock import database_clock
+from pools import clock, pooling, redis_wakes, stopping
 from pools.cloud.connection import local_endpoint, local_token
 from pools.fleet_log import turn_death
 from pools.key_change import key_trouble
@@ -51,7 +49,7 @@ def database() -> Verdict:
     return OK
 
 
-def clock() -> Verdict:
+def machine_clock() -> Verdict:
     """A clock that is off is named and no reason to stop: the database's time counts. But certificates and signed
     addresses are made by this one."""
     ahead_seconds = database_clock.machine_ahead_seconds()
@@ -61,7 +59,7 @@ def clock() -> Verdict:
 
 
 def cluster() -> Verdict:
-    now = timezone.now()
+    now = clock.now()
     if Beat.objects.fresh(now).filter(stuck="").exists():
         return OK
     last = Beat.objects.order_by("-at").first()
@@ -93,7 +91,7 @@ def _listing(fleet: Fleet) -> Verdict:
         return Verdict(False, f"the last listing failed: {fleet.listing_error}")
     if fleet.listed_at is None:
         return Verdict(False, "no listing was taken yet")
-    if (age := timezone.now() - fleet.listed_at) > timedelta(seconds=LISTING_FRESH_SECONDS):
+    if (age := clock.now() - fleet.listed_at) > timedelta(seconds=LISTING_FRESH_SECONDS):
         return Verdict(False, f"the last complete listing is {age.total_seconds():.0f} s old")
     return OK
 
@@ -122,8 +120,8 @@ def _are_sessions_shared() -> bool:
 class Check:
     """One question whose answer is kept a moment, and is not asked again while it still hangs."""
 
-    def __init__(self, ask: Callable[[], Verdict]) -> None:
-        self.name = ask.__name__
+    def __init__(self, name: str, ask: Callable[[], Verdict]) -> None:
+        self.name = name
         self._ask = ask
         self._lock = threading.Lock()
         self._asked_at_seconds = 0.0
@@ -131,14 +129,14 @@ class Check:
 
     def ask(self, pool: ThreadPoolExecutor) -> None:
         with self._lock:
-            age = time.monotonic() - self._asked_at_seconds
+            age = clock.monotonic() - self._asked_at_seconds
             if self._answer is None or (self._answer.done() and age > VERDICT_KEPT_SECONDS):
-                self._answer, self._asked_at_seconds = pool.submit(self._answer_now), time.monotonic()
+                self._answer, self._asked_at_seconds = pool.submit(self._answer_now), clock.monotonic()
 
     def verdict(self) -> Verdict:
         """The answer, or that it is late: PATIENCE_SECONDS after it was asked for, whoever did."""
         with self._lock:
-            answer, left = self._answer, self._asked_at_seconds + PATIENCE_SECONDS - time.monotonic()
+            answer, left = self._answer, self._asked_at_seconds + PATIENCE_SECONDS - clock.monotonic()
         if answer is not None and wait([answer], timeout=max(0.0, left)).done:
             return answer.result()
         return Verdict(False, f"no answer within {PATIENCE_SECONDS:g} s")
@@ -153,7 +151,14 @@ class Check:
             connections.close_all()
 
 
-CHECKS = [Check(database), Check(cluster), Check(cloud), Check(clock), Check(secret_key), Check(wake_ups)]
+CHECKS = [
+    Check("database", database),
+    Check("cluster", cluster),
+    Check("cloud", cloud),
+    Check("clock", machine_clock),
+    Check("secret_key", secret_key),
+    Check("wake_ups", wake_ups),
+]
 _pool = ThreadPoolExecutor(max_workers=len(CHECKS), thread_name_prefix="health")
 
 
@@ -162,7 +167,7 @@ def live(_request: HttpRequest) -> JsonResponse:
 
 
 def healthy(_request: HttpRequest) -> JsonResponse:
-    return JsonResponse({"status": "healthy", "timestamp": timezone.now(), "version": settings.VERSION})
+    return JsonResponse({"status": "healthy", "timestamp": clock.now(), "version": settings.VERSION})
 
 
 def serving(_request: HttpRequest) -> JsonResponse:

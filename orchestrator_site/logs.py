@@ -10,7 +10,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from datetime import UTC, datetime
 from functools import cache
 from logging import LogRecord
@@ -22,7 +21,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from orchestrator_site import __version__
 from orchestrator_site.command import NAME
-from pools import traces
+from pools import clock, traces
 from pools.about import known
 from pools.redaction import redacted, redacted_fields
 from pools.request_ids import current as current_request
@@ -124,7 +123,7 @@ def fields(level: str, logger: str, message: str, *, at_seconds: float) -> dict[
 
 def record_of(process: str, line: str, level: str = "INFO") -> str:
     """A record of a line that some process said; the same record where it is one already."""
-    found = record_in(line) or fields(level, process, line, at_seconds=time.time()) | {"process": process}
+    found = record_in(line) or fields(level, process, line, at_seconds=clock.wall()) | {"process": process}
     return json.dumps(redacted_fields(found))
 
 
@@ -206,7 +205,7 @@ class Said(io.TextIOBase):
             self._tell(rest)
 
     def _tell(self, line: str) -> None:
-        found = record_in(line) or fields(self.level, self.name, line, at_seconds=time.time())
+        found = record_in(line) or fields(self.level, self.name, line, at_seconds=clock.wall())
         _write(json.dumps(redacted_fields(found)))
 
     def writable(self) -> bool:

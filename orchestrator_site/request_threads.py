@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +16,7 @@ from orchestrator_site import health, unavailable
 from orchestrator_site.metrics.meters import THREAD_WAIT_SECONDS
 from orchestrator_site.sign_in.addresses import network_of
 from orchestrator_site.sign_in.pace import Pace
+from pools import clock
 
 THREADS = 16  # for those who look, and as many for those who change something and may wait for a lock
 PROBE_THREADS = 2
@@ -53,7 +53,7 @@ class InOneThread(ASGIHandler):
         pace = Pace()
 
         def answer(request: HttpRequest, came_at_seconds: float) -> HttpResponseBase:
-            waited_seconds = time.monotonic() - came_at_seconds
+            waited_seconds = clock.monotonic() - came_at_seconds
             THREAD_WAIT_SECONDS.note(waited_seconds)
             if waited_seconds > LONGEST_WAIT_SECONDS:
                 return unavailable.answer_alone(request.path)
@@ -66,7 +66,7 @@ class InOneThread(ASGIHandler):
 
         async def answer_in(threads: ThreadPoolExecutor, request: HttpRequest) -> HttpResponseBase:
             in_thread = sync_to_async(answer, thread_sensitive=False, executor=threads)
-            answering = asyncio.ensure_future(in_thread(request, time.monotonic()))
+            answering = asyncio.ensure_future(in_thread(request, clock.monotonic()))
             try:
                 return await asyncio.shield(answering)
             except asyncio.CancelledError:  # the client left; its request is closed only when the view is done with it
@@ -77,7 +77,7 @@ class InOneThread(ASGIHandler):
             nonlocal at_hashing
             hashes = may_hash(request)
             is_paced = hashes or request.path == SIGN_IN
-            if is_paced and not pace.allows(network_of(request) or "", time.monotonic()):
+            if is_paced and not pace.allows(network_of(request) or "", clock.monotonic()):
                 return await pace.refuse()
             if not hashes:
                 usual = looking if request.method in SAFE else changing

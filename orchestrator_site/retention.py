@@ -7,7 +7,6 @@ nothing is locked, and whoever waits for the database gets it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -17,8 +16,8 @@ from django.contrib.sessions.models import Session
 from django_q.models import Failure
 
 from orchestrator_site.models import Beat
+from pools import clock, spending
 from pools import retention as pools_retention
-from pools import spending
 from pools.models import Lease
 from pools.portions import Portions, delete_in_portions
 from runs import launch_hours, usage
@@ -33,18 +32,18 @@ Rule = Callable[[datetime], Portions]
 def clean_up(now: datetime, seconds: float) -> int:
     """Delete for about so many seconds what is too old, all kinds in turn. Return how many rows went, or were written
     as totals; 0 when there is nothing left to do."""
-    until = time.monotonic() + seconds
+    until = clock.monotonic() + seconds
     waiting = [rule(now) for rule in RULES]
     done = 0
-    while waiting and time.monotonic() < until:
+    while waiting and clock.monotonic() < until:
         for portions in list(waiting):
             rows = next(portions, None)
             if rows is None:
                 waiting.remove(portions)
                 continue
             done += rows
-            time.sleep(BREATH_SECONDS)
-            if time.monotonic() >= until:
+            clock.sleep(BREATH_SECONDS)
+            if clock.monotonic() >= until:
                 break
     return done
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from django.utils import timezone
-
 from orchestrator_site import retention
+from pools import clock
 
 CLEAN_UP_SECONDS = 5.0  # turns may wait for it
 
 
 def prune() -> None:
     """Delete what nobody will read again, for a while; the next one goes on where this one stopped."""
-    retention.clean_up(timezone.now(), CLEAN_UP_SECONDS)
+    retention.clean_up(clock.now(), CLEAN_UP_SECONDS)

@@ -8,10 +8,9 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.utils import timezone
 from ninja import P, QueryEx, Router
 
-from pools import fleet_log
+from pools import clock, fleet_log
 from pools.api_keys import Scope
 from pools.callers import reason_given, require
 from pools.census import UNSEEN, census
@@ -79,7 +78,7 @@ def _by_state(counts: Counter[str]) -> dict[str, int]:
 
 
 def _pool(pool: Pool, counts: Counter[str]) -> dict[str, Any]:
-    now = timezone.now()
+    now = clock.now()
     return {
         "runtime": pool.runtime,
         "mode": pool.mode,
@@ -103,7 +102,7 @@ def get_plan(request: HttpRequest) -> dict[str, Any]:
     """For keys with `read`, and operators who are signed in. It goes by the last listing: nothing is asked of
     DigitalOcean, and nothing is done."""
     require(request, Scope.READ)
-    return explain_plan(timezone.now())
+    return explain_plan(clock.now())
 
 
 @router.post(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from django.http import HttpRequest
-from django.utils import timezone
 
+from pools import clock
 from pools.api_keys import ApiKey, KeyRefused, Refusal, Scope, find, is_key
 from pools.problems import Problem
 
@@ -44,7 +44,7 @@ def take_key(request: HttpRequest) -> None:
         raise Problem(401, "These are two API keys: send one.", code=Refusal.UNKNOWN)
     for token in keys:
         try:
-            setattr(request, KEPT, find(token, timezone.now()))
+            setattr(request, KEPT, find(token, clock.now()))
         except KeyRefused as refused:
             raise Problem(401, SENTENCES[refused.code], code=refused.code) from None
 

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Q
-from django.utils import timezone
 
+from pools import clock
 from pools.cloud.errors import CloudError
 from pools.cloud.records import App
 from pools.models import ON_THE_WAY, Origin, Pool, Sandbox, State
@@ -28,14 +28,14 @@ class Watch:
 
     def __init__(self, pool: Pool, most: int) -> None:
         self.pool, self.most = pool, most
-        self.since = timezone.now()
+        self.since = clock.now()
         self.made = self.acquired = 0
         self.known: set[str] | None = None  # our apps of the first listing
 
     def look(self) -> str:
         """A line with the counts. Raises Unwanted when there are too many, or when one was made for nobody."""
         apps = self._listed()
-        now = timezone.now()  # rows are read after the listing: an app's row is written before the app is asked for
+        now = clock.now()  # rows are read after the listing: an app's row is written before the app is asked for
         self.pool.refresh_from_db()
         line = self._line(apps, now)
         mine = Sandbox.objects.filter(pool=self.pool, origin=Origin.POOL)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db.models import Count, Min
-from django.utils import timezone
 
+from pools import clock
 from pools.alarm_rows import AlarmCode, RaisedAlarm
 from pools.breaker import Breaker
 from pools.census import Census, census
@@ -170,5 +170,5 @@ def _hourly() -> dict[str, float]:
 
 
 HOURLY_BY_USE = sparingly(_hourly)
-VERDICT_COUNTS = sparingly(lambda: dict(picture(timezone.now()).verdicts))
-SPENT_BY_NOW = sparingly(lambda: float(spent_usd(timezone.now())))
+VERDICT_COUNTS = sparingly(lambda: dict(picture(clock.now()).verdicts))
+SPENT_BY_NOW = sparingly(lambda: float(spent_usd(clock.now())))

@@ -9,9 +9,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models.expressions import RawSQL
-from django.utils import timezone
 
-from pools import request_ids, webhooks
+from pools import clock, request_ids, webhooks
 from pools.about import about
 from pools.cloud.fitting import storable
 from pools.models import EventCursor, FleetEvent, Level, Pool, Sandbox
@@ -40,7 +39,7 @@ def line(
     if sandbox is not None:
         name, app_id, pool = sandbox.name, sandbox.app_id or "", pool or sandbox.pool
     return FleetEvent(
-        at=now or timezone.now(),
+        at=now or clock.now(),
         kind=kind,
         code=code,
         level=level,

@@ -15,8 +15,8 @@ from uuid import UUID, uuid4
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
-from django.utils import timezone
 
+from pools import clock
 from pools.models import Lease
 from pools.this_machine import this_machine, this_process
 
@@ -38,7 +38,7 @@ class LeaseLost(Exception):
 
 def prove_writable() -> None:
     """Write one row, for good: a write that is taken back would meet no full disk. Raises a DatabaseError."""
-    name, at = f"written-{this_machine()[-30:]}", timezone.now()
+    name, at = f"written-{this_machine()[-30:]}", clock.now()
     if not Lease.objects.filter(name=name).update(expires_at=at):
         try:
             Lease.objects.create(name=name, holder=uuid4(), expires_at=at)
@@ -63,7 +63,7 @@ def is_dead(process: str) -> bool:
 
 def held(names: Iterable[str]) -> set[str]:
     """Return which of these leases somebody living holds."""
-    rows = Lease.objects.filter(name__in=list(names), expires_at__gt=timezone.now())
+    rows = Lease.objects.filter(name__in=list(names), expires_at__gt=clock.now())
     return {name for name, process in rows.values_list("name", "process") if not is_dead(process)}
 
 
@@ -77,7 +77,7 @@ class Held:
         """Keep it for another term, from now; also when it ran out, while nobody else has taken it. Raises
         LeaseLost."""
         mine = Lease.objects.filter(name=self.name, holder=self.holder)
-        if not mine.update(expires_at=timezone.now() + timedelta(seconds=self.seconds)):
+        if not mine.update(expires_at=clock.now() + timedelta(seconds=self.seconds)):
             raise LeaseLost(self.name)
 
     def is_renewed(self) -> bool:
@@ -112,7 +112,7 @@ class Held:
 
 def take(name: str, seconds: float) -> Held:
     """Raises LeaseHeld when somebody living has it."""
-    now = timezone.now()
+    now = clock.now()
     holder, expires_at = uuid4(), now + timedelta(seconds=seconds)
     mine = {"holder": holder, "process": this_process(), "expires_at": expires_at}
     current = Lease.objects.filter(name=name).first()

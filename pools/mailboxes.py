@@ -14,7 +14,6 @@ import secrets
 import socket
 import stat
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +21,7 @@ from typing import Protocol
 from django.conf import settings
 from django.db import connection, connections, transaction
 
-from pools import pooling, redis_wakes
+from pools import clock, pooling, redis_wakes
 from pools.together import Together
 
 logger = logging.getLogger(__name__)
@@ -136,7 +135,7 @@ class ListeningMailbox:
     def _connect(self) -> None:
         self.connection = pooling.connect(self.using)
         self.connection.execute(f"LISTEN {self.channel}")
-        self.proven_at_seconds = time.monotonic()
+        self.proven_at_seconds = clock.monotonic()
 
     def wait(self, seconds: float) -> None:
         import psycopg
@@ -144,17 +143,17 @@ class ListeningMailbox:
         try:
             if self.connection.closed:
                 self._connect()
-            elif time.monotonic() - self.proven_at_seconds > PROVEN_SECONDS:
+            elif clock.monotonic() - self.proven_at_seconds > PROVEN_SECONDS:
                 self._prove()
             for _ in self.connection.notifies(timeout=seconds, stop_after=1):
                 pass
         except psycopg.Error:
             self.connection.close()
-            time.sleep(seconds)
+            clock.sleep(seconds)
 
     def _prove(self) -> None:
         """Leave a server that has become read-only: nobody writes there, so nobody would wake us."""
-        self.proven_at_seconds = time.monotonic()
+        self.proven_at_seconds = clock.monotonic()
         row = self.connection.execute("SELECT current_setting('transaction_read_only')").fetchone()
         if row != ("off",):
             self.connection.close()
@@ -163,4 +162,4 @@ class ListeningMailbox:
 
 class PollingMailbox:
     def wait(self, seconds: float) -> None:
-        time.sleep(min(seconds, POLL_SECONDS))
+        clock.sleep(min(seconds, POLL_SECONDS))

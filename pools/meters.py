@@ -12,13 +12,14 @@ import logging
 import os
 import secrets
 import threading
-import time
 from collections.abc import Collection, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+
+from pools import clock
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def begin() -> None:
 
 
 def _is_counting() -> bool:
-    return _counts and (not _rests_until_seconds or time.monotonic() >= _rests_until_seconds)
+    return _counts and (not _rests_until_seconds or clock.monotonic() >= _rests_until_seconds)
 
 
 class Figure:
@@ -167,7 +168,7 @@ class Gauge(Meter):
 def _rest(error: Exception) -> None:
     """What is counted is never worth what is done."""
     global _warned_at_seconds, _rests_until_seconds  # noqa: PLW0603
-    now = time.monotonic()
+    now = clock.monotonic()
     _rests_until_seconds = now + REST_SECONDS
     if now - _warned_at_seconds >= WARN_AGAIN_SECONDS:
         _warned_at_seconds = now

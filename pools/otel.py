@@ -11,7 +11,6 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -33,6 +32,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.re import parse_env_headers
 
+from pools import clock
 from pools.about import known
 from pools.redaction import redacted
 
@@ -95,7 +95,7 @@ class Patient(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = SpanExportResult.FAILURE
-        if time.monotonic() >= self._again_at_seconds:
+        if clock.monotonic() >= self._again_at_seconds:
             with suppress(Exception):  # a certificate that is not there, say
                 result = self._exporter.export(spans)
         if result != SpanExportResult.SUCCESS:
@@ -103,7 +103,7 @@ class Patient(SpanExporter):
         return result
 
     def _note_lost(self, number: int) -> None:
-        now = time.monotonic()
+        now = clock.monotonic()
         self._lost += number
         if now >= self._again_at_seconds:
             self._again_at_seconds = now + PAUSE_SECONDS

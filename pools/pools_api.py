@@ -12,9 +12,9 @@ from typing import Any
 from django.db import transaction
 from django.forms import model_to_dict
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from ninja import HeaderEx, P, Router
 
+from pools import clock
 from pools.api_keys import Scope
 from pools.callers import reason_given, require
 from pools.census import UNSEEN, census
@@ -75,7 +75,7 @@ TAGGED = {200: ["ETag"]}
 )
 def list_pools(request: HttpRequest) -> dict[str, Any]:
     require(request, Scope.READ)
-    now, found = timezone.now(), census()
+    now, found = clock.now(), census()
     return {"pools": [_row(pool, found.of_pool[pool.pk], now) for pool in found.pools]}
 
 
@@ -93,7 +93,7 @@ def get_pool(request: HttpRequest, response: HttpResponse, name: str, if_none_ma
     response["ETag"] = tag_of(pool)
     if _names(if_none_match, tag_of(pool)):
         return 304, None
-    return 200, _details(pool, timezone.now())
+    return 200, _details(pool, clock.now())
 
 
 @router.patch(
@@ -120,7 +120,7 @@ def change_pool(
         if form.changes:
             edit_pool(pool, form.changes, actor=actor, reason=reason)
     response["ETag"] = tag_of(pool)
-    return _details(pool, timezone.now())
+    return _details(pool, clock.now())
 
 
 @router.post(
@@ -157,7 +157,7 @@ def act_on_pool(  # noqa: PLR0917  Ninja names them
 def after_act(name: str, message: str) -> tuple[bool, dict[str, Any]]:
     """Whether a pool has what it should have ready, and the answer to an act as PoolActedOut has it. Raises Problem."""
     pool = _find(name)
-    row = _row(pool, _counts(pool), timezone.now())
+    row = _row(pool, _counts(pool), clock.now())
     return row["counts"]["ready"] >= pool.target_ready, row | {"message": message}
 
 

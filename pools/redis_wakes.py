@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 from contextlib import closing
 from typing import Any
 
 from django.conf import settings
+
+from pools import clock
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +40,14 @@ class _Publisher:
     def __call__(self, channel: str) -> None:
         import redis
 
-        if time.monotonic() < self._resting_until_seconds:
+        if clock.monotonic() < self._resting_until_seconds:
             return
         if self._pid != os.getpid():
             self._pid, self._client = os.getpid(), _connect()
         try:
             self._client.publish(_name(channel), b"!")
         except redis.RedisError as error:
-            self._resting_until_seconds = time.monotonic() + PAUSE_SECONDS
+            self._resting_until_seconds = clock.monotonic() + PAUSE_SECONDS
             logger.warning("Redis can't be reached (%s): events and tasks may be a second late.", error)
 
 
@@ -88,12 +89,12 @@ class RedisMailbox:
                 self._subscription = _connect().pubsub(ignore_subscribe_messages=True)
                 self._subscription.subscribe(_name(self.channel))
                 return  # look at once: what was published before is not heard
-            until = time.monotonic() + seconds
-            while (left := until - time.monotonic()) > 0:
+            until = clock.monotonic() + seconds
+            while (left := until - clock.monotonic()) > 0:
                 if self._subscription.get_message(timeout=left):
                     break
             while self._subscription.get_message(timeout=0):
                 pass
         except (redis.RedisError, OSError):
             self._subscription = None
-            time.sleep(seconds)
+            clock.sleep(seconds)

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
-from django.utils import timezone
 from ninja import Query, Router
 
+from pools import clock
 from pools.api_keys import Scope
 from pools.callers import reason_given, require
 from pools.console.force_delete import force_delete
@@ -59,7 +59,7 @@ def list_sandboxes(request: HttpRequest, asked: Query[SandboxesAsked]) -> dict[s
         wanted["pool"] = Pool.objects.filter(name=asked.pool).values_list("pk", flat=True).first() or NO_POOL
     led, rest = along_index(Sandbox.objects.select_related("pool"), wanted, indexed=("state", "pool"))
     found = page(led, rest, asked, at="requested_at")
-    who, now = occupants([sandbox.pk for sandbox in found.rows]), timezone.now()
+    who, now = occupants([sandbox.pk for sandbox in found.rows]), clock.now()
     return {"sandboxes": [_sandbox(each, who.get(each.pk), now) for each in found.rows]} | found.about()
 
 
@@ -116,7 +116,7 @@ def _find(name: str) -> Sandbox:
 
 
 def _told(sandbox: Sandbox) -> dict[str, Any]:
-    return _sandbox(sandbox, occupants([sandbox.pk]).get(sandbox.pk), timezone.now())
+    return _sandbox(sandbox, occupants([sandbox.pk]).get(sandbox.pk), clock.now())
 
 
 def _sandbox(sandbox: Sandbox, occupant: Occupant | None, now: datetime) -> dict[str, Any]:

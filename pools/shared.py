@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from time import monotonic
 from typing import Generic, TypeVar
+
+from pools import clock
 
 KEPT_SECONDS = 1.0
 
@@ -40,7 +41,7 @@ class Shared(Generic[T]):
         """Return it as it is kept, or make it. Who comes while it is made waits for that, and fails with it; what
         failed is not kept."""
         with self._lock:
-            made, now = self._made, monotonic()
+            made, now = self._made, clock.monotonic()
             is_mine = made is None or not self._is_kept(made, now - self._began)
             if made is None or is_mine:
                 made = Future()
@@ -68,8 +69,8 @@ def sparingly(make: Callable[[], T], times: float = 50) -> Callable[[], T]:
     for a second at least, so that all who ask take a fiftieth of a processor together."""
 
     def timed() -> tuple[T, float]:
-        began = monotonic()
-        return make(), monotonic() - began
+        began = clock.monotonic()
+        return make(), clock.monotonic() - began
 
     shared = Shared(timed, lambda made: max(KEPT_SECONDS, times * made[1]))
     return lambda: shared.get()[0]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from smtplib import SMTPException
 
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import InterfaceError, OperationalError, close_old_connections
-from django.utils import timezone
 from django_q.models import Schedule
 from django_q.tasks import schedule
 
-from pools import leases, stopping
+from pools import clock, leases, stopping
 from pools.models import Fleet
 from pools.nudge import nudge
 from pools.stopping import Stopping
@@ -35,14 +33,14 @@ def reconcile() -> None:
     "turns"); the others end after their first. In a process that stops, it asks another one to. When the database goes
     in the middle of it, what was asked for is still wanted: nobody asks again while the row says that a turn is queued.
     """
-    until = time.monotonic() + LOOP_SECONDS
+    until = clock.monotonic() + LOOP_SECONDS
     while True:
         try:
             return _reconcile(until)
         except (OperationalError, InterfaceError):
-            if time.monotonic() > until:
+            if clock.monotonic() > until:
                 raise
-            time.sleep(DATABASE_PAUSE_SECONDS)
+            clock.sleep(DATABASE_PAUSE_SECONDS)
             close_old_connections()
 
 
@@ -66,7 +64,7 @@ def mail(subject: str, text: str, failures: int = 0) -> None:
         send_mail(subject, text, None, settings.ALERT_EMAILS)
     except (SMTPException, OSError):
         if failures < len(MAIL_PAUSES):
-            again = {"schedule_type": Schedule.ONCE, "next_run": timezone.now() + MAIL_PAUSES[failures]}
+            again = {"schedule_type": Schedule.ONCE, "next_run": clock.now() + MAIL_PAUSES[failures]}
             schedule("pools.tasks.mail", subject, text, failures + 1, **again)
         raise
 
@@ -75,13 +73,13 @@ def _go_on(loop: leases.Held, until: float) -> None:
     """Turns as they become due. The row says when, not our own last turn: one that was nudged may have found something
     to do sooner. A nudge that nobody takes for a while, because all others are at work, is taken here. Raises
     Stopping."""
-    heeded_at_seconds = time.monotonic()
+    heeded_at_seconds = clock.monotonic()
     while (due_in_seconds := _due_in_seconds(until)) is not None:
         stopping.require_time()
         if not Fleet.get().nudged:
-            heeded_at_seconds = time.monotonic()
-        if due_in_seconds > 0 and time.monotonic() - heeded_at_seconds < NUDGE_WAITS_SECONDS:
-            time.sleep(min(due_in_seconds, LOOK_SECONDS))
+            heeded_at_seconds = clock.monotonic()
+        if due_in_seconds > 0 and clock.monotonic() - heeded_at_seconds < NUDGE_WAITS_SECONDS:
+            clock.sleep(min(due_in_seconds, LOOK_SECONDS))
         elif _turn_when_free():
             loop.renew()
 
@@ -91,8 +89,8 @@ def _due_in_seconds(until: float) -> float | None:
     due_at = Fleet.get().due_at
     if due_at is None:
         return None
-    seconds = max(0.0, (due_at - timezone.now()).total_seconds())
-    return seconds if time.monotonic() + seconds < until else None
+    seconds = max(0.0, (due_at - clock.now()).total_seconds())
+    return seconds if clock.monotonic() + seconds < until else None
 
 
 def _turn_when_free() -> bool:

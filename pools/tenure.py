@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from django.db import Error, connections
 
-from pools.steady import steady_seconds
+from pools import clock
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 4.0  # three tries within a lease
@@ -34,13 +34,13 @@ class Tenure:
         self._lease_seconds = lease_seconds
         self._lock = threading.Lock()
         self._owner = threading.current_thread()
-        self._renewed_at_seconds = steady_seconds()
+        self._renewed_at_seconds = clock.steady()
         self.is_lost = False
 
     def renew(self) -> None:
         """Keep it, if it is still ours. A database that does not answer settles nothing."""
         with self._lock:
-            began = steady_seconds()
+            began = clock.steady()
             try:
                 if not self._renew():
                     self.is_lost = True
@@ -59,7 +59,7 @@ class Tenure:
             raise TenureLost
 
     def _has_run_out(self) -> bool:
-        return steady_seconds() - self._renewed_at_seconds >= self._lease_seconds
+        return clock.steady() - self._renewed_at_seconds >= self._lease_seconds
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def kept(renew: Callable[[], bool], lease_seconds: float | None = None) -> Itera
 
     def keep() -> None:
         try:
-            while not tenure.is_lost and not done.wait(pause_seconds):
+            while not tenure.is_lost and not clock.wait(done, pause_seconds):
                 tenure.renew()
         finally:
             connections.close_all()  # this thread's own

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 
 from django.db import connection, models, transaction
 from django.db.models import Q
-from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
+from pools import clock
 from pools.shared import Shared
 
 URL_CHARACTERS = 500
@@ -167,13 +167,13 @@ def call() -> None:
     if not ARE_THERE.get():
         return
     with transaction.atomic():
-        if _is_first(timezone.now()):
+        if _is_first(clock.now()):
             async_task(DELIVER, task_name="webhooks", group="webhooks")
 
 
 def do_others_wait() -> bool:
     """Whether tasks besides this one are due and no worker has fetched them."""
-    due = OrmQ.objects.filter(key=Conf.CLUSTER_NAME, lock__lte=timezone.now())
+    due = OrmQ.objects.filter(key=Conf.CLUSTER_NAME, lock__lte=clock.now())
     return any(row.func() != DELIVER for row in due)
 
 

@@ -11,10 +11,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 
-from pools import journal
+from pools import clock, journal
 from pools.console.forms import ReasonForm
 from pools.console.operations import Refused
 from pools.console.rights import OPERATE, MachineOwned, require
@@ -37,7 +36,7 @@ LINES_SHOWN = 500
 def end(run: Run, *, actor: str, reason: str) -> str:
     """End an active run; its sandbox goes with it."""
     sentence = f"An operator ended it: {reason}"
-    if not lifecycle.end(run.pk, RunEndCode.ENDED_BY_OPERATOR, sentence, timezone.now(), by=actor):
+    if not lifecycle.end(run.pk, RunEndCode.ENDED_BY_OPERATOR, sentence, clock.now(), by=actor):
         raise Refused(f"Run {run.short_id} is over already.")
     done = f"run {run.short_id} ended"
     journal.record(LogKind.END, f"{done}; an operator: {reason}", run_id=run.pk, actor=actor)
@@ -47,7 +46,7 @@ def end(run: Run, *, actor: str, reason: str) -> str:
 @transaction.atomic
 def extend(run: Run, *, actor: str, reason: str) -> str:
     """Give a running one more time."""
-    if not lifecycle.extend(run.pk, timezone.now(), by=actor):
+    if not lifecycle.extend(run.pk, clock.now(), by=actor):
         raise Refused(f"Run {run.short_id} can't be extended: it is not running, or was extended as often as may be.")
     run.refresh_from_db()
     done = f"run {run.short_id} extended until {run.expires_at:%H:%M:%S}"
@@ -115,7 +114,7 @@ class RunAdmin(MachineOwned):
     def expires_in(self, run: Run) -> str:
         if run.is_over or run.expires_at is None:
             return NOTHING
-        return span((run.expires_at - timezone.now()).total_seconds())
+        return span((run.expires_at - clock.now()).total_seconds())
 
     @admin.action(description="Extend", permissions=["operate"])
     def extend_chosen(self, request: HttpRequest, chosen: QuerySet[Run]) -> None:

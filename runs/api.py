@@ -10,11 +10,11 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from ninja import HeaderEx, P, QueryEx, Router
 
 from games.clones import clone_url
 from games.models import Game
+from pools import clock
 from pools.callers import reason_given
 from pools.described import REASON_CODES, described
 from pools.fleet_log import HIGHEST_CURSOR
@@ -127,7 +127,7 @@ def _launched(
         raise problem_of(refused, left(client)) from refused
     for name, value in left(client).items():
         response.headers[name] = value
-    return 201, launched_out(run, timezone.now())
+    return 201, launched_out(run, clock.now())
 
 
 @router.get(
@@ -138,7 +138,7 @@ def _launched(
     openapi_extra=described("no_such_run"),
 )
 def get_launch(request: HttpRequest, run_id: UUID) -> dict[str, Any]:
-    return single_out(find_run(run_id), timezone.now())
+    return single_out(find_run(run_id), clock.now())
 
 
 ACT_ON_RUN = described("not_yours", "no_such_run", *REASON_CODES, is_on_run=True)
@@ -158,7 +158,7 @@ Reason = QueryEx[
 def delete_run(request: HttpRequest, run_id: UUID, reason: Reason = "") -> dict[str, Any]:
     """For who launched it: from the same browser, or with the `token` of the launch's answer (`Authorization: Bearer
     …`); and for operators. Ending it again changes nothing and gives the same answer."""
-    return run_out(end(request, run_id, reason), timezone.now()) | {
+    return run_out(end(request, run_id, reason), clock.now()) | {
         "message": "The run is over, and its sandbox is deleted."
     }
 
@@ -212,7 +212,7 @@ def end(request: HttpRequest, run_id: UUID, reason: str) -> Run:
         code, sentence = RunEndCode.ENDED_BY_OPERATOR, f"An operator ended it: {why}"
     else:
         code, sentence = RunEndCode.ENDED_BY_API, "Ended through the API."
-    lifecycle.end(run.id, code, sentence, timezone.now(), by=actor)
+    lifecycle.end(run.id, code, sentence, clock.now(), by=actor)
     return find_run(run_id)
 
 
@@ -237,7 +237,7 @@ def find_run(run_id: UUID) -> Run:
 
 def left(client: Client) -> dict[str, str]:
     """The headers that say what is left of a client's limits."""
-    return limit_headers.headers(uses(client, timezone.now()))
+    return limit_headers.headers(uses(client, clock.now()))
 
 
 def problem_of(refused: LaunchRefused, headers: Mapping[str, str]) -> Problem:

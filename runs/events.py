@@ -14,8 +14,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models.expressions import RawSQL
-from django.utils import timezone
 
+from pools import clock
 from pools.models import Level
 from pools.moments import as_text
 from pools.request_ids import noted
@@ -64,7 +64,7 @@ def write(run_id: UUID, entries: Sequence[Entry], now: datetime | None = None) -
     if row is None:
         return
     seq, state, labels = row
-    at = now or timezone.now()
+    at = now or clock.now()
     rows: list[RunEvent] = []
     for entry in entries:
         if state in OVER and entry.kind != EventKind.END:

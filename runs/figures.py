@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.db.models import Count
-from django.utils import timezone
 
+from pools import clock
 from pools.meters import Figure
 from pools.shared import sparingly
 from runs.models import ACTIVE, Run
@@ -40,7 +40,7 @@ def tell(now: datetime) -> Iterator[Told]:
 
 
 def _today() -> Usage:
-    now, total = timezone.now(), Usage()
+    now, total = clock.now(), Usage()
     for used in usage(now.date(), now.date(), By.DAY, now).values():
         total.add(used)
     return total

@@ -21,10 +21,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
-from django.utils import timezone
 
 from games.models import Game
-from pools import claims, journal
+from pools import claims, clock, journal
 from pools.leases import is_dead
 from pools.models import LIVE, Fleet, Level, Sandbox, State
 from pools.moments import as_text
@@ -123,7 +122,7 @@ def begin_in(
     """Needs a sandbox that was claimed for it in the same transaction, and room under the limits. Leaves a new warm
     run, DEPLOYING in that one, and the transaction committed. Raises NotCounted, and IntegrityError for a key that was
     used."""
-    acquired_at = timezone.now()
+    acquired_at = clock.now()
     run = Run(
         id=run_id,
         game=game,
@@ -198,7 +197,7 @@ def give_claimed(run: Run, sandbox: Sandbox, *before: events.Entry) -> None:
 
     `before`: what the run says first; written together, because a player waits.
     """
-    acquired_at = timezone.now()
+    acquired_at = clock.now()
     fields = {"sandbox": sandbox, "served_by": ServedBy.POOL, "acquired_at": acquired_at}
     fields |= {"notice_code": "", "notice": ""}  # it may have been told that it starts cold
     _step(run, frm=RunState.ACQUIRING, to=RunState.DEPLOYING, expires_at=sandbox.expires_at, **fields)
@@ -440,7 +439,7 @@ def lose_game(run_id: UUID, sandbox_id: UUID, trouble: str, now: datetime) -> Ru
         reason = "The game stopped, and had been started again once already."
         fail(run_id, RunEndCode.GAME_STOPPED, reason, now, frm=[RunState.RUNNING])
         return None
-    lease = {"deploy_lease_until": timezone.now() + timedelta(seconds=QUEUED_SECONDS), "deploy_process": ""}
+    lease = {"deploy_lease_until": clock.now() + timedelta(seconds=QUEUED_SECONDS), "deploy_process": ""}
     _step(run, frm=RunState.RUNNING, to=RunState.RUNNING, restarts=run.restarts + 1, **lease)
     data = {"code": StatusCode.GAME_STOPPED}
     message = "The game stopped; it is being started again."

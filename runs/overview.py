@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.utils import timezone
 
+from pools import clock
 from pools.census import census
 from pools.shared import Shared
 from runs import limits
@@ -53,7 +53,7 @@ def by_type(*, cold: Any, warm: Any, snapshot: Any = 0) -> dict[str, Any]:
 
 
 def _standing() -> Standing:
-    now = timezone.now()
+    now = clock.now()
     tally = Tally.objects.filter(pk=1).first() or Tally()
     launches = max(0, tally.launches - limits.mark_at(now))
     within = Run.objects.filter(created_at__gt=now - limits.HOUR).order_by("created_at")
@@ -73,7 +73,7 @@ def most() -> dict[str, int]:
 
 def _statistics() -> dict[str, Any]:
     """Of the last days. Launches are numbered, so how many there were is one number less another."""
-    since = timezone.now() - WINDOW
+    since = clock.now() - WINDOW
     tally = Tally.objects.filter(pk=1).first() or Tally()
     served = served_since(since)
     warm = sum(served)

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
-from django.utils import timezone
 from ninja import P, QueryEx, Router
 
+from pools import clock
 from pools.described import described
 from pools.prices import shown_usd
 from runs import overview
@@ -34,7 +34,7 @@ Limit = QueryEx[int, P(ge=1, le=MOST_OVER, description="Runs at the most")]
 def get_status(request: HttpRequest) -> dict[str, Any]:
     """The caller's own runs; all of them where anyone may end them (`ANYONE_MAY_END_RUNS`), and for operators. The
     numbers are of everybody's."""
-    now, standing = timezone.now(), overview.STANDING.get()
+    now, standing = clock.now(), overview.STANDING.get()
     active = [run_out(run, now) for run in overview.playing(whose_runs_are_shown_to(request))]
     return {"active": active, "active_counts": standing.active, "pool": standing.pool, "rate": standing.rate}
 
@@ -64,7 +64,7 @@ def get_statistics(request: HttpRequest) -> dict[str, Any]:
 @router.get("/limits", response=LimitsOut, summary="How many launches are left", openapi_extra=described())
 def get_limits(request: HttpRequest) -> dict[str, Any]:
     """Of all launches together, and of the caller's own: `yours` has every limit that a launch of theirs meets."""
-    standing, client, now = overview.STANDING.get(), client_of(request), timezone.now()
+    standing, client, now = overview.STANDING.get(), client_of(request), clock.now()
     return {
         "active": standing.active,
         "rate": standing.rate,

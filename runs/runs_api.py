@@ -9,11 +9,10 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
-from django.utils import timezone
 from ninja import Query, Router
 
 from games.models import Game
-from pools import journal
+from pools import clock, journal
 from pools.described import REASON_CODES, described
 from pools.keyset import along_index, page
 from pools.prices import shown_usd, usd_per_hour
@@ -63,7 +62,7 @@ def list_runs(request: HttpRequest, asked: Query[RunsAsked]) -> dict[str, Any]:
         wanted["mode"] = asked.mode
     led, rest = along_index(runs, wanted, indexed=("visitor", "state", "game"))
     found = page(led, rest & all_of(asked.label), asked, at="created_at")
-    now = timezone.now()
+    now = clock.now()
     return {"runs": [run_out(run, now) for run in found.rows]} | found.about()
 
 
@@ -75,7 +74,7 @@ def list_runs(request: HttpRequest, asked: Query[RunsAsked]) -> dict[str, Any]:
 )
 def get_run(request: HttpRequest, run_id: UUID, asked: Query[WaitAsked]) -> dict[str, Any]:
     """With `wait_for`, the answer comes when the run is there, or after `timeout` with how it stands then."""
-    run, now = find_run(run_id), timezone.now()
+    run, now = find_run(run_id), clock.now()
     told = {"transitions": [each._asdict() for each in transitions(run)], "cost": cost_of(run, now)}
     return single_out(run, now) | told
 
@@ -103,14 +102,14 @@ def extend_run(request: HttpRequest, run_id: UUID, body: ActIn = NO_REASON) -> d
     """For whom may end it. Each time adds SANDBOX_MIN_LIFETIME_MINUTES, up to MAX_EXTENSIONS times."""
     run, actor, why = acted_on(request, run_id, body.reason)
     with transaction.atomic():
-        is_extended = lifecycle.extend(run.id, timezone.now(), by=actor)
+        is_extended = lifecycle.extend(run.id, clock.now(), by=actor)
         if is_extended and why:
             message = f"run {run.short_id} extended; an operator: {why}"
             journal.record(LogKind.EXTEND, message, run_id=run.id, actor=actor)
     run = find_run(run_id)
     if not is_extended:
         raise no_more_time(run)
-    return run_out(run, timezone.now())
+    return run_out(run, clock.now())
 
 
 def no_more_time(run: Run) -> Problem:
@@ -130,4 +129,4 @@ def no_more_time(run: Run) -> Problem:
 )
 def end_run(request: HttpRequest, run_id: UUID, body: ActIn = NO_REASON) -> dict[str, Any]:
     """As `DELETE /api/sandbox/{run_id}`, for clients that send no DELETE. Ending it again changes nothing."""
-    return run_out(end(request, run_id, body.reason), timezone.now())
+    return run_out(end(request, run_id, body.reason), clock.now())

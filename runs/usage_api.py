@@ -7,10 +7,10 @@ from datetime import date, timedelta
 from typing import Annotated, Any
 
 from django.http import HttpRequest
-from django.utils import timezone
 from ninja import Query, Router, Schema
 from pydantic import BeforeValidator, Field
 
+from pools import clock
 from pools.api_keys import Scope
 from pools.callers import key_of, may, require
 from pools.described import described
@@ -84,7 +84,7 @@ class UsagesOut(Schema):
 def get_usage(request: HttpRequest, asked: Query[UsageAsked]) -> dict[str, Any]:
     """For keys with `read`, and operators who are signed in; other keys get their own usage. By whatever the rows tell
     apart, they add up to the same total."""
-    now = timezone.now()
+    now = clock.now()
     key = key_of(request)
     client = None
     if key is not None and not may(request, Scope.READ):

@@ -17,10 +17,10 @@ from uuid import UUID
 
 from django.db import DatabaseError
 from django.urls import Resolver404
-from django.utils import timezone
 from ninja.responses import NinjaJSONEncoder
 from pydantic import ValidationError
 
+from pools import clock
 from pools.pool_schemas import PoolActedOut
 from pools.pools_api import after_act
 from pools.problems import Problem
@@ -118,7 +118,7 @@ def _primed(name: str, done: str) -> tuple[bool, bytes]:
 
 
 def _launched(run_id: UUID) -> bytes:
-    answer = LaunchedOut.model_validate(launched_out(find_run(run_id), timezone.now()))
+    answer = LaunchedOut.model_validate(launched_out(find_run(run_id), clock.now()))
     return json.dumps(answer.model_dump(), cls=NinjaJSONEncoder).encode()
 
 

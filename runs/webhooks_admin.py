@@ -9,9 +9,9 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 
+from pools import clock
 from pools.console.operations import Refused
 from pools.console.rights import MachineOwned
 from pools.problems import Problem
@@ -20,20 +20,20 @@ from runs.webhooks import outbox, subscriptions
 
 
 def enable(webhook: Webhook, *, actor: str, reason: str) -> str:
-    if not subscriptions.enable(webhook, timezone.now(), actor, reason):
+    if not subscriptions.enable(webhook, clock.now(), actor, reason):
         raise Refused(f"{webhook} is enabled.")
     return f"{webhook} enabled"
 
 
 def disable(webhook: Webhook, *, actor: str, reason: str) -> str:
-    if not subscriptions.disable(webhook, DisabledCode.SWITCHED_OFF, timezone.now(), actor, reason):
+    if not subscriptions.disable(webhook, DisabledCode.SWITCHED_OFF, clock.now(), actor, reason):
         raise Refused(f"{webhook} is disabled already.")
     return f"{webhook} disabled"
 
 
 def send_test(webhook: Webhook, *, actor: str, reason: str) -> str:
     try:
-        made = outbox.add_test(webhook, timezone.now())
+        made = outbox.add_test(webhook, clock.now())
     except Problem as problem:
         raise Refused(f"{webhook}: {problem.detail}") from None
     return f"{webhook} is sent the test {made}"
@@ -41,7 +41,7 @@ def send_test(webhook: Webhook, *, actor: str, reason: str) -> str:
 
 def redeliver(delivery: Delivery, *, actor: str, reason: str) -> str:
     try:
-        outbox.add_again(delivery, timezone.now())
+        outbox.add_again(delivery, clock.now())
     except Problem as problem:
         raise Refused(f"{delivery}: {problem.detail}") from None
     return f"{delivery} is sent once more"

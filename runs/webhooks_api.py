@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
-from django.utils import timezone
 from ninja import Query, Router
 
+from pools import clock
 from pools.api_keys import Scope
 from pools.described import described
 from pools.problems import Problem
@@ -73,7 +73,7 @@ def make_webhook(request: HttpRequest, body: WebhookIn) -> tuple[int, dict[str, 
         is_of_all=body.scope == WebhookScope.ALL,
         types=types,
         description=body.description,
-        now=timezone.now(),
+        now=clock.now(),
     )
     return 201, _out(webhook) | {"secret": webhook.secret}
 
@@ -93,7 +93,7 @@ def get_webhook(request: HttpRequest, webhook_id: UUID) -> dict[str, Any]:
 )
 def change_webhook(request: HttpRequest, webhook_id: UUID, body: WebhookChangeIn) -> dict[str, Any]:
     """What is left out stays. One that is enabled again is told of what happens from then on."""
-    owner, now = owner_of(request), timezone.now()
+    owner, now = owner_of(request), clock.now()
     webhook = _find(owner, webhook_id)
     fields = body.dict(exclude_none=True, exclude={"is_enabled"})
     if "types" in fields:
@@ -118,7 +118,7 @@ def change_webhook(request: HttpRequest, webhook_id: UUID, body: WebhookChangeIn
 def delete_webhook(request: HttpRequest, webhook_id: UUID) -> tuple[int, None]:
     """With its deliveries, also those that are to be made."""
     owner = owner_of(request)
-    subscriptions.delete(_find(owner, webhook_id), timezone.now(), owner.actor)
+    subscriptions.delete(_find(owner, webhook_id), clock.now(), owner.actor)
     return 204, None
 
 
@@ -131,7 +131,7 @@ def delete_webhook(request: HttpRequest, webhook_id: UUID) -> tuple[int, None]:
 def rotate_secret(request: HttpRequest, webhook_id: UUID) -> dict[str, str]:
     """From now on deliveries are signed with it, and for 24 hours with the old one, too."""
     owner = owner_of(request)
-    return {"secret": subscriptions.rotate(_find(owner, webhook_id), timezone.now(), owner.actor)}
+    return {"secret": subscriptions.rotate(_find(owner, webhook_id), clock.now(), owner.actor)}
 
 
 @router.post(
@@ -144,7 +144,7 @@ def rotate_secret(request: HttpRequest, webhook_id: UUID) -> dict[str, str]:
 )
 def send_test(request: HttpRequest, webhook_id: UUID) -> tuple[int, Delivery]:
     """An event of the type `webhook.test`, at once. What comes of it stands in the list of deliveries."""
-    return 202, outbox.add_test(_find(owner_of(request), webhook_id), timezone.now())
+    return 202, outbox.add_test(_find(owner_of(request), webhook_id), clock.now())
 
 
 @router.get(
@@ -177,7 +177,7 @@ def send_delivery_again(request: HttpRequest, webhook_id: UUID, delivery_id: str
     delivery = Delivery.objects.select_related("webhook").filter(webhook=webhook, id=delivery_id[:40]).first()
     if delivery is None:
         raise Problem(404, "There is no such delivery.", code="no_such_delivery")
-    outbox.add_again(delivery, timezone.now())
+    outbox.add_again(delivery, clock.now())
     delivery.refresh_from_db()
     return 202, delivery
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import time
 from typing import Any
 
 from django.db import Error, close_old_connections
-from django.utils import timezone
 from django_q.conf import Conf
 from django_q.signing import SignedPackage
 
@@ -17,7 +15,7 @@ from orchestrator_site.cluster import in_hand, reserve
 from orchestrator_site.cluster.reserve import Reserve
 from orchestrator_site.cluster.signatures import readable
 from orchestrator_site.cluster.watchdog import Guard
-from pools import stopping
+from pools import clock, stopping
 from pools.mailboxes import TASKS, Mailbox, open_mailbox, wake_on_commit
 from pools.nudge import TURNS
 from pools.task_rows import TaskRows
@@ -32,7 +30,7 @@ class LeasedRows(TaskRows):
     """Rows as in Django-Q's ORM broker, fetched for a short time that the guard prolongs."""
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
-        now = timezone.now()
+        now = clock.now()
         # Ours may have run out while the database was away; the guard renews them.
         due = self.get_connection().filter(key=self.list_key, lock__lt=now).exclude(pk__in=in_hand.ids())
         row = due.order_by("pk").first()
@@ -70,7 +68,7 @@ class WakingBroker(LeasedRows):
         the database is away, as an error would make Django-Q fetch nothing for ten seconds after it is back; when this
         cluster stops; and while as many wait for a worker as there are workers."""
         if stopping.is_announced() or len(in_hand.not_begun()) >= Conf.WORKERS:
-            time.sleep(LOOK_SECONDS)
+            clock.sleep(LOOK_SECONDS)
             return None
         try:
             mailbox = self.mailbox()  # opened before looking: what is committed after the look still wakes
@@ -79,7 +77,7 @@ class WakingBroker(LeasedRows):
             if not self._is_away:
                 logger.warning("No tasks can be fetched: %s", error)
             self._is_away = True
-            time.sleep(LONGEST_SLEEP_SECONDS)
+            clock.sleep(LONGEST_SLEEP_SECONDS)
             return None
         self._is_away = False
         if not tasks:
@@ -119,10 +117,10 @@ class WakingBroker(LeasedRows):
             self._guard = Guard()
         close_old_connections()  # one that broke would stay broken
         in_hand.forget_dead(_living())
-        now_seconds = time.monotonic()
+        now_seconds = clock.monotonic()
         if now_seconds - self._renewed_at_seconds >= in_hand.RENEW_SECONDS:
             self._renewed_at_seconds = now_seconds
-            in_hand.renew(timezone.now())
+            in_hand.renew(clock.now())
         reserve.note_busy(_busy_workers() + max(0, stat.task_q_size))
         self._guard.look(stat, self.queue_size)
 

@@ -22,11 +22,10 @@ from typing import Any
 
 from django.db import Error
 from django.db.models import QuerySet
-from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from pools import stopping
+from pools import clock, stopping
 from pools.leases import LONG_AGO
 from pools.mailboxes import TASKS, wake_on_commit
 
@@ -91,7 +90,7 @@ def begin(task: dict[str, Any], **_: Any) -> None:
 def _is_lost(slot: _Slot | None) -> bool:
     """Whether others may have the row. A database that does not answer settles nothing."""
     try:
-        return slot is None or not _row(slot).filter(lock__gt=timezone.now()).exists()
+        return slot is None or not _row(slot).filter(lock__gt=clock.now()).exists()
     except Error as error:
         logger.warning("Whose a task is can't be asked: %s", error)
         return False

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from types import FrameType
 from typing import Any
 
 from django_q.cluster import Cluster, Sentinel
 
-from pools import stopping
+from pools import clock, stopping
 
 LEADER_SECONDS = 1.0  # by then the leader has had its own signal, if it was sent one
 LOOK_SECONDS = 0.01
@@ -20,11 +19,11 @@ LOOK_SECONDS = 0.01
 
 def heed(number: int, _frame: FrameType | None) -> None:
     """A signal to another process than the leader."""
-    until = time.monotonic() + LEADER_SECONDS
-    while time.monotonic() < until:
+    until = clock.monotonic() + LEADER_SECONDS
+    while clock.monotonic() < until:
         if stopping.is_announced():
             return
-        time.sleep(LOOK_SECONDS)
+        clock.sleep(LOOK_SECONDS)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 

@@ -14,18 +14,16 @@ import mmap
 import multiprocessing
 import os
 import signal
-import time
 from ctypes import c_uint64
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from django.utils import timezone
 from django_q.conf import Conf
 
 from orchestrator_site.cluster import in_hand, schedules
 from orchestrator_site.models import BEAT_SECONDS, Beat
-from orchestrator_site.postgresql.clock import clock
-from pools import stopping
+from orchestrator_site.postgresql.clock import database_clock
+from pools import clock, stopping
 from pools.this_machine import this_host
 
 logger = logging.getLogger(__name__)
@@ -111,7 +109,7 @@ class Guard:
         self.beat_at_seconds = 0.0
 
     def look(self, stat: Any, count_due: Any) -> None:
-        now_seconds = time.monotonic()
+        now_seconds = clock.monotonic()
         if stat.status not in (Conf.IDLE, Conf.WORKING):
             if stat.status == Conf.STOPPING:
                 stopping.announce()  # the workers end soon, each with what it has begun; the rest is for other clusters
@@ -123,7 +121,7 @@ class Guard:
         if is_time_to_beat:
             # First, so that a database that is away is asked once in a while, and what was due before counts no more.
             self.beat_at_seconds, self.due = now_seconds, 0
-            schedules.mend(timezone.now())
+            schedules.mend(clock.now())
             self.due = count_due()
         sample = self._sample(stat)
         stuck = self.watchdog.verdict(sample, now_seconds)
@@ -131,13 +129,13 @@ class Guard:
             Beat.record(
                 this_host(),
                 os.getppid(),
-                at=timezone.now(),
+                at=clock.now(),
                 workers=sample.workers,
                 idle_workers=sample.idle_workers,
                 waiting=sample.waiting,
                 due=sample.due,
                 stuck=stuck,
-                clock_ahead_seconds=clock.machine_ahead_seconds(),
+                clock_ahead_seconds=database_clock.machine_ahead_seconds(),
             )
         if stuck:
             self._end_the_cluster(stuck)

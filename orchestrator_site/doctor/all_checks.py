@@ -15,7 +15,7 @@ CHECKS = (
     Check("disk", machine.disk),
     Check("inodes", machine.inodes),
     Check("var", machine.var, needs=("disk", "inodes")),
-    Check("clock", machine.clock, after=("token", "migrations")),
+    Check("clock", machine.machine_clock, after=("token", "migrations")),
     Check("database", database.database),
     Check("migrations", database.migrations, needs=("database",)),
     Check("writable", database.writable, needs=("database", "migrations")),

@@ -12,7 +12,7 @@ from django.db.utils import NotSupportedError
 
 from orchestrator_site.doctor.checks import Finding, Seen, well
 from orchestrator_site.doctor.codes import Code
-from orchestrator_site.postgresql.clock import clock
+from orchestrator_site.postgresql.clock import database_clock
 from pools.leases import prove_writable
 
 READ_ONLY = ("read-only", "readonly", "read only")
@@ -37,7 +37,7 @@ def database(_seen: Seen) -> Finding:
     except DatabaseError as error:
         code = Code.DATABASE_READ_ONLY if _is_read_only(error) else Code.DATABASE_UNREACHABLE
         return Finding(code, _first_line(error))
-    ahead_seconds = None if settings.DATABASE_IS_SQLITE else clock.machine_ahead_seconds()
+    ahead_seconds = None if settings.DATABASE_IS_SQLITE else database_clock.machine_ahead_seconds()
     return well(f"{connection.display_name} {version}", ahead_seconds)
 
 

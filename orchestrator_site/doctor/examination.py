@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from django.db import connections
 
 from orchestrator_site.doctor.checks import Check, Finding, Seen, skipped
 from orchestrator_site.doctor.codes import Code, Level
+from pools import clock
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +23,11 @@ def examine(
 ) -> dict[str, Finding]:
     """Return what each check finds, in the order of the checks."""
     findings: dict[str, Finding] = {}
-    until = time.monotonic() + total_seconds
+    until = clock.monotonic() + total_seconds
     for stage in stages(checks):
         lacking = {check.name: lack for check in stage if (lack := what_is_lacking(check, findings))}
         findings |= {name: skipped(f"not looked at, because {lack} failed") for name, lack in lacking.items()}
-        seconds = max(0.0, min(stage_seconds, until - time.monotonic()))
+        seconds = max(0.0, min(stage_seconds, until - clock.monotonic()))
         findings |= _at_once([check for check in stage if check.name not in lacking], dict(findings), seconds)
     return {check.name: findings[check.name] for check in checks}
 
@@ -72,9 +72,9 @@ def _at_once(checks: Iterable[Check], before: dict[str, Finding], seconds: float
     }
     for thread in threads.values():
         thread.start()
-    deadline = time.monotonic() + seconds
+    deadline = clock.monotonic() + seconds
     for thread in threads.values():
-        thread.join(max(0.0, deadline - time.monotonic()))
+        thread.join(max(0.0, deadline - clock.monotonic()))
     late = Finding(Code.NO_ANSWER, f"no answer within {seconds:.1f} s")
     return {name: found.get(name, late) for name in threads}
 

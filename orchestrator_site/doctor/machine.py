@@ -9,12 +9,12 @@ from pathlib import Path
 from uuid import uuid4
 
 from django.conf import settings
-from django.utils import timezone
 
 from orchestrator_site.doctor.checks import Finding, Seen, skipped, well
 from orchestrator_site.doctor.codes import Code
 from orchestrator_site.models import CLOCK_OFF_SECONDS, Beat
 from orchestrator_site.private_folder import KEYS, OTHERS
+from pools import clock
 
 MIB = 1024**2
 FULL_BYTES = 64 * MIB  # SQLite's log alone grows to that after a busy moment
@@ -77,7 +77,7 @@ def _open(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def clock(seen: Seen) -> Finding:
+def machine_clock(seen: Seen) -> Finding:
     """Against the cloud's answers, the database, and what other machines have found of theirs."""
     ahead = {"the cloud's": seen.facts("token"), "the database's": seen.facts("database")}
     told = {whose: seconds for whose, seconds in ahead.items() if seconds is not None}
@@ -96,7 +96,7 @@ def time_of(ahead: Mapping[str, float], others: Mapping[str, float]) -> Finding:
 
 
 def _of_other_machines() -> dict[str, float]:
-    beats = Beat.objects.fresh(timezone.now()).values_list("host", "clock_ahead_seconds")
+    beats = Beat.objects.fresh(clock.now()).values_list("host", "clock_ahead_seconds")
     return {host: seconds for host, seconds in beats if _is_off(seconds)}
 
 

@@ -6,12 +6,12 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import psutil
-from django.utils import timezone
 
 from orchestrator_site.doctor.checks import Finding, Seen, well
 from orchestrator_site.doctor.codes import Code
 from orchestrator_site.healthcheck import WORKER_COMMAND
 from orchestrator_site.models import FRESH_SECONDS, Beat
+from pools import clock
 from pools.fleet_log import turn_death
 from pools.models import Fleet
 from pools.this_machine import this_host
@@ -22,7 +22,7 @@ TURN_OLD_SECONDS = 180  # one is due every minute, and may take its time
 def workers(_seen: Seen) -> Finding:
     beats = list(Beat.objects.order_by("-at"))
     alive = {beat.pid for beat in beats if beat.host == this_host() and _is_a_cluster(beat.pid)}
-    return life(beats, alive, timezone.now())
+    return life(beats, alive, clock.now())
 
 
 def life(beats: Collection[Beat], alive: Collection[int], now: datetime) -> Finding:
@@ -44,7 +44,7 @@ def life(beats: Collection[Beat], alive: Collection[int], now: datetime) -> Find
 
 
 def turns(_seen: Seen) -> Finding:
-    fleet, now = Fleet.get(), timezone.now()
+    fleet, now = Fleet.get(), clock.now()
     if (death := turn_death(fleet)) is not None:
         return Finding(Code.TURNS_STOPPED, f"the last one died: {death.data.get('why', death.message)}")
     return last_turn(fleet.turned_at, now)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from django.db import OperationalError
 
 from orchestrator_site.metrics.meters import LOCK_TIMEOUTS, OTHER, STATEMENT_SECONDS, VERBS
+from pools import clock
 
 LOCK_NOT_AVAILABLE = "55P03"
 
@@ -20,7 +20,7 @@ def time_statements(connection: Any, **_: Any) -> None:
 
 
 def timed(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    began = time.perf_counter()
+    began = clock.monotonic()
     try:
         return execute(sql, params, many, context)
     except OperationalError as error:
@@ -28,7 +28,7 @@ def timed(execute: Callable[..., Any], sql: Any, params: Any, many: bool, contex
             LOCK_TIMEOUTS.add()
         raise
     finally:
-        STATEMENT_SECONDS.note(time.perf_counter() - began, verb_of(sql))
+        STATEMENT_SECONDS.note(clock.monotonic() - began, verb_of(sql))
 
 
 def verb_of(sql: Any) -> str:

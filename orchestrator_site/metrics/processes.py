@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import struct
-import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from prometheus_client import Metric, mmap_dict, utils
 
+from pools import clock
 from pools.meters import FILE_BYTES, LIVE, METERS, Histogram, Meter, identity
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def totals(folder: Path) -> Values:
 def keep_folded(folder: Path, every_seconds: float) -> None:
     """Put away what processes that ended have counted, for ever: whether anybody asks or not."""
     while True:
-        time.sleep(every_seconds)
+        clock.sleep(every_seconds)
         try:
             totals(folder)
         except Exception:

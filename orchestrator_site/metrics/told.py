@@ -10,12 +10,12 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import Error, connections
-from django.utils import timezone
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 
 import runs.metrics  # noqa: F401  they declare what is counted
 from orchestrator_site.metrics import figures
 from orchestrator_site.metrics.processes import families, totals
+from pools import clock
 from pools import figures as fleet_figures
 from pools.meters import FIGURES, Figure
 from pools.shared import Shared
@@ -64,7 +64,7 @@ class Reading:
 
 def _samples() -> Samples:
     """What the database tells. Of those that tell, one that fails has nothing told."""
-    now, is_whole = timezone.now(), True
+    now, is_whole = clock.now(), True
     samples: dict[str, list[tuple[tuple[str, ...], float]]] = {}
     for teller in TELLERS:
         try:

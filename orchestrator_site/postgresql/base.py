@@ -10,8 +10,8 @@ from typing import Any
 from django.db.backends.postgresql import base
 
 from orchestrator_site.metrics.meters import CONNECT_SECONDS
-from orchestrator_site.postgresql.clock import clock, install
-from pools.steady import steady_seconds
+from orchestrator_site.postgresql.clock import database_clock, install
+from pools import clock
 
 # Limits that no statement of a migration meets, and that still end what hangs for good.
 MIGRATION_LIMITS = {
@@ -29,15 +29,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     proven_at_seconds = 0.0
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        began = steady_seconds()
+        began = clock.steady()
         connection = super().get_new_connection(conn_params)
-        CONNECT_SECONDS.note(steady_seconds() - began)
+        CONNECT_SECONDS.note(clock.steady() - began)
         try:
             connection.autocommit = True  # what is set in a transaction goes with it
             self._limit(connection, self.settings_dict.get("LIMITS", {}))
-            asked_at = steady_seconds()
+            asked_at = clock.steady()
             row = connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
-            clock.note(float(row[0]), asked_at)
+            database_clock.note(float(row[0]), asked_at)
             self.proven_at_seconds = asked_at
             install()
         except BaseException:
@@ -49,7 +49,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """False as well when the server has become read-only: the next connection finds the one to write to."""
         if self.connection is None:
             return False
-        asked_at = steady_seconds()
+        asked_at = clock.steady()
         try:
             with self.connection.cursor() as cursor:
                 row = cursor.execute(
@@ -57,7 +57,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 ).fetchone()
         except self.Database.Error:
             return False
-        clock.note(float(row[1]), asked_at)
+        database_clock.note(float(row[1]), asked_at)
         is_writable = bool(row[0] == "off")
         self.proven_at_seconds = asked_at if is_writable else 0.0
         return is_writable
@@ -67,7 +67,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         says so on the connection."""
         if self.health_check_done:  # type: ignore[has-type]
             return
-        if self._is_open_and_quiet() and steady_seconds() - self.proven_at_seconds < PROVEN_SECONDS:
+        if self._is_open_and_quiet() and clock.steady() - self.proven_at_seconds < PROVEN_SECONDS:
             self.health_check_done = True
         super().close_if_health_check_failed()
 

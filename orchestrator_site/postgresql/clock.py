@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from django.db import connection
 from django.utils import timezone
 
-from pools.steady import steady_seconds
+from pools.clock import steady, wall
 
 LONGEST_ASKING_SECONDS = 1.0  # an answer that took longer says little about now
 ASK_AGAIN_SECONDS = 5.0  # a database that can't be asked is not asked with each look at the clock
@@ -31,10 +30,10 @@ class DatabaseClock:
         self._asking = threading.RLock()
 
     def note(self, epoch_seconds: float, asked_at_seconds: float) -> None:
-        """The database said it is `epoch_seconds`; it was asked at `asked_at_seconds` of `steady_seconds`."""
-        took_seconds = steady_seconds() - asked_at_seconds
+        """The database said it is `epoch_seconds`; it was asked at `asked_at_seconds` of `steady`."""
+        took_seconds = steady() - asked_at_seconds
         if self._at_zero is None or took_seconds <= LONGEST_ASKING_SECONDS:
-            self._at_zero = epoch_seconds + took_seconds / 2 - steady_seconds()
+            self._at_zero = epoch_seconds + took_seconds / 2 - steady()
 
     def now(self) -> datetime:
         """Return the database's time; this machine's while the database can't be asked."""
@@ -42,7 +41,7 @@ class DatabaseClock:
             self._ask()
         if self._at_zero is None:
             return machine_now()
-        return datetime.fromtimestamp(self._at_zero + steady_seconds(), tz=UTC)
+        return datetime.fromtimestamp(self._at_zero + steady(), tz=UTC)
 
     def _ask(self) -> None:
         """The first look at the clock may come before the first query: a connection brings the time along. Who comes
@@ -50,7 +49,7 @@ class DatabaseClock:
         if _on_the_event_loop():
             return
         with self._asking:
-            if self._at_zero is not None or steady_seconds() - self._asked_at_seconds < ASK_AGAIN_SECONDS:
+            if self._at_zero is not None or steady() - self._asked_at_seconds < ASK_AGAIN_SECONDS:
                 return
             # Whoever needs the database hears of its trouble. What was opened for this alone is closed: this process
             # may fork next.
@@ -58,11 +57,11 @@ class DatabaseClock:
                 if connection.connection is None:
                     connection.ensure_connection()
                     connection.close()
-            self._asked_at_seconds = steady_seconds()
+            self._asked_at_seconds = steady()
 
     def machine_ahead_seconds(self) -> float:
         """Return by how much this machine's clock is ahead of the database's; negative when it is behind."""
-        return 0.0 if self._at_zero is None else time.time() - (self._at_zero + steady_seconds())
+        return 0.0 if self._at_zero is None else wall() - (self._at_zero + steady())
 
 
 def _on_the_event_loop() -> bool:
@@ -73,14 +72,14 @@ def _on_the_event_loop() -> bool:
     return True
 
 
-clock = DatabaseClock()
+database_clock = DatabaseClock()
 
 
 class Now:
     """In the place of Django's function, and equal to it: what migrations have as a default is no other than before."""
 
     def __call__(self) -> datetime:
-        return clock.now()
+        return database_clock.now()
 
     def __eq__(self, other: object) -> bool:
         return other is machine_now or isinstance(other, Now)

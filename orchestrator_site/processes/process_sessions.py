@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from orchestrator_site import places
+from pools import clock
 
 LOOK_SECONDS = 0.05
 
@@ -124,8 +124,8 @@ def end(sessions: Collection[int], grace_seconds: float) -> None:
     for session in sessions:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(session, signal.SIGTERM)
-    deadline = time.monotonic() + grace_seconds
-    while any(map(members, sessions)) and time.monotonic() < deadline:
-        time.sleep(LOOK_SECONDS)
+    deadline = clock.monotonic() + grace_seconds
+    while any(map(members, sessions)) and clock.monotonic() < deadline:
+        clock.sleep(LOOK_SECONDS)
     for session in sessions:
         kill(session)

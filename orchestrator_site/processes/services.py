@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection, connections, transaction
-from django.utils import timezone
 
 from orchestrator_site import places
 from orchestrator_site.healthcheck import gives_200, host, reached
 from orchestrator_site.models import FRESH_SECONDS, Beat
 from orchestrator_site.processes.supervisor import Service, Supervisor
-from pools import journal
+from pools import clock, journal
 from pools.cloud.connection import local_endpoint, local_token
 from pools.leases import prove_writable
 from pools.localcloud.tokens import write_token
@@ -84,7 +82,7 @@ def note_start() -> None:
         if Fleet._meta.db_table not in connection.introspection.table_names():
             return
         with transaction.atomic():
-            Fleet.note_start(timezone.now())
+            Fleet.note_start(clock.now())
             nudge()
     except DatabaseError as error:
         logger.warning("That it starts could not be noted: %s", error)
@@ -128,7 +126,7 @@ def local_cloud_answers() -> bool:
 def beats(pid: int) -> bool:
     """Whether the cluster that this process leads gave a sign of life lately."""
     try:
-        return Beat.objects.fresh(timezone.now()).filter(host=this_host(), pid=pid, stuck="").exists()
+        return Beat.objects.fresh(clock.now()).filter(host=this_host(), pid=pid, stuck="").exists()
     except DatabaseError:
         return False
     finally:
@@ -142,8 +140,8 @@ def give_back_tasks_and_nudge() -> None:
     try:
         with transaction.atomic():
             if settings.DATABASE_IS_SQLITE:  # then no other cluster works on this database
-                OrmQ.objects.filter(lock__gt=timezone.now()).update(lock=timezone.now())
-            Fleet.note_start(timezone.now())
+                OrmQ.objects.filter(lock__gt=clock.now()).update(lock=clock.now())
+            Fleet.note_start(clock.now())
             nudge()
     except DatabaseError as error:
         logger.warning("The cluster starts with an unprepared queue: %s", error)
@@ -156,7 +154,7 @@ def watch_clusters(supervisor: Supervisor) -> None:
     service = next(service for service in supervisor.services if service.name == "cluster")
     silent = 0
     while not supervisor.stopping.wait(WATCH_SECONDS):
-        is_new = time.monotonic() - service.started_at_seconds < FRESH_SECONDS
+        is_new = clock.monotonic() - service.started_at_seconds < FRESH_SECONDS
         silent = 0 if is_new or service.process is None or not is_silent(service.pid) else silent + 1
         if silent >= SILENT_LOOKS:
             service.must_restart, silent = "it has given no sign of life", 0
@@ -167,7 +165,7 @@ def is_silent(pid: int) -> bool:
     close_old_connections()
     try:
         prove_writable()
-        return not Beat.objects.fresh(timezone.now()).filter(host=this_host(), pid=pid).exists()
+        return not Beat.objects.fresh(clock.now()).filter(host=this_host(), pid=pid).exists()
     except DatabaseError:
         return False
     finally:

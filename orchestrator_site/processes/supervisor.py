@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import IO
 
 from orchestrator_site import places
 from orchestrator_site.processes import process_sessions
+from pools import clock
 
 LEASH = Path(__file__).with_name("leash.py")
 LOOK_SECONDS = 0.25
@@ -88,9 +88,9 @@ class Terminal:
 
     def drain(self) -> None:
         """Wait until what was said is shown, unless it takes too long."""
-        until = time.monotonic() + DRAIN_SECONDS
-        while self.lines.unfinished_tasks and time.monotonic() < until:
-            time.sleep(0.01)
+        until = clock.monotonic() + DRAIN_SECONDS
+        while self.lines.unfinished_tasks and clock.monotonic() < until:
+            clock.sleep(0.01)
 
     def _show(self) -> None:
         while True:
@@ -154,7 +154,7 @@ class Supervisor:
             start_new_session=True,
             env={**places.for_python(os.environ), "PYTHONUNBUFFERED": "1", **service.settings},
         )
-        service.started_at_seconds = time.monotonic()
+        service.started_at_seconds = clock.monotonic()
         self.register.add(service.name, service.pid)
         colour = COLOURS[self.services.index(service) % len(COLOURS)]
         threading.Thread(
@@ -180,12 +180,12 @@ class Supervisor:
 
     def _look_after(self, service: Service, is_ready: bool) -> None:
         if service.process is None:
-            if time.monotonic() >= service.restart_at_seconds:
+            if clock.monotonic() >= service.restart_at_seconds:
                 try:
                     self.start(service)
                 except (OSError, RuntimeError) as error:  # no memory, no processes or threads left, a full disk
                     self._give_up_start(service)
-                    service.restart_at_seconds = time.monotonic() + LONGEST_BACKOFF_SECONDS
+                    service.restart_at_seconds = clock.monotonic() + LONGEST_BACKOFF_SECONDS
                     self.terminal.say(f"{service.name} can't be started ({error}); again in a while.", "ERROR")
             return
         if service.must_restart:
@@ -198,13 +198,13 @@ class Supervisor:
         process_sessions.kill(service.pid)  # what it started must not go on beside its successor
         self.register.remove(service.name)
         service.process = None
-        if time.monotonic() - service.started_at_seconds > STEADY_SECONDS:
+        if clock.monotonic() - service.started_at_seconds > STEADY_SECONDS:
             service.ends = 0
         service.ends += 1
         if not is_ready and service.ends >= ENDS_BEFORE_GIVING_UP:
             raise GivenUp(f"{service.name} ended {service.ends} times before it answered; its lines above say why.")
         delay = min(FIRST_BACKOFF_SECONDS * 2 ** (service.ends - 1), LONGEST_BACKOFF_SECONDS)
-        service.restart_at_seconds = time.monotonic() + delay
+        service.restart_at_seconds = clock.monotonic() + delay
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
         service.ended = service.must_restart or f"it ended {how}"
         self.terminal.say(f"{service.name} ended {how}; it starts again in {delay:g} s.", "WARNING")

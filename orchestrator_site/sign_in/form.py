@@ -9,11 +9,11 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import UsernameField
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_login_failed
-from django.utils import timezone
 
 from orchestrator_site.sign_in import second_factor
 from orchestrator_site.sign_in.reasons import SignInCode
 from orchestrator_site.sign_in.throttle import NAME_CHARACTERS, lock_on
+from pools import clock
 
 
 class CodeField(forms.CharField):
@@ -35,7 +35,7 @@ class SignInForm(AdminAuthenticationForm):
             return super().clean()
         except forms.ValidationError:
             if self.request is not None and (lock := lock_on(self.request)) is not None:
-                raise forms.ValidationError(lock.sentence(timezone.now()), code="locked") from None
+                raise forms.ValidationError(lock.sentence(clock.now()), code="locked") from None
             raise
 
     def confirm_login_allowed(self, user: User) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
 from orchestrator_site.sign_in.addresses import told
 from orchestrator_site.sign_in.reasons import SignInCode
-from pools import journal
+from pools import clock, journal
 from pools.cloud.fitting import fitted
 from pools.models import FleetEvent, Level
 from pools.reasons import LogKind
@@ -73,5 +71,5 @@ def _write(
 ) -> None:
     data = {"account": shown(account), "address": network or ""} if account else {}
     journal.record(
-        LogKind.SIGN_IN, message, code=code, level=level, actor=fitted(actor, 150), data=data, now=now or timezone.now()
+        LogKind.SIGN_IN, message, code=code, level=level, actor=fitted(actor, 150), data=data, now=now or clock.now()
     )

@@ -14,10 +14,11 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from pools import clock
 
 APP, RECOVERY = "app", "recovery codes"
 RECOVERY_CODES = 10
@@ -46,7 +47,7 @@ def verify(user: Any, code: str) -> Any:
 def _verified(user: Any, device: Any, code: str) -> Any:
     is_allowed, why = device.verify_is_allowed()
     if not is_allowed:
-        seconds = max(1, round((why["locked_until"] - timezone.now()).total_seconds()))
+        seconds = max(1, round((why["locked_until"] - clock.now()).total_seconds()))
         raise WrongCode(f"Too many codes were wrong. Try again in {seconds} s.")
     verified = django_otp.verify_token(user, device.persistent_id, code)
     if verified is None:

@@ -25,12 +25,12 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet, Sum
 from django.http import HttpRequest
-from django.utils import timezone
 
 from orchestrator_site.sign_in import records
 from orchestrator_site.sign_in.addresses import network_of, told
 from orchestrator_site.sign_in.reasons import SignInCode
 from orchestrator_site.sign_in.records import shown
+from pools import clock
 
 PAIR_FAILURES = 5
 ADDRESS_FAILURES = 20
@@ -100,7 +100,7 @@ class Throttle(AxesDatabaseHandler):  # type: ignore[misc]
     forms, headers, a row for each browser."""
 
     def is_locked(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
-        lock = lock_of(account_of(credentials), network_of(request), timezone.now())
+        lock = lock_of(account_of(credentials), network_of(request), clock.now())
         note_lock(request, lock)
         return lock is not None
 
@@ -109,7 +109,7 @@ class Throttle(AxesDatabaseHandler):  # type: ignore[misc]
     ) -> None:
         if request is None or lock_on(request) is not None:
             return  # nobody at the door; or refused, and not looked at
-        account, network, now = account_of(credentials), network_of(request), timezone.now()
+        account, network, now = account_of(credentials), network_of(request), clock.now()
         with transaction.atomic():
             attempt, _ = AccessAttempt.objects.select_for_update().get_or_create(
                 username=account,

@@ -14,13 +14,13 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import Resolver404, resolve, reverse
-from django.utils import timezone
 
 from orchestrator_site.sign_in import records, second_factor
 from orchestrator_site.sign_in.addresses import network_of
 from orchestrator_site.sign_in.form import CodeField, SignInForm
 from orchestrator_site.sign_in.reasons import SignInCode
 from orchestrator_site.sign_in.throttle import lock_on
+from pools import clock
 
 NO_PLACE_TO_GO = frozenset({"admin:login", "admin:logout", "admin:jsi18n"})
 
@@ -57,7 +57,7 @@ def locked_answer(request: HttpRequest, response: HttpResponse, _credentials: An
     """Return the sign-in page, which already says until when, as what it is: 429."""
     response.status_code = 429
     if (lock := lock_on(request)) is not None:
-        response.headers["Retry-After"] = str(lock.left_seconds(timezone.now()))
+        response.headers["Retry-After"] = str(lock.left_seconds(clock.now()))
     return response
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from pools import clock
 from pools.cloud import bounded, metrics
 from pools.cloud.budget import RequestBudget, Share
 from pools.cloud.errors import CloudUnavailable, RateLimited
@@ -143,7 +143,7 @@ class Wire:
         endpoint: str | None = None,
         budget: RequestBudget | None = None,
         *,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = clock.wall,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._token = token.strip()
@@ -179,7 +179,7 @@ class Wire:
             return self._judged(answer)
 
     def _sent(self, operation: str, *args: object, **kwargs: object) -> Answer:
-        method, began = getattr(self._client().apps, operation), time.monotonic()
+        method, began = getattr(self._client().apps, operation), clock.monotonic()
         try:
             method(*args, **kwargs)
         except AnswerKept as kept:
@@ -189,7 +189,7 @@ class Wire:
         except Exception as error:  # of pydo's, before it sent anything
             raise CloudUnavailable(f"The request to the cloud failed ({type(error).__name__}).") from None
         finally:
-            metrics.SECONDS.note(time.monotonic() - began, operation)
+            metrics.SECONDS.note(clock.monotonic() - began, operation)
         raise CloudUnavailable("The request to the cloud was not sent.")
 
     def _judged(self, answer: Answer) -> Answer:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
+from pools import clock
 from pools.cloud import app_reader, listing
 from pools.cloud.api_transport import TIMEOUT_SECONDS, Answer, Wire
 from pools.cloud.app_spec import app_spec
@@ -77,7 +77,7 @@ class DigitalOcean:
         endpoint: str | None = None,
         budget: RequestBudget | None = None,
         *,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = clock.wall,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._now = now
@@ -163,7 +163,7 @@ class DigitalOcean:
             return answer
         said = f"{answer.status}: {answer.message.replace(secret, '(token)') if secret else answer.message}"
         if not self._token_is_refused:
-            time.sleep(CONFIRM_SECONDS)
+            clock.sleep(CONFIRM_SECONDS)
             again = self._wire.send(instead or operation, *args, **kwargs)
             if not _refuses_token(again):
                 if not instead:

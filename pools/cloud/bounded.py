@@ -10,7 +10,6 @@ import os
 import socket
 import ssl
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -21,6 +20,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from pools import clock
 from pools.cloud.kept import KeptPools
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -46,11 +46,11 @@ class Deadline(float):
 
     def __new__(cls, seconds: float) -> Deadline:
         deadline = super().__new__(cls, seconds)
-        deadline.at = time.monotonic() + seconds
+        deadline.at = clock.monotonic() + seconds
         return deadline
 
     def left_seconds(self) -> float:
-        return self.at - time.monotonic()
+        return self.at - clock.monotonic()
 
 
 def timeout(seconds: float, connect_seconds: float = CONNECT_TIMEOUT_SECONDS) -> httpx.Timeout:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
+from pools import clock
 from pools.cloud.errors import RateLimited
 
 REQUESTS_PER_HOUR = 5000  # App Platform's hourly limit per token; the one per minute is an argument
@@ -87,7 +87,7 @@ class RequestBudget:
     """
 
     def __init__(
-        self, per_minute: int = 250, clock: Callable[[], float] = time.time, per_hour: int = REQUESTS_PER_HOUR
+        self, per_minute: int = 250, clock: Callable[[], float] = clock.wall, per_hour: int = REQUESTS_PER_HOUR
     ) -> None:
         self._clock = clock
         self._windows = (_Window(60, 1, per_minute), _Window(3600, 60, per_hour))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from pools import clock
 from pools.cloud.app_platform import AppPlatform, DigitalOcean
 from pools.cloud.budget import RequestBudget
 
@@ -46,4 +46,4 @@ def new_budget() -> RequestBudget:
 
 
 def shared_clock() -> float:
-    return timezone.now().timestamp()
+    return clock.now().timestamp()

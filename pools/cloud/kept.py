@@ -7,11 +7,12 @@ sandboxes that took longer than everything else about a request.
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from pools import clock
 
 Pool = TypeVar("Pool")
 
@@ -34,7 +35,7 @@ class KeptPools(Generic[Pool]):
     def take(self, origin: str) -> tuple[Pool, list[Pool]]:
         """The pool for this address, in use until `give_back`; and those that nobody has used for `idle_seconds`, or
         that are more than `most`, which the caller is to close: they are forgotten here."""
-        now_seconds = time.monotonic()
+        now_seconds = clock.monotonic()
         with self._lock:
             kept = self._kept.get(origin)
             if kept is None:
@@ -47,7 +48,7 @@ class KeptPools(Generic[Pool]):
         with self._lock:
             kept = self._kept[origin]
             kept.users -= 1
-            self._touch(origin, kept, time.monotonic())
+            self._touch(origin, kept, clock.monotonic())
 
     def _touch(self, origin: str, kept: _Kept[Pool], now_seconds: float) -> None:
         kept.used_at_seconds = now_seconds

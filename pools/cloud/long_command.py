@@ -11,13 +11,12 @@ import base64
 import binascii
 import secrets
 import shlex
-import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pools import stopping
+from pools import clock, stopping
 from pools.cloud.errors import AgentError, AgentUnavailable, CommandTimedOut
 from pools.cloud.fitting import storable
 from pools.cloud.sandbox_agent import SandboxAgent, Started
@@ -108,7 +107,7 @@ def follow(
     may take minutes, when this process is to stop.
     """
     exit_file = f"/tmp/command-{secrets.token_hex(8)}.exit"  # noqa: S108  a path in the sandbox
-    deadline = time.monotonic() + timeout_seconds
+    deadline = clock.monotonic() + timeout_seconds
     started = agent.start(f"{STARTED} {shlex.quote(command)} {exit_file}", cwd=cwd, env=env)
     try:
         yield from _followed(agent, started, exit_file, deadline, timeout_seconds)
@@ -127,12 +126,12 @@ def _followed(
     agent: SandboxAgent, started: Started, exit_file: str, deadline: float, timeout_seconds: float
 ) -> Generator[str | CommandExit]:
     offset, wait_seconds = 0, LOOK_FIRST_SECONDS
-    lines = Lines(told_at=time.monotonic())
+    lines = Lines(told_at=clock.monotonic())
     while True:
         stopping.require_time()
         state, size, piece = _look(agent, started, exit_file, offset)
         offset += len(piece)
-        yield from lines.add(piece, time.monotonic())
+        yield from lines.add(piece, clock.monotonic())
         if max(size, offset) > OUTPUT_BYTES:
             raise SaysTooMuch(f"The command says more than {OUTPUT_BYTES // 1024**2} MiB.")
         if not piece and state not in (RUNNING, GONE):
@@ -141,11 +140,11 @@ def _followed(
             return
         if not piece and state == GONE:
             raise AgentUnavailable("The command has gone without a word; the sandbox may have been restarted.")
-        if time.monotonic() > deadline:
+        if clock.monotonic() > deadline:
             raise CommandTimedOut(f"The command was stopped after {timeout_seconds:g} s.")
         wait_seconds = LOOK_FIRST_SECONDS if piece else min(wait_seconds * 1.5, LOOK_MOST_SECONDS)
         if len(piece) < PIECE_BYTES:
-            time.sleep(max(0.0, min(wait_seconds, deadline - time.monotonic())))
+            clock.sleep(max(0.0, min(wait_seconds, deadline - clock.monotonic())))
 
 
 def _look(agent: SandboxAgent, started: Started, exit_file: str, offset: int) -> tuple[str, int, bytes]:
@@ -158,15 +157,15 @@ def _look(agent: SandboxAgent, started: Started, exit_file: str, offset: int) ->
         first=offset + 1,
         most=PIECE_BYTES,
     )
-    until = time.monotonic() + UNREACHED_SECONDS
+    until = clock.monotonic() + UNREACHED_SECONDS
     while True:
         try:
             said = agent.run(script, timeout_seconds=LOOK_TIMEOUT_SECONDS).stdout
             break
         except (AgentUnavailable, CommandTimedOut):
-            if time.monotonic() > until:
+            if clock.monotonic() > until:
                 raise
-            time.sleep(LOOK_MOST_SECONDS)
+            clock.sleep(LOOK_MOST_SECONDS)
     head, _, packed = said.partition("\n")
     state, _, size = head.partition(" ")
     try:

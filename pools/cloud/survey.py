@@ -7,7 +7,6 @@ a scope is looked at before all else is nowhere written.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -15,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
+from pools import clock
 from pools.cloud.api_transport import Wire
 from pools.cloud.app_spec import app_spec
 from pools.cloud.budget import RequestBudget
@@ -98,13 +98,13 @@ class Survey:
     ) -> Reply:
         answer = self._wire.send(operation, *args, **kw)
         if answer.status in (401, 403):
-            time.sleep(CONFIRM_SECONDS)
+            clock.sleep(CONFIRM_SECONDS)
             answer = self._wire.send(operation, *args, **kw)
         return Reply(
             word=word_of(answer.status, well),
             text=f"{answer.status}: {answer.message.replace(secret, '(token)') if secret else answer.message}",
             body=answer.body,
-            ahead_seconds=ahead_seconds(answer.headers, time.time()),
+            ahead_seconds=ahead_seconds(answer.headers, clock.wall()),
             requests_left=requests_left(answer.headers),
         )
 

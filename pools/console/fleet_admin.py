@@ -15,8 +15,8 @@ from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 
+from pools import clock
 from pools.console import operations
 from pools.console.fleet_page import FleetQuery, picture
 from pools.console.fleet_table import Row, Verdict
@@ -100,7 +100,7 @@ class FleetAdmin(MachineOwned):
         return response
 
     def _live_context(self, request: HttpRequest) -> dict[str, Any]:
-        now = timezone.now()
+        now = clock.now()
         shown = view()
         seen = shown.picture
         query = FleetQuery.of(request.GET)
@@ -144,7 +144,7 @@ class FleetAdmin(MachineOwned):
         if not form.is_valid():
             messages.error(request, SAY_WHY)
             return _back()
-        pressed_at = timezone.now()
+        pressed_at = clock.now()
         response = self._act(request, operations.ask_for_turn, form.cleaned_data["reason"])
         if operations.turn_since(pressed_at, TURN_WAIT_SECONDS):
             messages.success(request, "The turn was taken; this is what it left.")
@@ -177,7 +177,7 @@ class FleetAdmin(MachineOwned):
         may_act = request.user.has_perm(DESTROY)
         if not self.has_view_permission(request) or (request.method == "POST" and not may_act):
             raise PermissionDenied
-        now = timezone.now()
+        now = clock.now()
         explanation = explain(now)
         held_back = explanation.held_back
         form = GoForm(request.POST if request.method == "POST" else None, initial={"digest": explanation.digest})
@@ -228,7 +228,7 @@ class FleetAdmin(MachineOwned):
         if request.method != "POST":
             return _back()
         picked = list(dict.fromkeys(request.POST.getlist("key")))[:MOST_PICKED]
-        seen = picture(timezone.now())
+        seen = picture(clock.now())
         known = seen.by_key()
         rows = [known[key] for key in picked if key in known]
         gone = len(picked) - len(rows)
@@ -248,7 +248,7 @@ class FleetAdmin(MachineOwned):
     def sweep_view(self, request: HttpRequest) -> HttpResponse:
         """Everything with our mark."""
         require(request, DESTROY)
-        seen = picture(timezone.now())
+        seen = picture(clock.now())
         rows = ours(seen.rows)
         form = SweepForm(request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():

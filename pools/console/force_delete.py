@@ -9,9 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from django.db import transaction
-from django.utils import timezone
 
-from pools import claims, journal
+from pools import claims, clock, journal
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.errors import AgentError, CloudError
 from pools.console.fleet_page import picture
@@ -75,7 +74,7 @@ def force_delete(
     One that fails does not stop the others. Each order is written before the cloud is asked, outside of any
     transaction, so that it is carried out whatever happens to this process.
     """
-    rows = picture(timezone.now()).by_key()
+    rows = picture(clock.now()).by_key()
     tracked = {f"app:{row.app_id}": row.name for row in rows.values() if row.sandbox is not None}
     outcomes: dict[str, Outcome] = {}
     sent: list[Outcome] = []
@@ -103,7 +102,7 @@ def force_delete(
 @transaction.atomic
 def _order(row: Row, actor: str, code: EndCode, reason: str) -> Outcome:
     """Write down that it goes. From here on the reconciler deletes it in each turn until it is gone."""
-    now, why = timezone.now(), f"force delete by an operator: {reason}"
+    now, why = clock.now(), f"force delete by an operator: {reason}"
     later = "ordered; the next turn sends it"
     if row.sandbox is not None:
         retired = claims.retire(row.sandbox.pk, code, why, now, frm=LIVE, actor=actor, level=Level.WARNING)
@@ -125,7 +124,7 @@ def _order(row: Row, actor: str, code: EndCode, reason: str) -> Outcome:
 
 
 def _send(cloud: AppPlatform, ordered: Sequence[Outcome], actor: str) -> list[Outcome]:
-    _note_sent([outcome.app_id for outcome in ordered], timezone.now())
+    _note_sent([outcome.app_id for outcome in ordered], clock.now())
     outcomes = []
     for order, answer in ask_all(lambda each: cloud.delete(each.app_id), ordered):
         name, app_id = order.name, order.app_id

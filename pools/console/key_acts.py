@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
-from pools import api_keys, journal
+from pools import api_keys, clock, journal
 from pools.api_keys import ApiKey
 from pools.console.operations import Refused
 from pools.reasons import KeyCode, LogKind
@@ -26,7 +25,7 @@ def make(
     limits: Mapping[str, Any] | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key's row, and the key, which is told here only."""
-    now = timezone.now()
+    now = clock.now()
     key, token = api_keys.make(name, scopes, by=actor, now=now, expires_at=expires_at, limits=limits)
     until = f" until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else ""
     message = f"API key {key} made for {', '.join(key.scopes)}{until}: {reason}"
@@ -37,7 +36,7 @@ def make(
 @transaction.atomic
 def revoke(key: ApiKey, *, actor: str, reason: str) -> str:
     """From now on it opens nothing. Raises Refused."""
-    now = timezone.now()
+    now = clock.now()
     if not api_keys.revoke(key, by=actor, now=now):
         raise Refused(f"{key} was revoked before.")
     message = f"API key {key} revoked: {reason}"

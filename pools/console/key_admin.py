@@ -10,8 +10,8 @@ from django.contrib.admin.models import ADDITION
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 
+from pools import clock
 from pools.api_keys import BEGINNING, NAME_CHARACTERS, ApiKey, Scope
 from pools.console import key_acts
 from pools.console.forms import reason_field
@@ -43,7 +43,7 @@ class KeyForm(Form):
 
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
-        if expires_at is not None and expires_at <= timezone.now():
+        if expires_at is not None and expires_at <= clock.now():
             raise forms.ValidationError("It would have expired already.")
         return expires_at
 
@@ -94,7 +94,7 @@ class KeyAdmin(ActingAdmin):
     def stands(self, key: ApiKey) -> str:
         if key.revoked_at is not None:
             return "revoked"
-        return "expired" if key.refusal(timezone.now()) else "good"
+        return "expired" if key.refusal(clock.now()) else "good"
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         given = form.cleaned_data

@@ -6,16 +6,14 @@ The log's messages are read by everybody, so the operator's name goes into the e
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
-from pools import claims, journal, leases
+from pools import claims, clock, journal, leases
 from pools.demand import note_demand
 from pools.models import LIVE, CloudApp, Fleet, Level, Mode, Pool, Sandbox, State
 from pools.nudge import nudge
@@ -71,7 +69,7 @@ def warm_up(pool: Pool, *, actor: str, reason: str) -> str:
         raise Refused(f"Pool {pool.name} is {pool.get_mode_display().lower()}: resume it first.")
     if pool.target_ready == 0:
         raise Refused(f"Pool {pool.name} aims for 0 ready: raise its target first.")
-    note_demand(pool, "an operator's warm-up", timezone.now())
+    note_demand(pool, "an operator's warm-up", clock.now())
     nudge()
     done = f"pool {pool.name} warms up to {pool.target_ready} ready, for {pool.idle_timeout_seconds} s"
     return _note(LogKind.POOL, done, actor=actor, reason=reason, pool=pool)
@@ -81,7 +79,7 @@ def warm_up(pool: Pool, *, actor: str, reason: str) -> str:
 def recycle(pool: Pool, *, actor: str, reason: str) -> str:
     """Every sandbox of the pool that nobody uses is replaced, one by one."""
     Fleet.lock()
-    Pool.objects.filter(pk=pool.pk).update(recycle_before=timezone.now())
+    Pool.objects.filter(pk=pool.pk).update(recycle_before=clock.now())
     nudge()
     return _note(LogKind.POOL, f"pool {pool.name} is recycled, one by one", actor=actor, reason=reason, pool=pool)
 
@@ -90,7 +88,7 @@ def recycle(pool: Pool, *, actor: str, reason: str) -> str:
 def close_breaker(pool: Pool, *, actor: str, reason: str) -> str:
     """Failures until now no longer count: the pool may create again at once."""
     Fleet.lock()
-    Pool.objects.filter(pk=pool.pk).update(breaker_closed_at=timezone.now())
+    Pool.objects.filter(pk=pool.pk).update(breaker_closed_at=clock.now())
     nudge()
     return _note(LogKind.POOL, f"the breaker of pool {pool.name} is closed", actor=actor, reason=reason, pool=pool)
 
@@ -137,7 +135,7 @@ def delete_pool(pool: Pool, *, actor: str, reason: str) -> str:
 def retire(sandbox: Sandbox, *, actor: str, reason: str) -> str:
     """The sandbox goes, and the run in it ends. The reconciler deletes until the cloud confirms its absence."""
     why = f"retired by an operator: {reason}"
-    if not claims.retire(sandbox.pk, EndCode.RETIRED, why, timezone.now(), frm=LIVE, actor=actor, level=Level.WARNING):
+    if not claims.retire(sandbox.pk, EndCode.RETIRED, why, clock.now(), frm=LIVE, actor=actor, level=Level.WARNING):
         sandbox.refresh_from_db()
         raise Refused(f"{sandbox.name} is {State(sandbox.state).label.lower()} already.")
     nudge()
@@ -168,14 +166,14 @@ def ask_for_turn(*, actor: str, reason: str) -> str:
 
 def turn_since(moment: datetime, seconds: float) -> bool:
     """Whether a turn ends after that moment, waiting for it that long."""
-    give_up_at = time.monotonic() + seconds
+    give_up_at = clock.monotonic() + seconds
     while True:
         turned_at = Fleet.get().turned_at
         if turned_at is not None and turned_at >= moment:
             return True
-        if time.monotonic() > give_up_at:
+        if clock.monotonic() > give_up_at:
             return False
-        time.sleep(0.1)
+        clock.sleep(0.1)
 
 
 def look(seconds: float, *, actor: str, reason: str) -> str:
@@ -183,7 +181,7 @@ def look(seconds: float, *, actor: str, reason: str) -> str:
 
     It works without any cluster; raises Refused with what is wrong when the cloud can't be listed.
     """
-    began, give_up_at = timezone.now(), time.monotonic() + seconds
+    began, give_up_at = clock.now(), clock.monotonic() + seconds
     while True:
         try:
             with (
@@ -192,15 +190,15 @@ def look(seconds: float, *, actor: str, reason: str) -> str:
                 lease.fencing(),
                 counted() as cloud,
             ):
-                keep(list_apps(cloud, timezone.now()))
+                keep(list_apps(cloud, clock.now()))
             break
         except leases.LeaseHeld:
             listed_at = Fleet.get().listed_at
             if listed_at is not None and listed_at >= began:
                 break
-            if time.monotonic() > give_up_at:
+            if clock.monotonic() > give_up_at:
                 raise Refused("A turn is being taken and takes its time; look again in a moment.") from None
-            time.sleep(0.1)
+            clock.sleep(0.1)
     if error := Fleet.get().listing_error:
         raise Refused(f"DigitalOcean could not be listed: {error}")
     return _note(LogKind.LOOK, "DigitalOcean was listed just now", actor=actor, reason=reason)
@@ -210,7 +208,7 @@ def look(seconds: float, *, actor: str, reason: str) -> str:
 def let_go(digest: str, *, actor: str, reason: str) -> str:
     """Let exactly those deletions through that the blast-radius stop holds back and the operator saw, for some minutes.
     Refused when others are held back by now, because nobody has looked at those."""
-    now = timezone.now()
+    now = clock.now()
     explanation = explain(now)
     ids = explanation.held_back_ids
     if not ids:
@@ -228,7 +226,7 @@ def let_go(digest: str, *, actor: str, reason: str) -> str:
 def adopt(app_ids: Sequence[str], *, actor: str, reason: str) -> str:
     """Apps of another installation under our mark are ours from now on. They become orphans, for no row could be made
     that may be used: one of them may have served a run already, and its token can't be known."""
-    fleet, now = Fleet.lock(), timezone.now()
+    fleet, now = Fleet.lock(), clock.now()
     taken = [app for app in anothers() if app.app_id in set(app_ids)]
     if not taken:
         raise Refused("They are gone, or ours, by now.")

@@ -11,9 +11,9 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 
+from pools import clock
 from pools.console import operations
 from pools.console.forms import PoolForm, ReasonForm
 from pools.console.operations import POOL_ACTS, Refused
@@ -33,7 +33,7 @@ class WithReports(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        reports = pool_reports(self.result_list, timezone.now())
+        reports = pool_reports(self.result_list, clock.now())
         for pool in self.result_list:
             pool.report = reports[pool.pk]
 
@@ -193,7 +193,7 @@ class PoolAdmin(ActingAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         pool = kwargs.get("obj")
         if pool is not None and pool.pk:
-            now = timezone.now()
+            now = clock.now()
             found = pool_reports([pool], now)[pool.pk]
             context |= {
                 "report": found,

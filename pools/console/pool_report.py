@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.utils import timezone
-
+from pools import clock
 from pools.breaker import Breaker, breaker_at
 from pools.models import ON_THE_WAY, Pool, State
 from pools.occupants import Arrival, arrivals
@@ -55,7 +54,7 @@ class PoolReport:
 
 def arrivals_lately() -> list[Arrival]:
     """The launches that hit rates are told of."""
-    return arrivals(timezone.now() - timedelta(hours=HOURS))
+    return arrivals(clock.now() - timedelta(hours=HOURS))
 
 
 def pool_reports(pools: Iterable[Pool], now: datetime, came: Sequence[Arrival] | None = None) -> dict[int, PoolReport]:

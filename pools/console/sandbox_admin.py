@@ -10,9 +10,9 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 
+from pools import clock
 from pools.console import operations
 from pools.console.forms import ReasonForm
 from pools.console.links import console_link
@@ -75,7 +75,7 @@ class SandboxAdmin(MachineOwned):
 
     @admin.display(description="Cost")
     def cost(self, sandbox: Sandbox) -> str:
-        return usd(sandbox.cost_usd(timezone.now()))
+        return usd(sandbox.cost_usd(clock.now()))
 
     @admin.display(description="App")
     def app(self, sandbox: Sandbox) -> str:

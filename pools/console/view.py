@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.utils import timezone
-
+from pools import clock
 from pools.console.alarms import Alarm, fleet_alarms
 from pools.console.fleet_page import FleetPicture, picture
 from pools.shared import Shared
@@ -34,7 +33,7 @@ class FleetView:
 
 
 def _made() -> FleetView:
-    seen = picture(timezone.now())
+    seen = picture(clock.now())
     return FleetView(seen, fleet_alarms(seen))
 
 

@@ -6,7 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from django import template
-from django.utils import timezone
+
+from pools import clock
 
 register = template.Library()
 
@@ -37,7 +38,7 @@ def _two(most: int, unit: str, rest: int, small_unit: str) -> str:
 @register.filter
 def since(moment: datetime | None) -> str:
     """Return how long ago that was."""
-    return NOTHING if moment is None else span((timezone.now() - moment).total_seconds())
+    return NOTHING if moment is None else span((clock.now() - moment).total_seconds())
 
 
 @register.filter

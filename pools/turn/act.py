@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
-from pools import claims, journal
+from pools import claims, clock, journal
 from pools.capacity import NoCapacity, reserve
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.budget import Share
@@ -127,7 +126,7 @@ class Effects:
         for decision in decisions:
             kind = decision.failure_kind or ""
             level = Level.WARNING if kind or decision.kind == Kind.BURY else Level.INFO
-            now = timezone.now()
+            now = clock.now()
             if decision.kind == Kind.EXPIRE:
                 claims.expire(sandbox_id(decision), decision.reason, now)
                 continue
@@ -157,9 +156,9 @@ class Effects:
         for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions[:ASKED_A_TURN]):
             row = Sandbox.objects.filter(pk=sandbox_id(decision), app_id=decision.app_id)
             if answer is None:
-                row.filter(vanished_at=None).update(vanished_at=timezone.now())
+                row.filter(vanished_at=None).update(vanished_at=clock.now())
             elif isinstance(answer, App):
-                row.update(verified_at=timezone.now())
+                row.update(verified_at=clock.now())
                 if self.identities.is_it(decision, answer):
                     found.append((decision, answer))
         self._told(found)
@@ -174,7 +173,7 @@ class Effects:
 
     def _note_asked(self, decisions: list[Decision]) -> None:
         ids = [sandbox_id(decision) for decision in decisions]
-        Sandbox.objects.filter(pk__in=ids).update(health_checked_at=timezone.now())
+        Sandbox.objects.filter(pk__in=ids).update(health_checked_at=clock.now())
 
     def _told(self, told: list[tuple[Decision, App]]) -> None:
         """What follows for a sandbox that is being created; others are left alone."""
@@ -186,7 +185,7 @@ class Effects:
                     sandbox_id(decision),
                     EndCode.DEPLOYMENT_FAILED,
                     reason,
-                    timezone.now(),
+                    clock.now(),
                     frm=BEING_CREATED,
                     failure_kind=kind,
                     level=Level.WARNING,
@@ -198,7 +197,7 @@ class Effects:
 
     def note_missing(self, decisions: list[Decision]) -> None:
         ids = [sandbox_id(decision) for decision in decisions]
-        Sandbox.objects.filter(pk__in=ids, missing_since=None).update(missing_since=timezone.now())
+        Sandbox.objects.filter(pk__in=ids, missing_since=None).update(missing_since=clock.now())
 
     def note_found(self, decisions: list[Decision]) -> None:
         found = Sandbox.objects.filter(pk__in=[sandbox_id(decision) for decision in decisions])
@@ -210,7 +209,7 @@ class Effects:
             if row is None:
                 continue
             if row.orphan_since is None:
-                row.orphan_since = timezone.now()
+                row.orphan_since = clock.now()
                 name, app_id = decision.name, decision.app_id
                 message = f"orphan: {decision.reason}"
                 journal.record(
@@ -221,7 +220,7 @@ class Effects:
 
     def stop(self, decisions: list[Decision]) -> None:
         reason = decisions[0].reason
-        if Fleet.objects.filter(pk=1, stopped_at=None).update(stopped_at=timezone.now(), stopped_reason=reason):
+        if Fleet.objects.filter(pk=1, stopped_at=None).update(stopped_at=clock.now(), stopped_reason=reason):
             journal.record(LogKind.STOP, f"STOPPED: {reason}", code=decisions[0].code, level=Level.ERROR)
         else:
             Fleet.objects.filter(pk=1).update(stopped_reason=reason)
@@ -251,7 +250,7 @@ class Effects:
             pool = Pool.objects.filter(pk=decision.pool_id or 0).first()
             if pool is None or not self.cloud.budget.remaining(share=Share.LISTING):
                 continue
-            now = timezone.now()
+            now = clock.now()
             try:
                 sandbox = reserve(
                     runtime=pool.runtime,
@@ -272,7 +271,7 @@ class Effects:
     def send_creates(self, decisions: list[Decision]) -> None:
         if not self.cloud.budget.remaining(share=Share.LISTING):
             decisions = [decision for decision in decisions if self._is_waited_for(decision)]
-        now = timezone.now()
+        now = clock.now()
         sending = []
         for decision in decisions:
             first = Sandbox.objects.filter(pk=sandbox_id(decision), create_sent_at=None).exists()
@@ -299,7 +298,7 @@ class Effects:
         """Note the app's id whatever became of the row meanwhile: a sandbox that is to be deleted needs it, too.
         `is_known`: a listing shows our name and mark under it."""
         with transaction.atomic():
-            now = timezone.now()
+            now = clock.now()
             if (holder := Sandbox.objects.filter(app_id=app_id).exclude(pk=sandbox.pk).first()) is not None:
                 message = f"not taken: the id {app_id} is that of {holder.name}"
                 code = StepCode.ID_OF_ANOTHER
@@ -329,7 +328,7 @@ class Effects:
             reason = f"DigitalOcean refused it: {error}"
             code = EndCode.TOKEN_REFUSED if isinstance(error, Unauthorized) else EndCode.REFUSED
             claims.retire(
-                sandbox.pk, code, reason, timezone.now(), frm=BEING_CREATED, failure_kind=kind, level=Level.WARNING
+                sandbox.pk, code, reason, clock.now(), frm=BEING_CREATED, failure_kind=kind, level=Level.WARNING
             )
         elif isinstance(error, NameTaken):
             self._exists(sandbox)
@@ -340,7 +339,7 @@ class Effects:
     def _exists(self, sandbox: Sandbox) -> None:
         """Its name is taken: an earlier create took effect, and a listing will show it. Until then nothing replaces
         it, because listings may lag for long."""
-        if Sandbox.objects.filter(pk=sandbox.pk, accepted_at=None).update(accepted_at=timezone.now()):
+        if Sandbox.objects.filter(pk=sandbox.pk, accepted_at=None).update(accepted_at=clock.now()):
             message = "it exists, because its name is taken; no listing shows it yet"
             journal.record(LogKind.TROUBLE, message, code=NameTaken.code, sandbox=sandbox, level=Level.WARNING)
 
@@ -380,12 +379,12 @@ class Effects:
                     health_failures=sandbox.health_failures + 1 if is_refused else 0,
                 )
             elif sandbox.origin == Origin.POOL and (run := taken_by(answer)):
-                claims.leave_alone(sandbox.pk, run, timezone.now(), frm=[State.CREATING])
+                claims.leave_alone(sandbox.pk, run, clock.now(), frm=[State.CREATING])
             else:
                 self._healthy(sandbox)
 
     def _healthy(self, sandbox: Sandbox) -> None:
-        now = timezone.now()
+        now = clock.now()
         if sandbox.trouble_code:
             Sandbox.objects.filter(pk=sandbox.pk).update(trouble="", trouble_code="", health_failures=0)
         if sandbox.origin == Origin.COLD:
@@ -407,7 +406,7 @@ class Effects:
     def stage_again(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             with transaction.atomic():
-                now = timezone.now()
+                now = clock.now()
                 staging = Sandbox.objects.filter(pk=sandbox_id(decision), state=State.STAGING)
                 if staging.update(staging_started_at=now):
                     staging_wanted.send(sender=Sandbox, sandbox=staging.get(), now=now)
@@ -416,7 +415,7 @@ class Effects:
         ids = [sandbox_id(decision) for decision in decisions]
         sandboxes = list(Sandbox.objects.filter(pk__in=ids, state__in=[State.READY, State.IN_USE]))
         seen = look_at_all(sandboxes, served([each.pk for each in sandboxes if each.state == State.IN_USE]))
-        note(seen, timezone.now())
+        note(seen, clock.now())
 
     def explain(self, decisions: list[Decision]) -> None:
         """Write a reason for not acting to the log once, until something else happens to that pool."""

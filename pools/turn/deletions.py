@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.utils import timezone
 
-from pools import journal
+from pools import clock, journal
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.errors import (
     CloudError,
@@ -62,7 +61,7 @@ class Deletions:
             self._deletes_work()
 
     def send_deletes(self, decisions: list[Decision]) -> None:
-        now = timezone.now()
+        now = clock.now()
         decisions = self.identities.surely_ours(decisions[: deletes_a_turn(self.facts, now)])
         Sandbox.objects.filter(pk__in=[sandbox_id(d) for d in decisions]).update(delete_sent_at=now)
         for decision, answer in self._delete(decisions):
@@ -83,7 +82,7 @@ class Deletions:
         all_refused = self._refused() | refused.keys()
         if refused and (len(all_refused) > 1 or any(isinstance(answer, Unauthorized) for answer in refused.values())):
             Fleet.objects.filter(pk=1).update(deletes_error=str(next(iter(refused.values()))))
-            Fleet.objects.filter(pk=1, deletes_failing_since=None).update(deletes_failing_since=timezone.now())
+            Fleet.objects.filter(pk=1, deletes_failing_since=None).update(deletes_failing_since=clock.now())
         return answers
 
     def _refused(self) -> set[str]:
@@ -107,7 +106,7 @@ class Deletions:
     def confirm_deleted(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             with transaction.atomic():
-                now = timezone.now()
+                now = clock.now()
                 if Sandbox.objects.move(sandbox_id(decision), frm=[State.DELETING], to=State.DELETED, deleted_at=now):
                     sandbox = Sandbox.objects.get(pk=sandbox_id(decision))
                     message = f"deleted: {sandbox.end_reason}"
@@ -127,7 +126,7 @@ class Deletions:
         for decision in decisions:
             with transaction.atomic():
                 row = CloudApp.objects.filter(pk=decision.app_id)
-                row.update(delete_reason=decision.reason, delete_sent_at=timezone.now())
+                row.update(delete_reason=decision.reason, delete_sent_at=clock.now())
                 if decision.kind == Kind.DELETE_ORPHAN:  # what an operator ordered was noted with the order
                     reason, name, app_id = decision.reason, decision.name, decision.app_id
                     journal.record(

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 
-from pools import claims, journal
+from pools import claims, clock, journal
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.records import App
 from pools.models import Fleet, Level, Sandbox, State
@@ -64,7 +63,7 @@ class Identities:
         """The id in a row is not its app's: nothing may be sent there. Its own app is looked for by its name; where
         somebody may use what answers at the address, that ends."""
         Fleet.lock()
-        now = timezone.now()
+        now = clock.now()
         holding = Sandbox.objects.filter(pk=sandbox_id(decision), app_id=decision.app_id)
         if not holding.update(
             app_id=None,

@@ -6,7 +6,6 @@ the sandbox with it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -14,7 +13,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from pools import claims
+from pools import claims, clock
 from pools.cloud.agent_transport import json_of
 from pools.cloud.errors import AgentError, AgentUnavailable, SandboxEmptied
 from pools.models import Fleet, Sandbox, State
@@ -42,10 +41,10 @@ class GameStopped(AgentError):
 
 def look_at_all(sandboxes: Sequence[Sandbox], served: Mapping[UUID, Served]) -> list[Seen]:
     """Look at them, many at once; what was wrong with each, or None. Those for which there was no time are left out."""
-    until = time.monotonic() + LOOKING_SECONDS
+    until = clock.monotonic() + LOOKING_SECONDS
 
     def look(sandbox: Sandbox) -> list[Seen]:
-        if time.monotonic() > until:
+        if clock.monotonic() > until:
             return []
         try:
             if sandbox.state == State.READY:

@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DataError, transaction
-from django.utils import timezone
 
-from pools import journal, leases
+from pools import clock, journal, leases
 from pools.claims import staging_lease
 from pools.cloud.app_platform import AppPlatform
 from pools.cloud.errors import CloudError, Unauthorized
@@ -234,7 +233,7 @@ def deaths(fleet: Fleet, now: datetime) -> frozenset[str]:
 
 def observe(cloud: AppPlatform) -> tuple[FleetFacts, datetime]:
     """List, keep and gather: the facts, and the time they hold for."""
-    listing = list_apps(cloud, timezone.now())
+    listing = list_apps(cloud, clock.now())
     keep(listing)
-    now = timezone.now()
+    now = clock.now()
     return gather(listing, now), now

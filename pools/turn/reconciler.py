@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.utils import timezone
-
-from pools import fleet_log, journal, leases, metrics, minutes
+from pools import clock, fleet_log, journal, leases, metrics, minutes
 from pools.cloud.fitting import fitted
 from pools.key_change import settle as settle_key
 from pools.models import CloudApp, Fleet, Level, Sandbox
@@ -63,14 +60,14 @@ def to_anything(_decisions: Sequence[Decision]) -> None:
 def turn_when_free(patience_seconds: float, agree: Agree = to_anything) -> Turn:
     """One turn, after the one that is being taken now. Raises LeaseHeld when that one does not end in time, and what
     `turn` raises."""
-    give_up_at = time.monotonic() + patience_seconds
+    give_up_at = clock.monotonic() + patience_seconds
     while True:
         try:
             return turn(agree)
         except leases.LeaseHeld:
-            if time.monotonic() > give_up_at:
+            if clock.monotonic() > give_up_at:
                 raise
-            time.sleep(LOOK_SECONDS)
+            clock.sleep(LOOK_SECONDS)
 
 
 def turn(agree: Agree = to_anything) -> Turn:
@@ -84,13 +81,13 @@ def turn(agree: Agree = to_anything) -> Turn:
         lease.fencing(),
         span("turn") as traced,
     ):
-        began = time.monotonic()
+        began = clock.monotonic()
         wanted_at = Fleet.get().due_at
         Fleet.objects.filter(pk=1).update(nudged=False, due_at=None)
         # Robust: a run that can't be put right must not keep the fleet from being looked after. Django logs it.
-        turn_begins.send_robust(sender=Fleet, now=timezone.now())
+        turn_begins.send_robust(sender=Fleet, now=clock.now())
         try:
-            settle_key(timezone.now())
+            settle_key(clock.now())
             with counted() as cloud:
                 facts, now = observe(cloud)
                 decisions = plan_fleet(facts, now)
@@ -102,21 +99,21 @@ def turn(agree: Agree = to_anything) -> Turn:
         except leases.LeaseLost:
             raise
         except Exception as error:
-            metrics.TURN_SECONDS.note(time.monotonic() - began, "died")
+            metrics.TURN_SECONDS.note(clock.monotonic() - began, "died")
             note_death(error)
-            alarm_watch.watch(None, timezone.now())
+            alarm_watch.watch(None, clock.now())
             raise
         traced.note(decisions=len(decisions))
-        minutes.note(timezone.now())
+        minutes.note(clock.now())
         due, due_at = due_in_seconds(facts, decisions, now), None
         if due is not None:
             pages = CloudApp.objects.count() // PAGE_SIZE + 1
             due = max(due, min(pages * cloud.budget.pace_seconds(), LONGEST_PAUSE_SECONDS))
-            due_at = timezone.now() + timedelta(seconds=due)
+            due_at = clock.now() + timedelta(seconds=due)
         existing = Sandbox.objects.existing().count()
-        Fleet.objects.filter(pk=1).update(turned_at=timezone.now(), due_at=due_at, existing=existing)
-        alarm_watch.watch(facts.pools, timezone.now())
-        metrics.TURN_SECONDS.note(time.monotonic() - began, "ok")
+        Fleet.objects.filter(pk=1).update(turned_at=clock.now(), due_at=due_at, existing=existing)
+        alarm_watch.watch(facts.pools, clock.now())
+        metrics.TURN_SECONDS.note(clock.monotonic() - began, "ok")
         return Turn(decisions, due)
 
 

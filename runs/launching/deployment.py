@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 from django_q.tasks import async_task
 
 from games.deploy import deploy as deploy_game
@@ -15,7 +13,7 @@ from games.deploy import start_again
 from games.failures import Cause, DeployFailed
 from games.models import Game
 from games.staging import staged_files
-from pools import traces
+from pools import clock, traces
 from pools.about import about
 from pools.cloud.errors import AgentError
 from pools.models import Sandbox
@@ -62,16 +60,16 @@ def _deploy(attempt: Attempt) -> None:
         _work_on(attempt)
     except Stopping:
         with transaction.atomic():
-            if run := lifecycle.pass_on(attempt, timezone.now()):
+            if run := lifecycle.pass_on(attempt, clock.now()):
                 queue(run)
 
 
 def _work_on(attempt: Attempt) -> None:
-    run = lifecycle.begin_attempt(attempt, timezone.now())
-    again = None if run else lifecycle.begin_restart(attempt, timezone.now())
+    run = lifecycle.begin_attempt(attempt, clock.now())
+    again = None if run else lifecycle.begin_restart(attempt, clock.now())
     if run is None and again is None:
         return
-    with kept(lambda: lifecycle.renew(attempt.run_id, attempt.number, timezone.now())) as tenure:
+    with kept(lambda: lifecycle.renew(attempt.run_id, attempt.number, clock.now())) as tenure:
         if again is not None and again.sandbox is not None:
             with again.sandbox.is_subject():
                 _bring_back(again.sandbox, again, tenure)
@@ -101,12 +99,12 @@ def _bring_back(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         tenure.require()
         _wait_for_page(sandbox, run.game, port)
     except TenureLost:
-        lifecycle.drop(attempt, "it was held up, and stopped", timezone.now())
+        lifecycle.drop(attempt, "it was held up, and stopped", clock.now())
     except (DeployFailed, AgentError) as error:
         reason = f"The game stopped, and could not be started again: {error}"
         _fail(attempt, tenure, RunEndCode.GAME_STOPPED, reason, [RunState.RUNNING])
     else:
-        lifecycle.play_on(attempt, port=port, now=timezone.now())
+        lifecycle.play_on(attempt, port=port, now=clock.now())
 
 
 def _fail(attempt: Attempt, tenure: Tenure, code: RunEndCode, reason: str, frm: list[RunState]) -> None:
@@ -114,10 +112,10 @@ def _fail(attempt: Attempt, tenure: Tenure, code: RunEndCode, reason: str, frm: 
     try:
         tenure.require()
     except TenureLost:
-        lifecycle.drop(attempt, reason, timezone.now())
+        lifecycle.drop(attempt, reason, clock.now())
         return
     traces.at_work().fail(reason, code=code)
-    lifecycle.fail(attempt.run_id, code, reason, timezone.now(), frm=frm, attempt=attempt)
+    lifecycle.fail(attempt.run_id, code, reason, clock.now(), frm=frm, attempt=attempt)
 
 
 def _folder_of(sandbox: Sandbox, run: Run) -> str | None:
@@ -139,9 +137,9 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
 
     def entering(step: str) -> None:
         tenure.require()
-        _note_step(run, attempt, step, timezone.now())
+        _note_step(run, attempt, step, clock.now())
 
-    progress.tell(run, "bootstrap", timezone.now())
+    progress.tell(run, "bootstrap", clock.now())
     try:
         done = deploy_game(
             sandbox.agent(),
@@ -155,7 +153,7 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         )
         _wait_for_page(sandbox, run.game, done.port)
     except TenureLost:
-        lifecycle.drop(attempt, "it was held up, and stopped", timezone.now())
+        lifecycle.drop(attempt, "it was held up, and stopped", clock.now())
         return
     except (DeployFailed, AgentError) as error:
         code = END_CODES[error.cause] if isinstance(error, DeployFailed) else RunEndCode.DEPLOY_FAILED
@@ -165,7 +163,7 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         raise
     except Exception:
         reason = "Something went wrong here while the game was deployed. It was logged."
-        lifecycle.fail(run.id, RunEndCode.INTERNAL_ERROR, reason, timezone.now(), attempt=attempt)
+        lifecycle.fail(run.id, RunEndCode.INTERNAL_ERROR, reason, clock.now(), attempt=attempt)
         raise
     played = lifecycle.run_now(
         attempt,
@@ -173,7 +171,7 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         deployed_from=DeployedFrom(done.deployed_from),
         restore_ms=done.restore_ms,
         start_ms=done.start_ms,
-        now=timezone.now(),
+        now=clock.now(),
     )
     if played is not None:
         traces.at_work().note(code=played.state, deployed_from=done.deployed_from)
@@ -201,8 +199,8 @@ def free_port(sandbox: Sandbox, game: Game) -> int:
 def _wait_for_page(sandbox: Sandbox, game: Game, port: int) -> None:
     """The page itself must come the way that the player's browser will ask for it. Raises DeployFailed."""
     agent = sandbox.agent()
-    deadline = time.monotonic() + PAGE_SECONDS
+    deadline = clock.monotonic() + PAGE_SECONDS
     while (status := agent.fetch(port, "/", timeout_seconds=5).status) >= 400:
-        if time.monotonic() > deadline:
+        if clock.monotonic() > deadline:
             raise DeployFailed(f"{game.title} runs, but its page answers {status}.")
-        time.sleep(PAGE_POLL_SECONDS)
+        clock.sleep(PAGE_POLL_SECONDS)

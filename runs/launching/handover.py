@@ -7,11 +7,10 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import DatabaseError, transaction
-from django.utils import timezone
 from django_q.tasks import async_task
 
 from games.staging import staged_port
-from pools import journal
+from pools import clock, journal
 from pools.cloud.errors import AgentError, AgentRefused, AgentUnavailable
 from pools.cloud.sandbox_agent import SandboxAgent
 from pools.models import Fleet, Sandbox
@@ -49,7 +48,7 @@ def hand_over(run: Run, *, is_seen: bool = False) -> Run | None:
     has_ended_once = False
     while current is not None and current.sandbox is not None and current.state == RunState.DEPLOYING:
         port = port_of_staged(current)
-        began = timezone.now()
+        began = clock.now()
         code: EndCode | None = EndCode.DEAD_AT_HAND_OVER
         taken_by: UUID | None = None
         try:
@@ -88,7 +87,7 @@ def _play_staged(run: Run, sandbox: Sandbox, port: int, probed_at: datetime) -> 
     wait for a second.
 
     The pool can wait, too: a turn at this moment would take the processor from what the player waits for."""
-    now = timezone.now()
+    now = clock.now()
     try:
         with turnstile.launches.passed(is_back=True), transaction.atomic():
             async_task("games.tasks.end_other_games", str(sandbox.id), run.game.slug, broker=TaskRows())
@@ -111,7 +110,7 @@ def replace_dead(
     """The sandbox at hand was dead, without a `code` out of reach, or taken by an unknown run: part from it and claim
     the next, or go on as if none had been ready. None when somebody else was first."""
     Fleet.lock()
-    now = timezone.now()
+    now = clock.now()
     left = lifecycle.lose_sandbox(Attempt.of(run), trouble, now, code, taken_by)
     if left is None:
         return None

@@ -8,10 +8,9 @@ from uuid import UUID, uuid4
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from games.models import Game
-from pools import journal, traces
+from pools import clock, journal, traces
 from pools.about import about
 from pools.capacity import NoCapacity
 from pools.demand import note_demand_unless_busy
@@ -66,7 +65,7 @@ def launch(
     sandbox is ready; by default its pool's rule.
     The same client and key give the same run, however often and however much at once they are sent.
     """
-    now, run_id = now or timezone.now(), uuid4()
+    now, run_id = now or clock.now(), uuid4()
     wanted = Wanted(game, AskedMode(mode), use_snapshot, OnMiss(on_miss) if on_miss else None, labels or {})
     try:
         with about(run=run_id, client=shown(client.name)), traces.launch(run_id) as span:

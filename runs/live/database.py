@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+from pools import clock
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,7 +44,7 @@ _proven = threading.local()
 
 def _prove_sometimes() -> None:
     """Have the next query prove its connection: a server that lost its part goes on answering, from the past."""
-    now_seconds = time.monotonic()
+    now_seconds = clock.monotonic()
     if now_seconds - getattr(_proven, "at_seconds", 0.0) > PROVEN_SECONDS:
         _proven.at_seconds = now_seconds
         connection.close_if_unusable_or_obsolete()

@@ -9,14 +9,12 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
-from time import monotonic
 from typing import Any
 
 from django.urls import Resolver404
-from django.utils import timezone
 from pydantic import ValidationError
 
-from pools import fleet_log
+from pools import clock, fleet_log
 from pools.api_keys import ApiKey, KeyRefused, Scope, find, is_key
 from pools.callers import SENTENCES, token_in
 from pools.problems import Problem
@@ -48,7 +46,7 @@ class Feed(EventsOverHttp):
         if not self.token:
             raise Problem(401, "Waiting for events takes an API key: Authorization: Bearer key_…")
         try:
-            return await write(find, self.token, timezone.now())
+            return await write(find, self.token, clock.now())
         except KeyRefused as refused:
             raise Problem(401, SENTENCES[refused.code], code=refused.code) from None
 
@@ -100,7 +98,7 @@ class FeedStream(Feed):
     async def _batches(self, view: feed.View, cursor: int) -> AsyncGenerator[Sequence[Line], None]:
         """The lines beyond the cursor as they come. An empty batch comes at once, and after each silence."""
         yield ()
-        said_at_seconds = proven_at_seconds = monotonic()
+        said_at_seconds = proven_at_seconds = clock.monotonic()
         async with aclosing(news(FLEET, every_seconds=QUIET_SECONDS)) as calls:
             async for lines in calls:
                 if lines is None:
@@ -109,18 +107,18 @@ class FeedStream(Feed):
                             cursor = page.after
                             if page.events:
                                 yield [feed_line(event) for event in page.events]
-                                said_at_seconds = monotonic()
+                                said_at_seconds = clock.monotonic()
                 elif lines:
                     told, cursor = _told(view, cursor, lines)
                     if told:
                         yield [each.line for each in told]
-                        said_at_seconds = monotonic()
-                if monotonic() - proven_at_seconds >= KEY_PROVEN_SECONDS:
+                        said_at_seconds = clock.monotonic()
+                if clock.monotonic() - proven_at_seconds >= KEY_PROVEN_SECONDS:
                     await self.key()
-                    proven_at_seconds = monotonic()
-                if monotonic() - said_at_seconds >= QUIET_SECONDS:
+                    proven_at_seconds = clock.monotonic()
+                if clock.monotonic() - said_at_seconds >= QUIET_SECONDS:
                     yield ()
-                    said_at_seconds = monotonic()
+                    said_at_seconds = clock.monotonic()
 
 
 class FeedPoll(Feed):

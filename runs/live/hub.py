@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import threading
-import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -21,9 +20,8 @@ from weakref import WeakKeyDictionary
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
 from django.db.models import Q
-from django.utils import timezone
 
-from pools import fleet_log
+from pools import clock, fleet_log
 from pools.mailboxes import Mailbox
 from pools.models import FleetEvent
 from runs import demo_events, events, feed, metrics
@@ -182,7 +180,7 @@ class Hub:
                     mailbox = open_readers_mailbox()  # and look at once: what was sent before is not heard
                 else:
                     mailbox.wait(LOOK_SECONDS)
-                time.sleep(max(0.0, looked_at_seconds + GAP_SECONDS - time.monotonic()))
+                clock.sleep(max(0.0, looked_at_seconds + GAP_SECONDS - clock.monotonic()))
                 while self._look():
                     pass
             except Exception as error:
@@ -191,8 +189,8 @@ class Hub:
                 logger.warning("The events can't be read: %s", error)
                 connections.close_all()
                 mailbox = None
-                time.sleep(LOOK_SECONDS)
-            looked_at_seconds = time.monotonic()
+                clock.sleep(LOOK_SECONDS)
+            looked_at_seconds = clock.monotonic()
         connections.close_all()
 
     def _is_wanted(self) -> bool:
@@ -218,7 +216,7 @@ class Hub:
         return is_full
 
     def _deliver(self, found: Mapping[Topic, Sequence[Line]]) -> None:
-        now = timezone.now()
+        now = clock.now()
         for topic, lines in found.items():
             if lines[0].at is not None:  # it has waited longest
                 metrics.READ_DELAY.note((now - lines[0].at).total_seconds())

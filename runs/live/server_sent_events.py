@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from django.utils import timezone
-
+from pools import clock
 from pools.moments import as_text
 from runs.live.hub import Line
 
@@ -36,7 +35,7 @@ def parts(lines: Sequence[Line]) -> Iterator[str]:
     was cut off between the two gets both again.
     """
     if not lines:
-        yield f'event: heartbeat\ndata: {{"kind":"heartbeat","at":"{as_text(timezone.now())}"}}\n\n{KEEPALIVE}'
+        yield f'event: heartbeat\ndata: {{"kind":"heartbeat","at":"{as_text(clock.now())}"}}\n\n{KEEPALIVE}'
     part = ""
     for line in lines:
         part += "".join(f"event: {name}\ndata: {data}\n\n" for name, data in line.demo)

@@ -11,20 +11,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from itertools import chain, islice, repeat
-from time import monotonic
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
-from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_safe
 
 from games.models import Game
-from pools import fleet_log
+from pools import clock, fleet_log
 from pools.census import UNSEEN, Census
 from pools.models import ON_THE_WAY, State
 from pools.shared import Shared
@@ -90,14 +88,14 @@ class Live:
 
 
 def _live() -> Live:
-    made_at = monotonic()
+    made_at = clock.monotonic()
     now = look()  # not what is kept, which would be kept twice as long
     context = {
         "launches_left": now.launches_left,
         "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
         "active": newest(ACTIVE),
         "over": newest(OVER),
-        "race": race(statistics.launch_times(timezone.now() - STATS_WINDOW)),
+        "race": race(statistics.launch_times(clock.now() - STATS_WINDOW)),
         **tiles(now.there_are),
     }
     soon = {

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing, suppress
-from time import monotonic
 from weakref import WeakKeyDictionary
 
-from pools import shared
+from pools import clock, shared
 from runs.live.backpressure import Flow, TooSlow
 from runs.live.closing import SERVICE_RESTART, Closing, until_closing
 from runs.live.consumers import HEARTBEAT_SECONDS, OVER, STALL_SECONDS, EventsConsumer, Socket, heartbeat
@@ -53,7 +52,7 @@ class Audience:
             try:
                 async with aclosing(news(FLEET, every_seconds=AGAIN_SECONDS)) as calls:
                     async for _ in calls:
-                        await self._show(await _made_since(monotonic()))
+                        await self._show(await _made_since(clock.monotonic()))
             except Exception as error:
                 logger.warning("The lobby can't be looked up: %s", error)
                 await asyncio.sleep(AGAIN_SECONDS)
@@ -66,14 +65,14 @@ class Audience:
                 reader.set()
                 if number % AT_ONCE == 0:
                     await asyncio.sleep(BREATH_SECONDS)
-        await asyncio.sleep(max(0.0, live.made_at + shared.KEPT_SECONDS - monotonic()))
+        await asyncio.sleep(max(0.0, live.made_at + shared.KEPT_SECONDS - clock.monotonic()))
 
 
 async def _made_since(moment: float) -> Live:
     """Return it as it was at that moment or later: what was kept from before does not show what has just happened."""
     live = await read(LIVE.get)
     if live.made_at < moment:
-        await asyncio.sleep(max(0.0, live.made_at + shared.KEPT_SECONDS - monotonic()))
+        await asyncio.sleep(max(0.0, live.made_at + shared.KEPT_SECONDS - clock.monotonic()))
         live = await read(LIVE.get)
     return live
 

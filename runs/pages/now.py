@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from django.utils import timezone
-
 from games.models import Game
+from pools import clock
 from pools.census import Census, census
 from pools.shared import Shared
 from runs.launching.outlook import Speed, speeds
@@ -23,12 +22,12 @@ class Now:
 
     def speed(self, game: Game) -> Speed:
         """How soon it would start; also of a game that came within the last second."""
-        return self.speeds.get(game.slug) or speeds([game], timezone.now())[game.slug]
+        return self.speeds.get(game.slug) or speeds([game], clock.now())[game.slug]
 
 
 def look() -> Now:
     """Return how things stand at this moment."""
-    now = timezone.now()
+    now = clock.now()
     games, there_are = list(Game.objects.playable()), census()
     return Now(games, speeds(games, now, there_are), launches_left(now), there_are)
 

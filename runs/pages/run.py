@@ -11,9 +11,9 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from pools import clock
 from runs import lifecycle
 from runs.addresses import games_have_an_origin
 from runs.launching import progress
@@ -64,7 +64,7 @@ def run_live(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
 
 
 def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
-    now = timezone.now()
+    now = clock.now()
     way = steps(found)
     context: dict[str, Any] = {
         "run": found,
@@ -94,14 +94,14 @@ def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
 @require_POST
 def end_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     found = own_run(request, run_id)
-    lifecycle.end(found.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", timezone.now(), by=player(found))
+    lifecycle.end(found.id, RunEndCode.ENDED_BY_PLAYER, "Ended by the player.", clock.now(), by=player(found))
     return see_other(found)
 
 
 @require_POST
 def extend_run(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     found = own_run(request, run_id)
-    is_extended = lifecycle.extend(found.id, timezone.now(), by=player(found))
+    is_extended = lifecycle.extend(found.id, clock.now(), by=player(found))
     if request.accepts("text/html"):
         if is_extended:
             messages.success(request, "You have more time.")

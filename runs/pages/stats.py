@@ -7,10 +7,10 @@ from datetime import timedelta
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
+from pools import clock
 from pools.shared import Shared
 from runs.pages import charts, statistics
 from runs.pages.answers import fresh
@@ -28,7 +28,7 @@ def stats(request: HttpRequest) -> HttpResponse:
 
 
 def _content() -> SafeString:
-    now = timezone.now()
+    now = clock.now()
     times = statistics.launch_times(now - STATS_WINDOW)
     since = now - TIMELINE_WINDOW
     context = {

@@ -6,12 +6,12 @@ is it, and the run's log then says so to whoever wrote the game, once for each p
 
 from __future__ import annotations
 
-import time
 from uuid import UUID
 
 from django_q.tasks import async_task
 
 from games.processes import look_at, packed_sentence
+from pools import clock
 from pools.cloud.errors import AgentError
 from pools.models import Level
 from runs import events
@@ -27,7 +27,7 @@ _asked: dict[UUID, float] = {}
 
 def note_cut(run_id: UUID, path: str) -> None:
     """Have the sandbox asked, if that was not done a moment ago: once for each run, whatever its paths."""
-    now = time.monotonic()
+    now = clock.monotonic()
     if now < _asked.get(run_id, 0.0):
         return
     if len(_asked) >= MOST_ASKED:

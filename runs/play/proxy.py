@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from uuid import UUID
@@ -24,9 +23,8 @@ import httpx
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import Http404, HttpRequest, HttpResponse
-from django.utils import timezone
 
-from pools import agent_keys, claims
+from pools import agent_keys, claims, clock
 from pools.about import about
 from pools.cloud.sandbox_agent import may_be_the_agents_refusal
 from pools.meters import OTHER
@@ -157,7 +155,7 @@ def note_dead(run_id: UUID) -> None:
     """A player met a dead end: have the sandbox looked at, at once."""
     run = Run.objects.played().filter(pk=run_id).first()
     if run is not None and run.sandbox_id is not None:
-        claims.suspect(run.sandbox_id, "a player's request found no game", timezone.now())
+        claims.suspect(run.sandbox_id, "a player's request found no game", clock.now())
 
 
 async def _note_dead(visit: Visit) -> None:
@@ -174,13 +172,13 @@ _seats: dict[UUID, tuple[float, Seat]] = {}
 async def _seat(run_id: UUID) -> Seat | None:
     """As `seat_of`, which a running game asks once a second at the most."""
     until, seat = _seats.get(run_id, (0.0, None))
-    if seat is not None and time.monotonic() < until:
+    if seat is not None and clock.monotonic() < until:
         return seat
     seat = await read(seat_of, run_id)
     if seat is not None and seat.upstream is not None:
         if len(_seats) >= MOST_SEATS:
             _seats.clear()
-        _seats[run_id] = (time.monotonic() + SEAT_KEPT_SECONDS, seat)
+        _seats[run_id] = (clock.monotonic() + SEAT_KEPT_SECONDS, seat)
     return seat
 
 
@@ -293,7 +291,7 @@ async def _visit_game(
     scope: Scope, receive: Receive, send: Send, run_id: UUID, path: bytes, *, base: str, always: Headers
 ) -> str:
     """Return the outcome, as the metrics have it."""
-    began_at_seconds = time.monotonic()
+    began_at_seconds = clock.monotonic()
     client = Client(scope, receive)
     with about(run=run_id), first_span("first request to the game", run_id):
         visit = Visit(scope, run_id, path, _upstream(await _seat(run_id)), base, always, began_at_seconds)
@@ -406,7 +404,7 @@ async def _exchange(transport: Transport, visit: Visit, request: httpx.Request, 
         headers = visit.headers(response)
         chunks = response.aiter_raw()
         chunk = await _first(visit, chunks)
-        metrics.FIRST_BYTE.note(time.monotonic() - visit.began_at_seconds)
+        metrics.FIRST_BYTE.note(clock.monotonic() - visit.began_at_seconds)
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         with Flow(send) as flow:
             try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,9 +19,8 @@ from uuid import UUID
 
 import httpx
 from django.db import connections
-from django.utils import timezone
 
-from pools import fleet_log, leases, stopping, webhooks
+from pools import clock, fleet_log, leases, stopping, webhooks
 from pools.tenure import LEASE_SECONDS, Tenure, TenureLost, kept
 from pools.webhooks import Courier, DisabledCode, Webhook
 from runs.webhooks import outbox, sending, subscriptions
@@ -70,7 +68,7 @@ class Round:
 
     def __init__(self, tenure: Tenure) -> None:
         self.tenure = tenure
-        self.began_seconds = time.monotonic()
+        self.began_seconds = clock.monotonic()
         self.gives_way = False
         self.busy: dict[UUID, Job] = {}
         self.rests: dict[UUID, datetime] = {}  # webhooks that there is nothing to do for until then
@@ -79,7 +77,7 @@ class Round:
 
     @property
     def is_late(self) -> bool:
-        return self.gives_way or stopping.is_announced() or time.monotonic() - self.began_seconds >= STAYS_SECONDS
+        return self.gives_way or stopping.is_announced() or clock.monotonic() - self.began_seconds >= STAYS_SECONDS
 
     def go(self) -> None:
         with sending.new_client() as client, ThreadPoolExecutor(MOST_AT_ONCE, "webhook") as threads:
@@ -87,18 +85,18 @@ class Round:
                 if self.busy:
                     wait([job.future for job in self.busy.values()], LOOK_SECONDS, FIRST_COMPLETED)
                 else:
-                    time.sleep(LOOK_SECONDS)
+                    clock.sleep(LOOK_SECONDS)
 
     def _look(self, client: httpx.Client, threads: ThreadPoolExecutor) -> bool:
         """Begin what there is to do. False when there is nothing, nor soon."""
         self.tenure.require()
-        if time.monotonic() - self.began_seconds >= STAYS_BEFORE_OTHERS_SECONDS and webhooks.do_others_wait():
+        if clock.monotonic() - self.began_seconds >= STAYS_BEFORE_OTHERS_SECONDS and webhooks.do_others_wait():
             self.gives_way = True
             return False
         is_called = Courier.has_come()  # before looking: who writes after the look calls again
         if is_called:
             self.rests.clear()
-        now = timezone.now()
+        now = clock.now()
         self.rests = {each: until for each, until in self.rests.items() if until > now}
         self.broken = {each: until for each, until in self.broken.items() if until > now}
         for webhook_id in [each for each, job in self.busy.items() if job.future.done()]:
@@ -143,10 +141,10 @@ class Round:
     def _serve(self, client: httpx.Client, webhook_id: UUID) -> datetime | None:
         """In a thread of its own: send what is due, one after the other, for a moment. Until when there is nothing to
         do for it; None when there may be more at once."""
-        until_seconds = time.monotonic() + SERVES_SECONDS
+        until_seconds = clock.monotonic() + SERVES_SECONDS
         try:
             while not self.is_late and not self.tenure.is_lost:
-                now = timezone.now()
+                now = clock.now()
                 webhook = Webhook.objects.filter(pk=webhook_id, is_enabled=True).first()
                 if webhook is None:
                     return None
@@ -157,14 +155,14 @@ class Round:
                     subscriptions.disable(webhook, DisabledCode.OWNER_GONE, now)
                     return None
                 delivery.webhook = webhook
-                answer = sending.send(client, delivery, timezone.now())
-                outbox.note(delivery, answer, chance=random.random(), now=timezone.now())  # noqa: S311
-                if time.monotonic() >= until_seconds:
+                answer = sending.send(client, delivery, clock.now())
+                outbox.note(delivery, answer, chance=random.random(), now=clock.now())  # noqa: S311
+                if clock.monotonic() >= until_seconds:
                     break
             return None
         except Exception:
             logger.exception("The deliveries of webhook %s can't be seen to.", webhook_id)
-            return timezone.now() + AFTER_AN_ERROR
+            return clock.now() + AFTER_AN_ERROR
         finally:
             connections.close_all()  # this thread's own
 

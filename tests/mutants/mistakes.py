@@ -344,8 +344,8 @@ MISTAKES: list[Mistake] = [
          "seconds=self.seconds)):\n            return"),
         ("unfenced", "A turn that lost its lease writes over its successor.",
          "        if mine.values_list(\"name\").first() is None:", "        if False:"),
-        ("not-longer", "A lease is renewed for no time.", "timezone.now() + timedelta(seconds=self.seconds)",
-         "timezone.now()"),
+        ("not-longer", "A lease is renewed for no time.", "clock.now() + timedelta(seconds=self.seconds)",
+         "clock.now()"),
     ),
     *_of(
         "turn", "pools/turn/reconciler.py", POOLS,

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
-from django.utils import timezone
 
 from orchestrator_site.exports.file import written
 from orchestrator_site.exports.writing import export
+from pools import clock
 
 
 class Command(BaseCommand):
@@ -27,7 +27,7 @@ class Command(BaseCommand):
             raise CommandError("An export holds secrets: name a file, or - to print it all the same.")
         try:
             with nullcontext(self.stdout) if file in ("", "-") else written(Path(file)) as output:
-                for line in export(timezone.now(), with_history=with_history):
+                for line in export(clock.now(), with_history=with_history):
                     output.write(f"{line}\n")
         except OSError as error:
             raise CommandError(f"{file or '-'} can't be written ({error.strerror or error}).") from None

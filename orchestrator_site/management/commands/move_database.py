@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from orchestrator_site.moving.move import Closed, move
 from orchestrator_site.moving.rows import Refused
+from pools import clock
 
 
 class Command(BaseCommand):
@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, target: str, dry_run: bool, **_options: Any) -> None:
         try:
-            move(target, timezone.now(), self.say, dry_run=dry_run)
+            move(target, clock.now(), self.say, dry_run=dry_run)
         except Refused as error:
             raise CommandError(f"{error} Nothing was moved.") from error.__cause__
         except Closed as error:

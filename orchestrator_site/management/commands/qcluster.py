@@ -9,12 +9,11 @@ from importlib import import_module
 from typing import Any
 
 from django.db import DatabaseError, connections
-from django.utils import timezone
 from django_q import cluster
 from django_q.management.commands import qcluster
 
 from orchestrator_site.cluster.polite import PoliteCluster, PoliteSentinel
-from pools import meters, traces
+from pools import clock, meters, traces
 from pools.cloud import api_transport
 from pools.models import Fleet
 
@@ -29,7 +28,7 @@ class Command(qcluster.Command):  # type: ignore[misc]  # django-q has no types
         traces.preload()
         meters.begin()
         with suppress(DatabaseError):  # while it is away nobody claims either
-            Fleet.note_pause(timezone.now())
+            Fleet.note_pause(clock.now())
         connections.close_all()
         gc.collect()
         gc.freeze()  # what is collected is written to, and then no longer shared

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.core.management import BaseCommand
 from django.db import DatabaseError, connections
-from django.utils import timezone
 
 from orchestrator_site import places
 from orchestrator_site.processes.preparation import load_catalog
 from orchestrator_site.processes.services import web_command
+from pools import clock
 from pools.models import Fleet
 
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **_options: Any) -> None:
         try:
             load_catalog()
-            Fleet.note_pause(timezone.now())
+            Fleet.note_pause(clock.now())
         except DatabaseError as error:
             sys.exit(f"The database cannot be used: {str(error).strip()}")
         connections.close_all()

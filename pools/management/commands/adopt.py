@@ -7,8 +7,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
+from pools import clock
 from pools.ages import ago
 from pools.console import operations
 from pools.management.shell import actor
@@ -47,7 +47,7 @@ class Command(BaseCommand):
 
     def show(self, apps: list[CloudApp]) -> None:
         """Say what there is, whose it is, and what will become of it."""
-        now, mark = timezone.now(), our_mark(Fleet.get())
+        now, mark = clock.now(), our_mark(Fleet.get())
         for app in apps:
             whose = f"installation {app.installation}"
             if app.installation == mark.installation:

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
+from pools import clock
 from pools.ages import ago
 from pools.api_keys import BEGINNING, NAME_CHARACTERS, ApiKey, Scope
 from pools.console import key_acts
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         days = options["days"]
         if days is not None and not 0 < days <= 3650:
             raise CommandError("--days is from 1 to 3650.")
-        expires_at = timezone.now() + timedelta(days=days) if days is not None else None
+        expires_at = clock.now() + timedelta(days=days) if days is not None else None
         scopes = options["scope"] or [Scope.LAUNCH]
         told = {"actor": actor(), "reason": options["why"]}
         try:
@@ -63,7 +63,7 @@ class Command(BaseCommand):
         self.stdout.write(token)
 
     def list(self, options: dict[str, Any]) -> None:
-        now = timezone.now()
+        now = clock.now()
         for key in ApiKey.objects.all():
             used = f"used {ago(key.last_used_at, now)} ago" if key.last_used_at else "never used"
             refusal = key.refusal(now)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
+from pools import clock
 from pools.churn import Unwanted, Watch
 from pools.console.operations import POOL_ACTS, Refused
 from pools.console.pool_report import HOURS, report
@@ -54,7 +53,7 @@ class Command(BaseCommand):
         elif action == "simulate":
             if not name:
                 raise CommandError("Say which pool to simulate.")
-            for line in simulate.simulate(pools[0], timezone.now(), options):
+            for line in simulate.simulate(pools[0], clock.now(), options):
                 self.stdout.write(line)
         elif action == "watch":
             if not name:
@@ -80,7 +79,7 @@ class Command(BaseCommand):
     def show(self, pools: list[Pool]) -> None:
         if not pools:
             self.stdout.write("There are no pools.")
-        now = timezone.now()
+        now = clock.now()
         explanation, came = explain(now), arrivals(now - timedelta(hours=HOURS))
         for pool in pools:
             found = report(pool, explanation, came, now)
@@ -96,21 +95,21 @@ class Command(BaseCommand):
     def watch(self, pool: Pool, seconds: float, every: float, most: int) -> None:
         """Print what there is, and raise CommandError at the first sign of sandboxes that nobody wanted."""
         watch = Watch(pool, most)
-        print_at = time.monotonic()
+        print_at = clock.monotonic()
         until = print_at + seconds
         while True:
             try:
                 line = watch.look()
             except Unwanted as error:
                 raise CommandError(str(error)) from None
-            now = time.monotonic()
+            now = clock.monotonic()
             if now >= print_at or now >= until:
                 self.stdout.write(line)
                 self.stdout.flush()  # into a pipe or a file, too
                 print_at = now + every
             if now >= until:
                 break
-            time.sleep(max(0.0, min(LOOK_SECONDS, print_at - now, until - now)))
+            clock.sleep(max(0.0, min(LOOK_SECONDS, print_at - now, until - now)))
         if watch.known is None:
             raise CommandError("The cloud could not be listed even once: nothing is proved.")
         self.stdout.write(f"Well: {watch.made} made for {watch.acquired} acquired, never too many in the cloud.")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
+from pools import clock
 from pools.console import plans
 from pools.leases import LeaseHeld, LeaseLost
 from pools.management import plan_files
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             return
         self.show(self.carry_out(plan, options["why"]) if plan else taken(lambda: turn_when_free(PATIENCE_SECONDS)))
         require_listing()
-        now = timezone.now()
+        now = clock.now()
         self.stdout.write(explain(now).totals.sentence(now))
 
     def preview(self, out: Path | None, detailed: bool) -> None:

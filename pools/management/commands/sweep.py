@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
-from pools import claims, journal
+from pools import claims, clock, journal
 from pools.ages import ago
 from pools.cloud.errors import CloudError, RateLimited
 from pools.cloud.records import App
@@ -42,7 +40,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, yes: bool, dry_run: bool, keep_pools: bool, **options: Any) -> None:
         apps = self.listed()
         waiting = Sandbox.objects.existing().exclude(app_id__in=[app.id for app in apps]).count()
-        now = timezone.now()
+        now = clock.now()
         for app in apps:
             self.stdout.write(f"{app.name}  {app.id}  {app.phase}  {ago(app.created_at, now)} old")
         more = f", and {waiting} sandboxes of ours without one" if waiting else ""
@@ -82,7 +80,7 @@ class Command(BaseCommand):
         """First in our own records, so that runs end with a reason and nothing is handed out any more. Apps that no
         sandbox of ours is are noted, too."""
         for sandbox in Sandbox.objects.live():
-            claims.retire(sandbox.pk, EndCode.SWEPT, REASON, timezone.now(), frm=LIVE, actor=who)
+            claims.retire(sandbox.pk, EndCode.SWEPT, REASON, clock.now(), frm=LIVE, actor=who)
         tracked = set(Sandbox.objects.existing().values_list("name", flat=True))
         for app in apps:
             if app.name not in tracked:
@@ -109,7 +107,7 @@ class Command(BaseCommand):
             if looks > LOOKS_WITHOUT_PROGRESS:
                 raise CommandError(f"{len(apps)} apps do not go away. Run it again later.")
             if apps:
-                time.sleep(PAUSE_SECONDS)
+                clock.sleep(PAUSE_SECONDS)
 
     def ask_for(self, apps: Sequence[App]) -> None:
         """Ask for the deletion of each, as far as the cloud lets us: it may want to be left alone for a while."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from pools import clock
 from runs.webhooks import signing
 
 MOST_BYTES = 1024 * 1024
@@ -54,7 +54,7 @@ def server(port: int, secret: str, status: int, say: Any) -> HTTPServer:
                 return
             body = self.rfile.read(int(length))
             sent = {name.lower(): value for name, value in self.headers.items()}
-            say(told(secret, sent, body, time.time()))
+            say(told(secret, sent, body, clock.wall()))
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import django
@@ -17,6 +16,7 @@ from django.test import Client  # noqa: E402
 from games.models import Game  # noqa: E402
 from pools.models import Fleet, Pool  # noqa: E402
 from runs.visitors import _name  # noqa: E402
+from tests.fixtures.work import rows_for  # noqa: E402
 
 COUNT = int(sys.argv[1])
 settings.ALLOWED_HOSTS = ["*"]
@@ -56,32 +56,8 @@ operator, program = Client(), Client(REMOTE_ADDR="203.0.113.7")
 operator.force_login(get_user_model().objects.create_superuser("operator"))
 
 
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for each in plan.get("Plans", ()):
-        yield from nodes(each)
-
-
-def rows_read(plan: dict[str, Any]) -> int:
-    """What the scans looked at, also in vain."""
-    scans = [node for node in nodes(plan) if "Scan" in node["Node Type"]]
-    names = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
-    return int(sum(node.get(name, 0) * node["Actual Loops"] for node in scans for name in names))
-
-
 def cost(client: Client, address: str) -> tuple[int, dict[str, Any]]:
-    read = 0
-
-    def explained(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        nonlocal read
-        if sql.startswith("SELECT"):
-            with context["connection"].connection.cursor() as own:
-                own.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", params)
-                read += rows_read(own.fetchone()[0][0]["Plan"])
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(explained):
-        answer = client.get(address)
+    read, answer = rows_for(lambda: client.get(address))
     assert answer.status_code == 200, answer.content
     return read, answer.json()
 

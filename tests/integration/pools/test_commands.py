@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from io import StringIO
 
 import pytest
@@ -92,6 +93,9 @@ class Meanwhile:
     def at(self, seconds: float, act: Callable[[], object]) -> None:
         self.plans[seconds] = act
 
+    def now(self) -> datetime:
+        return self.clock.now()
+
     def monotonic(self) -> float:
         return self.seconds
 
@@ -107,7 +111,7 @@ class Meanwhile:
 @pytest.fixture
 def meanwhile(paper_fleet, clock, monkeypatch) -> Meanwhile:
     meanwhile = Meanwhile(paper_fleet, clock)
-    monkeypatch.setattr("pools.management.commands.pool.time", meanwhile)
+    monkeypatch.setattr("pools.management.commands.pool.clock", meanwhile)
     monkeypatch.setattr("pools.management.commands.pool.LOOK_SECONDS", 5)
     return meanwhile
 

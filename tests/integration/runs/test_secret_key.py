@@ -95,10 +95,10 @@ def test_a_sandbox_whose_create_is_sent_again_after_the_change_keeps_its_token(p
 
 def test_a_changed_key_is_named_where_operators_look(paper_fleet, ready, settings, client: Client, monkeypatch):
     """It broke every running sandbox without a word."""
-    monkeypatch.setattr(health, "CHECKS", [health.Check(health.secret_key)])
+    monkeypatch.setattr(health, "CHECKS", [health.Check("secret_key", health.secret_key)])
     assert client.get("/health/ready").json()["checks"] == {"secret_key": "ok"}
     change(settings)
-    monkeypatch.setattr(health, "CHECKS", [health.Check(health.secret_key)])
+    monkeypatch.setattr(health, "CHECKS", [health.Check("secret_key", health.secret_key)])
     answer = client.get("/health/ready")
     assert answer.status_code == 503
     said = answer.json()["checks"]["secret_key"]

@@ -180,8 +180,8 @@ def test_machines_share_the_databases_time_however_their_clocks_go(own: Database
     skewed = (
         "import time\nreal = time.time\ntime.time = lambda: real() + 3600\n"
         "from django.utils import timezone\n"
-        "from orchestrator_site.postgresql.clock import clock\n"
-        "print(abs(timezone.now().timestamp() - real()) < 60, round(clock.machine_ahead_seconds(), -1))"
+        "from orchestrator_site.postgresql.clock import database_clock\n"
+        "print(abs(timezone.now().timestamp() - real()) < 60, round(database_clock.machine_ahead_seconds(), -1))"
     )
     assert own.answer(skewed) == "True 3600.0"
 
@@ -190,11 +190,11 @@ def test_the_first_look_at_the_clock_leaves_nothing_behind_and_never_holds_the_e
     """A process that forks next would share its connection; one whose database is away would stand still."""
     looks = (
         "import asyncio\nfrom django.db import connection\nfrom django.utils import timezone\n"
-        "from orchestrator_site.postgresql.clock import clock\n"
+        "from orchestrator_site.postgresql.clock import database_clock\n"
         "async def look(): return timezone.now()\n"
-        "asyncio.run(look())\nfirst = clock._at_zero\n"
+        "asyncio.run(look())\nfirst = database_clock._at_zero\n"
         "timezone.now()\n"
-        "print(first is None, clock._at_zero is not None, connection.connection is None)"
+        "print(first is None, database_clock._at_zero is not None, connection.connection is None)"
     )
     assert own.answer(looks) == "True True True"
     away = Database(own.environment | {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing"})

@@ -38,7 +38,9 @@ def test_probes_are_answered_whatever_host_they_ask_for(client: Client):
 
 @pytest.fixture
 def fresh_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "CHECKS", [health.Check(check) for check in (health.database, health.cluster)])
+    monkeypatch.setattr(
+        health, "CHECKS", [health.Check("database", health.database), health.Check("cluster", health.cluster)]
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -83,7 +85,7 @@ def test_a_check_that_hangs_is_late_for_everybody_and_asked_once(monkeypatch: py
         release.wait(60)
         return health.OK
 
-    monkeypatch.setattr(health, "CHECKS", [health.Check(stubborn)])
+    monkeypatch.setattr(health, "CHECKS", [health.Check("stubborn", stubborn)])
     monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.2)
     waits, wait = [], health.wait
 

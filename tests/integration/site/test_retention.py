@@ -128,7 +128,7 @@ def test_one_kind_of_row_with_a_long_past_does_not_keep_the_others_waiting(game)
         Session.objects.create(session_key=f"{number}", session_data="", expire_date=now - timedelta(days=1))
     ticks = iter(range(1000))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(retention.time, "monotonic", lambda: next(ticks))
+        patched.setattr(retention.clock, "monotonic", lambda: next(ticks))
         retention.clean_up(now, 5)
     assert not Session.objects.exists()
     assert FleetEvent.objects.exists()

@@ -13,7 +13,7 @@ from pools.cloud.kept import KeptPools
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr(kept.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(kept.clock, "monotonic", lambda: now[0])
     return now
 
 
