@@ -1,0 +1,122 @@
+"""Which faults happen when: by the seed alone, so that leaving one out moves none of the others.
+
+Storms alternate with calm. In each storm the seed picks, for each kind of fault by itself, whether it takes part, from
+when to when, and in how large a share of the cases. Such a fault is named by its kind and the storm's number.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+CALM_SECONDS = (900.0, 3600.0)
+STORM_SECONDS = (120.0, 1500.0)
+TAKES_PART = 0.25
+SHARES = (0.02, 0.1, 0.3, 0.3, 0.5, 0.8)
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    number: int
+    begins: float
+    ends: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind of fault in one storm. `share`: in how many of the cases it happens, between `begins` and `ends`."""
+
+    id: str
+    begins: float
+    ends: float
+    share: float
+
+
+class Plan:
+    """The faults of a run that lasts `seconds`, of which the last `quiet_seconds` are calm. `only`: all others are left
+    out."""
+
+    def __init__(self, seed: int, seconds: float, quiet_seconds: float, only: Collection[str] | None = None) -> None:
+        self.seed = seed
+        self.only = None if only is None else frozenset(only)
+        self.storms = list(_storms(random.Random(f"{seed} storms"), seconds - quiet_seconds))
+        self.struck: Counter[str] = Counter()
+        self.kinds: Counter[str] = Counter()
+        self._of_kind: dict[str, list[Fault]] = {}
+        self._chances: dict[str, random.Random] = {}
+
+    def storm_at(self, seconds: float) -> Storm | None:
+        return next((storm for storm in self.storms if storm.begins <= seconds < storm.ends), None)
+
+    def calm_since(self, seconds: float) -> float | None:
+        """When the last storm before that moment ended; None in a storm."""
+        last = 0.0
+        for storm in self.storms:
+            if storm.begins <= seconds < storm.ends:
+                return None
+            if storm.ends <= seconds:
+                last = storm.ends
+        return last
+
+    def strikes(self, kind: str, seconds: float) -> bool:
+        """Whether that kind of fault happens in a case that arises now."""
+        faults = self._of_kind.get(kind)
+        if faults is None:
+            faults = self._of_kind[kind] = list(self._faults(kind))
+        while faults and faults[0].ends <= seconds:
+            faults.pop(0)
+        if not faults or faults[0].begins > seconds:
+            return False
+        fault = faults[0]
+        chance = self._chances.get(fault.id)
+        if chance is None:
+            chance = self._chances[fault.id] = random.Random(f"{self.seed} {fault.id}")
+        if chance.random() >= fault.share:
+            return False
+        self.struck[fault.id] += 1
+        self.kinds[kind] += 1
+        return True
+
+    def moments(self, kind: str, in_a_storm: float) -> list[tuple[str, float]]:
+        """The moments of a fault that happens at moments, about so many in each storm; with their names."""
+        found = []
+        for storm in self.storms:
+            chance = random.Random(f"{self.seed} {kind} {storm.number}")
+            for count in range(_about(in_a_storm, chance)):
+                name = f"{kind}.{storm.number}.{count}"
+                at = chance.uniform(storm.begins, storm.ends)
+                if self.only is None or name in self.only:
+                    found.append((name, at))
+        return sorted(found, key=lambda each: each[1])
+
+    def note(self, name: str) -> None:
+        """A fault of `moments` has happened."""
+        self.struck[name] += 1
+        self.kinds[name.partition(".")[0]] += 1
+
+    def _faults(self, kind: str) -> Iterator[Fault]:
+        for storm in self.storms:
+            chance = random.Random(f"{self.seed} {kind} {storm.number}")
+            takes_part, share = chance.random() < TAKES_PART, chance.choice(SHARES)
+            ends = sorted(chance.uniform(storm.begins, storm.ends) for _ in range(2))
+            name = f"{kind}.{storm.number}"
+            if takes_part and (self.only is None or name in self.only):
+                yield Fault(name, ends[0], ends[1], share)
+
+
+def _storms(chance: random.Random, until: float) -> Iterator[Storm]:
+    at, number = 0.0, 1
+    while True:
+        begins = at + chance.uniform(*CALM_SECONDS)
+        ends = begins + chance.uniform(*STORM_SECONDS)
+        if ends > until:
+            return
+        yield Storm(number, begins, ends)
+        at, number = ends, number + 1
+
+
+def _about(mean: float, chance: random.Random) -> int:
+    whole = int(mean)
+    return whole + (chance.random() < mean - whole) if mean < 1 else chance.randint(0, 2 * whole)
