@@ -133,7 +133,7 @@ class Kernel:
         self.points = 0
         self.after_point: Callable[[], None] | None = None
         self._ready: list[Thread] = []
-        self._sleepers: list[tuple[float, int, Thread, int]] = []
+        self._sleepers: list[tuple[float, int, Any, int]] = []  # threads, and what is to be called
         self._sequence = 0
         self._hub = greenlet.getcurrent()
         self._to_bury: list[Process] = []
@@ -244,6 +244,11 @@ class Kernel:
         heapq.heappush(self._sleepers, (self.time + in_seconds, self._sequence, thread, 0))
         return thread
 
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        """Have that called then, by nobody."""
+        self._sequence += 1
+        heapq.heappush(self._sleepers, (self.time + seconds, self._sequence, call, 0))
+
     on_thread_end: Callable[[Thread], None] | None = None
 
     def join(self, thread: Thread, seconds: float = 1e9) -> None:
@@ -275,6 +280,10 @@ class Kernel:
                 thread = self._ready.pop(at)
             elif self._sleepers and self._sleepers[0][0] <= seconds:
                 wakes_at, _, thread, token = heapq.heappop(self._sleepers)
+                if not isinstance(thread, Thread):
+                    self.time = max(self.time, wakes_at)
+                    thread()
+                    continue
                 if thread.token != token:
                     continue
                 self.time = max(self.time, wakes_at)

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -63,7 +64,10 @@ class SimulatedMailbox:
         mail.boxes.setdefault(channel, []).append(self)
 
     def wait(self, seconds: float) -> None:
-        self._event.wait(self._mail.patience(seconds))
+        """Whoever looks each second is spared the looks that would find nothing."""
+        mail = self._mail
+        while not self._event.wait(mail.patience(seconds)) and not mail.is_something_due():
+            pass
         self._event.clear()
 
     def wake(self) -> None:
@@ -76,7 +80,7 @@ class Mail:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.boxes: dict[str, list[SimulatedMailbox]] = {}
-        self.is_dirty_at = 0.0
+        self._is_look_due = False
 
     def open(self, channel: str) -> SimulatedMailbox:
         return SimulatedMailbox(self, channel)
@@ -90,12 +94,35 @@ class Mail:
             box.wake()
 
     def patience(self, seconds: float) -> float:
-        """Whoever looks each second is spared the looks that would find nothing: until a row of the queue is due."""
-        kernel = self.kernel
-        row = store.connection().execute("SELECT min(lock) FROM django_q_ormq").fetchone()
+        """How long nobody has to look: until a row of the queue is due again. New ones are looked at within `seconds`."""
+        row = store.connection().execute("SELECT min(lock) FROM django_q_ormq WHERE lock > ?", (_now(),)).fetchone()
         if row[0] is None:
             return 3600.0
-        return seconds
+        return max(seconds, (parse(row[0]) - clock.now()).total_seconds() + 0.01)
+
+    def is_something_due(self) -> bool:
+        rows = store.connection().execute("SELECT 1 FROM django_q_ormq WHERE lock <= ? LIMIT 1", (_now(),))
+        return rows.fetchone() is not None
+
+    def wrote(self, table: str) -> None:
+        """A row that nobody is woken for is found by the look of the next second."""
+        if table == "django_q_ormq" and not self._is_look_due:
+            self._is_look_due = True
+            self.kernel.after(1.0, self._look)
+
+    def _look(self) -> None:
+        self._is_look_due = False
+        if self.is_something_due():
+            for box in self.boxes.get(mailboxes.TASKS, ()):
+                box.wake()
+
+
+def _now() -> str:
+    return str(clock.now().replace(tzinfo=None))
+
+
+def parse(text: str) -> datetime:
+    return datetime.fromisoformat(str(text)).replace(tzinfo=UTC)
 
 
 class Executor:
@@ -245,6 +272,7 @@ def in_place(kernel: Kernel) -> Iterator[tuple[Mail, Host]]:
         for name in ("_busy", "_samples", "_is_full"):
             put(reserve, name, getattr(reserve, name))
         put(store.hooks, "committed", lambda wrapper: kernel.point("commit"))
+        put(store.hooks, "wrote", mail.wrote)
         put(store.hooks, "require_alive", require_alive)
         put(store.hooks, "before_first_write", lambda wrapper: require_alive())
         try:

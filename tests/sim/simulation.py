@@ -15,6 +15,7 @@ from tests.sim.cluster import Cluster
 from tests.sim.database import store
 from tests.sim.kernel import Kernel, Machine
 from tests.sim.machinery import in_place
+from tests.sim.pace import paced
 from tests.sim.plan import Plan
 from tests.sim.players import Players
 
@@ -63,6 +64,7 @@ def run(options: Options, tell: Callable[[str], None] | None = None) -> Outcome:
     with contextlib.ExitStack() as stack:
         mail, host = stack.enter_context(in_place(kernel))
         account = stack.enter_context(accounts.install(kernel))
+        stack.enter_context(paced(kernel, lambda: next_change(account)))
         web = [kernel.process(f"web-{letter}", Machine(f"web-{letter}")) for letter in "ab"]
         clusters = [Cluster(kernel, host, Machine(f"worker-{letter}"), 4) for letter in "ab"]
         players = Players(kernel, web, options.per_hour)
@@ -78,3 +80,16 @@ def run(options: Options, tell: Callable[[str], None] | None = None) -> Outcome:
         }
         outcome.struck = sorted(plan.struck)
     return outcome
+
+
+def next_change(account: accounts.Account) -> float:
+    """Seconds until an app of the account comes up or fails, or is gone."""
+    now = account.now()
+    moments = []
+    for app in account.apps.values():
+        up = app.created_at + app.deploy_seconds
+        for at in (up, up + app.url_late_seconds, up + max(app.url_late_seconds, app.agent_late_seconds), app.gone_at):
+            if at > now:
+                moments.append(at)
+                break
+    return min(moments, default=now + 3600.0) - now

@@ -24,7 +24,7 @@ TABLE = re.compile(r'(?:FROM|INTO|UPDATE)\s+"?(\w+)"?', re.IGNORECASE)
 class Statement:
     """What is known of an SQL text: as SQLite takes it, and what it does."""
 
-    __slots__ = ("is_write", "locks", "sql", "table")
+    __slots__ = ("is_write", "locks", "returns", "sql", "table")
 
     def __init__(self, query: str) -> None:
         self.locks = LOCKING.search(query) is not None
@@ -32,6 +32,7 @@ class Statement:
             query = LOCKING.sub("", query)
         self.sql = base.FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%")
         self.is_write = query.lstrip()[:7].upper().startswith(WRITES)
+        self.returns = self.is_write and " RETURNING " in query
         table = TABLE.search(query)
         self.table = table[1] if table else ""
 
@@ -160,5 +161,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def after(self, statement: Statement) -> None:
         if statement.is_write:
             store.note_write(statement.table)
-            if not self.in_atomic_block:
+            # One that returns rows goes on until they are fetched.
+            if not self.in_atomic_block and not statement.returns:
                 store.committed(self)
