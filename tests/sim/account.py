@@ -103,6 +103,11 @@ class Account:
         for _, effect in due:
             effect()
 
+    def troubled_until(self) -> float:
+        """When the last of what goes on for a while ends."""
+        later = [at for at, _ in self.later]
+        return max(self.storm_until, self.refused_until, self.full_until, *later, *self.agents.silences())
+
     def now(self) -> float:
         return self.world.now().timestamp()
 
@@ -119,7 +124,7 @@ class Account:
             self.next_minute_at = now + MINUTE_SECONDS
             for _ in range(minutes):
                 for name in self.faults.each(MINUTE):
-                    self._befall(name, now)
+                    self.befall(name)
         return now
 
     # One request.
@@ -392,8 +397,9 @@ class Account:
 
     # What befalls it.
 
-    def _befall(self, name: str, now: float) -> None:
-        draw = self.fates
+    def befall(self, name: str) -> None:
+        """Have one of the faults of MINUTE happen now; nothing where there is nothing for it to happen to."""
+        draw, now = self.fates, self.now()
         mine = [app for app in self.apps.values() if app.maker is Maker.API]
         strangers = [app for app in self.apps.values() if app.maker is Maker.STRANGER]
         owner, installation = self.mark.get(OWNER_KEY, ""), self.mark.get(INSTALLATION_KEY, "")

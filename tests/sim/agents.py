@@ -182,6 +182,10 @@ class Agents:
         for container in self.containers.values():
             container.silent_until = 0.0
 
+    def silences(self) -> list[float]:
+        """Until when agents answer nobody."""
+        return [container.silent_until for container in self.containers.values()]
+
     def befall(self, name: str, draw: random.Random) -> None:
         now = self.account.now()
         living = [each for each in self.containers.values() if not each.is_dead and each.up_from <= now]
@@ -253,6 +257,10 @@ class Agents:
     def _time_out(self, request: Request) -> None:
         self.world.sleep(request.timeout_seconds)
         raise httpx.ReadTimeout("no answer in time")
+
+    def visit(self, app: SimApp) -> Container | None:
+        """What is behind the app now; None while the edge does not lead to it."""
+        return self._container(app, self.account.now())
 
     def _container(self, app: SimApp, now: float) -> Container | None:
         """None while the edge does not lead to it yet."""
