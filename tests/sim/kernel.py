@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import random
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,15 +50,19 @@ class Process:
 
 
 class Thread:
-    __slots__ = ("connections", "greenlet", "is_done", "joiners", "name", "process", "token")
+    __slots__ = ("connections", "greenlet", "is_done", "is_killed", "joiners", "name", "process", "token")
 
     def __init__(self, process: Process, name: str) -> None:
         self.process, self.name = process, name
         self.token = 0
-        self.is_done = False
+        self.is_done = self.is_killed = False
         self.joiners: list[Thread] = []
         self.connections: dict[str, Any] = {}
         self.greenlet: Any = None
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.is_alive and not self.is_killed
 
 
 class Event:
@@ -137,6 +142,9 @@ class Kernel:
         self._sequence = 0
         self._hub = greenlet.getcurrent()
         self._to_bury: list[Process] = []
+        self._threads_to_end: list[Thread] = []
+        self._is_stopped = False
+        self.broken = self.broken_at = ""  # what a thread of the simulation died of
         self._process: Process | None = None
         self.on_enter_process: Callable[[Process], None] | None = None
         self._pids = 1000
@@ -151,13 +159,13 @@ class Kernel:
     def sleep(self, seconds: float) -> None:
         """The current thread waits."""
         thread = self.here()
-        if not thread.process.is_alive:
+        if not thread.is_alive:
             raise Killed
         thread.token += 1
         self._sequence += 1
         heapq.heappush(self._sleepers, (self.time + max(0.0, seconds), self._sequence, thread, thread.token))
         self._hub.switch()
-        if not thread.process.is_alive:
+        if not thread.is_alive:
             raise Killed
 
     def wake(self, thread: Thread) -> None:
@@ -178,7 +186,7 @@ class Kernel:
         if thread is None:
             return
         process = thread.process
-        if not process.is_alive:
+        if not thread.is_alive:
             raise Killed
         self.points += 1
         self.time += STEP_SECONDS
@@ -230,6 +238,11 @@ class Kernel:
                     target()
             except Killed:
                 pass
+            except Exception as error:
+                self.broken = self.broken or f"{process}/{name} broke: {type(error).__name__}: {error}"
+                self.broken_at = traceback.format_exc()
+                self.log(f"VIOLATED {self.broken}")
+                self.stop()
             finally:
                 thread.is_done = True
                 process.threads.pop(thread, None)
@@ -270,9 +283,22 @@ class Kernel:
         """It stands still for so long, and then goes on as if nothing had been."""
         process.frozen_until = self.time + seconds
 
+    def end_thread(self, thread: Thread) -> None:
+        """End one thread of a process that goes on, as a request whose process was killed and is there again."""
+        self._threads_to_end.append(thread)
+
+    def stop(self) -> None:
+        """`run_until` returns at the next switch."""
+        self._is_stopped = True
+
     def run_until(self, seconds: float) -> None:
-        """Let everything happen until that time."""
-        while True:
+        """Let everything happen until that time, or until `stop`."""
+        while not self._is_stopped:
+            while self._threads_to_end:
+                thread = self._threads_to_end.pop(0)
+                if not thread.is_done and thread.greenlet:
+                    thread.is_killed = True
+                    self._go_on(thread, by_killing=True)
             while self._to_bury:
                 self._bury(self._to_bury.pop(0))
             if self._ready:

@@ -86,7 +86,7 @@ class Mail:
         return SimulatedMailbox(self, channel)
 
     def send(self, channel: str) -> None:
-        if self.kernel.current is not None and not self.kernel.current.process.is_alive:
+        if self.kernel.current is not None and not self.kernel.current.is_alive:
             raise Killed
         if self.kernel.strikes("wake-up-lost"):
             return
@@ -234,7 +234,7 @@ def in_place(kernel: Kernel) -> Iterator[tuple[Mail, Host]]:
             raise ProcessLookupError
 
     def require_alive() -> None:
-        if kernel.current is not None and not kernel.current.process.is_alive:
+        if kernel.current is not None and not kernel.current.is_alive:
             raise Killed
 
     kernel.on_enter_process = host.enter

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 CALM_SECONDS = (900.0, 3600.0)
 STORM_SECONDS = (120.0, 1500.0)
 TAKES_PART = 0.25
-SHARES = (0.02, 0.1, 0.3, 0.3, 0.5, 0.8)
+FACTORS = (3, 10, 30, 100)  # how much more often than usual, in its storm
+MOST_SHARE = 0.8
+USUAL_CHANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +37,25 @@ class Fault:
 
 
 class Plan:
-    """The faults of a run that lasts `seconds`, of which the last `quiet_seconds` are calm. `only`: all others are left
-    out."""
+    """The faults of a run that lasts `seconds`, of which the last `quiet_seconds` are calm. `chances`: how often each
+    kind happens where it could. `only`: all others are left out."""
 
-    def __init__(self, seed: int, seconds: float, quiet_seconds: float, only: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        seconds: float,
+        quiet_seconds: float,
+        chances: Mapping[str, float],
+        only: Collection[str] | None = None,
+    ) -> None:
         self.seed = seed
+        self.usual = chances
         self.only = None if only is None else frozenset(only)
         self.storms = list(_storms(random.Random(f"{seed} storms"), seconds - quiet_seconds))
         self.struck: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
+        self._storm: Storm | None = None
+        self._begins = self._ends = 0.0
         self._of_kind: dict[str, list[Fault]] = {}
         self._chances: dict[str, random.Random] = {}
 
@@ -62,6 +74,10 @@ class Plan:
 
     def strikes(self, kind: str, seconds: float) -> bool:
         """Whether that kind of fault happens in a case that arises now."""
+        if not self._begins <= seconds < self._ends:
+            self._find_storm(seconds)
+        if self._storm is None:
+            return False
         faults = self._of_kind.get(kind)
         if faults is None:
             faults = self._of_kind[kind] = list(self._faults(kind))
@@ -78,6 +94,15 @@ class Plan:
         self.struck[fault.id] += 1
         self.kinds[kind] += 1
         return True
+
+    def _find_storm(self, seconds: float) -> None:
+        """Note whether it storms, and from when to when that is so."""
+        self._storm = self.storm_at(seconds)
+        if self._storm is not None:
+            self._begins, self._ends = self._storm.begins, self._storm.ends
+        else:
+            self._begins = max((storm.ends for storm in self.storms if storm.ends <= seconds), default=0.0)
+            self._ends = min((storm.begins for storm in self.storms if storm.begins > seconds), default=float("inf"))
 
     def moments(self, kind: str, in_a_storm: float) -> list[tuple[str, float]]:
         """The moments of a fault that happens at moments, about so many in each storm; with their names."""
@@ -99,7 +124,8 @@ class Plan:
     def _faults(self, kind: str) -> Iterator[Fault]:
         for storm in self.storms:
             chance = random.Random(f"{self.seed} {kind} {storm.number}")
-            takes_part, share = chance.random() < TAKES_PART, chance.choice(SHARES)
+            takes_part = chance.random() < TAKES_PART
+            share = min(MOST_SHARE, self.usual.get(kind, USUAL_CHANCE) * chance.choice(FACTORS))
             ends = sorted(chance.uniform(storm.begins, storm.ends) for _ in range(2))
             name = f"{kind}.{storm.number}"
             if takes_part and (self.only is None or name in self.only):
