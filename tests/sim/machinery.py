@@ -273,6 +273,7 @@ def in_place(kernel: Kernel) -> Iterator[tuple[Mail, Host]]:
             put(reserve, name, getattr(reserve, name))
         put(store.hooks, "committed", lambda wrapper: kernel.point("commit"))
         put(store.hooks, "wrote", mail.wrote)
+        put(store.hooks, "rolled_back", store.hooks.rolled_back)
         put(store.hooks, "require_alive", require_alive)
         put(store.hooks, "before_first_write", lambda wrapper: require_alive())
         try:

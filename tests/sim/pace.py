@@ -20,7 +20,7 @@ from pools.turn import reconciler
 from pools.turn.decisions import Decision, Kind
 from tests.sim.kernel import Kernel
 
-PACE_SECONDS = 15.0
+PACE_SECONDS = 30.0
 LEASES = 6
 SLOW_SEEDS = 8
 LOOKS_SECONDS = 10.0

@@ -25,6 +25,7 @@ from tests.sim.operators import Operators
 from tests.sim.pace import paced
 from tests.sim.plan import Plan
 from tests.sim.players import Players
+from tests.sim.shortcuts import FleetRow, make_django_quicker, taken
 
 QUIET_SECONDS = CONVERGED_SECONDS + 600.0  # at the end of each run
 WORKERS = 4
@@ -63,6 +64,7 @@ def run(options: Options, tell: Callable[[str], None] | None = None) -> Outcome:
     """Simulate it, until its time is over or something does not hold. `tell` gets each line of the log."""
     global _template  # noqa: PLW0603
     if _template is None:
+        make_django_quicker()
         _template = template.build()
     store.copy_from(_template)
     seconds = options.hours * 3600
@@ -82,7 +84,16 @@ def run(options: Options, tell: Callable[[str], None] | None = None) -> Outcome:
         stack.enter_context(paced(kernel, lambda: next_change(account)))
         watch = Invariants(kernel, account, plan)
         _watch(kernel, account, watch)
-        store.hooks.wrote = lambda table: (mail.wrote(table), watch.wrote(table))  # type: ignore[assignment]
+        fleet_row = FleetRow()
+        stack.enter_context(taken(fleet_row))
+
+        def wrote(table: str) -> None:
+            mail.wrote(table)
+            watch.wrote(table)
+            fleet_row.wrote(table)
+
+        store.hooks.wrote = wrote
+        store.hooks.rolled_back = fleet_row.forget
         web = [kernel.process(f"web-{letter}", Machine(f"web-{letter}")) for letter in "ab"]
         clusters = [Cluster(kernel, host, Machine(f"worker-{letter}"), WORKERS) for letter in "ab"]
         players, operators = Players(kernel, web, options.per_hour), Operators(kernel, account)

@@ -119,6 +119,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _savepoint_rollback(self, sid: str) -> None:
         if f"SAVEPOINT {sid}" not in self.pending and self.is_begun:
             store.run(f"ROLLBACK TO SAVEPOINT {sid}")
+            store.rolled_back()
 
     def _end_savepoint(self, sid: str, how: str) -> None:
         if f"SAVEPOINT {sid}" in self.pending:
@@ -137,6 +138,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _rollback(self) -> None:
         if self.is_begun:
             store.run("ROLLBACK")
+            store.rolled_back()
         self._over()
 
     def _over(self) -> None:

@@ -21,6 +21,7 @@ class Hooks:
         self.transaction_over: Callable[[Any], None] = _nothing
         self.wrote: Callable[[str], None] = _nothing
         self.require_alive: Callable[[], None] = _nothing_at_all
+        self.rolled_back: Callable[[], None] = _nothing_at_all
 
 
 def _nothing(_: Any) -> None:
@@ -59,6 +60,7 @@ def new() -> sqlite3.Connection:
 def copy_from(other: sqlite3.Connection) -> None:
     """Have the database be what that one is."""
     other.backup(connection())
+    hooks.rolled_back()
 
 
 def copied() -> sqlite3.Connection:
@@ -94,3 +96,7 @@ def note_write(table: str) -> None:
 
 def require_alive() -> None:
     hooks.require_alive()
+
+
+def rolled_back() -> None:
+    hooks.rolled_back()
