@@ -100,7 +100,8 @@ def explore(seeds: Iterable[int], given: argparse.Namespace) -> int:
     began, total, seconds, failures, launches = time.monotonic(), Coverage(), 0.0, [], 0
     processor_seconds = 0.0
     until = began + given.seconds if given.seconds else float("inf")
-    with multiprocessing.get_context("spawn").Pool(given.processes, _begin) as pool:
+    run(Options(0, 0.001))  # what it makes once is made before the processes fork
+    with multiprocessing.get_context("fork").Pool(given.processes) as pool:
         jobs = (Options(seed, HOURS_A_SEED, given.per_hour) for seed in _until(seeds, until))
         for outcome, took in pool.imap_unordered(_simulate, jobs):
             processor_seconds += took
@@ -123,10 +124,6 @@ def explore(seeds: Iterable[int], given: argparse.Namespace) -> int:
 
 def _until(seeds: Iterable[int], until: float) -> Iterator[int]:
     return itertools.takewhile(lambda _: time.monotonic() < until, seeds)
-
-
-def _begin() -> None:
-    run(Options(0, 0.001))
 
 
 def _simulate(options: Options) -> tuple[Outcome, float]:

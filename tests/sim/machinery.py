@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,13 +21,13 @@ from django.db import connections
 from django.utils import timezone
 
 from orchestrator_site.cluster import in_hand, reserve
-from pools import clock, leases, mailboxes, sizes, stopping, tenure, this_machine
+from pools import clock, journal, leases, mailboxes, sizes, stopping, tenure, this_machine
 from pools.cloud import connection as cloud_connection
 from pools.turn import asking, look
 from runs import lifecycle
 from runs.launching import turnstile
-from tests.sim.database import store
-from tests.sim.kernel import Event, Kernel, Lock, Machine, Process, ProductClock, SimulatedThread, Thread
+from tests.sim.database import locks, store
+from tests.sim.kernel import Event, Kernel, Lock, Process, ProductClock, SimulatedThread, Thread
 from tests.sim.world import Killed
 
 
@@ -258,6 +257,7 @@ def in_place(kernel: Kernel) -> Iterator[tuple[Mail, Host]]:
         put(turnstile, "threading", threads)
         put(asking, "ThreadPoolExecutor", executor)
         put(look, "ThreadPoolExecutor", executor)
+        put(journal, "_log", lambda event: kernel.log(f"{event.sandbox_name or event.pool_name} {event.message}"))
         put(leases, "os", SimpleNamespace(kill=is_gone))
         for module in (this_machine, leases, lifecycle):
             if hasattr(module, "this_process"):
@@ -275,7 +275,10 @@ def in_place(kernel: Kernel) -> Iterator[tuple[Mail, Host]]:
         put(store.hooks, "wrote", mail.wrote)
         put(store.hooks, "rolled_back", store.hooks.rolled_back)
         put(store.hooks, "require_alive", require_alive)
-        put(store.hooks, "before_first_write", lambda wrapper: require_alive())
+        put(locks.held, "require_alive", require_alive)
+        put(locks.held, "hold_up", kernel.hold_up)
+        put(locks.held, "sleep", kernel.sleep)
+        put(locks.held, "deadlock", lambda table: kernel.log(f"deadlock about {table}"))
         try:
             yield mail, host
         finally:
@@ -288,10 +291,3 @@ def in_place(kernel: Kernel) -> Iterator[tuple[Mail, Host]]:
 
 def _unfinished(kernel: Kernel) -> list[Thread]:
     return [thread for process in kernel.processes.values() for thread in process.threads]
-
-
-def database_error_kinds() -> tuple[type[Exception], ...]:
-    return (sqlite3.Error,)
-
-
-__all__ = ["Host", "Machine", "Mail", "in_place"]

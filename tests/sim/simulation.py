@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
+
+from django.conf import settings
 
 from tests.sim import account as accounts
 from tests.sim import template
 from tests.sim.apps import NEVER
 from tests.sim.cluster import Cluster
 from tests.sim.coverage import Coverage, seen_in
-from tests.sim.database import store
+from tests.sim.database import locks, store
 from tests.sim.faults import FAULTS
 from tests.sim.invariants import CONVERGED_SECONDS, Invariants
 from tests.sim.kernel import Kernel, Machine
@@ -79,6 +83,7 @@ def run(options: Options, tell: Callable[[str], None] | None = None) -> Outcome:
     plan = Plan(options.seed, seconds, min(QUIET_SECONDS, seconds / 2), chances, options.only)
     kernel = Kernel(options.seed, plan, log)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(sized(options.seed))
         mail, host = stack.enter_context(in_place(kernel))
         account = stack.enter_context(accounts.install(kernel))
         stack.enter_context(paced(kernel, lambda: next_change(account)))
@@ -91,6 +96,7 @@ def run(options: Options, tell: Callable[[str], None] | None = None) -> Outcome:
             mail.wrote(table)
             watch.wrote(table)
             fleet_row.wrote(table)
+            locks.held.note_write(table)
 
         store.hooks.wrote = wrote
         store.hooks.rolled_back = fleet_row.forget
@@ -117,6 +123,26 @@ def run(options: Options, tell: Callable[[str], None] | None = None) -> Outcome:
             "points": kernel.points,
         }
     return outcome
+
+
+@contextlib.contextmanager
+def sized(seed: int) -> Iterator[None]:
+    """The installation's limits, by the seed: wide ones, and such as are met all the time."""
+    chance = random.Random(f"{seed} size")
+    total = chance.choice((5, 8, 12, 16))
+    wanted = {
+        "MAX_TOTAL_SANDBOXES": total,
+        "MAX_TOTAL_ACTIVE": max(3, total - chance.randint(0, 2)),
+        "MAX_CONCURRENT_WARM": max(3, total - chance.randint(0, 4)),
+        "MAX_CONCURRENT_COLD": chance.randint(2, 6),
+        "MAX_RUNS_PER_HOUR": chance.choice((40, 70, 120)),
+        "MAX_ACTIVE_PER_CLIENT": chance.choice((1, 2, 4)),
+        "MAX_ACTIVE_PER_NETWORK": chance.choice((2, 4)),
+    }
+    with contextlib.ExitStack() as stack:
+        for name, value in wanted.items():
+            stack.enter_context(mock.patch.object(settings, name, value))
+        yield
 
 
 def _watch(kernel: Kernel, account: accounts.Account, watch: Invariants) -> None:

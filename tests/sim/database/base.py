@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db.backends.sqlite3 import base, features, operations
 
-from tests.sim.database import store
+from tests.sim.database import locks, store
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 LOCKING = re.compile(r"\s*FOR (NO KEY )?UPDATE( OF [^)]*?)?( SKIP LOCKED| NOWAIT)?(?=\)|\s*$)")
@@ -70,7 +70,13 @@ class Cursor(sqlite3.Cursor):
 
 
 class DatabaseFeatures(features.DatabaseFeatures):
-    has_select_for_update = False
+    """As PostgreSQL's, in what is locked: the statements say it, and `locks` heeds it."""
+
+    has_select_for_update = True
+    has_select_for_update_nowait = True
+    has_select_for_update_skip_locked = True
+    has_select_for_update_of = True
+    has_select_for_no_key_update = True
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -81,6 +87,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(*args, **kwargs)
         self.pending: list[str] = []  # BEGIN and savepoints that no write needed yet
         self.is_begun = False
+        self.locked: set[str] = set()  # the tables of which the transaction has locked rows
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         return store.connection()
@@ -143,22 +150,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _over(self) -> None:
         self.pending, self.is_begun = [], False
-        store.transaction_over(self)
+        locks.over(self)
 
     def before(self, statement: Statement) -> None:
-        if self.in_atomic_block:
-            if self.is_begun:
-                return
-            if statement.is_write:
-                store.before_first_write(self)
-                self.is_begun = True
-                for each in self.pending:
-                    store.run(each)
-                self.pending = []
-            else:
-                store.before_read(self)
-        else:
+        if not self.in_atomic_block:
             store.require_alive()
+            if statement.is_write:
+                locks.before_write(self, statement.table)
+        elif self.is_begun:
+            return
+        elif statement.is_write:
+            locks.before_first_write(self)
+            self.is_begun = True
+            for each in self.pending:
+                store.run(each)
+            self.pending = []
+        else:
+            locks.before_read(self, statement.table if statement.locks else "")
 
     def after(self, statement: Statement) -> None:
         if statement.is_write:

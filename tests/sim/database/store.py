@@ -16,9 +16,6 @@ class Hooks:
 
     def __init__(self) -> None:
         self.committed: Callable[[Any], None] = _nothing
-        self.before_first_write: Callable[[Any], None] = _nothing
-        self.before_read: Callable[[Any], None] = _nothing
-        self.transaction_over: Callable[[Any], None] = _nothing
         self.wrote: Callable[[str], None] = _nothing
         self.require_alive: Callable[[], None] = _nothing_at_all
         self.rolled_back: Callable[[], None] = _nothing_at_all
@@ -76,18 +73,6 @@ def run(sql: str) -> None:
 
 def committed(wrapper: Any) -> None:
     hooks.committed(wrapper)
-
-
-def before_first_write(wrapper: Any) -> None:
-    hooks.before_first_write(wrapper)
-
-
-def before_read(wrapper: Any) -> None:
-    hooks.before_read(wrapper)
-
-
-def transaction_over(wrapper: Any) -> None:
-    hooks.transaction_over(wrapper)
 
 
 def note_write(table: str) -> None:
