@@ -43,7 +43,8 @@ PLANTED: list[Mistake] = [
     *_of(
         "games/staging.py",
         ("unfenced-lease", "Who was held up calls a sandbox ready in which another one is at work.",
-         "    if not hold.is_mine():\n        _drop(sandbox)\n        return False\n    return claims", "    return claims"),
+         "    if not hold.is_mine():\n        _drop(sandbox)\n        return False\n    return claims",
+         "    return claims"),
     ),
     *_of(
         "pools/nudge.py",
