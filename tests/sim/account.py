@@ -12,19 +12,20 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, NoReturn
 from unittest import mock
 
-from pools.cloud import app_reader, bounded
+from django.conf import settings
+
+from pools.cloud import app_reader, bounded, listing
 from pools.cloud.api_transport import TIMEOUT_SECONDS, Answer, AnswerKept, Wire
 from pools.cloud.app_spec import INSTALLATION_KEY, OWNER_KEY
 from pools.cloud.errors import CloudUnavailable
-from pools.cloud.records import App
 from pools.localcloud.specs import REGIONS, SIZES, BadSpec, check_spec
 from tests.sim.agents import Agents
 from tests.sim.apps import NEVER, PHASES, Maker, SimApp, hidden, shown
 from tests.sim.faults import CREATE, DELETE, LATE_EFFECT, LISTING, MINUTE, REQUEST, Faults
+from tests.sim.reading import remembered, watched
 from tests.sim.world import World
 
 MISSING = "The resource you were accessing could not be found."
@@ -36,7 +37,6 @@ SILENT = "no reason that can be read"
 DEPLOY_MEDIAN_SECONDS, DEPLOY_SIGMA = 75.0, 0.25
 KEPT_GONE_SECONDS = 3600.0
 MINUTE_SECONDS = 60.0
-MOST_REMEMBERED = 2000
 MOST_MINUTES_AT_ONCE = 60  # of a long time without a request
 LATE_SECONDS = (TIMEOUT_SECONDS + 1, 300.0)
 WRITES = frozenset({"create", "delete"})
@@ -321,7 +321,7 @@ class Account:
             return
         if app.maker is not Maker.OLD:
             self.trespass(f"app {app.number}, a {app.maker}'s, was deleted")
-        elif app.listings < 2 or now - app.first_listed_at < self.orphan_grace_seconds:
+        elif app.listings < 2 or 0 <= now - app.first_listed_at < self.orphan_grace_seconds:
             self.trespass(f"orphan {app.number} was deleted after {app.listings} listings, without its grace")
 
     def _propose(self, body: dict[str, Any]) -> Answer:
@@ -463,29 +463,15 @@ def plain_spec(name: str, owner: str = "", installation: str = "") -> dict[str, 
     return {"name": name, "region": "syd", "services": [service]}
 
 
-def remembered(read_app: Callable[[Any, datetime], App]) -> Callable[[Any, datetime], App]:
-    """`read_app`, which reads each record of ours once: an app's is the same object until something about it changes,
-    and a turn reads them all."""
-    known: dict[int, tuple[Any, App]] = {}
-
-    def read(data: Any, now: datetime) -> App:
-        found = known.get(id(data))
-        if found is None:
-            if len(known) >= MOST_REMEMBERED:
-                known.clear()
-            found = known[id(data)] = (data, read_app(data, now))  # what is kept lends its id to nobody
-        return found[1]
-
-    return read
-
-
 @contextmanager
 def install(world: World, **options: Any) -> Iterator[Account]:
     """An account of this world, which every client of the cloud and of sandboxes asks while the block runs."""
     account = Account(world, **options)
+    account.orphan_grace_seconds = float(settings.ORPHAN_GRACE_SECONDS)
     with (
         mock.patch.object(Wire, "_client", return_value=_Client(account)),
         mock.patch.object(bounded, "client_for", account.agents.client_for),
         mock.patch.object(app_reader, "read_app", remembered(app_reader.read_app)),
+        mock.patch.object(listing, "every_app", watched(listing.every_app, account.trespass)),
     ):
         yield account

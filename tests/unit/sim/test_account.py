@@ -23,6 +23,7 @@ from tests.fixtures.simulated import ChosenWorld
 from tests.sim.account import Account
 from tests.sim.apps import Maker
 from tests.sim.faults import FAULTS, LISTING, MINUTE, REQUEST
+from tests.sim.reading import watched
 
 SPEC = AppSpec(
     name="sandbox-0123abcd",
@@ -165,6 +166,23 @@ def test_a_torn_list_is_no_list(fault: str, cloud: DigitalOcean, chosen_world: C
     chosen_world.strike(fault, times=20)
     with pytest.raises(IncompleteListing):
         cloud.apps()
+
+
+def test_who_takes_a_torn_list_for_a_whole_one_trespasses(
+    cloud: DigitalOcean, chosen_world: ChosenWorld, simulated_account: Account
+):
+    def careless(fetch, keep):
+        return [keep(entry) for entry in fetch(1)["apps"]]
+
+    for number in range(3):
+        cloud.create(replace(SPEC, name=f"sandbox-{number:08x}"))
+    chosen_world.sleep(10)
+    read = watched(careless, simulated_account.trespass)
+    read(cloud._page, str)
+    assert simulated_account.trespasses == []
+    chosen_world.strike("list-torn")
+    read(cloud._page, str)
+    assert len(simulated_account.trespasses) == 1
 
 
 def test_a_list_may_miss_apps_and_say_that_it_is_whole(cloud: DigitalOcean, chosen_world: ChosenWorld):
