@@ -9,6 +9,7 @@ COPY games games
 COPY pools pools
 COPY templates templates
 COPY static static
+COPY docs/runbook.md docs/runbook.md
 RUN python -m venv /opt/orchestrator
 RUN /opt/orchestrator/bin/pip install --no-cache-dir --constraint constraints.txt .
 

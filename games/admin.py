@@ -35,10 +35,16 @@ class GameAdmin(MachineOwned):
     search_fields = ("slug", "title")
     exclude = ("cover",)
     inlines = (SnapshotsOfGame,)
+    change_form_template = "admin/games/game/page.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Game]:
         current = Prefetch("snapshots", Snapshot.objects.filter(state="current"), to_attr="current_snapshots")
         return super().get_queryset(request).prefetch_related(current)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if game := kwargs.get("obj"):
+            context |= {"versions": game.versions.all(), "can_operate": self.has_operate_permission(request)}
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description="snapshot")
     def snapshot(self, game: Any) -> str:

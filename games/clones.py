@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
+from games import version_sources
 from games.models import Game
 from games.source_repositories import SourceRepositoryError, upload_pack
 
@@ -54,7 +55,8 @@ def pack(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _upload_pack(request: HttpRequest, slug: str, *options: str, body: bytes = b"") -> bytes:
-    get_object_or_404(Game.objects.playable(), slug=slug)
+    if not version_sources.found_here(slug):
+        get_object_or_404(Game.objects.playable(), slug=slug)
     wanted = re.fullmatch(r"version=[0-2]", request.headers.get("Git-Protocol", ""))
     protocol = wanted[0] if wanted else ""
     try:

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from django_q.tasks import async_task
 
-from games.failures import DeployFailed, explanation
+from games.failures import Cause, DeployFailed, explanation, tool_missing
 from games.metrics import ANSWER, CLONE, INSTALL, RESTORE, START, timed
 from games.models import Game
 from games.processes import GAMES_DIR, LAST_LINES, end_earlier, start, wait_until_it_answers
@@ -214,11 +214,18 @@ def _stream(
                     if told <= TOLD_LINES:
                         say(item)
                 elif item.code != 0:
-                    raise DeployFailed(f"{trouble}: {explanation(list(lines), item.code)}")
+                    raise _failure(trouble, list(lines), item.code)
     except CommandTimedOut:
         raise DeployFailed(f"{trouble}: it took longer than {timeout_seconds} s.") from None
     except SaysTooMuch as error:
         raise DeployFailed(f"{trouble}: {error}") from None
+
+
+def _failure(trouble: str, lines: list[str], code: int) -> DeployFailed:
+    if tool := tool_missing(lines):
+        advice = "Have it need packages that come built, or keep what would be built in its repository."
+        return DeployFailed(f"{trouble}: {tool} is not installed in the sandbox. {advice}", Cause.TOOL_MISSING)
+    return DeployFailed(f"{trouble}: {explanation(lines, code)}")
 
 
 def start_again(agent: SandboxAgent, game: Game, port: int, folder: str, run_id: UUID | None = None) -> bool:

@@ -15,6 +15,23 @@ class Cause(Enum):
     OTHER = "other"
     PORT_TAKEN = "port_taken"
     ANSWERS_PACKED = "answers_packed"
+    FIXED_PORT = "fixed_port"
+    TOOL_MISSING = "tool_missing"
+
+
+# How the tools that build things say which other one they lack.
+LACKS = (
+    re.compile(r"error: command '(?:\S*/)?(?:[\w.]+-linux-\w+-)?([\w+.-]+)' failed: No such file or directory"),
+    re.compile(r"unable to execute '(?:[\w.]+-linux-\w+-)?([\w+.-]+)': No such file or directory"),
+    re.compile(r"(?:g?make|ninja)(?:\[\d+\])?: ([\w+.-]+): (?:No such file or directory|Command not found)"),
+    re.compile(r"gyp ERR! (?:stack )?(?:Error: )?not found: ([\w+.-]+)"),
+    re.compile(r"gyp ERR! find (Python).*(?:not|n't) (?:find|found|set)"),
+    re.compile(r"error: linker `([\w+.-]+)` not found"),
+    re.compile(r"can't find (Rust) compiler"),
+    re.compile(r"\b(CMake|Cargo|Meson|pkg-config)\b.{0,60}(?:is not installed|must be installed)", re.IGNORECASE),
+    re.compile(r"([\w+.-]+): command not found"),
+    re.compile(r"spawn ([\w+.-]+) ENOENT"),
+)
 
 
 class DeployFailed(Exception):
@@ -23,6 +40,15 @@ class DeployFailed(Exception):
     def __init__(self, message: str, cause: Cause = Cause.OTHER) -> None:
         super().__init__(message)
         self.cause = cause
+
+
+def tool_missing(lines: Sequence[str]) -> str:
+    """Return the tool without which it could not be built, as far as its last words tell; else nothing."""
+    for line in map(str.strip, reversed(lines)):
+        for lacks in (NOT_FOUND, *LACKS):
+            if missing := lacks.search(line):
+                return str(missing[1])
+    return ""
 
 
 def explanation(lines: Sequence[str], code: int | None = None) -> str:

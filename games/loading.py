@@ -8,10 +8,12 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 
+from games import versions
 from games.clones import clone_url
 from games.manifest import FILE_NAME, Manifest, ManifestError, read_manifest
 from games.models import Game
 from games.source_repositories import SourceRepositoryError, publish
+from pools import clock
 
 
 @dataclass
@@ -27,7 +29,8 @@ class Loaded:
 
 def load_catalog(catalog: Path | None = None) -> Loaded:
     """Make a Game of every folder that has a manifest. A bad one is reported and hides no other; a game whose folder
-    is gone, or that AVAILABLE_GAMES leaves out, can't be launched any more, and keeps its runs."""
+    is gone, or that AVAILABLE_GAMES leaves out, can't be launched any more, and keeps its runs. Games that were added
+    by their address stay, with their sources put in place."""
     catalog = catalog or settings.CATALOG_DIR
     loaded = Loaded()
     if not catalog.is_dir():
@@ -47,7 +50,8 @@ def load_catalog(catalog: Path | None = None) -> Loaded:
             loaded.problems.append(str(error))
     for slug in sorted(offered - seen):
         loaded.problems.append(f"AVAILABLE_GAMES names {slug}, but there is no such game in {catalog}")
-    gone = Game.objects.playable().exclude(slug__in=seen)
+    loaded.problems += versions.restore_sources()
+    gone = Game.objects.playable().exclude(slug__in=seen).exclude(pk__in=versions.added_by_address())
     loaded.gone = list(gone.values_list("slug", flat=True))
     gone.update(enabled=False)
     return loaded
@@ -55,33 +59,24 @@ def load_catalog(catalog: Path | None = None) -> Loaded:
 
 @transaction.atomic
 def _load(manifest: Manifest, repository_url: str, loaded: Loaded) -> None:
+    file = manifest.folder / FILE_NAME
     other = Game.objects.filter(snapshot_name=manifest.snapshot).exclude(slug=manifest.slug).first()
     if other is not None:
-        file = manifest.folder / FILE_NAME
         raise ManifestError(file, [f"snapshot is {manifest.snapshot!r}, which {other.slug} has; it must be unique"])
-    fields = {
-        "title": manifest.title,
-        "tagline": manifest.tagline,
-        "description": manifest.description,
-        "how_to_play": manifest.how_to_play,
-        "runtime": manifest.runtime,
-        "port": manifest.port,
-        "install_command": manifest.install_command,
-        "run_command": manifest.run,
-        "health_path": manifest.health,
-        "snapshot_name": manifest.snapshot,
+    if address := versions.address_of(manifest.slug):
+        raise ManifestError(file, [f"slug is {manifest.slug!r}, which the game from {address} has; it must be unique"])
+    fields = versions.columns(manifest) | {
         "repository_url": repository_url,
         "source_digest": manifest.digest,
-        "cover": manifest.cover_svg(),
-        "position": manifest.position,
         "enabled": True,
     }
     game = Game.objects.filter(slug=manifest.slug).first()
     if game is None:
-        Game.objects.create(slug=manifest.slug, **fields)
+        game = Game.objects.create(slug=manifest.slug, **fields)
         loaded.added.append(manifest.slug)
     elif any(getattr(game, name) != value for name, value in fields.items()):
         Game.objects.filter(pk=game.pk).update(**fields)
         loaded.changed.append(manifest.slug)
     else:
         loaded.unchanged.append(manifest.slug)
+    versions.note_catalogs(game, manifest, clock.now())

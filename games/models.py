@@ -42,6 +42,80 @@ class Game(models.Model):
     def __str__(self) -> str:
         return self.title
 
+    @property
+    def published(self) -> GameVersion | None:
+        """The version that launches get."""
+        return self.versions.filter(state=VersionState.PUBLISHED).first()
+
+
+class VersionState(models.TextChoices):
+    FETCHING = "fetching", "Its source is fetched"
+    FETCHED = "fetched", "Its manifest is read"
+    TRYING = "trying", "On trial"
+    FAILED = "failed", "Failed"
+    TRIED = "tried", "Tried, and not published"
+    PUBLISHED = "published", "Published"
+    REPLACED = "replaced", "Replaced"
+
+
+class VersionCode(models.TextChoices):
+    """Reasons for a version's failure before its trial; a trial's is a code of its run."""
+
+    UNREACHABLE = "unreachable", "Its address does not answer as a git repository"
+    NO_BRANCH = "no_branch", "There is no such branch"
+    NO_FOLDER = "no_folder", "There is no such folder"
+    TOO_LARGE = "too_large", "It is too large"
+    TOO_SLOW = "too_slow", "It took too long to fetch"
+    NOT_FILES = "not_files", "It holds links or other repositories"
+    BAD_MANIFEST = "bad_manifest", "Its manifest can't be used"
+    NAME_TAKEN = "name_taken", "Another game has its name"
+    UNCHANGED = "unchanged", "There is a version of the same files"
+
+
+class GameVersion(models.Model):
+    """A game as it was at one commit, or as the catalog's folder had it. Written only by `games.versions`."""
+
+    game = models.ForeignKey(
+        Game, on_delete=models.CASCADE, null=True, blank=True, related_name="versions",
+        help_text="None until its manifest is read.",
+    )  # fmt: skip
+    state = models.CharField(max_length=10, choices=VersionState.choices, default=VersionState.FETCHING)
+    address = models.CharField(max_length=300, blank=True, help_text="Of its git repository; empty for the catalog's.")
+    branch = models.CharField(max_length=100, blank=True, help_text="Empty for the repository's default.")
+    folder = models.CharField(
+        max_length=200, blank=True, help_text="The game's in the repository; empty for all of it."
+    )
+    commit = models.CharField(max_length=64, blank=True)
+    source_digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 over the game's files.")
+    manifest = models.JSONField(default=dict, blank=True, help_text="The columns of Game that the manifest gives.")
+    code = models.CharField(max_length=20, blank=True, help_text="Why it failed.")
+    reason = models.TextField(blank=True, help_text="The same as a sentence.")
+    trial = models.UUIDField(null=True, blank=True, help_text="The run in which it was tried last.")
+    asked_by = models.CharField(max_length=200, blank=True)
+    asked_at = models.DateTimeField()
+    published_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-asked_at", "-pk"]
+        verbose_name = "version of a game"
+        verbose_name_plural = "versions of games"
+        constraints = [
+            models.UniqueConstraint(fields=["game"], condition=Q(state="published"), name="version_one_published"),
+            models.UniqueConstraint(
+                fields=["game", "source_digest"], condition=~Q(source_digest=""), name="version_once"
+            ),
+            models.CheckConstraint(condition=Q(state__in=VersionState.values), name="version_state_valid"),
+        ]
+
+    def __str__(self) -> str:
+        name = self.game.slug if self.game else self.address
+        return f"{name} {self.short}" if self.short else name
+
+    @property
+    def short(self) -> str:
+        """What people call it: the beginning of its commit, or of its files' hash."""
+        return (self.commit or self.source_digest)[:7]
+
 
 class SnapshotState(models.TextChoices):
     BUILDING = "building", "Building"

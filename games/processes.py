@@ -184,6 +184,13 @@ def wait_until_it_answers(agent: SandboxAgent, game: Game, started: Started, por
     if is_a_stranger:
         reason = f"Port {port} of the sandbox is answered by something else than {game.title}."
         raise DeployFailed(reason, Cause.PORT_TAKEN)
+    if not is_a_stranger and status in (0, 502, 504) and (ports := other_ports(agent, started, port)):
+        where = " and ".join(map(str, ports[:3]))
+        reason = (
+            f"{game.title} listens on port {where}, and not on the one that it is given. "
+            "Have its server listen on the port in the environment variable PORT, on 127.0.0.1 or 0.0.0.0."
+        )
+        raise DeployFailed(reason, Cause.FIXED_PORT)
     said = f" (it answers {status} at {game.health_path})" if status not in (0, 502, 504) else ""
     raise DeployFailed(f"{game.title} did not answer within {START_SECONDS} s of its start{said}.")
 
@@ -229,6 +236,18 @@ def look_at(agent: SandboxAgent, port: int, paths: Sequence[str]) -> PortSeen:
     except CommandTimedOut:
         return PortSeen()
     return PortSeen.of(json_of(result.stdout), paths) if result.exit_code == 0 else PortSeen()
+
+
+def other_ports(agent: SandboxAgent, started: Started, port: int) -> list[int]:
+    """The ports beside the one that it was given on which a start of a game listens, as far as can be told. Raises
+    AgentError."""
+    command, env = f"python3 -S port.py others {started.pid}", {"PORT": str(port), STAMP: started.stamp}
+    try:
+        result = agent.run(command, cwd=GAMES_DIR, env=env, timeout_seconds=LOOK_SECONDS)
+    except CommandTimedOut:
+        return []
+    found = json_of(result.stdout) if result.exit_code == 0 else []
+    return [each for each in found if isinstance(each, int)] if isinstance(found, list) else []
 
 
 def require_running(agent: SandboxAgent, game: Game, pid: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import IO
@@ -88,6 +88,18 @@ def publish(snapshot: Snapshot, archive: IO[bytes], now: datetime) -> None:
         note(f"Snapshot of {game.slug} is {how}: {size / 1024:.0f} KiB, {sha256[:12]}")
 
 
+def take_back(game: Game) -> bool:
+    """Make the snapshot current that was built of the game's source as it is now, if it is kept. Whether one is
+    current. Raises what the storage raises."""
+    built = game.snapshots.filter(source_digest=game.source_digest)
+    kept = built.filter(state=SnapshotState.OLD).order_by("-built_at").first()
+    if kept is None or not storage().exists(kept.storage_key):
+        return built.filter(state=SnapshotState.CURRENT).exists()
+    with transaction.atomic():
+        game.snapshots.filter(state=SnapshotState.CURRENT).update(state=SnapshotState.OLD)
+        return built.filter(pk=kept.pk, state=SnapshotState.OLD).update(state=SnapshotState.CURRENT) == 1
+
+
 def check(snapshot: Snapshot) -> bool:
     """Whether the storage still holds the bytes that were built. What is missing or damaged is no longer current, and
     is built again; a storage that can't be reached proves nothing. False when it is damaged."""
@@ -109,16 +121,21 @@ def check(snapshot: Snapshot) -> bool:
 def _hash_of(key: str) -> str:
     """The hash of what lies there; empty when nothing does, or more than any snapshot has. Raises what the storage
     raises when it can't tell."""
-    store = storage()
-    # Of a storage on the network, whose library is loaded only where it is used.
-    pieces = getattr(store, "pieces", None)
     try:
-        if pieces is not None:
-            return _sha256(pieces(key, MOST_BYTES))
-        with store.open(key) as file:
-            return _sha256(file.chunks(READ_BYTES))
+        return _sha256(pieces_of(key, MOST_BYTES))
     except (FileNotFoundError, TooLarge):
         return ""
+
+
+def pieces_of(key: str, most_bytes: int) -> Iterator[bytes]:
+    """What lies there. Raises FileNotFoundError when nothing does, TooLarge, and what the storage raises."""
+    store = storage()
+    # Of a storage on the network, whose library is loaded only where it is used.
+    if pieces := getattr(store, "pieces", None):
+        yield from pieces(key, most_bytes)
+        return
+    with store.open(key) as file:
+        yield from file.chunks(READ_BYTES)
 
 
 def _sha256(chunks: Iterable[bytes]) -> str:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +35,17 @@ class SourceRepositoryError(RuntimeError):
     """A game's repository could not be made; the message says why, for an operator."""
 
 
-def publish(manifest: Manifest, repositories: Path) -> str:
+class GitTimedOut(SourceRepositoryError):
+    """git did not end in time."""
+
+
+def publish(manifest: Manifest, repositories: Path, name: str = "") -> str:
     """The URL to clone the game from; its repository lies below `repositories` and holds the folder as it is now.
+    `name`: the repository's, by default the game's.
 
     Any number of processes may call this at once, and clones may be under way: git moves the branch in one step.
     """
-    repository = repositories.absolute() / f"{manifest.slug}.git"
+    repository = repositories.absolute() / f"{name or manifest.slug}.git"
     try:
         repositories.mkdir(parents=True, exist_ok=True)
         if _is_repository(repository):
@@ -55,7 +63,7 @@ def upload_pack(slug: str, repositories: Path, *options: str, request: bytes = b
     if not repository.is_dir():
         raise SourceRepositoryError(f"{slug} has no repository.")
     environment = {"GIT_PROTOCOL": protocol} if protocol else None
-    return _run(
+    return run(
         None, "upload-pack", "--stateless-rpc", *options, str(repository), given=request, environment=environment
     )
 
@@ -108,39 +116,51 @@ def _head(repository: Path) -> str:
 
 def _git(repository: Path | None, *arguments: str, given: str = "", **options: Any) -> str:
     """Run git and return its output as text."""
-    return _run(repository, *arguments, given=given.encode(), **options).decode(errors="replace").strip()
+    return run(repository, *arguments, given=given.encode(), **options).decode(errors="replace").strip()
 
 
-def _run(
+def run(
     repository: Path | None,
     *arguments: str,
     given: bytes = b"",
     environment: dict[str, str] | None = None,
     folder: Path | None = None,
+    most_bytes: int | None = None,
 ) -> bytes:
-    """Run git and return its output. Nobody's own configuration reaches it: no signing, hooks or line endings."""
+    """Run git and return its output. Nobody's own configuration reaches it: no signing, hooks or line endings.
+    `most_bytes`: of a file that it writes. Raises SourceRepositoryError."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     isolated = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
     where = ["--git-dir", str(repository)] if repository else []
     settings = ["-c", "core.autocrlf=false", "-c", "core.fileMode=true", "-c", "safe.directory=*"]
     try:
-        answer = subprocess.run(
+        process = subprocess.Popen(
             ["git", *where, *settings, *arguments],
-            input=given,
-            capture_output=True,
-            timeout=GIT_SECONDS,
-            check=False,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             cwd=folder,
             env=inherited | isolated | (environment or {}),
+            start_new_session=True,  # what it starts goes with it
+            preexec_fn=partial(_write_no_more_than, most_bytes) if most_bytes else None,
         )
     except FileNotFoundError:
         raise SourceRepositoryError(
             "git is not installed, so games can't be deployed from source. On Debian and Ubuntu: apt-get install git"
         ) from None
-    except subprocess.TimeoutExpired:
-        raise SourceRepositoryError(f"git {arguments[0]} did not end within {GIT_SECONDS} seconds.") from None
-    if answer.returncode != 0:
-        raise SourceRepositoryError(
-            f"git {' '.join(arguments[:3])} failed: {answer.stderr.decode(errors='replace').strip()}"
-        )
-    return answer.stdout
+    try:
+        said, complained = process.communicate(given, timeout=GIT_SECONDS)
+    except BaseException as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise GitTimedOut(f"git {arguments[0]} did not end within {GIT_SECONDS} seconds.") from None
+        raise
+    if process.returncode != 0:
+        why = complained.decode(errors="replace").strip()
+        raise SourceRepositoryError(f"git {' '.join(arguments[:3])} failed: {why}")
+    return said
+
+
+def _write_no_more_than(most_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))

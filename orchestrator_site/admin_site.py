@@ -1,23 +1,26 @@
-"""The admin's site: its index begins with what needs attention."""
+"""The admin's site: its index, and each page, begin with what needs attention."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Count, Max
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.functional import SimpleLazyObject
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
@@ -29,9 +32,14 @@ from orchestrator_site.sign_in.second_factor import who_must_set_up
 from orchestrator_site.sign_in.view import SignInView, second_factor_page
 from pools import clock
 from pools.ages import ago
-from pools.console.alarms import Alarm, Urgency
-from pools.console.view import view
+from pools.alarm_rows import AlarmCode, occurrence_of
+from pools.console import hands
+from pools.console.alarms import Alarm, Urgency, with_hands, worst_first
+from pools.console.operations import Refused
+from pools.console.rights import OPERATE, actor_of, live, require
+from pools.console.view import forget, view
 from pools.reasons import LogKind
+from pools.runbook import Section
 
 SILENT_SECONDS = 60
 SILENCE_TOLD_FOR = timedelta(hours=1)  # a cluster that was replaced leaves its last beat behind
@@ -57,7 +65,11 @@ class OperatorsSite(AdminSite):
         return sorted(apps, key=lambda app: FIRST.index(app["app_label"]) if app["app_label"] in FIRST else len(FIRST))
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        return {**super().each_context(request), "version": settings.VERSION}
+        context = {**super().each_context(request), "version": settings.VERSION}
+        if self.has_permission(request) and request.user.has_perm("pools.view_fleet"):
+            context |= {"shows_alarms": True, "alarms": SimpleLazyObject(lambda: alarms(clock.now()))}
+            context["can_operate"] = request.user.has_perm(OPERATE)
+        return context
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -93,7 +105,11 @@ class OperatorsSite(AdminSite):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         page = never_cache(csrf_protect(self.second_factor))
-        return [path("second-factor/", page, name="second_factor"), *super().get_urls()]
+        own = [
+            path("second-factor/", page, name="second_factor"),
+            path("alarms/in-hand/", self.admin_view(self.take_in_hand), name="take_in_hand"),
+        ]
+        return [*own, *super().get_urls()]
 
     def second_factor(self, request: HttpRequest) -> HttpResponseBase:
         """A person's own second factor."""
@@ -102,10 +118,26 @@ class OperatorsSite(AdminSite):
         return second_factor_page(request, self.each_context(request))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        context = extra_context or {}
-        if request.user.has_perm("pools.view_fleet"):
-            context = {**context, "alarms": alarms(clock.now()), "shows_alarms": True}
-        return super().index(request, context)
+        return super().index(request, {**(extra_context or {}), **live(request)})
+
+    def take_in_hand(self, request: HttpRequest) -> HttpResponse:
+        """*I have it*: of the alarms that stand, the one that is named."""
+        require(request, OPERATE)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        now, occurrence = clock.now(), request.POST.get("occurrence", "")
+        alarm = next((each for each in alarms(now) if occurrence and each.occurrence == occurrence), None)
+        try:
+            if alarm is None:
+                raise Refused("That alarm is over.")
+            told = hands.raised(occurrence)
+            code = told.code if told is not None else ""
+            title = told.title if told is not None else alarm.title
+            messages.success(request, hands.take(occurrence, title, actor=actor_of(request), now=now, code=code))
+        except Refused as error:
+            messages.warning(request, str(error))
+        forget()
+        return redirect(_page_before(request))
 
 
 def _page_before(request: HttpRequest) -> str:
@@ -118,8 +150,10 @@ def _page_before(request: HttpRequest) -> str:
 
 def alarms(now: datetime) -> list[Alarm]:
     """Return what needs an operator, the worst first."""
-    found = [*_cluster_alarms(now), *view().alarms, *_task_alarms(now), *_sign_in_alarms(now)]
-    return sorted(found, key=lambda alarm: list(Urgency).index(alarm.urgency))
+    of_fleet = view().alarms
+    is_told = any(alarm.subject == AlarmCode.CLUSTER_SILENT for alarm in of_fleet)
+    of_clusters = () if is_told else _cluster_alarms(now)
+    return worst_first([*with_hands([*of_clusters, *_task_alarms(now), *_sign_in_alarms(now)]), *of_fleet])
 
 
 def _cluster_alarms(now: datetime) -> Iterator[Alarm]:
@@ -131,17 +165,18 @@ def _cluster_alarms(now: datetime) -> Iterator[Alarm]:
             f"The last sign of life is {ago(beats[0].at, now)} old" if beats else "None has ever given a sign of life"
         )
         detail = f"{last}. Without a cluster nothing is created, deleted or deployed: start `manage.py qcluster`."
-        yield Alarm(Urgency.ERROR, "No Django-Q cluster gives a sign of life", detail, page)
+        yield Alarm(Urgency.ERROR, "No Django-Q cluster gives a sign of life", detail, page, Section.NO_CLUSTER)
         return
     for beat in beats:
         if beat.at > silent_since and abs(beat.clock_ahead_seconds) > CLOCK_OFF_SECONDS:
             detail = f"It is {clock_sentence(beat.clock_ahead_seconds)}, whose time is used. Put it right."
-            yield Alarm(Urgency.WARNING, f"The clock of {beat.host} is off", detail, page)
+            yield Alarm(Urgency.WARNING, f"The clock of {beat.host} is off", detail, page, Section.CLOCK)
         if silent_since >= beat.at > now - SILENCE_TOLD_FOR:
             detail = f"For {ago(beat.at, now)}; others are alive. If it was replaced on purpose, all is well."
-            yield Alarm(Urgency.WARNING, f"{beat} has not beaten", detail, page)
+            alarm = Alarm(Urgency.WARNING, f"{beat} has not beaten", detail, page, Section.TASKS)
+            yield replace(alarm, occurrence=occurrence_of(str(beat), beat.at), is_news=True)
         elif beat.at > silent_since and beat.stuck:
-            yield Alarm(Urgency.ERROR, f"{beat} is stuck", f"{beat.stuck}.", page)
+            yield Alarm(Urgency.ERROR, f"{beat} is stuck", f"{beat.stuck}.", page, Section.TASKS)
 
 
 def _task_alarms(now: datetime) -> Iterator[Alarm]:
@@ -149,12 +184,8 @@ def _task_alarms(now: datetime) -> Iterator[Alarm]:
     for schedule in late.order_by("next_run"):
         if schedule.next_run is not None:
             detail = f"It was due {ago(schedule.next_run, now)} ago: is a cluster running?"
-            yield Alarm(
-                Urgency.WARNING,
-                f"Schedule {schedule.name} is late",
-                detail,
-                reverse("admin:django_q_schedule_changelist"),
-            )
+            schedules = reverse("admin:django_q_schedule_changelist")
+            yield Alarm(Urgency.WARNING, f"Schedule {schedule.name} is late", detail, schedules, Section.TASKS)
     failed = Failure.objects.filter(stopped__gt=now - FAILURES_WITHIN).order_by()
     for row in failed.values("func").annotate(count=Count("pk"), last=Max("stopped")).order_by("-last")[:FAILURES_TOLD]:
         newest = Failure.objects.filter(func=row["func"]).order_by("-stopped").first()
@@ -162,7 +193,7 @@ def _task_alarms(now: datetime) -> Iterator[Alarm]:
         count = row["count"]
         title = f"{row['func']} failed {count} time{'s' if count > 1 else ''} within a day"
         page = reverse("admin:django_q_failure_changelist") + f"?q={row['func']}"
-        yield Alarm(Urgency.WARNING, title, f"Last {ago(row['last'], now)} ago: {why}", page)
+        yield Alarm(Urgency.WARNING, title, f"Last {ago(row['last'], now)} ago: {why}", page, Section.TASKS)
 
 
 def _sign_in_alarms(now: datetime) -> Iterator[Alarm]:
@@ -171,8 +202,8 @@ def _sign_in_alarms(now: datetime) -> Iterator[Alarm]:
         named = [*locked[:LOCKS_NAMED], *(["others"] if len(locked) > LOCKS_NAMED else [])]
         minutes = settings.AXES_COOLOFF_TIME.total_seconds() / 60
         detail = f"For {', '.join(named)}. A lock ends by itself, {minutes:.0f} minutes after the last failure."
-        yield Alarm(Urgency.WARNING, "Sign-ins are locked", detail, page)
+        yield Alarm(Urgency.WARNING, "Sign-ins are locked", detail, page, Section.SIGN_INS)
     failures = throttle.failures_since(now - timedelta(hours=1))
     if failures >= MANY_FAILED_SIGN_INS:
         detail = "Somebody may be guessing passwords. The log says as whom, and from where."
-        yield Alarm(Urgency.WARNING, f"{failures} sign-ins failed within an hour", detail, page)
+        yield Alarm(Urgency.WARNING, f"{failures} sign-ins failed within an hour", detail, page, Section.SIGN_INS)

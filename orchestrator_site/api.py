@@ -19,6 +19,7 @@ from games.models import Game
 from orchestrator_site.description import describe
 from orchestrator_site.methods import PREFIX
 from orchestrator_site.problems_api import router as problems
+from pools.alarms_api import router as alarms
 from pools.api import router as fleet
 from pools.audit_api import router as audit
 from pools.pools_api import router as pools
@@ -78,6 +79,7 @@ api.add_router("", overview)
 api.add_router("", lists)
 api.add_router("", fleet)
 api.add_router("", pools)
+api.add_router("", alarms)
 api.add_router("", sandboxes)
 api.add_router("", usage)
 api.add_router("", audit)

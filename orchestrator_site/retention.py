@@ -79,6 +79,7 @@ RULES: tuple[Rule, ...] = (
     usage.settle,
     pools_retention.log_lines,
     pools_retention.deliveries,
+    pools_retention.alarms_in_hand,
     runs_retention.lines_of_runs,
     runs_and_sandboxes,
     pools_retention.totals,

@@ -22,6 +22,7 @@ from django.template.loader import render_to_string
 from django.views.defaults import server_error
 
 from pools.problems import CONTENT_TYPE, Problem
+from pools.runbook import Section
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ Message = MutableMapping[str, Any]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 RETRY_AFTER_SECONDS = 5
-API = "/api/"
+API, ADMIN = "/api/", "/admin/"
 TRY_AGAIN_LATER = 1013  # a WebSocket's closing code
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 SQLITE_ERROR = 1  # "no such table" and the like: a mistake of ours, which SQLite's driver calls operational
@@ -81,7 +82,8 @@ def answer(path: str) -> HttpResponse:
     if path.startswith(API):
         response = HttpResponse(json.dumps(problem.as_json()), status=503, content_type=CONTENT_TYPE)
     else:
-        response = HttpResponse(render_to_string("503.html"), status=503)
+        runbook = Section.DATABASE.url if path.startswith(ADMIN) else ""
+        response = HttpResponse(render_to_string("503.html", {"runbook": runbook}), status=503)
     for name, value in problem.headers().items():
         response.headers[name] = value
     response.headers["Cache-Control"] = "no-store"

@@ -37,6 +37,7 @@ Wait = QueryEx[
     int, P(ge=0, le=fleet_log.HIGHEST_CURSOR, description="Seconds to wait when there are none yet, 30 at the most")
 ]
 BUSY_SECONDS = 10
+PLACES = ("most", "taken", "free", "sandboxes", "orphans", "others")
 COUNTED = (State.READY, State.REQUESTED, State.CREATING, State.STAGING, State.IN_USE, State.DELETING)
 
 
@@ -63,6 +64,7 @@ def _status() -> dict[str, Any]:
         "sandboxes": _by_state(found.all),
         "total_sandboxes": found.total,
         "max_total_sandboxes": settings.MAX_TOTAL_SANDBOXES,
+        "places": {name: getattr(found.places, name) for name in PLACES},
         "maintenance": fleet.maintenance,
         "turned_at": fleet.turned_at,
         "listing_code": fleet.listing_code,

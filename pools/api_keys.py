@@ -18,6 +18,7 @@ from django.db import models
 from django.db.models import Q
 
 BEGINNING = "key_"
+CLIENT_PREFIX = "key:"  # of the name under which its launches are kept
 NAME_CHARACTERS = 100
 PREFIX_CHARACTERS = 8
 MAY_BE_COUNTED = MaxValueValidator(1_000_000)
@@ -120,7 +121,12 @@ class ApiKey(models.Model):
 
 
 def client_of(prefix: str) -> str:
-    return f"key:{prefix}"
+    return f"{CLIENT_PREFIX}{prefix}"
+
+
+def is_a_key(client: str) -> bool:
+    """Whether that client is a key."""
+    return client.startswith(CLIENT_PREFIX)
 
 
 def is_key(token: str) -> bool:

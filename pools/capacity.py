@@ -16,6 +16,7 @@ from pools.cloud.app_spec import app_name
 from pools.demand import demand
 from pools.models import BEING_CREATED, ON_THE_WAY, SUPPLY, Fleet, Mode, Origin, Pool, Sandbox, State
 from pools.outcomes import create_outcomes
+from pools.places import Places
 from pools.reasons import CreateCode, EndCode, Limit, LogKind
 from pools.spending import spent_usd
 
@@ -59,17 +60,18 @@ def reserve(
         pool.refresh_from_db()  # an operator may have changed it since the caller read it
         _check_pool(pool)
     check_creates(runtime, fleet, now)  # first: no idle sandbox makes room for one that is not made
-    total = Sandbox.objects.existing().count()
     promised = demand(now).places if ahead is None else ahead
-    # Another installation under our mark has the same account and the same limit: together they keep to it.
-    lacking = total + fleet.others + promised + 1 - settings.MAX_TOTAL_SANDBOXES
+    # Orphans, and another installation under our mark, are in the same account and cost as much: together they keep to
+    # the limit.
+    places = Places.of(fleet, Sandbox.objects.existing().count(), promised)
+    lacking = 1 - places.left
     if lacking > 0:
         if make_room and _make_room(runtime, lacking, now):
             return None
-        others = f", and {fleet.others} of another installation" if fleet.others else ""
+        what = places.what or f"{places.sandboxes} exist"
         waiting = f", {promised} launches wait" if promised else ""
         raise NoCapacity(
-            f"All {settings.MAX_TOTAL_SANDBOXES} sandboxes are taken ({total} exist{others}{waiting}).",
+            f"All {places.most} sandboxes are taken ({what}{waiting}).",
             Limit.MAX_TOTAL_SANDBOXES,
         )
     sandbox_id = uuid.uuid4()

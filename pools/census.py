@@ -11,6 +11,7 @@ from typing import NamedTuple
 from django.db.models import Count, Q
 
 from pools.models import EXISTING, ON_THE_WAY, Fleet, Pool, Sandbox, State
+from pools.places import Places
 
 UNSEEN = "unseen"  # ready before, and not known to be well
 
@@ -40,6 +41,10 @@ class Census:
     @property
     def total(self) -> int:
         return self.all.total()
+
+    @property
+    def places(self) -> Places:
+        return Places.of(self.fleet, self.total)
 
     @property
     def in_pools(self) -> Supply:

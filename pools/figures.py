@@ -20,7 +20,6 @@ from pools.breaker import Breaker
 from pools.census import Census, census
 from pools.cloud.budget import Share
 from pools.console.fleet_page import picture
-from pools.console.fleet_table import Verdict
 from pools.demand import Demand, demand
 from pools.meters import Figure
 from pools.models import CloudApp, Fleet, Pool, Sandbox, State
@@ -30,6 +29,7 @@ from pools.shared import sparingly
 from pools.shared_budget import seen
 from pools.spending import spent_usd
 from pools.turn.plan_pool import wanted_of
+from pools.turn.verdict import Verdict
 
 NO_POOL = "(none)"  # no pool can have this name
 STATES = ("requested", "creating", "staging", "ready", "unseen", "in_use", "deleting")
@@ -46,7 +46,7 @@ ELIGIBLE = Figure(
 )
 FAILED = Figure("pool_failed_creates", "Failed creates that the breaker counts against a pool's runtime now.", "pool")
 BREAKER = Figure("pool_breaker", "1 for the state that the breaker of a pool's runtime is in.", "pool", "state")
-EXISTING = Figure("sandboxes", "Sandboxes that take a place, those of another installation included.")
+EXISTING = Figure("sandboxes", "Places taken: by sandboxes, by orphans, and by another installation's apps.")
 LIMIT = Figure("sandboxes_limit", "How many there may be: MAX_TOTAL_SANDBOXES.")
 ORPHANS = Figure("orphans", "Apps of ours that we have no record of.")
 OLDEST_ORPHAN = Figure("oldest_orphan_age_seconds", "For how long the oldest orphan has been known; 0 without any.")
@@ -64,7 +64,7 @@ ALARMS = Figure(
 BUDGET_LEFT = Figure("cloud_budget_left", "Requests that the hour has left for a kind of them.", "share")
 SPENT = Figure("spent_usd", "What sandboxes have cost in the last 30 days, an estimate.")
 BUDGET = Figure("budget_usd", "The most that they may cost in 30 days: MONTHLY_BUDGET_USD; 0 for no limit.")
-HOURLY = Figure("cost_usd_per_hour", "What the sandboxes that exist cost an hour, in use or idle.", "use")
+HOURLY = Figure("cost_usd_per_hour", "What the sandboxes cost an hour, in use or idle, and orphans.", "use")
 
 Told = tuple[Figure, float, tuple[str, ...]]
 
@@ -142,8 +142,9 @@ def _of_fleet(fleet: Fleet, standing: Standing) -> Iterator[Told]:
     def age(since: datetime | None, without: float = 0.0) -> float:
         return without if since is None else max(0.0, (standing.now - since).total_seconds())
 
-    yield EXISTING, standing.census.total + fleet.others, ()
-    yield LIMIT, settings.MAX_TOTAL_SANDBOXES, ()
+    places = standing.census.places
+    yield EXISTING, places.taken, ()
+    yield LIMIT, places.most, ()
     yield ORPHANS, standing.orphans, ()
     yield OLDEST_ORPHAN, age(standing.orphan_since), ()
     yield OLDEST_DELETION, age(standing.deletion_since), ()
@@ -161,11 +162,13 @@ def _of_fleet(fleet: Fleet, standing: Standing) -> Iterator[Told]:
 
 
 def _hourly() -> dict[str, float]:
-    """What the sandboxes that exist cost an hour, by whether they are in use."""
+    """What the sandboxes that exist cost an hour, by whether they are in use, and the orphans."""
     billed = Sandbox.objects.existing().filter(accepted_at__isnull=False)
     found = {"idle": 0.0, "in_use": 0.0}
     for size, state, number in billed.values("size", "state").annotate(n=Count("*")).values_list("size", "state", "n"):
         found["in_use" if state == State.IN_USE else "idle"] += number * float(usd_per_hour(size))
+    orphans = CloudApp.objects.exclude(orphan_since=None).order_by().values("size").annotate(n=Count("*"))
+    found["orphan"] = sum(number * float(usd_per_hour(size)) for size, number in orphans.values_list("size", "n"))
     return found
 
 

@@ -8,12 +8,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from pools.models import EventCursor, Fleet, FleetEvent
+from django.db.models import QuerySet
+
+from pools.edits import edit_in
+from pools.models import EventCursor, Fleet, FleetEvent, Sandbox
 from pools.moments import as_text
 from pools.reasons import PRIVATE, LogKind, StepCode
 
 PAGE = 500
 NEWS_FOR = timedelta(hours=1)
+WRONG_IDS_LOOKED_AT = 20
+MISCOUNT_TOLD_FOR = timedelta(minutes=3)  # each turn counts again, and one comes every minute
 HIGHEST_CURSOR = 2**53  # beyond it JavaScript can't count
 
 
@@ -30,6 +35,7 @@ def as_json(event: FleetEvent) -> dict[str, Any]:
             "app_id": event.app_id,
             "pool": event.pool_name,
             "run": event.run_id.hex[:8] if event.run_id else "",
+            **({"changes": event.data["changes"]} if edit_in(event.data) else {}),
         },
         "at": as_text(event.at),
     }
@@ -54,22 +60,21 @@ def turn_death(fleet: Fleet) -> FleetEvent | None:
 
 
 def wrong_id(now: datetime) -> FleetEvent | None:
-    """Return the line about the last id of ours that turned out to be another app's, while it is news."""
-    return _news(StepCode.ID_OF_ANOTHER, now)
+    """Return the line about the last id of ours that turned out to be another app's, until that sandbox is known by its
+    own, or gone."""
+    lines = list(_news(StepCode.ID_OF_ANOTHER, NEWS_FOR, now)[:WRONG_IDS_LOOKED_AT])
+    rows = Sandbox.objects.existing().filter(name__in=[line.sandbox_name for line in lines])
+    doubtful = {sandbox.name for sandbox in rows if not sandbox.is_known}
+    return next((line for line in lines if line.sandbox_name in doubtful), None)
 
 
 def miscount(now: datetime) -> FleetEvent | None:
-    """Return the last line about launches that were counted wrongly, while it is news."""
-    return _news(StepCode.MISCOUNTED, now)
+    """Return the last line about launches that were counted wrongly, until some turns have found the count right."""
+    return _news(StepCode.MISCOUNTED, MISCOUNT_TOLD_FOR, now).first()
 
 
-def _news(code: StepCode, now: datetime) -> FleetEvent | None:
-    return FleetEvent.objects.filter(at__gt=now - NEWS_FOR, code=code).order_by("-seq").first()
-
-
-def last_trouble(sandbox_name: str) -> FleetEvent | None:
-    """Return the last line about trouble with the sandbox, or app, of that name."""
-    return FleetEvent.objects.filter(sandbox_name=sandbox_name, kind=LogKind.TROUBLE).order_by("-seq").first()
+def _news(code: StepCode, told_for: timedelta, now: datetime) -> QuerySet[FleetEvent]:
+    return FleetEvent.objects.filter(at__gt=now - told_for, code=code).order_by("-seq")
 
 
 def last_seq() -> int:

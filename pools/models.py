@@ -17,11 +17,13 @@ from django.db.models import F, Q
 
 from pools import agent_keys
 from pools.about import about
-from pools.alarm_rows import RaisedAlarm  # noqa: F401  a table of this app
+from pools.alarm_rows import AlarmInHand, AlarmMail, RaisedAlarm  # noqa: F401  tables of this app
 from pools.api_keys import ApiKey  # noqa: F401  a table of this app
+from pools.bulk_rows import BulkWork  # noqa: F401  a table of this app
 from pools.cloud.app_spec import region_slug
 from pools.cloud.errors import InvalidSpec
 from pools.cloud.records import App, AppSpec, Phase
+from pools.history_rows import Finding, FleetMinute  # noqa: F401  tables of this app
 from pools.prices import cost_usd
 from pools.reasons import CreateCode, EndCode, LogKind
 from pools.staged import StagedGame
@@ -300,6 +302,12 @@ class Sandbox(models.Model):
     delete_sent_at = models.DateTimeField(
         null=True, blank=True, help_text="When the cloud was last asked to delete it."
     )
+    create_attempts = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="How often the cloud was asked to create it."
+    )
+    delete_attempts = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="How often the cloud was asked to delete it."
+    )
     deleted_at = models.DateTimeField(null=True, blank=True)
 
     objects = SandboxQuerySet.as_manager()
@@ -460,6 +468,15 @@ class CloudApp(models.Model):
     )
     delete_reason = models.TextField(blank=True, help_text="Set when an operator or the orphan rule wants it gone.")
     delete_sent_at = models.DateTimeField(null=True, blank=True)
+    delete_attempts = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="How often the cloud was asked to delete it."
+    )
+    trouble = models.TextField(
+        blank=True, default="", db_default="", help_text="Why the last try to delete it failed, as a sentence."
+    )
+    trouble_code = models.CharField(
+        max_length=20, blank=True, default="", db_default="", help_text="The same as the code of an error."
+    )
 
     class Meta:
         ordering = ["name"]
@@ -525,6 +542,11 @@ class Fleet(models.Model):
     )
     others = models.PositiveIntegerField(
         default=0, help_text="How many apps the last listing showed that carry our mark and are another installation's."
+    )
+    orphans = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="How many apps of ours without a row there were when the last turn ended: each takes a place.",
     )
     existing = models.PositiveIntegerField(
         null=True, blank=True, help_text="How many sandboxes there were when the last turn ended: for launches, about."
@@ -637,6 +659,13 @@ class FleetEvent(models.Model):
                 fields=["-at", "-id"], name="event_caused", condition=Q(actor__gt="") | Q(kind=LogKind.SIGN_IN)
             ),
             models.Index(fields=["actor", "-at", "-id"], name="event_of_actor", condition=Q(actor__gt="")),
+            # Of what changed how the fleet as a whole goes; `pools.incidents` asks in the same words.
+            models.Index(
+                fields=["at"],
+                name="event_mark",
+                condition=Q(kind__in=["alarm", "all_clear", "go", "maintenance", "pool", "stop"])
+                | Q(code__in=["process_restarted", "turn_died"]),
+            ),
         ]
 
     def __str__(self) -> str:

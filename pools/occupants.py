@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db.models import Q, QuerySet
+
 from pools.models import Sandbox
-from pools.signals import arrivals_asked, launches_asked, occupants_asked, served_asked
+from pools.signals import arrivals_asked, creations_asked, launches_asked, occupants_asked, served_asked
 
 
 @dataclass(frozen=True, slots=True)
 class Occupant:
-    """The use of a sandbox: a run, of a game, by a player (a short hash). `url` is the run's page in the admin."""
+    """The use of a sandbox: a run, of a game, launched by its creator (a key, or a visitor by a short hash). `url` is
+    the run's page in the admin."""
 
     name: str
     what: str
-    player: str
+    creator: str
     url: str
     is_over: bool = False
     run_id: UUID | None = None
@@ -56,6 +59,14 @@ def occupants(sandbox_ids: Collection[UUID]) -> dict[UUID, Occupant]:
 def sandboxes_of_run(beginning: str) -> set[UUID]:
     """The sandboxes of the runs whose id begins so."""
     return set(_merged(sandbox_ids=None, run=beginning))
+
+
+def with_creator(sandboxes: QuerySet[Sandbox], creator: str) -> QuerySet[Sandbox]:
+    """Those of them in which that creator's runs are, or were."""
+    wanted = Q(pk__in=[])
+    for _, ids in creations_asked.send(sender=Sandbox, creator=creator):
+        wanted |= Q(pk__in=ids)
+    return sandboxes.filter(wanted)
 
 
 def _merged(*, sandbox_ids: Collection[UUID] | None, run: str) -> dict[UUID, Occupant]:

@@ -31,5 +31,10 @@ def shown_usd(usd: Decimal | float) -> float:
     return round(float(usd), USD_DIGITS)
 
 
+def an_hour(usd_a_month: Decimal) -> Decimal:
+    """What an hour costs of what is billed with so much a month."""
+    return usd_a_month / SECONDS_PER_BILLED_MONTH * 3600
+
+
 def usd_per_hour(size: str) -> Decimal:
     return usd_per_second(size) * 3600

@@ -63,6 +63,7 @@ TABLE = (
         "No such sandbox",
         "Take the `name` of one in /api/sandboxes. Deleted ones are forgotten after SANDBOXES_KEPT_DAYS.",
     ),
+    ProblemCode("no_such_alarm", 404, "No such alarm stands", "Look it up in /api/alarms: what is over is gone."),
     ProblemCode("no_such_webhook", 404, "No such webhook", "Look it up in /api/webhooks: others' are not shown."),
     ProblemCode("no_such_delivery", 404, "No such delivery", "Look it up in the webhook's list: old ones are deleted."),
     ProblemCode("method_not_allowed", 405, "The address does not take this method", "Use one of those in `Allow`."),

@@ -111,6 +111,7 @@ class StepCode(models.TextChoices):
     TURN_DIED = "turn_died", "A turn ended in an error"
     MISCOUNTED = "miscounted", "Launches were counted wrongly"
     PROCESS_RESTARTED = "process_restarted", "A process ended and was started again"
+    PROCESS_STARTED = "process_started", "A process started"
 
 
 class TargetCode(models.TextChoices):
@@ -140,6 +141,8 @@ class LogKind(models.TextChoices):
     LISTING = "listing", "Listing"
     STAGE = "stage", "Stage"
     SNAPSHOT = "snapshot", "Snapshot"
+    GAME = "game", "Version of a game"
+    BULK = "bulk", "Bulk work"
     LAUNCH = "launch", "Launch"
     RUN = "run", "Run"
     POOL = "pool", "Pool"
@@ -155,6 +158,8 @@ class LogKind(models.TextChoices):
     WEBHOOK = "webhook", "Webhook"
     ALARM = "alarm", "Alarm"
     ALL_CLEAR = "all_clear", "All clear"
+    IN_HAND = "in_hand", "Alarm in hand"
+    PROCESS = "process", "Process"
 
 
 PRIVATE = (LogKind.SIGN_IN, LogKind.KEY)  # who signs in, and which keys there are, is for operators alone

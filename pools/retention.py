@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from pools import minutes, portions
+from pools.alarm_rows import AlarmInHand
+from pools.history_rows import Finding, FleetMinute
 from pools.models import FleetEvent, PoolMinute, Sandbox, SpentHour, State
 from pools.portions import Portions, delete, delete_in_portions
 from pools.webhooks import Delivery
@@ -45,7 +47,16 @@ def deliveries(now: datetime) -> Portions:
     yield from delete_in_portions(Delivery.objects.filter(created_at__lt=now - DELIVERIES_KEPT).order_by("created_at"))
 
 
+def alarms_in_hand(now: datetime) -> Portions:
+    """Who had which alarm: as long as the log, which tells it, too."""
+    old = now - timedelta(days=settings.EVENTS_KEPT_DAYS)
+    yield from delete_in_portions(AlarmInHand.objects.filter(at__lt=old).order_by("at"))
+
+
 def totals(now: datetime) -> Portions:
-    """Totals of hours, and counts of minutes, that nobody looks back to."""
-    yield from delete_in_portions(PoolMinute.objects.filter(minute__lt=now - minutes.KEPT).order_by("minute"))
+    """Totals of hours, counts of minutes, and findings that are over, which nobody looks back to."""
+    old = now - minutes.KEPT
+    yield from delete_in_portions(PoolMinute.objects.filter(minute__lt=old).order_by("minute"))
+    yield from delete_in_portions(FleetMinute.objects.filter(minute__lt=old).order_by("minute"))
+    yield from delete_in_portions(Finding.objects.filter(until__lt=old).order_by("until"))
     yield from delete_in_portions(SpentHour.objects.filter(hour__lt=now - timedelta(days=settings.SANDBOXES_KEPT_DAYS)))

@@ -12,6 +12,7 @@ from pools import clock
 from pools.api_keys import Scope
 from pools.callers import reason_given, require
 from pools.console.force_delete import force_delete
+from pools.console.judgements import judgements
 from pools.console.operations import Refused, retire
 from pools.described import REASON_CODES, described
 from pools.keyset import along_index, page
@@ -21,6 +22,8 @@ from pools.pool_schemas import ForceDeletedOut, ForceDeleteIn, ReasonIn, Retired
 from pools.prices import shown_usd
 from pools.problems import Problem
 from pools.schemas import SandboxesAsked, SandboxesOut, SandboxOut
+from pools.turn.preview import tried
+from pools.turn.verdict import Judgement
 
 router = Router(tags=["fleet"])
 
@@ -60,7 +63,9 @@ def list_sandboxes(request: HttpRequest, asked: Query[SandboxesAsked]) -> dict[s
     led, rest = along_index(Sandbox.objects.select_related("pool"), wanted, indexed=("state", "pool"))
     found = page(led, rest, asked, at="requested_at")
     who, now = occupants([sandbox.pk for sandbox in found.rows]), clock.now()
-    return {"sandboxes": [_sandbox(each, who.get(each.pk), now) for each in found.rows]} | found.about()
+    judged = judgements(found.rows, who, now)
+    told = [_sandbox(each, who.get(each.pk), judged[each.pk], now) for each in found.rows]
+    return {"sandboxes": told} | found.about()
 
 
 @router.get(
@@ -116,13 +121,21 @@ def _find(name: str) -> Sandbox:
 
 
 def _told(sandbox: Sandbox) -> dict[str, Any]:
-    return _sandbox(sandbox, occupants([sandbox.pk]).get(sandbox.pk), clock.now())
+    who, now = occupants([sandbox.pk]), clock.now()
+    return _sandbox(sandbox, who.get(sandbox.pk), judgements([sandbox], who, now)[sandbox.pk], now)
 
 
-def _sandbox(sandbox: Sandbox, occupant: Occupant | None, now: datetime) -> dict[str, Any]:
+def _sandbox(sandbox: Sandbox, occupant: Occupant | None, judgement: Judgement, now: datetime) -> dict[str, Any]:
     own = {name: getattr(sandbox, name) for name in SANDBOX_FIELDS}
     return own | {
         "pool": sandbox.pool.name if sandbox.pool else None,
         "run_id": occupant.run_id if occupant else None,
         "cost_usd": shown_usd(sandbox.cost_usd(now)),
+        "sync": judgement.sync.value,
+        "health": judgement.health.value,
+        "why": judgement.why,
+        "differences": [
+            {"field": each.field, "wanted": each.wanted, "found": each.found} for each in judgement.differences
+        ],
+        "attempt": tried(judgement.attempt) if judgement.attempt else None,
     }

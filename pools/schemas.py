@@ -78,6 +78,22 @@ class SupplyOut(Schema):
     creating: int = Field(description="On the way: requested, creating or staging")
 
 
+PLACES = {"most": 6, "taken": 6, "free": 0, "sandboxes": 5, "orphans": 1, "others": 0}
+
+
+class PlacesOut(Schema):
+    """The places of the fleet, and what takes them."""
+
+    model_config = example(PLACES)
+
+    most: int = Field(description="MAX_TOTAL_SANDBOXES")
+    taken: int = Field(description="The next three together")
+    free: int
+    sandboxes: int = Field(description="Ours that are not known to be gone")
+    orphans: int = Field(description="Our apps that we have no record of, as the last turn left them")
+    others: int = Field(description="Another installation's apps under our mark")
+
+
 class StatusOut(Schema):
     """Every sandbox that exists, by pool and by state, against the limits. The first six are as the first demo has
     them."""
@@ -92,6 +108,7 @@ class StatusOut(Schema):
             "sandboxes": COUNTS,
             "total_sandboxes": 5,
             "max_total_sandboxes": 6,
+            "places": PLACES,
             "maintenance": False,
             "turned_at": "2026-11-27T10:00:02Z",
             "listing_code": "",
@@ -109,6 +126,7 @@ class StatusOut(Schema):
     sandboxes: dict[str, int] = Field(description="All that exist, cold ones included, by state")
     total_sandboxes: int
     max_total_sandboxes: int
+    places: PlacesOut
     maintenance: bool
     turned_at: datetime | None = Field(description="When the last turn of the reconciler ended")
     listing_code: str = Field(description="The same as a code: unavailable, incomplete, unauthorized, …")
@@ -182,6 +200,40 @@ class DecisionOut(Schema):
     reason: str = Field(description="What was seen and what was wanted, as a sentence")
 
 
+ATTEMPT = {
+    "what": "delete",
+    "number": 4,
+    "sent_at": "2026-11-27T10:41:52Z",
+    "error": "DigitalOcean refuses the token.",
+    "error_code": "unauthorized",
+    "next_at": "2026-11-27T10:42:07Z",
+    "held": "",
+}
+
+
+class AttemptOut(Schema):
+    """What is tried again and again until it works."""
+
+    model_config = example(ATTEMPT)
+
+    what: str = Field(description="create, delete or look")
+    number: int = Field(description="How many tries were made")
+    sent_at: datetime | None = Field(description="When the last one was")
+    error: str = Field(description="Why that one failed; empty while it may still work")
+    error_code: str = Field(description="The same as a code")
+    next_at: datetime | None = Field(description="When the next one is due; null while it is held")
+    held: str = Field(description="What holds the next one up; empty when nothing does")
+
+
+class WaitingOut(AttemptOut):
+    """What is waited for, and with which sandbox or app."""
+
+    model_config = example({"name": "sandbox-3fa9c1d2", "app_id": "4f6c71e2-1e90-4762-9fee-6cc4a0a9f2cf", **ATTEMPT})
+
+    name: str
+    app_id: str
+
+
 class PlanOut(Schema):
     """The decisions of the next turn, if the cloud still is as it was last listed."""
 
@@ -192,6 +244,7 @@ class PlanOut(Schema):
             "digest": "3fa9c1d20b7c6f3e",
             "summary": "1 to create; 1 being deleted (asked for again in 8 s).",
             "held_back": [],
+            "waiting": [],
         }
     )
 
@@ -202,6 +255,7 @@ class PlanOut(Schema):
     summary: str = Field(description="How much it would create and delete, what is held and why, what is under way")
     decisions: list[DecisionOut]
     held_back: list[DecisionOut] = Field(description="Deletions that wait for an operator, because they are too many")
+    waiting: list[WaitingOut] = Field(description="What was asked for before, and is tried again or waits its moment")
 
 
 class SandboxesAsked(PageAsked):
@@ -209,6 +263,16 @@ class SandboxesAsked(PageAsked):
 
     state: State | None = Field(None, description="Only sandboxes in this state")
     pool: str | None = Field(None, max_length=40, pattern=r"^[-a-zA-Z0-9_]+$", description="Only this pool's")
+
+
+class DifferenceOut(Schema):
+    """A field in which what is there is not what we want."""
+
+    model_config = example({"field": "region", "wanted": "syd", "found": "ams"})
+
+    field: str
+    wanted: str
+    found: str = Field(description="What DigitalOcean has, or our own record where it is about a run, pool or lifetime")
 
 
 class SandboxOut(Schema):
@@ -232,6 +296,11 @@ class SandboxOut(Schema):
             "end_code": "",
             "end_reason": "",
             "cost_usd": 0.000893,
+            "sync": "synced",
+            "health": "healthy",
+            "why": "",
+            "differences": [],
+            "attempt": None,
             "requested_at": "2026-11-27T10:00:00Z",
             "ready_at": "2026-11-27T10:00:41Z",
             "acquired_at": "2026-11-27T10:02:00Z",
@@ -256,6 +325,11 @@ class SandboxOut(Schema):
     end_code: str = Field(description="Why it is being deleted; empty while it is not")
     end_reason: str = Field(description="The same as a sentence")
     cost_usd: float = Field(description="What it has been billed with so far, by list prices")
+    sync: str = Field(description="Is it as we wish? synced, out_of_sync, or unknown while DigitalOcean can't be seen")
+    health: str = Field(description="Is it well? healthy, progressing, degraded, missing or unknown")
+    why: str = Field(description="What these two rest on, as a sentence; empty when all is well")
+    differences: list[DifferenceOut]
+    attempt: AttemptOut | None = Field(description="What is tried with it again and again; null when nothing is")
     requested_at: datetime
     ready_at: datetime | None
     acquired_at: datetime | None

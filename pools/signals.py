@@ -19,6 +19,9 @@ demand_asked = Signal()
 # The admin asks who is in a sandbox. Receivers return a dict of sandbox id to `pools.occupants.Occupant`: for those of
 # `sandbox_ids`, or, where that is None, for the runs whose id begins with `run`. Arguments: sandbox_ids, run.
 occupants_asked = Signal()
+# The admin asks which sandboxes a creator's runs are, or were, in. Receivers return a queryset of their ids. Arguments:
+# creator (what was typed).
+creations_asked = Signal()
 # A turn asks what is to answer in sandboxes that are in use. Receivers return a dict of sandbox id to
 # `pools.occupants.Served`, for those where something is. Arguments: sandbox_ids.
 served_asked = Signal()

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from smtplib import SMTPException
-
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import InterfaceError, OperationalError, close_old_connections
-from django_q.models import Schedule
-from django_q.tasks import schedule
 
-from pools import clock, leases, stopping
+from pools import alarm_mail, clock, leases, stopping
 from pools.models import Fleet
 from pools.nudge import nudge
 from pools.stopping import Stopping
@@ -23,7 +18,6 @@ LOOK_SECONDS = 0.5
 DATABASE_PAUSE_SECONDS = 1.0  # before a database that went is tried again
 NUDGE_WAITS_SECONDS = 2.0  # for a worker of its own
 PATIENCE_SECONDS = 20.0
-MAIL_PAUSES = [timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 240, 720)]  # after each failure
 
 
 def reconcile() -> None:
@@ -58,15 +52,14 @@ def _reconcile(until: float) -> None:
         return
 
 
-def mail(subject: str, text: str, failures: int = 0) -> None:
-    """Write to those whom alarms are for. Where that fails, it is tried again later, for about a day."""
-    try:
-        send_mail(subject, text, None, settings.ALERT_EMAILS)
-    except (SMTPException, OSError):
-        if failures < len(MAIL_PAUSES):
-            again = {"schedule_type": Schedule.ONCE, "next_run": clock.now() + MAIL_PAUSES[failures]}
-            schedule("pools.tasks.mail", subject, text, failures + 1, **again)
-        raise
+def send_alarm_mails() -> None:
+    """Write to those whom alarms are for. What fails is tried again later, for about a day."""
+    alarm_mail.send_due(clock.now())
+
+
+def mail(subject: str, text: str, _failures: int = 0) -> None:
+    """The same, as a former version has queued it."""
+    send_mail(subject, text, None, settings.ALERT_EMAILS)
 
 
 def _go_on(loop: leases.Held, until: float) -> None:

@@ -1,7 +1,7 @@
 """A lease that is kept while its holder works, so that it can be short: a holder that died or froze is noticed soon.
 
-A thread renews it. The holder calls `require` before each thing that it does: one that was held up for longer than its
-lease finds out there whether somebody else has taken over, before it touches anything.
+A thread renews it. The holder calls `require` before each thing that it does, in whichever of its threads: one that was
+held up for longer than its lease finds out there whether somebody else has taken over, before it touches anything.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Tenure:
         """Return while the lease is this holder's; raises TenureLost when it is not, or when nobody can say."""
         if not self.is_lost and self._has_run_out():
             self.renew()  # this process was held up, and its thread with it
+            if threading.current_thread() is not self._owner:
+                connections.close_all()  # opened for this
         if self.is_lost or self._has_run_out():
             raise TenureLost
 

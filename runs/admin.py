@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -17,17 +18,20 @@ from pools import clock, journal
 from pools.console.forms import ReasonForm
 from pools.console.operations import Refused
 from pools.console.rights import OPERATE, MachineOwned, require
+from pools.console.typed_filter import TypedFilter
 from pools.models import FleetEvent
 from pools.reasons import LogKind
 from pools.templatetags.fleet import NOTHING, span
-from runs import clients, lifecycle
+from runs import lifecycle
+from runs.creators import creators, runs_by
+from runs.games_admin import GameVersionAdmin
 from runs.labels import ASKED_PATTERN, all_of
 from runs.launching.steps import steps
 from runs.models import Run, RunState
 from runs.reasons import RunEndCode
 from runs.webhooks_admin import DeliveryAdmin, WebhookAdmin
 
-__all__ = ["DeliveryAdmin", "RunAdmin", "WebhookAdmin"]
+__all__ = ["DeliveryAdmin", "GameVersionAdmin", "RunAdmin", "WebhookAdmin"]
 
 LINES_SHOWN = 500
 
@@ -57,26 +61,59 @@ def extend(run: Run, *, actor: str, reason: str) -> str:
 ACTS = {"end": end, "extend": extend}
 
 
+class OfCreator(TypedFilter):
+    """By the key's name, or the visitor's hash."""
+
+    title = "creator"
+    parameter_name = "creator"
+
+    def found(self, queryset: QuerySet[Any], typed: str) -> QuerySet[Any]:
+        return queryset.filter(pk__in=runs_by(typed).values("pk"))
+
+
+class WithCreators(ChangeList):
+    """The list of runs, each with who launched it."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        named = creators({run.visitor for run in self.result_list})
+        for run in self.result_list:
+            run.known_creator = named[run.visitor]
+
+
 @admin.register(Run)
 class RunAdmin(MachineOwned):
     list_display = (
-        "short_id", "game", "state", "served_by", "player", "sandbox_link", "took", "created_at", "expires_in",
+        "short_id", "game", "state", "served_by", "creator", "sandbox_link", "took", "created_at", "expires_in",
         "end_reason", "labelled",
     )  # fmt: skip
-    list_filter = ("state", "end_code", "mode", "served_by", "notice_code", "deployed_from", "game", "created_at")
+    list_filter = (
+        "state",
+        OfCreator,
+        "end_code",
+        "mode",
+        "served_by",
+        "notice_code",
+        "deployed_from",
+        "game",
+        "created_at",
+    )
     list_select_related = ("game", "sandbox")
     list_per_page = 100
     search_fields = ("sandbox__name", "sandbox__app_id", "visitor", "end_reason")
-    search_help_text = "Run, sandbox, app id, player or label (name:value)"
+    search_help_text = "Run, sandbox, app id, creator or label (name:value)"
     actions = ("extend_chosen", "end_chosen")
     change_form_template = "admin/runs/run/page.html"
     fields = (
         "id", "game", "state", "mode", "asked_mode", "on_miss", "served_by", "notice_code", "notice", "deployed_from",
-        "sandbox_link", "port", "player", "use_snapshot", "extensions", "restarts", "deploy_attempts", "acquire_ms",
+        "sandbox_link", "port", "creator", "use_snapshot", "extensions", "restarts", "deploy_attempts", "acquire_ms",
         "bootstrap_ms", "restore_ms", "start_ms", "total_ms", "created_at", "acquired_at", "ready_at", "expires_at",
         "ended_at", "end_code", "end_reason", "labelled",
     )  # fmt: skip
-    readonly_fields = ("player", "sandbox_link", "labelled")
+    readonly_fields = ("creator", "sandbox_link", "labelled")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return WithCreators
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         found, may_repeat = super().get_search_results(request, queryset, search_term)
@@ -89,9 +126,10 @@ class RunAdmin(MachineOwned):
     def short_id(self, run: Run) -> str:
         return run.short_id
 
-    @admin.display(description="Player", ordering="visitor")
-    def player(self, run: Run) -> str:
-        return clients.shown(run.visitor)
+    @admin.display(description="Creator", ordering="visitor")
+    def creator(self, run: Any) -> str:
+        known: str | None = getattr(run, "known_creator", None)
+        return known or creators([run.visitor])[run.visitor]
 
     @admin.display(description="Labels")
     def labelled(self, run: Run) -> str:

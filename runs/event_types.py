@@ -45,6 +45,8 @@ class EventType(TextChoices):
     GAME_SNAPSHOT = "game.snapshot", "A game's snapshot was built, or could not be"
     ALARM_RAISED = "alarm.raised", "An alarm begins"
     ALARM_CLEARED = "alarm.cleared", "An alarm is over"
+    ALARM_IN_HAND = "alarm.in_hand", "An operator has taken an alarm in hand"
+    FLEET_PROCESS = "fleet.process", "A process of the orchestrator started"
     WEBHOOK_CHANGED = "webhook.changed", "A webhook was made, changed or deleted"
     WEBHOOK_DISABLED = "webhook.disabled", "A webhook is told of nothing any more"
     OPERATOR_ACTED = "operator.acted", "An operator did something, and said why"
@@ -71,6 +73,8 @@ OF_KIND: Mapping[str, EventType] = {
     LogKind.SNAPSHOT: EventType.GAME_SNAPSHOT,
     LogKind.ALARM: EventType.ALARM_RAISED,
     LogKind.ALL_CLEAR: EventType.ALARM_CLEARED,
+    LogKind.IN_HAND: EventType.ALARM_IN_HAND,
+    LogKind.PROCESS: EventType.FLEET_PROCESS,
     LogKind.WEBHOOK: EventType.WEBHOOK_CHANGED,
     LogKind.TURN: EventType.OPERATOR_ACTED,
     LogKind.LOOK: EventType.OPERATOR_ACTED,
@@ -106,6 +110,7 @@ DATA = frozenset(
         *("game", "mode", "served_by", "notice_code", "deployed_from", "total_ms", "restarts"),
         *("expires_at", "extensions", "extensions_left", "seconds_left"),
         *("state", "code", "reason", "duration_ms", "lasted_seconds", "webhook", "request_id"),
+        *("alarm", "alarm_url", "runbook_url"),
     }
 )
 

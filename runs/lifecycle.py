@@ -22,6 +22,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
+from games import versions
 from games.models import Game
 from pools import claims, clock, journal
 from pools.leases import is_dead
@@ -35,7 +36,7 @@ from pools.together import NothingChanged, Together
 from runs import clients, events, limits, lines, metrics
 from runs.clients import Client
 from runs.live.wakeups import wake_readers_together
-from runs.models import ACTIVE, DeployedFrom, EventKind, LaunchMode, Run, RunQuerySet, RunState, ServedBy
+from runs.models import ACTIVE, STARTING, DeployedFrom, EventKind, LaunchMode, Run, RunQuerySet, RunState, ServedBy
 from runs.reasons import NOTICES, AttemptCode, RunEndCode, RunNoticeCode, StatusCode
 from runs.wanted import Wanted
 
@@ -77,9 +78,18 @@ class Attempt:
 
 
 def begin(
-    run_id: UUID, game: Game, wanted: Wanted, *, mode: LaunchMode, client: Client, key: str | None, now: datetime
+    run_id: UUID,
+    game: Game,
+    wanted: Wanted,
+    *,
+    mode: LaunchMode,
+    client: Client,
+    key: str | None,
+    now: datetime,
+    digest: str = "",
 ) -> Run:
-    """Needs the fleet's lock and room under the limits. Leaves a new run, ACQUIRING. Raises LimitReached."""
+    """Needs the fleet's lock and room under the limits. Leaves a new run, ACQUIRING. `digest`: of the version that is
+    on trial in it. Raises LimitReached."""
     limits.check(mode, now)
     limits.check_budget(client, now)
     return Run.objects.create(
@@ -91,6 +101,7 @@ def begin(
         network=client.network,
         idempotency_key=key or None,
         created_at=now,
+        source_digest=digest,
         **wanted.fields(),
     )
 
@@ -366,6 +377,7 @@ def play_staged(run: Run, *, port: int, start_ms: int, now: datetime) -> None:
         "total_ms": total_ms,
     }
     fields = {"port": port, "deployed_from": DeployedFrom.STAGED, "ready_at": now} | timings | NO_LEASE
+    fields["source_digest"] = run.game.source_digest
     batch = Together()
     here = {"id": run.pk, "sandbox": run.sandbox_id, "deploy_attempts": run.deploy_attempts}
     grown = {"last_seq": RawSQL("last_seq + 1", ())}
@@ -411,8 +423,12 @@ def run_now(
     if run.sandbox_id is not None and expires_at is not None and run.acquired_at is not None:
         expires_at += max(timedelta(), now - run.acquired_at)
         claims.extend(run.sandbox_id, expires_at, now)
+    is_on_trial = bool(run.source_digest)
+    digest = run.source_digest or run.game.source_digest
     fields = {"expires_at": expires_at, "port": port, "deployed_from": deployed_from, "ready_at": now}
-    _step(run, frm=RunState.DEPLOYING, to=RunState.RUNNING, **fields, **timings, **NO_LEASE)
+    _step(run, frm=RunState.DEPLOYING, to=RunState.RUNNING, source_digest=digest, **fields, **timings, **NO_LEASE)
+    if is_on_trial:
+        versions.end_trial(run.pk, now)
     events.write(run.pk, [_ready(run, deployed_from, timings)], now)
     journal.write(lines.ready(run, deployed_from, total_ms, now))
     transaction.on_commit(partial(metrics.launched, run, timings))
@@ -539,7 +555,10 @@ def _finish(
         if attempt is not None:
             _drop(attempt, run, reason, now)
         return False
+    was_on_trial = bool(run.source_digest) and run.state in STARTING
     _step(run, frm=RunState(run.state), to=state, end_code=code, end_reason=reason, ended_at=now, **NO_LEASE)
+    if was_on_trial:
+        versions.end_trial(run.pk, now, code, reason)
     level = Level.ERROR if state == RunState.FAILED else Level.INFO
     duration_ms = milliseconds(now - run.created_at)
     data = {"state": state, "code": code, "reason": reason, "duration_ms": duration_ms}

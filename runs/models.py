@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections import Counter
 from datetime import datetime
@@ -12,6 +11,7 @@ from django.db.models import Count, F, Q
 from django.urls import reverse
 
 from games.models import Game
+from pools.beginnings import ids_beginning
 from pools.models import Level, Sandbox
 from runs.addresses import play_url
 from runs.reasons import RunEndCode, RunNoticeCode
@@ -95,12 +95,9 @@ class RunQuerySet(models.QuerySet["Run"]):
         return Counter(dict(counted.values_list("game__runtime", "number")))
 
     def named(self, beginning: str) -> RunQuerySet:
-        """The runs whose id begins so; none when no id can. Compared as numbers, for which every database has its
-        index."""
-        digits = beginning.lower().removeprefix("run").strip().replace("-", "")
-        if not re.fullmatch(r"[0-9a-f]{4,32}", digits):
-            return self.none()
-        return self.filter(pk__gte=uuid.UUID(digits.ljust(32, "0")), pk__lte=uuid.UUID(digits.ljust(32, "f")))
+        """The runs whose id begins so; none when no id can."""
+        ids = ids_beginning(beginning)
+        return self.filter(pk__range=ids) if ids else self.none()
 
     def being_deployed(self) -> RunQuerySet:
         """Those whose game a worker brings up, or is to: for the first time, or again after it had stopped."""
@@ -160,6 +157,10 @@ class Run(models.Model):
     )
     notice = models.CharField(max_length=300, blank=True, help_text="The same as a sentence for the player.")
     use_snapshot = models.BooleanField(default=True)
+    source_digest = models.CharField(
+        max_length=64, blank=True, default="", db_default="",
+        help_text="The game's when it was started here: its version. On a trial, that of the version to be tried.",
+    )  # fmt: skip
     port = models.PositiveIntegerField(null=True, blank=True, help_text="Where the game listens in the sandbox.")
     deployed_from = models.CharField(max_length=10, choices=DeployedFrom.choices, blank=True)
     state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.ACQUIRING)

@@ -24,6 +24,8 @@ class RunEndCode(TextChoices):
     DEPLOY_FAILED = "deploy_failed", "The deployment failed"
     PORT_TAKEN = "port_taken", "The game's port is taken"
     ANSWERS_PACKED = "answers_packed", "The game packs its answers, which no sandbox passes on"
+    FIXED_PORT = "fixed_port", "The game does not listen on the port it is given"
+    TOOL_MISSING = "tool_missing", "The game needs a tool that sandboxes do not have"
     DEPLOY_INTERRUPTED = "deploy_interrupted", "The deployment was interrupted too often"
     START_TIMEOUT = "start_timeout", "Not started in time"
     INTERNAL_ERROR = "internal_error", "An error of the orchestrator"

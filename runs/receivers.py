@@ -8,16 +8,21 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Case, CharField, F, OuterRef, QuerySet, Subquery, When
+from django.db.models.fields.json import KT
+from django.db.models.functions import Coalesce
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.urls import reverse
 
+from games.models import GameVersion
 from pools.demand import Demand
 from pools.models import FleetEvent, Sandbox
 from pools.occupants import Arrival, Occupant, Served
 from pools.signals import (
     arrivals_asked,
     cold_sandbox_healthy,
+    creations_asked,
     demand_asked,
     launches_asked,
     occupants_asked,
@@ -27,7 +32,8 @@ from pools.signals import (
     service_stopped,
     turn_begins,
 )
-from runs import clients, lifecycle, upkeep
+from runs import lifecycle, upkeep
+from runs.creators import creators, runs_by
 from runs.launching import deployment
 from runs.live.wakeups import wake_readers
 from runs.models import OVER, LaunchMode, Run, RunQuerySet, RunState
@@ -70,8 +76,17 @@ def what_is_served(sandbox_ids: Collection[UUID], **_: Any) -> dict[UUID, Served
     if len(sandbox_ids) < MANY:  # else nearly all that are played are asked for: that takes less without their names
         played = played.filter(sandbox_id__in=sandbox_ids)
     wanted = set(sandbox_ids)
-    rows = played.values_list("sandbox_id", "port", "game__port", "game__health_path")
+    rows = played.values_list("sandbox_id", "port", "game__port", _health_path())
     return {sandbox_id: Served(port or usual, path) for sandbox_id, port, usual, path in rows if sandbox_id in wanted}
+
+
+def _health_path() -> Case:
+    """Of the version that is played, where another one is published by now."""
+    same = GameVersion.objects.filter(game=OuterRef("game"), source_digest=OuterRef("source_digest"))
+    own = same.exclude(source_digest="").values_list(KT("manifest__health_path"))[:1]
+    as_now = F("game__health_path")
+    is_now = When(source_digest__in=["", F("game__source_digest")], then=as_now)
+    return Case(is_now, default=Coalesce(Subquery(own), as_now), output_field=CharField())
 
 
 @receiver(service_stopped)
@@ -102,11 +117,18 @@ def occupants(sandbox_ids: Collection[UUID] | None, run: str, **_: Any) -> dict[
     nobody = UUID(int=0)
     url = reverse("admin:runs_run_change", args=[nobody])  # once: there may be thousands
     for runs in _runs_in(sandbox_ids) if sandbox_ids is not None else [Run.objects.named(run)]:
-        rows = runs.exclude(sandbox=None).values_list("sandbox_id", "pk", "game__title", "visitor", "state")
+        rows = list(runs.exclude(sandbox=None).values_list("sandbox_id", "pk", "game__title", "visitor", "state"))
+        named = creators({visitor for _, _, _, visitor, _ in rows})
         for sandbox_id, pk, title, visitor, state in rows:
             name, its_url = f"run {pk.hex[:8]}", url.replace(str(nobody), str(pk))
-            found[sandbox_id] = Occupant(name, title, clients.shown(visitor), its_url, state in OVER, pk)
+            found[sandbox_id] = Occupant(name, title, named[visitor], its_url, state in OVER, pk)
     return found
+
+
+@receiver(creations_asked)
+def creations(creator: str, **_: Any) -> QuerySet[Run, UUID | None]:
+    """Return the ids of the sandboxes in which that creator's runs are, or were."""
+    return runs_by(creator).exclude(sandbox=None).values_list("sandbox_id", flat=True)
 
 
 def _runs_in(sandbox_ids: Collection[UUID]) -> Iterator[RunQuerySet]:

@@ -14,13 +14,13 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
-from pools.api_keys import Scope
+from pools.api_keys import Scope, is_a_key
 from pools.callers import actor_of, key_of, may, require, tokens_of
 from runs import metrics
 from runs.limits import LaunchRefused
 from runs.models import Run
 from runs.reasons import RefusalCode
-from runs.visitors import caller_of, known_visitor
+from runs.visitors import caller_of, caller_of_network, known_visitor
 
 TOKEN_PREFIX = "run_"  # noqa: S105  what tokens of runs begin with
 OPERATOR_RIGHTS = ("pools.operate_fleet", "runs.view_run")
@@ -75,6 +75,14 @@ def actor_on(request: HttpRequest, run: Run) -> Actor | None:
     if settings.ANYONE_MAY_END_RUNS:
         return Actor(actor_of(request) or f"caller {caller_of(request)[:8]}")
     return None
+
+
+def plays(request: HttpRequest, run: Run) -> bool:
+    """Whether the run's page shows its game to whoever asks, who could spoil it. A run of a browser's is shown to that
+    browser alone. A program's is shown to its own network; one of a key's, which can be anywhere, to who has the link.
+    """
+    names = {known_visitor(request), caller_of_network(request)}
+    return run.visitor in names or is_a_key(run.visitor)
 
 
 def player(run: Run) -> str:

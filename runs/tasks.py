@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from runs.launching import deployment
+from games.models import GameVersion
+from pools import clock
+from runs.launching import deployment, trial
 from runs.lifecycle import Attempt
 from runs.play import packed
 from runs.webhooks import courier
@@ -16,6 +18,12 @@ def deploy(run_id: str, sandbox_id: str | None = None, number: int | None = None
         deployment.deploy(Attempt(UUID(run_id), UUID(sandbox_id), number))
     elif attempt := deployment.next_attempt(UUID(run_id)):
         deployment.deploy(attempt)
+
+
+def try_version(version_id: int) -> None:
+    """Fetch a version of a game that an operator has asked for, and launch its trial."""
+    if version := GameVersion.objects.select_related("game").filter(pk=version_id).first():
+        trial.try_out(version, clock.now())
 
 
 def deliver_webhooks() -> None:

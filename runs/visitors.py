@@ -61,7 +61,12 @@ def caller_of(request: HttpRequest) -> str:
     program calls from."""
     if (key := key_of(request)) is not None:
         return key.client
-    return known_visitor(request) or _name(f"address {_network(request)}")
+    return known_visitor(request) or caller_of_network(request)
+
+
+def caller_of_network(request: HttpRequest) -> str:
+    """The name of all programs without cookies and keys in the network that a request comes from."""
+    return _name(f"address {_network(request)}")
 
 
 def client_of(request: HttpRequest) -> Client:

@@ -3,9 +3,11 @@
 
     PORT=5000 SANDBOX_DEPLOYMENT=STAMP python3 port.py clear 5000
     PORT=5000 python3 port.py look 5000 [PATH...]
+    PORT=5000 SANDBOX_DEPLOYMENT=STAMP python3 port.py others SESSION
 
 This file is written into a sandbox and runs there alone, on Python 3.8 or later, without any package.
 `clear` ends what listens there and all that carries the same stamp in its environment, unless the stamp is ours.
+`others` prints as JSON the other ports on which processes of that stamp or session listen.
 `look` prints JSON: the listeners' stamps and sessions, and the paths that are answered packed though we asked not to.
 
 A sandbox that is no container may give us another PORT than the one that was meant, which a game that does not heed
@@ -267,12 +269,34 @@ def look(given: int, meant: int, paths: list[str]) -> int:
     return 0
 
 
+def others(given: int, session: int) -> int:
+    """The ports, but the one that was given, on which what we started listens."""
+    listening: dict[str, int] = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError), open(table) as lines:
+            for fields in map(str.split, list(lines)[1:]):
+                if fields[3] == LISTENING:
+                    listening[fields[9]] = int(fields[1].rpartition(":")[2], 16)
+    stamp = os.environ.get(STAMP, "")
+    ours = [pid for pid in processes() if (stamp and stamp_of(pid) == stamp) or session_of(pid) == session]
+    found: set[int] = set()
+    for pid in ours:
+        folder = f"/proc/{pid}/fd"
+        with suppress(OSError):
+            links = [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
+            found |= {listening[link[8:-1]] for link in links if link[8:-1] in listening}
+    say(json.dumps(sorted(found - {given})))
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     given, [verb, meant, *paths] = os.environ.get("PORT", ""), (*arguments, "", "")[: max(2, len(arguments))]
     if given.isdigit() and meant.isdigit() and verb == "clear":
         return clear(int(given), int(meant))
     if given.isdigit() and meant.isdigit() and verb == "look":
         return look(int(given), int(meant), paths)
+    if given.isdigit() and meant.isdigit() and verb == "others":
+        return others(int(given), int(meant))
     sys.stderr.write(__doc__)
     return USAGE
 

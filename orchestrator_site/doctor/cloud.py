@@ -18,7 +18,7 @@ from pools.cloud.api_transport import is_loopback
 from pools.cloud.app_platform import DigitalOcean
 from pools.cloud.app_spec import IMAGE, app_name, region_slug
 from pools.cloud.budget import Share
-from pools.cloud.connection import local_endpoint, local_token
+from pools.cloud.connection import account
 from pools.cloud.errors import CloudError, InvalidSpec, RateLimited
 from pools.cloud.records import App, AppSpec
 from pools.cloud.survey import Reply, Scope, Survey, Word
@@ -50,19 +50,13 @@ class Wanted(NamedTuple):
     size: str
 
 
-def _account() -> tuple[str, str]:
-    if settings.CLOUD_IS_EMBEDDED:
-        return local_token(), local_endpoint()
-    return settings.DIGITALOCEAN_TOKEN, settings.DIGITALOCEAN_API_URL
-
-
 def _survey() -> Survey:
-    return Survey(*_account(), PATIENCE_SECONDS)
+    return Survey(*account(), PATIENCE_SECONDS)
 
 
 def token(_seen: Seen) -> Finding:
     """Whether the cloud knows it; the facts are by how much our clock is ahead of the cloud's."""
-    endpoint = _account()[1]
+    endpoint = account()[1]
     try:
         reply = _survey().may(Scope.READ)
     except ValueError as error:
@@ -222,7 +216,7 @@ def installations(_seen: Seen) -> Finding:
     """Whose apps the account has, by a listing of now."""
 
     def listed() -> Finding:
-        return whose(DigitalOcean(*_account(), timeout_seconds=PATIENCE_SECONDS).apps(), our_mark())
+        return whose(DigitalOcean(*account(), timeout_seconds=PATIENCE_SECONDS).apps(), our_mark())
 
     return _unless_trouble(listed)
 

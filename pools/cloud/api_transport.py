@@ -23,6 +23,7 @@ import httpx
 from pools import clock
 from pools.cloud import bounded, metrics
 from pools.cloud.budget import RequestBudget, Share
+from pools.cloud.changes import require_for
 from pools.cloud.errors import CloudUnavailable, RateLimited
 from pools.cloud.fitting import fitted
 from pools.traces import span
@@ -159,7 +160,8 @@ class Wire:
 
     def send(self, operation: str, *args: object, **kwargs: object) -> Answer:
         """Call `operation` of pydo's apps, once. Raises without an answer, on 429, 5xx and redirects, and on a refusal
-        that the API did not write."""
+        that the API did not write; and whatever `changes.only_while` is told to raise."""
+        require_for(operation)
         outcome = metrics.UNAVAILABLE
         try:
             answer = self._send(operation, *args, **kwargs)

@@ -27,12 +27,16 @@ def local_endpoint() -> str:
     return f"http://127.0.0.1:{port}"
 
 
+def account() -> tuple[str, str]:
+    """The token of the account in use, and the address of its API."""
+    if settings.CLOUD_IS_EMBEDDED:
+        return local_token(), local_endpoint()
+    return settings.DIGITALOCEAN_TOKEN, settings.DIGITALOCEAN_API_URL
+
+
 def connect() -> AppPlatform:
     """The cloud. One client is kept for each process and address: its connections, and its count of what it sent."""
-    if settings.CLOUD_IS_EMBEDDED:
-        token, endpoint = local_token(), local_endpoint()
-    else:
-        token, endpoint = settings.DIGITALOCEAN_TOKEN, settings.DIGITALOCEAN_API_URL
+    token, endpoint = account()
     per_minute = settings.CLOUD_REQUESTS_PER_MINUTE
     key = (token, endpoint, per_minute)
     if key not in _connected:

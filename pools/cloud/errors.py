@@ -31,6 +31,15 @@ class IncompleteListing(CloudError):
     code = "incomplete"
 
 
+class EmptyListing(CloudError):
+    """The list of apps is empty though some of ours were expected: it is not believed."""
+
+    code = "empty_listing"
+
+    def __init__(self) -> None:
+        super().__init__("the listing is empty, though sandboxes were expected")
+
+
 class NameTaken(CloudError):
     """An app of that name exists already (409): perhaps ours, from a create whose answer was lost."""
 

@@ -7,9 +7,11 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from pools import clock
 from pools.console.links import console_link
 from pools.console.rights import MachineOwned
 from pools.models import CloudApp, FleetEvent, Sandbox
+from pools.turn.attempts import deletion
 
 EVENTS_SHOWN = 200
 
@@ -36,9 +38,11 @@ class CloudAppAdmin(MachineOwned):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         app = kwargs.get("obj")
         if app is not None:
+            sandbox = Sandbox.objects.filter(app_id=app.app_id).first()
             context |= {
                 "events": FleetEvent.objects.filter(app_id=app.app_id)[:EVENTS_SHOWN],
-                "sandbox": Sandbox.objects.filter(app_id=app.app_id).first(),
+                "sandbox": sandbox,
+                "tried": deletion(app, clock.now()).told(clock.now()) if app.delete_reason else "",
                 "can_force": self.has_destroy_permission(request),
             }
         return super().render_change_form(request, context, *args, **kwargs)

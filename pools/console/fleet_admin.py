@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,16 +12,17 @@ from django.contrib.admin.models import DELETION
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 
 from pools import clock
 from pools.console import operations
 from pools.console.fleet_page import FleetQuery, picture
-from pools.console.fleet_table import Row, Verdict
+from pools.console.fleet_table import Row
 from pools.console.force_delete import Outcome, force_delete, ours
 from pools.console.forms import ForceDeleteForm, GoForm, MaintenanceForm, ReasonForm, SweepForm
+from pools.console.history_view import history_view
 from pools.console.operations import Refused
 from pools.console.pool_chart import charts
 from pools.console.rights import DESTROY, OPERATE, SAY_WHY, MachineOwned, actor_of, log_act, require
@@ -30,21 +31,24 @@ from pools.models import CloudApp, Fleet, Sandbox, State
 from pools.nudge import nudge
 from pools.reasons import EndCode
 from pools.turn.preview import explain
+from pools.turn.verdict import Verdict
 
 TURN_WAIT_SECONDS = 8.0
 WATCHED_LISTING_SECONDS = 15.0  # beside 250 requests a minute it is nothing
 MOST_PICKED = 2_000
 COLUMNS = (
     ("verdict", "Verdict"),
+    ("health", "As wished? Well?"),
     ("name", "Name"),
     ("state", "Ours"),
     ("phase", "DigitalOcean's"),
     ("", "App id"),
     ("pool", "Pool"),
-    ("run", "Run and player"),
+    ("run", "Run"),
+    ("creator", "Creator"),
     ("expires", "Expires in"),
     ("cost", "Cost so far"),
-    ("health", "Agent"),
+    ("agent", "Agent"),
 )
 
 
@@ -60,6 +64,7 @@ class FleetAdmin(MachineOwned):
             "maintenance": self.maintenance_view,
             "go": self.go_view,
             "sweep": self.sweep_view,
+            "history": partial(history_view, self),
         }
         own = [
             path(f"{name}/", self.admin_site.admin_view(view), name=f"pools_fleet_{name}")
@@ -80,6 +85,7 @@ class FleetAdmin(MachineOwned):
             **self._live_context(request),
             "title": "Fleet",
             "opts": self.opts,
+            "live_from": f"{reverse('admin:pools_fleet_table')}?{request.GET.urlencode()}",
             "meanings": [(verdict, verdict.meaning) for verdict in Verdict],
             "states": [(state.value, state.label) for state in State if state != State.DELETED],
             "reason_form": ReasonForm(auto_id="turn-%s"),
@@ -95,7 +101,7 @@ class FleetAdmin(MachineOwned):
         age_seconds = context["picture"].listing_age_seconds
         if age_seconds is None or age_seconds > WATCHED_LISTING_SECONDS:
             nudge()
-        response = render(request, "admin/pools/fleet/live.html", context)
+        response = render(request, "admin/pools/fleet/parts.html", context)
         response["Cache-Control"] = "no-store"
         return response
 
@@ -118,8 +124,6 @@ class FleetAdmin(MachineOwned):
             "verdicts": [(each, count, query.but(verdict=each)) for each, count in seen.verdicts],
             "all_url": query.but(verdict=""),
             "page_query": query.but(),
-            "existing": seen.existing,
-            "max_total": settings.MAX_TOTAL_SANDBOXES,
             "can_operate": request.user.has_perm(OPERATE),
             "can_destroy": request.user.has_perm(DESTROY),
             "is_embedded": settings.CLOUD_IS_EMBEDDED,
@@ -146,10 +150,16 @@ class FleetAdmin(MachineOwned):
             return _back()
         pressed_at = clock.now()
         response = self._act(request, operations.ask_for_turn, form.cleaned_data["reason"])
-        if operations.turn_since(pressed_at, TURN_WAIT_SECONDS):
-            messages.success(request, "The turn was taken; this is what it left.")
+        has_ended = operations.turn_since(pressed_at, TURN_WAIT_SECONDS)
+        try:
+            told = operations.turn_told(clock.now())
+        except Refused as error:
+            messages.warning(request, str(error))
         else:
-            messages.warning(request, f"No turn ended within {TURN_WAIT_SECONDS:.0f} s: is a cluster running?")
+            if has_ended:
+                messages.success(request, told)
+            else:
+                messages.warning(request, f"No turn ended within {TURN_WAIT_SECONDS:.0f} s: is a cluster running?")
         return response
 
     def maintenance_view(self, request: HttpRequest) -> HttpResponse:
@@ -179,7 +189,7 @@ class FleetAdmin(MachineOwned):
             raise PermissionDenied
         now = clock.now()
         explanation = explain(now)
-        held_back = explanation.held_back
+        held_back = list({each.target: each for each in explanation.held_back}.values())
         form = GoForm(request.POST if request.method == "POST" else None, initial={"digest": explanation.digest})
         if request.method == "POST" and form.is_valid():
             digest = form.cleaned_data["digest"]
@@ -189,7 +199,7 @@ class FleetAdmin(MachineOwned):
 
             return self._act(request, go, form.cleaned_data["reason"])
         context = {"held_back": held_back, "fleet": Fleet.get(), "minutes": operations.LET_GO_MINUTES}
-        context |= {"count": len(explanation.held_back_ids), "may_act": may_act and bool(held_back)}
+        context |= {"count": len(held_back), "may_act": may_act and bool(held_back)}
         context["next_turn"] = explanation.totals.sentence(now)
         return self._ask(request, "go", "Deletions that are held back", form, context)
 
@@ -227,15 +237,19 @@ class FleetAdmin(MachineOwned):
         require(request, DESTROY)
         if request.method != "POST":
             return _back()
-        picked = list(dict.fromkeys(request.POST.getlist("key")))[:MOST_PICKED]
         seen = picture(clock.now())
         known = seen.by_key()
+        matching = _matching(request.POST["all"], seen.rows) if "all" in request.POST else None
+        picked = [row.key for row in matching] if matching is not None else _ticked(request.POST)
+        left_out, picked = max(0, len(picked) - MOST_PICKED), picked[:MOST_PICKED]
         rows = [known[key] for key in picked if key in known]
         gone = len(picked) - len(rows)
         if not rows:
-            text = "What was picked is gone already." if picked else "Pick the rows to delete first."
+            nothing = "Pick the rows to delete first." if matching is None else "Nothing of ours matches."
+            text = "What was picked is gone already." if picked else nothing
             messages.warning(request, text)
             return _back()
+        told = {"rows": rows, "gone": gone, "left_out": left_out, "picture": seen, "is_of_all": matching is not None}
         is_confirmed = "confirmed" in request.POST
         form = ForceDeleteForm(rows, request.POST if is_confirmed else None)
         if is_confirmed and form.is_valid():
@@ -243,7 +257,7 @@ class FleetAdmin(MachineOwned):
             outcomes = force_delete(picked, actor=actor_of(request), reason=reason, typed_names=form.typed_names)
             self._tell(request, outcomes, known, reason)
             return _back()
-        return self._ask(request, "delete", _delete_title(rows), form, {"rows": rows, "gone": gone, "picture": seen})
+        return self._ask(request, "delete", _delete_title(rows), form, told)
 
     def sweep_view(self, request: HttpRequest) -> HttpResponse:
         """Everything with our mark."""
@@ -295,6 +309,17 @@ def _logged(row: Row) -> Sandbox | CloudApp:
     if row.sandbox is not None:
         return row.sandbox
     return row.app or CloudApp(app_id=row.app_id, name=row.name)
+
+
+def _ticked(posted: QueryDict) -> list[str]:
+    """The keys that were ticked, and those of a page that asked once more, in one field: a request has few fields."""
+    together = [key for keys in posted.getlist("keys") for key in keys.split(",") if key]
+    return list(dict.fromkeys([*posted.getlist("key"), *together]))
+
+
+def _matching(query: str, rows: Sequence[Row]) -> list[Row]:
+    """All rows that a view of the table has on all its pages, but foreign ones: those are picked one by one."""
+    return ours(FleetQuery.of(QueryDict(query).dict()).wanted(rows))
 
 
 def _delete_title(rows: list[Row]) -> str:

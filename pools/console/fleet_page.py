@@ -13,11 +13,13 @@ from urllib.parse import urlencode
 from django.core.paginator import Page, Paginator
 from django.db.models import Q
 
-from pools.console.fleet_table import URGENCY, FleetTable, Row, Verdict
+from pools.console.fleet_table import URGENCY, FleetTable, Row
 from pools.models import CloudApp, Fleet, Pool, Sandbox, State
 from pools.occupants import occupants
+from pools.places import Places
 from pools.reasons import EndCode
 from pools.turn.preview import Explanation, explain
+from pools.turn.verdict import Health, Sight, Verdict
 
 ROWS_A_PAGE = 100
 LOST_SHOWN_FOR = timedelta(hours=1)
@@ -55,9 +57,16 @@ class FleetPicture:
         return sum((row.usd_per_second for row in self.rows if not row.is_foreign), Decimal(0)) * 3600
 
     @cached_property
-    def existing(self) -> int:
-        """How many sandboxes of ours there are."""
-        return sum(row.sandbox is not None and row.sandbox.state != State.DELETED for row in self.rows)
+    def places(self) -> Places:
+        """The places, and what takes them."""
+        existing = sum(row.sandbox is not None and row.sandbox.state != State.DELETED for row in self.rows)
+        return Places.of(self.fleet, existing)
+
+    @cached_property
+    def refused(self) -> list[Row]:
+        """The rows whose deletion was refused when it was asked for last, the most tries first."""
+        rows = [row for row in self.rows if row.judgement.refused_tries]
+        return sorted(rows, key=lambda row: -row.judgement.refused_tries)
 
     @cached_property
     def newest_first(self) -> list[Row]:
@@ -77,17 +86,19 @@ def picture(now: datetime) -> FleetPicture:
     sandboxes = list(Sandbox.objects.existing())
     sandboxes += Sandbox.objects.filter(lost).order_by("-deleted_at")[:LOST_SHOWN_MOST]
     pools = list(Pool.objects.all())
-    explanation = explain(now, apps)
+    fleet, explanation = Fleet.get(), explain(now, apps)
+    sight = Sight.of(fleet)
     known = {sandbox.name for sandbox in sandboxes}
     table = FleetTable(
-        facts=explanation.facts,
+        sight=sight,
         now=now,
         occupants=occupants([sandbox.pk for sandbox in sandboxes]),
         pools={pool.pk: pool for pool in pools},
-        former=_former([app.name for app in apps if explanation.facts.mark.gives(app.name) and app.name not in known]),
+        former=_former([app.name for app in apps if sight.mark.gives(app.name) and app.name not in known]),
         decisions=explanation.decisions,
+        held_back=explanation.held_back,
     )
-    return FleetPicture(Fleet.get(), now, table.rows(sandboxes, apps), pools, explanation)
+    return FleetPicture(fleet, now, table.rows(sandboxes, apps), pools, explanation)
 
 
 def _former(names: Sequence[str]) -> dict[str, Sandbox]:
@@ -98,6 +109,7 @@ def _former(names: Sequence[str]) -> dict[str, Sandbox]:
     return found
 
 
+HEALTHS = (Health.MISSING, Health.DEGRADED, Health.UNKNOWN, Health.PROGRESSING, Health.HEALTHY)
 SORTS: dict[str, Callable[[Row], object]] = {
     "verdict": lambda row: URGENCY[row.verdict],
     "name": lambda row: row.name,
@@ -105,9 +117,12 @@ SORTS: dict[str, Callable[[Row], object]] = {
     "phase": lambda row: (row.phase or "~", row.app_age_seconds or 0.0),
     "pool": lambda row: row.pool or "~",
     "run": lambda row: row.occupant.name if row.occupant else "~",
+    "creator": lambda row: row.creator or "~",
     "expires": lambda row: row.expires_in_seconds if row.expires_in_seconds is not None else float("inf"),
     "cost": lambda row: row.cost_usd,
-    "health": lambda row: (row.is_well, row.health or "~"),
+    "sync": lambda row: row.judgement.sync,
+    "health": lambda row: HEALTHS.index(row.judgement.health),
+    "agent": lambda row: (row.is_well, row.agent or "~"),
 }
 
 
@@ -119,6 +134,7 @@ class FleetQuery:
     verdict: str = ""
     state: str = ""
     pool: str = ""
+    creator: str = ""
     sort: str = "verdict"
     descending: bool = False
     page: int = 1
@@ -134,6 +150,7 @@ class FleetQuery:
             verdict=verdict if verdict in set(Verdict) else "",
             state=state if state in State else "",
             pool=parameters.get("pool", "")[:40],
+            creator=parameters.get("creator", "").strip()[:200],
             sort=name if name in SORTS else "verdict",
             descending=sort.startswith("-"),
             page=int(number) if number.isascii() and number.isdigit() and len(number) < 8 else 1,
@@ -141,23 +158,27 @@ class FleetQuery:
 
     def page_of(self, newest_first: Sequence[Row]) -> Page[Row]:
         """The rows wanted, in the order wanted; of equals the newest comes first."""
-        wanted = [row for row in newest_first if self._wants(row)]
+        wanted = self.wanted(newest_first)
         wanted.sort(key=SORTS[self.sort], reverse=self.descending)  # type: ignore[arg-type]  # alike within one sort
         return Paginator(wanted, ROWS_A_PAGE).get_page(self.page)
+
+    def wanted(self, rows: Sequence[Row]) -> list[Row]:
+        return [row for row in rows if self._wants(row)]
 
     def _wants(self, row: Row) -> bool:
         return (
             (not self.verdict or row.verdict == self.verdict)
             and (not self.state or (row.sandbox is not None and row.sandbox.state == self.state))
             and (not self.pool or row.pool == self.pool)
+            and self.creator.lower() in row.creator.lower()
             and (not self.words or row.says(self.words))
         )
 
     def but(self, **changes: str) -> str:
         """The query string of the same view with something changed, from its first page."""
         sort = ("-" if self.descending else "") + self.sort
-        values = {"q": self.words, "verdict": self.verdict, "state": self.state, "pool": self.pool, "sort": sort}
-        values |= changes
+        values = {"q": self.words, "verdict": self.verdict, "state": self.state, "pool": self.pool}
+        values |= {"creator": self.creator, "sort": sort} | changes
         return urlencode({name: value for name, value in values.items() if value and (name, value) != DEFAULT_SORT})
 
     def sorted_by(self, name: str) -> str:

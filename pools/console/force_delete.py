@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from django.db import transaction
@@ -21,6 +20,7 @@ from pools.ownership import Identity, our_mark
 from pools.reasons import EndCode, LogKind
 from pools.shared_budget import counted
 from pools.turn.asking import ask_all
+from pools.turn.deletions import note_answers, note_sent
 
 AT_ONCE_MOST = 50  # an operator waits for these; the next turns send the others
 
@@ -124,9 +124,11 @@ def _order(row: Row, actor: str, code: EndCode, reason: str) -> Outcome:
 
 
 def _send(cloud: AppPlatform, ordered: Sequence[Outcome], actor: str) -> list[Outcome]:
-    _note_sent([outcome.app_id for outcome in ordered], clock.now())
+    note_sent([outcome.app_id for outcome in ordered], clock.now())
     outcomes = []
-    for order, answer in ask_all(lambda each: cloud.delete(each.app_id), ordered):
+    answers = ask_all(lambda each: cloud.delete(each.app_id), ordered)
+    note_answers([(order.app_id, answer) for order, answer in answers])
+    for order, answer in answers:
         name, app_id = order.name, order.app_id
         if isinstance(answer, CloudError | AgentError):
             fate, message = Fate.DELAYED, f"ordered, not deleted yet: {answer} It is repeated until it is gone."
@@ -137,11 +139,6 @@ def _send(cloud: AppPlatform, ordered: Sequence[Outcome], actor: str) -> list[Ou
         journal.record(kind, message, code=code, name=name, app_id=app_id, actor=actor, level=level)
         outcomes.append(Outcome(order.key, name, fate, message, app_id))
     return outcomes
-
-
-def _note_sent(app_ids: Sequence[str], now: datetime) -> None:
-    Sandbox.objects.filter(app_id__in=app_ids, state=State.DELETING).update(delete_sent_at=now)
-    CloudApp.objects.filter(pk__in=app_ids).exclude(delete_reason="").update(delete_sent_at=now)
 
 
 def ours(rows: Sequence[Row]) -> list[Row]:

@@ -9,6 +9,8 @@ from django import forms
 from django.conf import settings
 from django.contrib.admin.helpers import ActionForm
 
+from pools.console.edits import CarefulForm
+from pools.console.fleet_page import ROWS_A_PAGE
 from pools.console.fleet_table import Row
 from pools.models import Pool
 
@@ -56,10 +58,18 @@ class GoForm(ReasonForm):
 
 
 class ForceDeleteForm(ReasonForm):
-    """One box for each foreign app, in which its name must be typed."""
+    """One box for each foreign app, in which its name must be typed; and one for how many there are, where they are
+    more than a page shows."""
 
     def __init__(self, rows: Sequence[Row], *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.count = len({row.key for row in rows})
+        if self.count > ROWS_A_PAGE:
+            self.fields["count"] = forms.CharField(
+                label=f"Type {self.count}",
+                widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "numeric"}),
+                help_text="How many of ours will be deleted, each counted once.",
+            )
         self.foreign = [row for row in rows if row.is_foreign]
         for row in self.foreign:
             box = forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"})
@@ -67,6 +77,12 @@ class ForceDeleteForm(ReasonForm):
             self.fields[self.field_of(row)] = forms.CharField(
                 label=f"Name of {row.name}", widget=box, help_text=help_text
             )
+
+    def clean_count(self) -> str:
+        typed = str(self.cleaned_data["count"]).strip().replace(",", "")
+        if typed != str(self.count):
+            raise forms.ValidationError(f"There are {self.count}; you typed {typed}.")
+        return typed
 
     @staticmethod
     def field_of(row: Row) -> str:
@@ -107,43 +123,11 @@ class SweepForm(ReasonForm):
         return typed
 
 
-class PoolForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the checker only
-    """A pool's settings, and why they change.
-
-    What the operator did not touch keeps the value it has by now, whatever the page showed: another operator may have
-    changed it meanwhile, and both edits must count.
-    """
+class PoolForm(CarefulForm):
+    """A pool's settings, and why they change."""
 
     reason = reason_field()
 
     class Meta:
         model = Pool
-        exclude = ["mode"]  # noqa: DJ006  the buttons change it; all else may be edited
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        if self.instance.pk:
-            for name in self.edited:
-                self.fields[name].show_hidden_initial = True
-
-    @property
-    def edited(self) -> list[str]:
-        """The names of the pool's own fields in this form."""
-        return [name for name in self.fields if name != "reason"]
-
-    @property
-    def changed_settings(self) -> list[str]:
-        return [name for name in self.changed_data if name != "reason"]
-
-    @property
-    def changes(self) -> dict[str, tuple[Any, Any]]:
-        """From what to what each setting goes that was changed."""
-        return {name: (self.initial.get(name), getattr(self.instance, name)) for name in self.changed_settings}
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        if self.instance.pk:
-            for name in self.edited:
-                if name in cleaned and name not in self.changed_data:
-                    cleaned[name] = getattr(self.instance, name)
-        return cleaned
+        exclude = ["mode"]

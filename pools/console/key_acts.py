@@ -11,6 +11,7 @@ from django.db import transaction
 from pools import api_keys, clock, journal
 from pools.api_keys import ApiKey
 from pools.console.operations import Refused
+from pools.edits import Of, edit
 from pools.reasons import KeyCode, LogKind
 
 
@@ -40,5 +41,6 @@ def revoke(key: ApiKey, *, actor: str, reason: str) -> str:
     if not api_keys.revoke(key, by=actor, now=now):
         raise Refused(f"{key} was revoked before.")
     message = f"API key {key} revoked: {reason}"
-    journal.record(LogKind.KEY, message, code=KeyCode.REVOKED, actor=actor, data={"key": key.prefix}, now=now)
+    data = {"key": key.prefix} | edit(Of.KEY, key.prefix, {"revoked": (False, True)}).data()
+    journal.record(LogKind.KEY, message, code=KeyCode.REVOKED, actor=actor, data=data, now=now)
     return f"{key} is revoked"

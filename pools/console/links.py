@@ -1,7 +1,10 @@
-"""Links to DigitalOcean's console."""
+"""Links to DigitalOcean's console, and to the runs' pages."""
 
 from __future__ import annotations
 
+from uuid import UUID
+
+from django.urls import reverse
 from django.utils.html import format_html
 
 from pools.console.fleet_table import CONSOLE_URL
@@ -14,3 +17,10 @@ def console_link(app_id: str | None, characters: int = 64) -> str:
         return NOTHING
     link = '<a href="{}" rel="noreferrer" target="_blank" title="{}">{}</a>'
     return format_html(link, CONSOLE_URL + app_id, app_id, app_id[:characters])
+
+
+def run_link(run_id: UUID | None) -> str:
+    """To the run's page in the admin, which those above register."""
+    if run_id is None:
+        return NOTHING
+    return format_html('<a href="{}">{}</a>', reverse("admin:runs_run_change", args=[run_id]), run_id.hex[:8])

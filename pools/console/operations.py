@@ -15,6 +15,8 @@ from django.db import transaction
 
 from pools import claims, clock, journal, leases
 from pools.demand import note_demand
+from pools.edits import Of, edit
+from pools.fleet_log import turn_death
 from pools.models import LIVE, CloudApp, Fleet, Level, Mode, Pool, Sandbox, State
 from pools.nudge import nudge
 from pools.ownership import anothers
@@ -41,9 +43,10 @@ def _note(
     reason: str,
     pool: Pool | None = None,
     level: str = Level.INFO,
+    data: Mapping[str, Any] | None = None,
 ) -> str:
     """Write the act to the orchestrator log. Call it last in the transaction."""
-    journal.record(kind, f"{done}; an operator: {reason}", actor=actor, pool=pool, level=level)
+    journal.record(kind, f"{done}; an operator: {reason}", actor=actor, pool=pool, level=level, data=dict(data or {}))
     return done
 
 
@@ -54,10 +57,12 @@ def _note(
 def set_mode(pool: Pool, mode: Mode, *, actor: str, reason: str) -> str:
     """Pause, resume or drain. Refused when it is so already: another operator was first."""
     Fleet.lock()
-    if not Pool.objects.filter(pk=pool.pk).exclude(mode=mode).update(mode=mode):
+    before = Pool.objects.filter(pk=pool.pk).exclude(mode=mode).values_list("mode", flat=True).first()
+    if before is None or not Pool.objects.filter(pk=pool.pk, mode=before).update(mode=mode):
         raise Refused(f"Pool {pool.name} is {mode.label.lower()} already.")
     nudge()
-    return _note(LogKind.POOL, f"pool {pool.name} {MODE_WORDS[mode]}", actor=actor, reason=reason, pool=pool)
+    data = edit(Of.POOL, pool.name, {"mode": (before, mode.value)}).data()
+    return _note(LogKind.POOL, f"pool {pool.name} {MODE_WORDS[mode]}", actor=actor, reason=reason, pool=pool, data=data)
 
 
 @transaction.atomic
@@ -102,13 +107,22 @@ def add_pool(pool: Pool, *, actor: str, reason: str) -> str:
 
 
 @transaction.atomic
-def edit_pool(pool: Pool, changes: Mapping[str, tuple[Any, Any]], *, actor: str, reason: str) -> str:
+def edit_pool(
+    pool: Pool, changes: Mapping[str, tuple[Any, Any]], *, actor: str, reason: str, undoes: int | None = None
+) -> str:
     """Save the settings that were changed, by name from what to what: the machine writes the other columns meanwhile.
-    They hold from the next turn on, which is asked for."""
+    They hold from the next turn on, which is asked for. `undoes`: the number of the line whose edit it takes back."""
     pool.save(update_fields=list(changes))
     nudge()
-    told = ", ".join(f"{name} is now {new}, was {old}" for name, (old, new) in changes.items())
-    return _note(LogKind.POOL, f"pool {pool.name}: {told}", actor=actor, reason=reason, pool=pool)
+    made = edit(Of.POOL, pool.name, changes)
+    done = f"pool {pool.name}: {made.sentence()}{undoing(undoes)}"
+    data = made.data() | ({"undoes": undoes} if undoes else {})
+    return _note(LogKind.POOL, done, actor=actor, reason=reason, pool=pool, data=data)
+
+
+def undoing(line: int | None) -> str:
+    """What a sentence says of the line that it takes back."""
+    return f", which undoes line {line}" if line else ""
 
 
 def check_deletable(pool: Pool) -> None:
@@ -146,14 +160,19 @@ def retire(sandbox: Sandbox, *, actor: str, reason: str) -> str:
 
 
 @transaction.atomic
-def set_maintenance(*, on: bool, message: str, actor: str, reason: str) -> str:
-    """While it is on there are no launches; players read the message. What runs goes on."""
-    Fleet.get()
-    changed = Fleet.objects.filter(pk=1).exclude(maintenance=on, maintenance_message=message)
-    if not changed.update(maintenance=on, maintenance_message=message):
+def set_maintenance(*, on: bool, message: str, actor: str, reason: str, undoes: int | None = None) -> str:
+    """While it is on there are no launches; players read the message. What runs goes on. `undoes`: the number of the
+    line whose edit it takes back."""
+    before = Fleet.lock()
+    fields = {"maintenance": on, "maintenance_message": message}
+    changes = {name: (getattr(before, name), new) for name, new in fields.items() if getattr(before, name) != new}
+    if not changes:
         raise Refused(f"Maintenance mode is {'on' if on else 'off'} already.")
+    Fleet.objects.filter(pk=1).update(**fields)
     done = f"maintenance mode on, players read: {message}" if on else "maintenance mode off"
-    return _note(LogKind.MAINTENANCE, done, actor=actor, reason=reason, level=Level.WARNING if on else Level.INFO)
+    data = edit(Of.FLEET, "fleet", changes).data() | ({"undoes": undoes} if undoes else {})
+    level = Level.WARNING if on else Level.INFO
+    return _note(LogKind.MAINTENANCE, done + undoing(undoes), actor=actor, reason=reason, level=level, data=data)
 
 
 @transaction.atomic
@@ -174,6 +193,18 @@ def turn_since(moment: datetime, seconds: float) -> bool:
         if clock.monotonic() > give_up_at:
             return False
         clock.sleep(0.1)
+
+
+def turn_told(now: datetime) -> str:
+    """What the last turn left, as a sentence. Raises Refused with why it could do little or nothing."""
+    fleet = Fleet.get()
+    if (death := turn_death(fleet)) is not None:
+        raise Refused(f"The turn died: {death.message}. Nothing is looked after until one ends well.")
+    if fleet.listing_error:
+        error = fleet.listing_error.rstrip(".")
+        raise Refused(f"The turn was taken, but DigitalOcean could not be listed: {error}. It deleted nothing.")
+    told = explain(now).totals.sentence(now)
+    return f"The turn was taken. {told}"
 
 
 def look(seconds: float, *, actor: str, reason: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.admin.views.main import ChangeList
@@ -15,16 +17,23 @@ from django.utils.html import format_html
 
 from pools import clock
 from pools.console import operations
-from pools.console.forms import PoolForm, ReasonForm
+from pools.console.edit_cost import SETTINGS
+from pools.console.forms import ReasonForm
+from pools.console.offer import Offer, offered
 from pools.console.operations import POOL_ACTS, Refused
 from pools.console.pool_chart import charts
+from pools.console.pool_form import PoolPageForm
 from pools.console.pool_report import HOURS, PoolReport, pool_reports
 from pools.console.pool_what_if import shown
-from pools.console.rights import DESTROY, OPERATE, SAY_WHY, ActingAdmin, actor_of, log_act, require
+from pools.console.rights import DESTROY, OPERATE, SAY_WHY, ActingAdmin, actor_of, live, log_act, require
+from pools.edits import Of, edit
 from pools.models import Fleet, FleetEvent, Mode, Pool
+from pools.reasons import LogKind
 from pools.templatetags.fleet import NOTHING, usd
 
 EVENTS_SHOWN = 50
+NEW = 0  # in an address, the pool that is being added
+OFFER = "offer"  # the attribute of a request that has what the account offers
 WHAT_IF = "what-if"  # the parameter that asks for it
 
 
@@ -48,7 +57,7 @@ def offered_acts(pool: Pool, found: PoolReport) -> list[tuple[str, str]]:
 
 
 class PoolAdmin(ActingAdmin):
-    form = PoolForm
+    form = PoolPageForm
     list_display = ("name", "mode", "supply", "sizes", "hit_rate", "recommended", "breaker", "idle_cost", "next_turn")
     actions = ("pause", "resume", "drain", "warm_up", "recycle", "close_breaker")
     readonly_fields = ("mode", "last_acquired_at", "last_acquired_by", "breaker_closed_at", "recycle_before")
@@ -168,8 +177,34 @@ class PoolAdmin(ActingAdmin):
     # One pool.
 
     def get_urls(self) -> list[URLPattern]:
-        act = path("<int:pool_id>/act/", self.admin_site.admin_view(self.act_view), name="pools_pool_act")
-        return [act, *super().get_urls()]
+        own = [
+            path("<int:pool_id>/act/", self.admin_site.admin_view(self.act_view), name="pools_pool_act"),
+            path("<int:pool_id>/cost/", self.admin_site.admin_view(self.cost_view), name="pools_pool_cost"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def cost_view(self, request: HttpRequest, pool_id: int) -> HttpResponse:
+        """What an edit would cost, as a sentence, while it is being typed; nothing while it makes no sense."""
+        require(request, OPERATE)
+        pool = Pool.objects.filter(pk=pool_id).first()
+        form = PoolPageForm(request.GET, instance=pool)
+        form.offer = offered()
+        form.full_clean()
+        can_tell = all(name in form.cleaned_data for name in SETTINGS)
+        return HttpResponse(form.cost.sentence if can_tell else "", content_type="text/plain; charset=utf-8")
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        setattr(request, OFFER, offered())  # here, for the rest is one transaction
+        response: HttpResponse = super().changeform_view(request, *args, **kwargs)
+        return response
+
+    def get_form(self, request: HttpRequest, obj: Pool | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        setattr(form, "offer", getattr(request, OFFER, Offer()))  # noqa: B010  made for this request
+        return form
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"size": settings.SANDBOX_SIZE, "region": settings.SANDBOX_REGION}
 
     def act_view(self, request: HttpRequest, pool_id: int) -> HttpResponse:
         """A button of a pool's page."""
@@ -192,9 +227,12 @@ class PoolAdmin(ActingAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         pool = kwargs.get("obj")
+        if self.has_change_permission(request):
+            context["cost_url"] = reverse("admin:pools_pool_cost", args=[getattr(pool, "pk", None) or NEW])
         if pool is not None and pool.pk:
             now = clock.now()
             found = pool_reports([pool], now)[pool.pk]
+            context |= live(request, WHAT_IF)
             context |= {
                 "report": found,
                 "hours": HOURS,
@@ -207,6 +245,12 @@ class PoolAdmin(ActingAdmin):
             }
         return super().render_change_form(request, context, *args, **kwargs)
 
+    def last_editor(self, obj: Any) -> tuple[str, datetime] | None:
+        """Programs edit pools, too: the log has both."""
+        lines = FleetEvent.objects.filter(pool_name=obj.name, kind=LogKind.POOL)
+        line = lines.order_by("-seq").first()
+        return (line.actor or "the machine", line.at) if line else None
+
     def save_model(self, request: HttpRequest, obj: Pool, form: Any, change: bool) -> None:
         why = {"actor": actor_of(request), "reason": form.cleaned_data["reason"]}
         if not change:
@@ -215,10 +259,7 @@ class PoolAdmin(ActingAdmin):
             operations.edit_pool(obj, form.changes, **why)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
-        names = form.changed_settings
-        what = (
-            "added" if add else ", ".join(f"{name}: {form.cleaned_data[name]}" for name in names) or "nothing changed"
-        )
+        what = "added" if add else edit(Of.POOL, "", form.changes).sentence() or "nothing changed"
         return f"{what} ({form.cleaned_data['reason']})"
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:

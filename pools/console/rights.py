@@ -7,6 +7,7 @@ Three rights: to view (Django's own view permissions), to act (`pools.operate_fl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -15,6 +16,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 
+from pools.console.edits import last_editor
 from pools.console.forms import REASON_CHARACTERS, ReasonActionForm, ReasonForm
 from pools.console.operations import Refused
 from pools.console.view import forget
@@ -44,6 +46,13 @@ def log_act(request: HttpRequest, obj: models.Model, done: str, reason: str, fla
     return entry
 
 
+def live(request: HttpRequest, leave_out: str = "") -> dict[str, str]:
+    """What a live page has in its context: where it fetches itself from. `leave_out`: a parameter, not asked again."""
+    query = request.GET.copy()
+    query.pop(leave_out, None)
+    return {"live_from": f"{request.path}?{query.urlencode()}" if query else request.path}
+
+
 if TYPE_CHECKING:  # generic for the checker only
     Base = admin.ModelAdmin[Any]
 else:
@@ -70,8 +79,23 @@ class ActingAdmin(Base):
                 raise PermissionDenied
             if asked and asked not in self.get_actions(request):
                 raise PermissionDenied
-        response: HttpResponse = super().changelist_view(request, extra_context)
+        response: HttpResponse = super().changelist_view(request, {**(extra_context or {}), **live(request)})
         return response
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if kwargs.get("obj") is not None:
+            context = {**live(request), **context}
+            form = getattr(context.get("adminform"), "form", None)
+            if clashes := getattr(form, "clashes", ()):
+                context |= {"clashes": clashes, "last_editor": self.last_editor(kwargs["obj"])}
+        response: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return response
+
+    def last_editor(self, obj: models.Model) -> tuple[str, datetime] | None:
+        """Who changed it last, and when, as far as is known."""
+        return last_editor(obj)
 
     def act_on_each(
         self,

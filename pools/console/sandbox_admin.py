@@ -15,11 +15,13 @@ from django.utils.html import format_html
 from pools import clock
 from pools.console import operations
 from pools.console.forms import ReasonForm
+from pools.console.judgements import judgements
 from pools.console.links import console_link
 from pools.console.rights import DESTROY, MachineOwned, require
 from pools.console.sandbox_history import life_of
+from pools.console.typed_filter import TypedFilter
 from pools.models import CloudApp, FleetEvent, Sandbox, State
-from pools.occupants import Occupant, occupants, sandboxes_of_run
+from pools.occupants import Occupant, occupants, sandboxes_of_run, with_creator
 from pools.templatetags.fleet import NOTHING, since, usd
 
 EVENTS_SHOWN = 200
@@ -35,11 +37,31 @@ class WithOccupants(ChangeList):
             sandbox.occupant = found.get(sandbox.pk)
 
 
+class OfCreator(TypedFilter):
+    """By the key or the visitor that launched what is, or was, in it."""
+
+    title = "creator"
+    parameter_name = "creator"
+
+    def found(self, queryset: QuerySet[Any], typed: str) -> QuerySet[Any]:
+        return with_creator(queryset, typed)
+
+
 class SandboxAdmin(MachineOwned):
     list_display = (
-        "name", "state", "pool", "origin", "age", "used_by", "cost", "short_app", "why",
+        "name", "state", "pool", "origin", "age", "used_by", "creator", "cost", "short_app", "why",
     )  # fmt: skip
-    list_filter = ("state", "pool", "runtime", "origin", "create_code", "end_code", "failure_kind", "requested_at")
+    list_filter = (
+        "state",
+        OfCreator,
+        "pool",
+        "runtime",
+        "origin",
+        "create_code",
+        "end_code",
+        "failure_kind",
+        "requested_at",
+    )
     list_select_related = ("pool",)
     list_per_page = 100
     search_fields = ("name", "app_id", "create_reason", "end_reason")
@@ -66,12 +88,16 @@ class SandboxAdmin(MachineOwned):
     def age(self, sandbox: Sandbox) -> str:
         return since(sandbox.requested_at)
 
-    @admin.display(description="Run and player")
+    @admin.display(description="Run")
     def used_by(self, sandbox: Any) -> str:
         occupant: Occupant | None = sandbox.occupant
         if occupant is None:
             return NOTHING
-        return format_html('<a href="{}">{}</a> {} {}', occupant.url, occupant.name, occupant.what, occupant.player)
+        return format_html('<a href="{}">{}</a> {}', occupant.url, occupant.name, occupant.what)
+
+    @admin.display(description="Creator")
+    def creator(self, sandbox: Any) -> str:
+        return sandbox.occupant.creator if sandbox.occupant else NOTHING
 
     @admin.display(description="Cost")
     def cost(self, sandbox: Sandbox) -> str:
@@ -107,10 +133,14 @@ class SandboxAdmin(MachineOwned):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         sandbox = kwargs.get("obj")
         if sandbox is not None:
+            who, now = occupants([sandbox.pk]), clock.now()
+            judgement = judgements([sandbox], who, now)[sandbox.pk]
             context |= {
                 "life": life_of(sandbox),
                 "events": FleetEvent.objects.filter(sandbox_name=sandbox.name)[:EVENTS_SHOWN],
-                "occupant": occupants([sandbox.pk]).get(sandbox.pk),
+                "occupant": who.get(sandbox.pk),
+                "judgement": judgement,
+                "tried": judgement.attempt.told(now) if judgement.attempt else "",
                 "listed": CloudApp.objects.filter(pk=sandbox.app_id).first() if sandbox.app_id else None,
                 "can_retire": self.has_destroy_permission(request)
                 and sandbox.state not in (State.DELETING, State.DELETED),

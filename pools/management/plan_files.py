@@ -14,13 +14,14 @@ from django.core.management.base import CommandError
 from pools.turn.decisions import Decision, Kind, digest, essence
 from pools.turn.preview import plain
 
-FORMAT = 1
+FORMAT = 2  # 1 named no installation
 
 
-def write(path: Path, decisions: Sequence[Decision], now: datetime) -> None:
+def write(path: Path, decisions: Sequence[Decision], installation: str, now: datetime) -> None:
     """Raises CommandError."""
     plan = {
         "format": FORMAT,
+        "installation": installation,
         "digest": digest(map(essence, decisions)),
         "made_at": now.isoformat(),
         "decisions": [plain(each) | {"target_ready": each.target_ready} for each in decisions],
@@ -31,17 +32,22 @@ def write(path: Path, decisions: Sequence[Decision], now: datetime) -> None:
         raise CommandError(f"{path} can't be written ({error.strerror}).") from None
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Raises CommandError."""
+def read(path: Path, installation: str) -> dict[str, Any]:
+    """The plan, which must be this installation's. Raises CommandError."""
     try:
         plan = json.loads(path.read_text())
-        if plan["format"] != FORMAT or not isinstance(plan["digest"], str):
+        if plan["format"] != FORMAT or not isinstance(plan["digest"], str) or not plan["installation"]:
             raise ValueError
         said = digest(map(_essence, plan["decisions"]))
     except OSError as error:
         raise CommandError(f"{path} can't be read ({error.strerror}).") from None
     except (ValueError, LookupError, TypeError):
         raise CommandError(f"{path} is no plan: write one with `reconcile --dry-run --out {path}`.") from None
+    if plan["installation"] != installation:
+        raise CommandError(
+            f"{path} is a plan of another installation ({plan['installation'][:8]}; this one is {installation[:8]}): "
+            "it is carried out where it was made."
+        )
     if said != plan["digest"]:
         raise CommandError(f"{path} was changed since it was written: a plan is carried out whole or not at all.")
     return dict(plan)

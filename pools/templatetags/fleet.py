@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from django import template
 
 from pools import clock
+from pools.edits import Edit
 
 register = template.Library()
 
@@ -47,6 +48,18 @@ def usd(value: Decimal | None) -> str:
     if value is None:
         return NOTHING
     return f"${value:.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+
+
+@register.filter
+def as_moment(at: datetime) -> str:
+    """A moment as the address of the fleet's past has it."""
+    return at.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat()
+
+
+@register.filter
+def as_said(value: object) -> str:
+    """A field's value as the log's sentences have it."""
+    return Edit.said(value)
 
 
 @register.filter

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 
 from pools import claims, clock, journal
 from pools.capacity import NoCapacity, reserve
@@ -23,6 +24,7 @@ from pools.cloud.errors import (
     Unauthorized,
 )
 from pools.cloud.records import App, AppSpec, Phase, Proposal
+from pools.edits import Of, edit
 from pools.models import (
     BEING_CREATED,
     LIVE,
@@ -67,8 +69,8 @@ RETIRED_FROM = {Kind.FAIL: ON_THE_WAY, Kind.LOSE: (State.IN_USE,), Kind.BURY: LI
 
 
 class Effects:
-    """The acts of one turn. Each writes before it asks for anything that lasts: who lost the turn's lease asks for
-    nothing more, because its writes are refused."""
+    """The acts of one turn. Each writes before it asks for anything that lasts. Who lost the turn's lease does neither:
+    its writes are refused, and its requests are not sent."""
 
     def __init__(self, cloud: AppPlatform, facts: FleetFacts) -> None:
         self.cloud = cloud
@@ -240,8 +242,9 @@ class Effects:
             with transaction.atomic():
                 pools = Pool.objects.filter(pk=decision.pool_id or 0, mode=Mode.ACTIVE, autopilot=True)
                 if pools.filter(target_ready=was, max_ready__gte=target).update(target_ready=target):
-                    message = f"pool {decision.name}: {decision.reason}"
-                    journal.record(LogKind.POOL, message, code=decision.code, pool=pools.get())
+                    message, pool = f"pool {decision.name}: {decision.reason}", pools.get()
+                    data = edit(Of.POOL, pool.name, {"target_ready": (was, target)}).data()
+                    journal.record(LogKind.POOL, message, code=decision.code, pool=pool, data=data)
 
     # Creates.
 
@@ -276,7 +279,11 @@ class Effects:
         for decision in decisions:
             first = Sandbox.objects.filter(pk=sandbox_id(decision), create_sent_at=None).exists()
             if Sandbox.objects.filter(app_id=None).move(
-                sandbox_id(decision), frm=BEING_CREATED, to=State.CREATING, create_sent_at=now
+                sandbox_id(decision),
+                frm=BEING_CREATED,
+                to=State.CREATING,
+                create_sent_at=now,
+                create_attempts=F("create_attempts") + 1,
             ):
                 sandbox = Sandbox.objects.get(pk=sandbox_id(decision))
                 sending.append((sandbox, sandbox.spec(self.facts.installation), first))
@@ -309,6 +316,7 @@ class Effects:
                 "known_app_id": app_id if is_known else "",
                 "accepted_at": sandbox.accepted_at or now,
                 "trouble": "",
+                "trouble_code": "",
             }
             if Sandbox.objects.filter(pk=sandbox.pk, app_id=None).update(**fields):
                 Sandbox.objects.move(sandbox.pk, frm=[State.REQUESTED], to=State.CREATING)
@@ -318,7 +326,7 @@ class Effects:
 
     def _not_created(self, sandbox: Sandbox, error: Trouble, *, first: bool) -> None:
         refused = isinstance(error, InvalidSpec | OverQuota | Unauthorized)
-        fields: dict[str, Any] = {"trouble": str(error)}
+        fields: dict[str, Any] = {"trouble": str(error), "trouble_code": error.code}
         if first and (refused or isinstance(error, RateLimited)):
             fields["create_sent_at"] = None  # the cloud said no: nothing exists that would have to be deleted
         Sandbox.objects.filter(pk=sandbox.pk).update(**fields)

@@ -1,44 +1,30 @@
-"""Alarms for those who do not look at the admin: each is a line of the log when it begins and when it ends, from which
-webhooks hear of it, and an e-mail to ALERT_EMAILS. What only somebody outside can see (no cluster, a full disk) is for
-`/health/ready`."""
+"""The alarms that a turn can see: what the fleet's row, its listing and its creates tell. What only somebody outside
+can see (no cluster, a full disk) is for whoever serves pages."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
-from django_q.tasks import async_task
+from django.db.models import Exists, OuterRef
 
-from pools import fleet_log, journal
+from pools import alarm_mail, alarms, fleet_log
 from pools.alarm_rows import AlarmCode, RaisedAlarm
+from pools.alarms import CONFIRMED, Standing
 from pools.breaker import breaker_at, deletes_fail
 from pools.leases import LeaseLost
-from pools.models import CloudApp, Fleet, Level, Pool
+from pools.models import CloudApp, Fleet, FleetEvent, Sandbox, State
 from pools.reasons import LogKind
+from pools.turn.attempts import REFUSALS
 from pools.turn.facts import PoolFacts
 
 logger = logging.getLogger("pools")
-MAIL = "pools.tasks.mail"
 LISTING_MAY_FAIL = timedelta(minutes=2)  # now and then it does
 ORPHANS_MAY_STAY = timedelta(minutes=1)  # beyond their grace: so long a deletion may take
 TURNS_MAY_DIE = timedelta(minutes=3)  # one may, and the next one ends well
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """An alarm as things are."""
-
-    code: AlarmCode
-    detail: str
-    pool_name: str = ""
-
-    @property
-    def subject(self) -> str:
-        return f"{self.code}:{self.pool_name}" if self.pool_name else self.code.value
+DELETES_MAY_FAIL = timedelta(minutes=2)  # one by one; each turn asks again
 
 
 def watch(pools: Iterable[PoolFacts] | None, now: datetime) -> None:
@@ -46,14 +32,17 @@ def watch(pools: Iterable[PoolFacts] | None, now: datetime) -> None:
     with it ends no turn."""
     try:
         fleet = Fleet.get()
-        found = [*of_fleet(fleet, now), *_orphans(now), *(of_pools(pools, now) if pools is not None else ())]
+        found = [*of_fleet(fleet, now), *_orphans(now), *_refused(fleet, now)]
+        found += of_pools(pools, now) if pools is not None else ()
         standing = {alarm.subject: alarm for alarm in found}
-        raised = RaisedAlarm.objects.in_bulk()
+        raised = {alarm.subject: alarm for alarm in RaisedAlarm.objects.exclude(code__in=CONFIRMED)}
         for subject in standing.keys() - raised.keys():
-            _raise(standing[subject], now)
+            alarms.begin(standing[subject], now)
         for subject in raised.keys() - standing.keys():
             if pools is not None or not raised[subject].pool_name:
-                _clear(raised[subject], now)
+                alarms.end(raised[subject], now)
+        alarms.end_unconfirmed(now)
+        alarm_mail.call_if_due(now)
     except LeaseLost:
         raise
     except Exception:
@@ -96,36 +85,21 @@ def _orphans(now: datetime) -> list[Standing]:
     return [Standing(AlarmCode.ORPHANS, detail)] if count else []
 
 
-def _raise(alarm: Standing, now: datetime) -> None:
-    message = f"ALARM: {alarm.code.label}. {alarm.detail}".strip()
-    try:
-        with transaction.atomic():
-            RaisedAlarm.objects.create(subject=alarm.subject, code=alarm.code, pool_name=alarm.pool_name, raised_at=now)
-            _mail(f"{alarm.code.label}{_of(alarm.pool_name)}", message)
-            pool = Pool(name=alarm.pool_name) if alarm.pool_name else None
-            journal.record(LogKind.ALARM, message, code=alarm.code, pool=pool, now=now, level=Level.ERROR)
-    except IntegrityError:
-        return  # another turn was first
-
-
-def _clear(alarm: RaisedAlarm, now: datetime) -> None:
-    label = AlarmCode(alarm.code).label
-    seconds = round((now - alarm.raised_at).total_seconds())
-    message = f"all clear after {seconds} s: {label}{_of(alarm.pool_name)}"
-    with transaction.atomic():
-        if not RaisedAlarm.objects.filter(pk=alarm.pk).delete()[0]:
-            return
-        _mail(f"All clear: {label}{_of(alarm.pool_name)}", message)
-        pool = Pool(name=alarm.pool_name) if alarm.pool_name else None
-        data = {"lasted_seconds": seconds}
-        journal.record(LogKind.ALL_CLEAR, message, code=alarm.code, pool=pool, now=now, data=data)
-
-
-def _of(pool_name: str) -> str:
-    return f" (pool {pool_name})" if pool_name else ""
-
-
-def _mail(subject: str, text: str) -> None:
-    """Sent by a worker, after the commit."""
-    if settings.ALERT_EMAILS:
-        async_task(MAIL, f"[{settings.ORCHESTRATOR_ID}] {subject}", text, task_name="mail", group="mail")
+def _refused(fleet: Fleet, now: datetime) -> list[Standing]:
+    """Deletions that DigitalOcean refuses one by one, of apps with a row and without. While none works, another alarm
+    says so."""
+    if deletes_fail(fleet.deletes_failing_since, now):
+        return []
+    since = now - DELETES_MAY_FAIL
+    going = Sandbox.objects.filter(state=State.DELETING, trouble_code__in=REFUSALS, delete_sent_at__isnull=False)
+    found = dict(going.filter(delete_requested_at__lte=since).order_by("name").values_list("name", "trouble"))
+    # Since when an app without a row is refused, the log alone knows: the line is written once, when it first is.
+    said = FleetEvent.objects.filter(sandbox_name=OuterRef("name"), kind=LogKind.TROUBLE, code__in=REFUSALS)
+    ordered = CloudApp.objects.exclude(delete_reason="").filter(trouble_code__in=REFUSALS)
+    without_row = ordered.filter(Exists(said.filter(at__lte=since))).order_by("name")
+    found = dict(without_row.values_list("name", "trouble")) | found
+    if not found:
+        return []
+    name, why = next(iter(found.items()))
+    others = f" The same goes for {len(found) - 1} more." if len(found) > 1 else ""
+    return [Standing(AlarmCode.DELETE_REFUSED, f"{name} is still there and costs money: {why.rstrip('.')}.{others}")]

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import F
 
 from pools import clock, journal
 from pools.cloud.app_platform import AppPlatform
-from pools.cloud.errors import (
-    CloudError,
-    CloudUnavailable,
-    InvalidSpec,
-    NameTaken,
-    OverQuota,
-    RateLimited,
-    Unauthorized,
-)
+from pools.cloud.errors import RateLimited, Unauthorized
 from pools.models import CloudApp, Fleet, FleetEvent, Level, Sandbox, State
 from pools.reasons import LogKind
 from pools.turn.asking import ASKED_A_TURN, Trouble, ask_all
+from pools.turn.attempts import FAILURES, REFUSALS
 from pools.turn.decisions import Decision, Kind, sandbox_id
 from pools.turn.facts import FleetFacts, PoolFacts
 from pools.turn.identities import Identities
@@ -28,7 +23,6 @@ DELETES_A_TURN = 40  # the rest is for the next: meanwhile somebody may have lau
 DELETES_IN_A_BURST = 5  # players wait for the processor and the requests that deleting takes
 BURST_SECONDS = 3  # after a launch
 LONGEST_DELAY_SECONDS = 60  # what is not needed costs money
-REFUSALS = {error.code for error in (CloudUnavailable, InvalidSpec, NameTaken, OverQuota, Unauthorized, CloudError)}
 
 
 def deletes_a_turn(facts: FleetFacts, now: datetime) -> int:
@@ -44,6 +38,26 @@ def deletes_a_turn(facts: FleetFacts, now: datetime) -> int:
 def _is_launching(pool: PoolFacts, now: datetime) -> bool:
     idle = pool.idle_for(now)
     return idle is not None and abs(idle) < timedelta(seconds=BURST_SECONDS)
+
+
+def note_sent(app_ids: Sequence[str], now: datetime) -> None:
+    """The cloud is asked to delete these, once more: said in the rows of whatever is to go."""
+    sent = {"delete_sent_at": now, "delete_attempts": F("delete_attempts") + 1}
+    Sandbox.objects.filter(app_id__in=app_ids, state=State.DELETING).update(**sent)
+    CloudApp.objects.filter(pk__in=app_ids).exclude(delete_reason="").update(**sent)
+
+
+def note_answers(answers: Sequence[tuple[str, bool | Trouble]]) -> None:
+    """What came of it, by the app's id: why it failed, or that what failed before does not any more."""
+    for app_id, answer in answers:
+        if isinstance(answer, Trouble):
+            why = {"trouble": str(answer), "trouble_code": answer.code}
+            Sandbox.objects.filter(app_id=app_id, state=State.DELETING).update(**why)
+            CloudApp.objects.filter(pk=app_id).exclude(delete_reason="").update(**why)
+    taken = [app_id for app_id, answer in answers if not isinstance(answer, Trouble)]
+    nothing = {"trouble": "", "trouble_code": ""}
+    Sandbox.objects.filter(app_id__in=taken, trouble_code__in=FAILURES).update(**nothing)
+    CloudApp.objects.filter(pk__in=taken, trouble_code__in=FAILURES).update(**nothing)
 
 
 class Deletions:
@@ -63,10 +77,9 @@ class Deletions:
     def send_deletes(self, decisions: list[Decision]) -> None:
         now = clock.now()
         decisions = self.identities.surely_ours(decisions[: deletes_a_turn(self.facts, now)])
-        Sandbox.objects.filter(pk__in=[sandbox_id(d) for d in decisions]).update(delete_sent_at=now)
+        note_sent([d.app_id for d in decisions], now)
         for decision, answer in self._delete(decisions):
             if isinstance(answer, Trouble):
-                Sandbox.objects.filter(pk=sandbox_id(decision)).update(trouble=str(answer), trouble_code=answer.code)
                 self._not_deleted(decision, answer)
             elif not answer:
                 self.confirm_deleted([decision])
@@ -74,6 +87,7 @@ class Deletions:
     def _delete(self, decisions: list[Decision]) -> list[tuple[Decision, bool | Trouble]]:
         """Ask for the deletions, and note since when none is accepted."""
         answers = ask_all(lambda d: self.cloud.delete(d.app_id), decisions)
+        note_answers([(d.app_id, answer) for d, answer in answers])
         if any(not isinstance(answer, Trouble) for _, answer in answers):
             self._deletes_work()
             return answers
@@ -88,7 +102,7 @@ class Deletions:
     def _refused(self) -> set[str]:
         """The apps whose deletion was refused when it was last asked for, and is asked for again."""
         refused = {s.app_id for s in self.facts.sandboxes if s.delete_sent_at and s.trouble_code in REFUSALS}
-        ordered = {app.id for app in self.facts.apps or () if app.delete_reason and app.delete_sent_at}
+        ordered = {app.id for app in self.facts.apps or () if app.delete_reason and app.trouble_code in REFUSALS}
         return {app_id for app_id in refused | ordered if app_id}
 
     def _deletes_work(self) -> None:
@@ -125,8 +139,8 @@ class Deletions:
         decisions = decisions[:DELETES_A_TURN]
         for decision in decisions:
             with transaction.atomic():
-                row = CloudApp.objects.filter(pk=decision.app_id)
-                row.update(delete_reason=decision.reason, delete_sent_at=clock.now())
+                CloudApp.objects.filter(pk=decision.app_id).update(delete_reason=decision.reason)
+                note_sent([decision.app_id], clock.now())
                 if decision.kind == Kind.DELETE_ORPHAN:  # what an operator ordered was noted with the order
                     reason, name, app_id = decision.reason, decision.name, decision.app_id
                     journal.record(

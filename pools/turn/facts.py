@@ -80,6 +80,8 @@ class SandboxFacts:
     expires_at: datetime | None = None
     delete_requested_at: datetime | None = None
     delete_sent_at: datetime | None = None
+    create_attempts: int = 0
+    delete_attempts: int = 0
     health_checked_at: datetime | None = None
     health_failures: int = 0
     unwell_since: datetime | None = None
@@ -104,7 +106,10 @@ class SandboxFacts:
         return self.ready_at or self.requested_at
 
 
-NOTES = ("orphan_since", "orphan_listings", "adopted_at", "delete_reason", "delete_sent_at")
+NOTES = (
+    *("orphan_since", "orphan_listings", "adopted_at", "delete_reason", "delete_sent_at", "delete_attempts"),
+    *("trouble", "trouble_code"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,9 @@ class AppFacts:
     installation: str | None = None
     had_row: bool = False  # a sandbox of ours has its name, or had it
     adopted_at: datetime | None = None
+    delete_attempts: int = 0
+    trouble: str = ""
+    trouble_code: str = ""
 
     @classmethod
     def of(cls, app: App, noted: CloudApp | None = None, *, is_listed: bool = True, had_row: bool = False) -> AppFacts:

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DataError, transaction
+from django.db.models import Q
 
 from pools import clock, journal, leases
 from pools.claims import staging_lease
 from pools.cloud.app_platform import AppPlatform
-from pools.cloud.errors import CloudError, Unauthorized
+from pools.cloud.errors import CloudError, EmptyListing, Unauthorized
 from pools.cloud.records import App
 from pools.demand import demand
 from pools.models import CloudApp, Fleet, FleetEvent, Level, Mode, Origin, Pool, Sandbox, Stage, State
@@ -25,7 +26,7 @@ from pools.reasons import EndCode, LogKind, StepCode
 from pools.sizes import recommend
 from pools.turn.facts import AppFacts, Autopilot, FleetFacts, PoolFacts, SandboxFacts
 from pools.turn.guard import WINDOW
-from pools.turn.plan_sandbox import is_expected
+from pools.turn.waits import SETTLE_SECONDS
 
 logger = logging.getLogger("pools")
 UNWRITABLE = (DataError, ValueError, OverflowError)
@@ -37,7 +38,8 @@ HOURS_A_MONTH = 30 * 24
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """`apps` is None when the list could not be read to its end, or can't be believed; `code` and `error` say why."""
+    """`apps` is None when the list could not be read to its end, and empty when it is and can't be believed; `code` and
+    `error` say why."""
 
     apps: tuple[App, ...] | None
     begun_at: datetime
@@ -50,19 +52,29 @@ class Listing:
 
 
 def list_apps(cloud: AppPlatform, begun_at: datetime) -> Listing:
-    """Every app of the account in one listing."""
+    """Every app of the account in one listing. An empty one is not believed where sandboxes were expected: nothing is
+    deleted on its word, and what is missing is asked for by its id, later."""
     try:
-        return Listing(tuple(cloud.apps()), begun_at)
+        apps = tuple(cloud.apps())
     except CloudError as error:
         return Listing(None, begun_at, error.code, str(error))
+    doubt = None if apps or not _are_expected(clock.now()) else EmptyListing()
+    return Listing(apps, begun_at, doubt.code if doubt else "", str(doubt) if doubt else "")
+
+
+def _are_expected(now: datetime) -> bool:
+    """Whether a listing of now should show any; the same as `is_expected` of one."""
+    rows = Sandbox.objects.existing().exclude(app_id=None).exclude(state=State.DELETING)
+    settled = Q(accepted_at=None) | Q(accepted_at__lt=now - timedelta(seconds=SETTLE_SECONDS))
+    return rows.filter(settled).exists()
 
 
 @transaction.atomic
 def keep(listing: Listing) -> None:
-    """Make the CloudApp rows say what the listing showed. Only what changed is written; an incomplete listing changes
-    nothing but the note that it was."""
+    """Make the CloudApp rows say what the listing showed. Only what changed is written; a listing that is incomplete or
+    not believed changes nothing but the note that it was."""
     fleet = Fleet.lock()
-    if listing.apps is None:
+    if listing.apps is None or listing.error:
         refused_at = (fleet.token_refused_at or listing.begun_at) if listing.token_refused else None
         Fleet.objects.filter(pk=1).update(
             listing_code=listing.code, listing_error=listing.error, token_refused_at=refused_at
@@ -133,17 +145,13 @@ def gather(listing: Listing, now: datetime) -> FleetFacts:
     every listed app of ours has one by now."""
     fleet = Fleet.get()
     sandboxes = _sandboxes(now)
-    error = listing.error
     apps = listing.apps
-    if apps is not None and not apps and any(is_expected(sandbox, now) for sandbox in sandboxes):
-        # Nothing is deleted on the word of an empty listing; what is missing is asked for by its id, later.
-        error = "the listing is empty, though sandboxes were expected"
     return FleetFacts(
         pools=tuple(pool_facts(pool, now) for pool in Pool.objects.all()),
         sandboxes=sandboxes,
         apps=None if apps is None else tuple(_apps(apps, our_mark(fleet), {sandbox.name for sandbox in sandboxes})),
         listed_at=listing.begun_at,
-        listing_error=error,
+        listing_error=listing.error,
         token_refused=listing.token_refused,
         demand=demand(now),
         max_total=settings.MAX_TOTAL_SANDBOXES,

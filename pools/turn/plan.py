@@ -10,13 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from pools.models import Origin, State
+from pools.places import Places
 from pools.reasons import EndCode
 from pools.turn.decisions import Decision, Kind, decide, leaving
 from pools.turn.facts import FleetFacts, PoolFacts
 from pools.turn.guard import guard
 from pools.turn.listed import Listed
 from pools.turn.plan_looks import is_unseen, plan_looks
-from pools.turn.plan_orphans import plan_orphans
+from pools.turn.plan_orphans import plan_orphans, untracked_of_ours
 from pools.turn.plan_pool import plan_pool, plan_surplus
 from pools.turn.plan_sandbox import is_in_doubt, plan_sandbox
 from pools.turn.plan_target import plan_target
@@ -39,12 +40,10 @@ def plan_unguarded(facts: FleetFacts, now: datetime) -> list[Decision]:
             continue
         plans += plan_sandbox(sandbox, listed.app_of(sandbox), pools.get(sandbox.pool_id or 0), facts, now)
     plans += plan_looks(facts, now)
-    orphans = list(plan_orphans(facts, now))
-    plans += orphans
+    plans += plan_orphans(facts, now)
     gone = leaving(plans)
-    # What an orphan takes is not free either: the account holds no more than it may.
-    strays = sum(decision.kind != Kind.DELETE_APP for decision in orphans)
-    places = facts.max_total - len(facts.sandboxes) - facts.demand.places - strays - listed.others
+    strays = len(untracked_of_ours(facts))
+    places = Places(facts.max_total, len(facts.sandboxes), listed.others, strays, facts.demand.places).left
     for pool in (_with_failures(pool, facts, plans, now) for pool in facts.pools):
         resized = plan_target(pool, facts)
         plans += [resized] if resized else []

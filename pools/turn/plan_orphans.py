@@ -14,13 +14,21 @@ from pools.turn.waits import (
 )
 
 
+def untracked_of_ours(facts: FleetFacts) -> set[str]:
+    """Return the ids of the apps that are ours and that no sandbox is: orphans, ordered to be deleted or not. Each
+    takes a place: the account holds no more than it may."""
+    ids = {sandbox.app_id for sandbox in facts.sandboxes if sandbox.app_id}
+    names = {sandbox.name for sandbox in facts.sandboxes if sandbox.app_id is None}
+    strays = (app for app in facts.apps or () if app.id not in ids and app.name not in names)
+    return {app.id for app in strays if facts.owns(app)}
+
+
 def plan_orphans(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
     """Apps with our mark and no row: noted first, deleted after two complete listings and the grace. Apps that an
     operator has marked for deletion go at once; another installation's and foreign ones stay."""
     if facts.apps is None:
         return
-    tracked_ids = {sandbox.app_id for sandbox in facts.sandboxes if sandbox.app_id}
-    tracked_names = {sandbox.name for sandbox in facts.sandboxes if sandbox.app_id is None}
+    orphans = untracked_of_ours(facts)
     grace = timedelta(seconds=facts.orphan_grace_seconds)
     for app in facts.apps:
         if app.delete_reason:
@@ -29,7 +37,7 @@ def plan_orphans(facts: FleetFacts, now: datetime) -> Iterator[Decision]:
             if went or sent is None or is_over(sent, RESEND_SECONDS, now):
                 yield Decision(Kind.DELETE_APP, StepCode.ORDERED, app.delete_reason, app_id=app.id, name=app.name)
             continue
-        if app.id in tracked_ids or app.name in tracked_names or not facts.owns(app):
+        if app.id not in orphans:
             continue
         if app.orphan_since is None or app.orphan_listings < 2 or now - app.orphan_since < grace:
             reason = "it was adopted" if app.adopted_at else "it carries our mark, but we have no record of it"

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from pools import clock, fleet_log, journal, leases, metrics, minutes
+from pools.cloud.changes import only_while
 from pools.cloud.fitting import fitted
 from pools.key_change import settle as settle_key
 from pools.models import CloudApp, Fleet, Level, Sandbox
+from pools.nudge import nudge
 from pools.reasons import LogKind, StepCode
 from pools.shared_budget import counted
 from pools.signals import turn_begins
-from pools.tenure import kept
+from pools.tenure import TenureLost, kept
 from pools.traces import span
-from pools.turn import alarm_watch
+from pools.turn import alarm_watch, findings
 from pools.turn.act import Effects
 from pools.turn.decisions import Decision
 from pools.turn.due import due_in_seconds
@@ -77,8 +79,9 @@ def turn(agree: Agree = to_anything) -> Turn:
     # However long the cloud takes: renewed until it ends, or this process stands still.
     with (
         leases.hold("turn", LEASE_SECONDS) as lease,
-        kept(lease.is_renewed, LEASE_SECONDS),
+        kept(lease.is_renewed, LEASE_SECONDS) as tenure,
         lease.fencing(),
+        only_while(tenure.require),
         span("turn") as traced,
     ):
         began = clock.monotonic()
@@ -98,6 +101,10 @@ def turn(agree: Agree = to_anything) -> Turn:
             raise
         except leases.LeaseLost:
             raise
+        except TenureLost:
+            lease.renew()  # raises LeaseLost, or what the database says
+            nudge()  # nobody took over: what was left undone is decided anew
+            raise leases.LeaseLost("turn") from None
         except Exception as error:
             metrics.TURN_SECONDS.note(clock.monotonic() - began, "died")
             note_death(error)
@@ -105,13 +112,15 @@ def turn(agree: Agree = to_anything) -> Turn:
             raise
         traced.note(decisions=len(decisions))
         minutes.note(clock.now())
+        findings.note(facts, clock.now())
         due, due_at = due_in_seconds(facts, decisions, now), None
         if due is not None:
             pages = CloudApp.objects.count() // PAGE_SIZE + 1
             due = max(due, min(pages * cloud.budget.pace_seconds(), LONGEST_PAUSE_SECONDS))
             due_at = clock.now() + timedelta(seconds=due)
         existing = Sandbox.objects.existing().count()
-        Fleet.objects.filter(pk=1).update(turned_at=clock.now(), due_at=due_at, existing=existing)
+        orphans = CloudApp.objects.exclude(orphan_since=None).count()
+        Fleet.objects.filter(pk=1).update(turned_at=clock.now(), due_at=due_at, existing=existing, orphans=orphans)
         alarm_watch.watch(facts.pools, clock.now())
         metrics.TURN_SECONDS.note(clock.monotonic() - began, "ok")
         return Turn(decisions, due)

@@ -11,8 +11,10 @@ from django_q.tasks import async_task
 from games.deploy import deploy as deploy_game
 from games.deploy import start_again
 from games.failures import Cause, DeployFailed
+from games.manifest import AGENT_PORT
 from games.models import Game
 from games.staging import staged_files
+from games.versions import address_of, game_of
 from pools import clock, traces
 from pools.about import about
 from pools.cloud.errors import AgentError
@@ -32,6 +34,8 @@ END_CODES = {
     Cause.OTHER: RunEndCode.DEPLOY_FAILED,
     Cause.PORT_TAKEN: RunEndCode.PORT_TAKEN,
     Cause.ANSWERS_PACKED: RunEndCode.ANSWERS_PACKED,
+    Cause.FIXED_PORT: RunEndCode.FIXED_PORT,
+    Cause.TOOL_MISSING: RunEndCode.TOOL_MISSING,
 }
 
 
@@ -93,9 +97,11 @@ def _bring_back(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
 
     try:
         folder = _folder_of(sandbox, run)
-        if folder is None or not start_again(agent, run.game, port, folder, run.id):
+        played = game_of(run.game, run.source_digest)  # another may be published by now
+        if folder is None or not start_again(agent, played, port, folder, run.id):
             say("Its files are gone; deploying it once more.")
-            deploy_game(agent, run.game, use_snapshot=run.use_snapshot, say=say, port=port, run_id=run.id)
+            again = played if address_of(run.game.slug) else run.game  # the catalog has its files as they are now
+            deploy_game(agent, again, use_snapshot=run.use_snapshot, say=say, port=port, run_id=run.id)
         tenure.require()
         _wait_for_page(sandbox, run.game, port)
     except TenureLost:
@@ -143,10 +149,10 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
     try:
         done = deploy_game(
             sandbox.agent(),
-            run.game,
+            game_of(run.game, run.source_digest),
             use_snapshot=run.use_snapshot,
             say=say,
-            port=free_port(sandbox, run.game),
+            port=another_port(run.game) if run.source_digest else free_port(sandbox, run.game),
             unpacked=staged_files(sandbox, run.game) if attempt.number == 1 else None,
             run_id=run.id,
             entering=entering,
@@ -194,6 +200,12 @@ def free_port(sandbox: Sandbox, game: Game) -> int:
     """The game's own port, unless another game that was staged in the sandbox listens there."""
     taken = {staged.port for slug, staged in sandbox.staged_games.items() if slug != game.slug and staged.pid}
     return game.port if game.port not in taken else max(taken) + 1
+
+
+def another_port(game: Game) -> int:
+    """Not the port that its manifest names: on trial is whether the game heeds the one that it is given, as it will
+    have to beside others."""
+    return game.port + 1 if game.port + 1 not in (AGENT_PORT, 65536) else game.port - 1
 
 
 def _wait_for_page(sandbox: Sandbox, game: Game, port: int) -> None:

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from games.models import Game
+from games import versions
+from games.models import Game, GameVersion
 from pools import clock, journal, traces
 from pools.about import about
 from pools.capacity import NoCapacity
@@ -41,6 +42,12 @@ class KeyReused(LaunchRefused):
     code = RefusalCode.KEY_REUSED
 
 
+class OnTrialAlready(LaunchRefused):
+    """The version is tried already, or was by now."""
+
+    code = RefusalCode.LIMIT_REACHED
+
+
 class Maintenance(LaunchRefused):
     """An operator lets nobody launch for now."""
 
@@ -58,18 +65,20 @@ def launch(
     client: Client,
     idempotency_key: str | None = None,
     now: datetime | None = None,
+    trial: GameVersion | None = None,
 ) -> Run:
     """Launch a game for a client; the run may be running already when it comes back. Raises LaunchRefused's kinds.
 
     `mode` "auto" is warm where a pool serves launches, else cold. `on_miss` is what a warm launch does when no warm
     sandbox is ready; by default its pool's rule.
-    The same client and key give the same run, however often and however much at once they are sent.
+    The same client and key give the same run, however often and however much at once they are sent. `trial`: a version
+    that is to be tried, cold and from its source, before anybody else gets it; it must be FETCHED.
     """
     now, run_id = now or clock.now(), uuid4()
     wanted = Wanted(game, AskedMode(mode), use_snapshot, OnMiss(on_miss) if on_miss else None, labels or {})
     try:
         with about(run=run_id, client=shown(client.name)), traces.launch(run_id) as span:
-            run = _launch(run_id, wanted, client, idempotency_key, now)
+            run = _launch(run_id, wanted, client, now, key=idempotency_key, trial=trial)
             span.note(run=run.pk, game=run.game.slug, mode=run.mode, served_by=run.served_by, code=run.state)
             return run
     except LaunchRefused as refused:
@@ -77,7 +86,9 @@ def launch(
         raise
 
 
-def _launch(run_id: UUID, wanted: Wanted, client: Client, key: str | None, now: datetime) -> Run:
+def _launch(
+    run_id: UUID, wanted: Wanted, client: Client, now: datetime, *, key: str | None, trial: GameVersion | None
+) -> Run:
     try:
         if wanted.mode != AskedMode.COLD:
             with turnstile.launches.passed():
@@ -87,7 +98,8 @@ def _launch(run_id: UUID, wanted: Wanted, client: Client, key: str | None, now: 
         if earlier := _earlier(wanted, client, key):
             settle()  # it may have been committed a moment ago
             return earlier
-        found = Game.objects.playable().filter(slug=wanted.game).first()
+        games = Game.objects.playable() if trial is None else Game.objects.filter(versions=trial)
+        found = games.filter(slug=wanted.game).first()
         if found is None:
             raise UnknownGame(f"There is no game “{wanted.game}”.")
         _refuse_at_sight(found, wanted, client, now)
@@ -95,7 +107,7 @@ def _launch(run_id: UUID, wanted: Wanted, client: Client, key: str | None, now: 
             fleet = Fleet.lock()
             if earlier := _earlier(wanted, client, key):
                 return earlier
-            begun = _begin(run_id, found, wanted, fleet, now, client=client, key=key)
+            begun = _begin(run_id, found, wanted, fleet, now, client=client, key=key, trial=trial)
     except KeyReused:
         raise
     except (IntegrityError, LaunchRefused) as refused:
@@ -146,13 +158,24 @@ def _earlier(wanted: Wanted, client: Client, key: str | None) -> Run | None:
 
 
 def _begin(
-    run_id: UUID, game: Game, wanted: Wanted, fleet: Fleet, now: datetime, *, client: Client, key: str | None
+    run_id: UUID,
+    game: Game,
+    wanted: Wanted,
+    fleet: Fleet,
+    now: datetime,
+    *,
+    client: Client,
+    key: str | None,
+    trial: GameVersion | None,
 ) -> Run:
     """Inside one transaction: the run's row, and its sandbox when one is free at once."""
     _require_open(fleet)
     mark = limits.mark_at(now)
     mode = _mode_of(wanted, game)
-    run = lifecycle.begin(run_id, game, wanted, mode=mode, client=client, key=key, now=now)
+    digest = trial.source_digest if trial is not None else ""
+    run = lifecycle.begin(run_id, game, wanted, mode=mode, client=client, key=key, now=now, digest=digest)
+    if trial is not None and not versions.begin_trial(trial, run_id):
+        raise OnTrialAlready(f"{trial} is {trial.get_state_display().lower()}: it can't be tried now.")
     try:
         if run.mode == LaunchMode.COLD:
             start_cold(run, now)

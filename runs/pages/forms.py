@@ -24,6 +24,7 @@ class LaunchForm(forms.Form):
     mode = forms.ChoiceField(choices=[choice[:2] for choice in MODES], initial=LaunchMode.WARM)
     start_from = forms.ChoiceField(choices=[choice[:2] for choice in SOURCES], initial="snapshot")
     key = forms.RegexField(r"^[A-Za-z0-9-]{8,100}$")
+    another = forms.BooleanField(required=False)  # although one of it is on
 
 
 def new_key() -> str:

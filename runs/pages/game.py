@@ -10,12 +10,13 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from games.models import Game
+from pools import clock
 from pools.models import Pool
 from runs.launching.launch import launch
 from runs.launching.outlook import retry_text
 from runs.limits import LaunchRefused
 from runs.models import LaunchMode, Run
-from runs.pages.answers import fresh, see_other
+from runs.pages.answers import active_of, fresh, see_other
 from runs.pages.forms import LaunchForm, new_key
 from runs.pages.now import NOW
 from runs.reasons import RefusalCode
@@ -33,6 +34,11 @@ def game(request: HttpRequest, slug: str) -> HttpResponse:
     form = LaunchForm(request.POST)
     if not form.is_valid():
         return game_page(request, found, form, status=422)
+    # With the choices: gone back and chosen otherwise is another wish, not the same one again.
+    key = "{key}:{mode}:{start_from}".format_map(form.cleaned_data)
+    on = theirs(known_visitor(request), found)
+    if on and not form.cleaned_data["another"] and all(run.idempotency_key != key for run in on):
+        return game_page(request, found, form, status=409)
     try:
         require_may_launch(request)
         run = launch(
@@ -40,8 +46,7 @@ def game(request: HttpRequest, slug: str) -> HttpResponse:
             mode=LaunchMode(form.cleaned_data["mode"]),
             use_snapshot=form.cleaned_data["start_from"] == "snapshot",
             client=client_of(request),
-            # With the choices: gone back and chosen otherwise is another wish, not the same one again.
-            idempotency_key="{key}:{mode}:{start_from}".format_map(form.cleaned_data),
+            idempotency_key=key,
         )
     except LaunchRefused as refused:
         return refusal(request, found, form, refused)
@@ -61,15 +66,15 @@ def game_page(request: HttpRequest, found: Game, form: LaunchForm, status: int =
         "launches_an_hour": settings.MAX_RUNS_PER_HOUR,
         "lifetime": lifetime(),
         "has_pool": Pool.objects.filter(runtime=found.runtime).exists(),
-        "mine": newest_of(known_visitor(request), found),
+        "mine": next(iter(theirs(known_visitor(request), found)), None),
+        "now": clock.now(),
     }
     return render(request, "game/page.html", context, status=status)
 
 
-def newest_of(visitor: str | None, found: Game) -> Run | None:
-    """The visitor's newest run of the game that is not over. Found by the visitor alone, who has few."""
-    theirs = Run.objects.active().filter(visitor=visitor).order_by("-created_at") if visitor else ()
-    return next((run for run in theirs if run.game_id == found.pk), None)
+def theirs(visitor: str | None, found: Game) -> list[Run]:
+    """The visitor's runs of the game that are not over, the newest first."""
+    return [run for run in active_of(visitor) if run.game_id == found.pk]
 
 
 STATUSES = {RefusalCode.MAINTENANCE: 503, RefusalCode.KEY_NEEDED: 403}  # of refusals

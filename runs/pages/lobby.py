@@ -29,7 +29,7 @@ from pools.shared import Shared
 from runs.launching.outlook import Speed
 from runs.models import ACTIVE, OVER, Run, RunState
 from runs.pages import statistics
-from runs.pages.answers import fresh
+from runs.pages.answers import active_of, fresh
 from runs.pages.forms import new_key
 from runs.pages.now import look
 from runs.pages.race import race
@@ -64,7 +64,14 @@ def lobby_live(request: HttpRequest) -> HttpResponse:
 @fresh
 def lobby_mine(request: HttpRequest) -> HttpResponse:
     """The visitor's own runs, for the lobby's script."""
-    return render(request, "lobby/mine.html", {"mine": runs_of(known_visitor(request))})
+    visitor = known_visitor(request)
+    mine = newest_by_game(visitor)
+    context = {
+        "mine": runs_of(visitor),
+        "on": [(game, mine.get(game.pk)) for game in LIVE.get().games],
+        "now": clock.now(),
+    }
+    return render(request, "lobby/mine_live.html", context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +143,27 @@ class Card:
     speed: Speed
     speed_part: SafeString
     key: str
+    mine: Run | None  # what its visitor plays of it
 
 
 def lobby_now(request: HttpRequest) -> dict[str, Any]:
-    live = LIVE.get()
+    live, visitor = LIVE.get(), known_visitor(request)
+    mine = newest_by_game(visitor)
     return {
-        "cards": [Card(game, live.speeds[game.slug], live.speed_parts[game.slug], new_key()) for game in live.games],
+        "cards": [
+            Card(game, live.speeds[game.slug], live.speed_parts[game.slug], new_key(), mine.get(game.pk))
+            for game in live.games
+        ],
         "live": live,
         "log": LOG.get(),
-        "mine": runs_of(known_visitor(request)),
+        "mine": runs_of(visitor),
+        "now": clock.now(),
     }
+
+
+def newest_by_game(visitor: str | None) -> dict[int, Run]:
+    """What the visitor plays, the newest of each game by its id."""
+    return {run.game_id: run for run in reversed(active_of(visitor))}
 
 
 def runs_of(visitor: str | None) -> list[Run]:
@@ -172,8 +190,8 @@ def tiles(there_are: Census) -> dict[str, Any]:
         "in_use": number[State.IN_USE],
         "leaving": number[State.DELETING],
     }
-    free = max(0, settings.MAX_TOTAL_SANDBOXES - there_are.total)
-    shown = chain.from_iterable(repeat(kind, times) for kind, times in (*counts.items(), ("free", free)))
+    free = ("free", there_are.places.free)
+    shown = chain.from_iterable(repeat(kind, times) for kind, times in (*counts.items(), free))
     return {
         "tiles": [{"kind": kind, "icon": TILE_ICONS.get(kind, "")} for kind in islice(shown, TILES_SHOWN)],
         "counts": counts,

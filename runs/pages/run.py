@@ -23,7 +23,7 @@ from runs.models import STARTING, Run, RunEvent, RunState
 from runs.pages.answers import fresh, see_other
 from runs.pages.forms import new_key
 from runs.reasons import RunEndCode
-from runs.rights import is_operator, player
+from runs.rights import is_operator, player, plays
 from runs.visitors import known_visitor
 
 RUN_LOG_LINES = 400
@@ -74,7 +74,9 @@ def run_now(request: HttpRequest, found: Run) -> dict[str, Any]:
         "is_starting": found.state in STARTING,
         "is_running": found.state == RunState.RUNNING,
         "is_mine": found.visitor == known_visitor(request),
+        "plays": plays(request, found),
         "opens_alone": games_have_an_origin(),
+        "more_minutes": settings.SANDBOX_MIN_LIFETIME_MINUTES,
         "extensions_left": max(0, settings.MAX_EXTENSIONS - found.extensions),
         "elapsed_seconds": max(0, round((now - found.created_at).total_seconds())),
     }

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from math import ceil
 from typing import Any
 
 from django import template
@@ -16,6 +17,7 @@ from django.utils.safestring import SafeString
 from games.covers import cover_version
 from games.models import Game
 from pools.models import Fleet
+from runs.models import Run, RunState
 from runs.pages.charts import Bar
 
 register = template.Library()
@@ -62,6 +64,15 @@ def usd(value: Decimal | None) -> str:
     if value is None:
         return UNKNOWN
     return f"${value:.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+
+
+@register.simple_tag
+def left_of(run: Run, now: datetime) -> str:
+    """How much of a run is left, in words; that it starts, or comes to its end, else."""
+    if run.state != RunState.RUNNING or run.expires_at is None:
+        return "starting"
+    minutes = ceil((run.expires_at - now).total_seconds() / 60)
+    return f"{minutes} min left" if minutes > 1 else "less than a minute left" if minutes == 1 else "about to end"
 
 
 @register.simple_tag

@@ -2,8 +2,11 @@
 
 const SOON_SECONDS = 60;
 
-/** Ticks every second. Calls onSoon() once, in the last minute before each end, and onZero() at the end. */
-export function runClock({ onSoon, onZero }) {
+/**
+ * Ticks every second and calls onLeft(seconds) with what is left. Calls onSoon(seconds) once, in the last minute before
+ * each end, and onZero() at the end.
+ */
+export function runClock({ onLeft, onSoon, onZero }) {
   const seen = new WeakMap();
 
   function tick() {
@@ -18,6 +21,7 @@ export function runClock({ onSoon, onZero }) {
       }
       const left = Math.max(0, Number(element.dataset.countdown) - passed);
       element.textContent = spoken(left);
+      onLeft(left);
       if (left <= SOON_SECONDS && !state.isSoon) {
         state.isSoon = true;
         element.closest(".clock").dataset.soon = "yes";

@@ -12,10 +12,13 @@ const page = document.querySelector("[data-run]");
 const run = page.dataset.run;
 const append = logInto(page.querySelector("[data-log]"));
 const announcer = page.querySelector("[data-announce]");
+const toaster = page.querySelector("[data-toast]"); // the player's own
+const title = document.title;
 const show = transportInto(page.querySelector("[data-transport]"));
 const refresh = liveParts(page.dataset.liveUrl, changed);
 const tick = runClock({
-  onSoon: (left) => say(`${left} seconds left.`),
+  onLeft: (left) => (document.title = `${left < 60 ? `${left} s` : `${Math.ceil(left / 60)} min`} left – ${title}`),
+  onSoon: (left) => toast(`${left} seconds left.`),
   onZero: () => refresh(),
 });
 let state = stage().dataset.state;
@@ -30,6 +33,23 @@ function stage() {
 
 function say(words) {
   announcer.textContent = words;
+}
+
+/** Says something where the player looks, beside the button for more time while there is some to be had. */
+function toast(words) {
+  say(words);
+  if (!toaster) return;
+  toaster.querySelector("[data-toast-words]").textContent = words;
+  const extend = document.getElementById("extend");
+  document.getElementById("extend-soon").hidden = !extend || extend.disabled;
+  toaster.hidden = false;
+}
+
+function hideToast() {
+  if (!toaster || toaster.hidden) return;
+  const hadFocus = toaster.contains(document.activeElement);
+  toaster.hidden = true;
+  if (hadFocus) document.getElementById("game-frame")?.focus({ preventScroll: true });
 }
 
 /** Returns whether the visitor is busy with something else on the page and keeps the focus. */
@@ -63,6 +83,8 @@ function changed(part) {
     part.scrollIntoView({ block: "nearest" });
     focusGame();
   } else if (state === "ended" || state === "failed") {
+    document.title = title;
+    hideToast();
     say(part.querySelector("h2 + p").textContent);
     if (wasPlaying && !isFocusElsewhere()) document.getElementById("stage-title").focus({ preventScroll: true });
   }
@@ -72,9 +94,8 @@ function changed(part) {
 document.getElementById("extend-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.target;
-  const button = document.getElementById("extend");
-  if (button.hasAttribute("aria-disabled")) return; // a double click counts once
-  button.setAttribute("aria-disabled", "true");
+  if (form.hasAttribute("aria-busy")) return; // a double click counts once
+  form.setAttribute("aria-busy", "true");
   try {
     const answer = await fetch(form.action, {
       method: "POST",
@@ -82,11 +103,16 @@ document.getElementById("extend-form").addEventListener("submit", async (event) 
       headers: { Accept: "application/json" },
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
-    say(answer.ok ? "You have more time." : "This run can't get more time.");
+    if (answer.ok) {
+      hideToast();
+      say("You have more time.");
+    } else {
+      toast("This run can't get more time.");
+    }
   } catch {
-    say("The server did not answer. Try again.");
+    toast("The server did not answer. Try again.");
   }
-  button.removeAttribute("aria-disabled");
+  form.removeAttribute("aria-busy");
   refresh();
 });
 

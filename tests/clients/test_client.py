@@ -109,7 +109,7 @@ def test_a_launch_whose_time_is_over_tells_how_the_run_stands(client: Any, scrip
     script.says(reply(ON_THE_WAY, 201))
     started = client.site.clock()
     assert client.launch("snake", wait=0.3).state == "acquiring"
-    assert client.site.clock() - started < 3
+    assert client.site.clock() - started < 15  # of 30
     script.says(reply(ON_THE_WAY, 201), reply(RUN | {"state": "failed"}))
     assert client.launch("snake", wait=40).state == "failed"
 
@@ -117,7 +117,7 @@ def test_a_launch_whose_time_is_over_tells_how_the_run_stands(client: Any, scrip
 @pytest.mark.parametrize("failure", [cut(), problem(503, retryable=True), problem(404, "no_such_run")])
 def test_a_launch_is_told_though_nothing_is_heard_of_it_later(client_of: MakeClient, script: Script, failure: Reply):
     script.says(reply(ON_THE_WAY | {"token": "run_abc"}, 201), failure)
-    assert client_of(script.url, timeout=0.3, chance=1.0).launch("snake", wait=1).token == "run_abc"
+    assert client_of(script.url, timeout=1.0, chance=1.0).launch("snake", wait=2).token == "run_abc"
     assert len(script.asked) >= 2
 
 
@@ -328,33 +328,33 @@ def test_a_stream_that_falls_silent_is_opened_anew(client: Any, script: Script, 
 
 def test_following_goes_on_however_long_the_caller_took_with_a_line(client_of: MakeClient, script: Script):
     script.says(reply(RUN, 201), stream(line(1), is_cut=True), cut(), stream(line(2, "end", state="ended")))
-    events = client_of(script.url, timeout=0.5).launch("snake").follow()
+    events = client_of(script.url, timeout=2.0).launch("snake").follow()
     assert next(events).seq == 1
-    time.sleep(0.7)  # the caller's work
+    time.sleep(2.2)  # the caller's work
     assert [event.seq for event in events] == [2]
 
 
 def test_following_goes_on_after_a_silence_longer_than_the_timeout(
     client_of: MakeClient, script: Script, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(calls, "SILENCE_SECONDS", 0.7)
+    monkeypatch.setattr(calls, "SILENCE_SECONDS", 2.2)
     silent = replace(stream(line(1), is_cut=True), held_seconds=30)
     script.says(reply(RUN, 201), silent, stream(line(2, "end", state="ended")))
-    assert [event.seq for event in client_of(script.url, timeout=0.5).launch("snake").follow()] == [1, 2]
+    assert [event.seq for event in client_of(script.url, timeout=2.0).launch("snake").follow()] == [1, 2]
 
 
 def test_reading_pages_and_events_goes_on_however_long_the_caller_took(client_of: MakeClient, script: Script):
-    client = client_of(script.url, key="key_1", timeout=0.5)
+    client = client_of(script.url, key="key_1", timeout=2.0)
     page = {"runs": [RUN], "has_more": True, "next_cursor": "b"}
     script.says(reply(page), cut(), reply(page | {"has_more": False, "next_cursor": None}))
     runs = client.runs()
     next(runs)
-    time.sleep(0.7)
+    time.sleep(2.2)
     assert len(list(runs)) == 1
     script.says(feed(5, after=5), cut(), feed(6, after=6))
     events = client.events(after=4)
     assert next(events).seq == 5
-    time.sleep(0.7)
+    time.sleep(2.2)
     assert next(events).seq == 6
 
 

@@ -22,6 +22,7 @@ from tests.contract.test_app_platform_answers import answer_everything, every_ca
 from tests.contract.test_sandbox_agent import CALLS as AGENT_CALLS
 
 MIB = 1024 * 1024
+AT_LAST_SECONDS = 20  # what is asked here would never end; pydo may be loaded meanwhile
 JSON = {"Content-Type": "application/json"}
 every_agent_call = pytest.mark.parametrize("call", AGENT_CALLS.values(), ids=AGENT_CALLS.keys())
 
@@ -81,7 +82,7 @@ def test_an_answer_that_trickles_does_not_outlast_the_one_deadline(
     began = time.monotonic()
     with pytest.raises(CloudUnavailable, match=r"0\.3 s"):
         call(cloud, spec)
-    assert time.monotonic() - began < 20  # it would never end; pydo may be loaded meanwhile
+    assert time.monotonic() - began < AT_LAST_SECONDS
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["gzip", "plain"])
@@ -144,7 +145,7 @@ def test_an_agent_that_trickles_does_not_hold_a_turn(part: str, stub: StubServer
         began = time.monotonic()
         with pytest.raises(AgentUnavailable, match=r"0\.3 s"):
             call()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < AT_LAST_SECONDS
 
 
 @pytest.mark.parametrize("call", [call for name, call in AGENT_CALLS.items() if name != "health"])  # see above
@@ -160,7 +161,7 @@ def test_every_other_call_of_an_agent_has_a_deadline(
     began = time.monotonic()
     with pytest.raises(AgentUnavailable):
         call(agent)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < AT_LAST_SECONDS
 
 
 @every_agent_call

@@ -429,6 +429,11 @@ MISTAKES: list[Mistake] = [
          "                pass\n"),
     ),
     *_of(
+        "changes", "pools/turn/reconciler.py", ("tests/integration/pools/test_frozen_turns.py",),
+        ("thawed", "A turn that was frozen creates and deletes beside its successor.",
+         "        only_while(tenure.require),\n", ""),
+    ),
+    *_of(
         "fence", "runs/lifecycle.py", (*RUNS, "tests/integration/runs/test_frozen_workers.py"),
         ("late-success", "A late worker's port is played.",
          " or Attempt.of(run) != attempt:\n        _drop(attempt, run, \"the game is ready",

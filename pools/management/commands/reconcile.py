@@ -54,16 +54,18 @@ class Command(BaseCommand):
     def preview(self, out: Path | None, detailed: bool) -> None:
         explanation, now = rehearse()
         self.show(explanation.decisions)
+        for each in explanation.waiting:
+            self.stdout.write(f"{'waits':<16} {each.name:<24} {each.attempt.told(now)}")
         require_listing()
         if out:
-            plan_files.write(out, explanation.decisions, now)
+            plan_files.write(out, explanation.decisions, Fleet.get().installation, now)
         self.stdout.write(explanation.totals.sentence(now))
         if detailed and not explanation.totals.is_as_wished:
             sys.exit(CHANGES)
 
     def carry_out(self, path: Path, why: str) -> Sequence[Decision]:
         """Raises CommandError, and nothing is done, when something else is due by now."""
-        plan = plan_files.read(path)
+        plan = plan_files.read(path, Fleet.get().installation)
         try:
             return taken(lambda: plans.carry_out(plan["digest"], actor=actor(), reason=why))
         except PlanChanged as changed:

@@ -51,7 +51,7 @@ def names(cloud: LocalCloudControl) -> list[str]:
 
 
 def is_live(operator: Operator) -> None:
-    operator.page.locator("#fleet-link").get_by_text("Live.", exact=True).wait_for()
+    operator.page.locator("#live-link").get_by_text("Live.", exact=True).wait_for()
 
 
 def test_an_app_made_behind_our_back_appears_as_foreign_without_a_reload(dora, sign_in, cloud):
@@ -75,7 +75,7 @@ def test_a_fleet_that_nobody_sees_holds_no_connection(dora):
     dora.page.reload()
     is_live(dora)
     see_as(dora.page, "hidden")
-    dora.page.locator("#fleet-link").get_by_text("Paused.", exact=True).wait_for()
+    dora.page.locator("#live-link").get_by_text("Paused.", exact=True).wait_for()
     dora.page.wait_for_timeout(3_000)  # it connected again after one
     assert [socket.is_closed() for socket in sockets] == [True]
     see_as(dora.page, "visible")
@@ -121,7 +121,7 @@ def test_a_viewer_sees_it_all_and_can_not_act(sign_in, dora, cloud):
     vera = sign_in("vera")
     vera.sees("sandbox-dead0001", "orphan")
     page = vera.page
-    assert page.locator("#content button").all_inner_texts() == ["Filter"]
+    assert page.locator("#content button").all_inner_texts() == ["Pause", "Filter"]
     assert page.locator("#content input[type=checkbox]").count() == 0
     key = vera.row("sandbox-dead0001").get_attribute("data-key")
     token = page.locator("#logout-form input[name=csrfmiddlewaretoken]").input_value()

@@ -204,6 +204,36 @@ def test_another_visitor_sees_that_somebody_plays_but_no_way_in(player: Player, 
     assert player.run_id not in stranger.page.content()
     stranger.open(f"/runs/{player.run_id}/")
     assert stranger.page.locator("#end").count() == 0
+    assert stranger.page.locator("iframe").count() == 0
+    assert stranger.page.get_by_text("Somebody plays Snake here").is_visible()
+
+
+def test_a_game_that_is_on_is_continued_from_its_card_and_a_second_one_asked_for(arcade: Stack, player: Player) -> None:
+    player.launch("snake").wait_for("running")
+    first, before = player.run_id, runs_of(arcade)
+    card = player.open("/").page.locator(".game-card", has_text="Snake")
+    card.get_by_role("link", name="Continue Snake").click()
+    player.page.wait_for_url(f"**/runs/{first}/")
+    player.open("/games/snake/").page.get_by_role("button", name="Launch another").wait_for()
+    assert runs_of(arcade) == before
+    player.open(f"/runs/{first}/").end()
+    card = player.open("/").page.locator(".game-card", has_text="Snake")
+    card.get_by_role("button", name="Play Snake").wait_for()
+    assert not card.get_by_role("link", name="Continue Snake").is_visible()
+
+
+def test_near_its_end_the_page_offers_more_time_and_the_title_tells_what_is_left(player: Player) -> None:
+    player.page.clock.install()
+    player.launch("snake").wait_for("running")
+    assert "min left" in player.page.title()
+    left = int(player.page.locator("[data-countdown]").get_attribute("data-countdown") or 0)
+    player.page.clock.fast_forward(1000 * (left - 45))
+    more = player.page.locator("#extend-soon")
+    more.wait_for()
+    assert player.page.locator("[data-toast]").inner_text().startswith(tuple("123456789"))
+    more.click()
+    more.wait_for(state="hidden")
+    until(lambda: "1 left" in player.page.locator("#extend").inner_text(), "there is more time")
 
 
 def test_the_lobby_shows_a_launch_elsewhere_without_a_reload(player: Player, new_player: NewPlayer) -> None:

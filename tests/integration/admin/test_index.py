@@ -90,7 +90,8 @@ def test_orphans_and_lost_sandboxes_are_warnings_and_a_stranger_is_none(viewer, 
     well.cloud.control.make_app("company-website")
     well.turn()
     assert alarms(viewer) == [
-        ("warning", "2 orphans"), ("warning", "1 lost sandbox"), ("info", "Pool python is paused"),
+        ("warning", "2 orphans"), ("warning", "1 sandbox missing from the listing"),
+        ("info", "Pool python is paused"),
     ]  # fmt: skip
 
 

@@ -132,8 +132,9 @@ def test_closing_the_breaker_lets_the_pool_create_at_once(operator, fleet, pool)
 def test_sizes_hold_from_the_next_turn_on(operator, fleet, pool):
     fleet.acquire(pool)
     fleet.settle()
-    save(operator, pool, form_of(pool), target_ready=3, max_ready=4, max_concurrent_creates=3)
-    assert history() == [("otto", "target_ready: 3, max_ready: 4, max_concurrent_creates: 3 (the fair opens)")]
+    save(operator, pool, form_of(pool), target_ready=3, max_ready=4, max_concurrent_creates=3, consent="24.00")
+    change = "target_ready: 1 → 3, max_ready: 2 → 4, max_concurrent_creates: 1 → 3 (the fair opens)"
+    assert history() == [("otto", change)]
     assert log("pool")[0][1].endswith("an operator: the fair opens")
     fleet.settle()
     assert fleet.states() == ["ready"] * 3

@@ -39,6 +39,7 @@ WHY = {"reason": "a test"}
 ACTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "look": ("operator", f"{FLEET}look/", {}),
     "turn": ("operator", f"{FLEET}turn/", WHY),
+    "an alarm in hand": ("operator", "/admin/alarms/in-hand/", {"occurrence": "0"}),
     "maintenance": ("operator", f"{FLEET}maintenance/", {**WHY, "turn": "on", "message": "Back soon."}),
     "pool's button": ("operator", "/admin/pools/pool/{pool}/act/", {**WHY, "act": "pause"}),
     "pools": ("operator", "/admin/pools/pool/", {**WHY, "action": "pause", "_selected_action": "{pool}"}),

@@ -86,8 +86,8 @@ def test_sizes_and_times_are_changed_and_the_log_says_from_what_to_what(pool: Po
     assert (pool.target_ready, pool.max_ready, pool.idle_timeout_seconds, pool.on_empty) == (2, 3, 60, "fail")
     [(actor, message)] = log()
     assert actor == key.actor
-    assert "target_ready is now 2, was 1" in message
-    assert "on_empty is now fail, was cold" in message
+    assert "target_ready: 1 → 2" in message
+    assert "on_empty: cold → fail" in message
     assert message.endswith(f"an operator: {WHY}")
 
 

@@ -24,8 +24,8 @@ from tests.fixtures.waiting import until
 from tests.fixtures.web import PLAIN, Web, new_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
-SOON_SECONDS = 5  # a machine that is busy with other tests may take a while; a wait that is not woken takes longer
-LONG_SECONDS = 20
+LONG_SECONDS = 30
+SOON_SECONDS = 20  # a machine that is busy with other tests may take a while; a wait that is not woken takes longer
 
 
 @pytest.fixture

@@ -198,7 +198,7 @@ class TestAShareForEach:
             began = time.monotonic()
             for _ in range(20):
                 assert client.get(f"/play/{playable.id}/").text == "a game"
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 30, "half of what the others hang for"
             refused = web.get(f"/play/{hanging.id}/")
             go_on.set()
             answers = [each.result() for each in asking]

@@ -417,12 +417,10 @@ def test_what_can_not_be_written_is_refused(shared_sandbox: Running):
         assert shared_sandbox.agent.post("/api/files/content", json=body).status_code == status
 
 
-def test_a_sandbox_is_small_and_starts_quickly(local_cloud: LocalCloudProcess, sandbox: Running):
-    """Under 60 MiB, and well under a second of CPU; about 30 MiB and 0.2 s when this was written."""
+def test_a_sandbox_is_small(local_cloud: LocalCloudProcess, sandbox: Running):
+    """Under 60 MiB; about 30 when this was written."""
     agent = psutil.Process(local_cloud.apps()[0]["pid"])
-    times = agent.cpu_times()
     assert agent.memory_info().rss < 60 * 2**20
-    assert times.user + times.system < 0.8
     assert os.getpid() != agent.pid
 
 

@@ -26,7 +26,8 @@ def launched(monkeypatch: pytest.MonkeyPatch, make_run: Callable[..., Run]) -> l
 
     def launch(**wishes: Any) -> Run:
         asked.append(wishes)
-        return make_run(visitor=wishes["client"].name)
+        mine = {"visitor": wishes["client"].name, "idempotency_key": wishes["idempotency_key"]}
+        return Run.objects.filter(**mine).first() or make_run(**mine)
 
     monkeypatch.setattr(game_page, "launch", launch)
     return asked
@@ -57,8 +58,24 @@ def test_a_click_launches_and_leads_to_the_run(client, snake, launched):
 def test_two_clicks_of_one_page_come_from_one_visitor_with_one_key(client, snake, launched):
     key = key_on(client.get("/games/snake/"))
     for _ in range(2):
-        client.post("/games/snake/", {"mode": "warm", "start_from": "snapshot", "key": key})
+        response = client.post("/games/snake/", {"mode": "warm", "start_from": "snapshot", "key": key})
+        assert response.status_code == 303
     assert len({(asked["client"].name, asked["idempotency_key"]) for asked in launched}) == 1
+
+
+def test_a_second_launch_of_a_game_that_is_on_is_asked_about_first(client, snake, launched):
+    wish = {"mode": "warm", "start_from": "snapshot"}
+    client.post("/games/snake/", wish | {"key": key_on(client.get("/games/snake/"))})
+    mine = Run.objects.get()
+    again = wish | {"key": key_on(client.get("/games/snake/"))}
+    asked = client.post("/games/snake/", again)
+    assert asked.status_code == 409
+    page = asked.content.decode()
+    assert f'href="/runs/{mine.id}/"' in page
+    assert "5 min left" in page
+    assert len(launched) == 1
+    assert client.post("/games/snake/", again | {"another": "yes"}).status_code == 303
+    assert len(launched) == 2
 
 
 def test_each_page_has_a_key_of_its_own(client, snake):

@@ -85,7 +85,7 @@ def test_the_number_of_queries_does_not_grow_with_what_there_is(
     for _ in range(6):
         make_sandbox(State.READY)
         make_run(visitor="somebody else")
-    with django_assert_max_num_queries(25):
+    with django_assert_max_num_queries(26):
         client.get("/")
 
 

@@ -130,6 +130,8 @@ def test_somebody_else_may_look_and_do_nothing(make_run, ended):
     run, stranger = make_run(), Client()
     page = text(stranger.get(f"/runs/{run.id}/"))
     assert "End now" not in page
+    assert "<iframe" not in page
+    assert "<iframe" not in text(stranger.get(f"/runs/{run.id}/live/"))
     assert stranger.post(f"/runs/{run.id}/end/").status_code == 403
     assert stranger.post(f"/runs/{run.id}/extend/").status_code == 403
     assert not ended

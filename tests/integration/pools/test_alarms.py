@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 from datetime import timedelta
 from smtplib import SMTPServerDisconnected
 
 import pytest
 from django.core import mail
+from django.core.mail import EmailMessage
 from django.utils import timezone
-from django_q.models import Schedule
 
-from pools import tasks
-from pools.alarm_rows import AlarmCode, RaisedAlarm
-from pools.models import FailureKind, Fleet, FleetEvent, Sandbox
+from pools import alarm_mail, alarms, claims
+from pools.alarm_rows import AlarmCode, AlarmMail, RaisedAlarm
+from pools.alarms import Standing
+from pools.models import FailureKind, Fleet, FleetEvent, Pool, Sandbox
 from pools.reasons import LogKind
 from pools.turn import alarm_watch
 from pools.turn.facts import PoolFacts
+from runs import feed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -89,7 +90,8 @@ def test_those_who_are_to_know_get_an_e_mail_and_nobody_else(paper_fleet, settin
     assert mail.outbox == []
     settings.ALERT_EMAILS = ["ada@example.com", "otto@example.com"]
     Fleet.objects.update(stopped_at=None)
-    alarm_watch.watch((), timezone.now() + timedelta(seconds=90))
+    paper_fleet.clock.advance(90)
+    alarm_watch.watch((), timezone.now())
     worker.work()
     (sent,) = mail.outbox
     assert sent.to == settings.ALERT_EMAILS
@@ -107,20 +109,77 @@ def test_trouble_with_alarms_ends_no_turn(paper_fleet, pool, monkeypatch):
     assert Sandbox.objects.filter(state="ready").count() == 1
 
 
-def test_an_e_mail_that_can_not_be_sent_is_tried_again_for_about_a_day(monkeypatch):
+def test_an_e_mail_that_can_not_be_sent_is_tried_again_for_about_a_day(paper_fleet, settings, monkeypatch):
     def refused(*_: object, **__: object) -> None:
         raise SMTPServerDisconnected("greylisted")
 
-    monkeypatch.setattr(tasks, "send_mail", refused)
-    waits = []
-    for failures in range(len(tasks.MAIL_PAUSES) + 1):
-        Schedule.objects.all().delete()
+    settings.ALERT_EMAILS = ["ada@example.com"]
+    now = begun = timezone.now()
+    alarms.begin(Standing(AlarmCode.ORPHANS, "There are some."), now)
+    monkeypatch.setattr(EmailMessage, "send", refused)
+    message_ids = set()
+    while (waiting := AlarmMail.objects.first()) is not None:
+        message_ids.add(waiting.message_id)
+        now = waiting.next_attempt_at
         with pytest.raises(SMTPServerDisconnected):
-            tasks.mail("Orphans", "There are some.", failures)
-        again = Schedule.objects.filter(func="pools.tasks.mail").first()
-        if again is None:
-            break
-        assert ast.literal_eval(again.args) == ("Orphans", "There are some.", failures + 1)
-        waits.append(again.next_run - timezone.now())
-    assert waits == sorted(waits)
-    assert timedelta(hours=12) < sum(waits, timedelta()) < timedelta(hours=26)
+            alarm_mail.send_due(now)
+    assert timedelta(hours=12) < now - begun < timedelta(hours=26)
+    assert len(message_ids) == 1, "who gets it twice after all is to see that it is one"
+
+
+def test_an_e_mail_that_failed_is_sent_once_by_whoever_is_first(paper_fleet, settings, monkeypatch):
+    settings.ALERT_EMAILS = ["ada@example.com"]
+    now = timezone.now()
+    alarms.begin(Standing(AlarmCode.ORPHANS, "There are some."), now)
+    stale = AlarmMail.objects.get()
+    alarm_mail.send_due(now)
+    alarm_mail._send(stale, now)  # another process has read it before
+    assert len(mail.outbox) == 1
+    assert not AlarmMail.objects.exists()
+
+
+def test_an_alarm_leads_to_the_button_and_to_the_runbook(paper_fleet, settings, worker):
+    settings.PUBLIC_URL, settings.ALERT_EMAILS = "https://arcade.example.com", ["ada@example.com"]
+    Fleet.objects.update(stopped_at=timezone.now(), stopped_reason="6 of 8 would go")
+    alarm_watch.watch((), timezone.now())
+    worker.work()
+    button = f"https://arcade.example.com/admin/pools/fleet/#alarm-{RaisedAlarm.objects.get().occurrence}"
+    help_ = "https://arcade.example.com/admin/runbook/#deletions-are-stopped"
+    (sent,) = mail.outbox
+    assert button in sent.body
+    assert help_ in sent.body
+    line = FleetEvent.objects.get(kind="alarm")
+    assert (line.data["alarm_url"], line.data["runbook_url"]) == (button, help_)
+    assert feed.as_json(line)["data"]["alarm_url"] == button
+
+
+@pytest.mark.parametrize("whose", ["a sandbox", "an app without a row"])
+def test_a_deletion_that_is_refused_for_two_minutes_is_told_until_it_is_gone(paper_fleet, pool, whose, monkeypatch):
+    """An app without a row stayed for good, and nobody was told."""
+    monkeypatch.setattr("pools.cloud.app_platform.CONFIRM_SECONDS", 0.0)
+    if whose == "a sandbox":
+        paper_fleet.acquire(pool)
+        paper_fleet.settle()
+        Pool.objects.update(mode="paused")
+        claims.retire(Sandbox.objects.get().pk, "retired", "an operator wants it gone", paper_fleet.clock.now())
+    else:
+        paper_fleet.cloud.control.make_app("sandbox-0badcafe", owner="local")
+    refused = paper_fleet.cloud.fault(operation="delete", status=500)
+    paper_fleet.turns(30, seconds_apart=20)
+    assert [line for line in told() if line[1] == AlarmCode.DELETE_REFUSED] == [("alarm", AlarmCode.DELETE_REFUSED)]
+    paper_fleet.cloud.control.clear(refused)
+    paper_fleet.turns(40, seconds_apart=10)
+    assert ("all_clear", AlarmCode.DELETE_REFUSED) in told()
+
+
+def test_what_is_confirmed_no_more_is_over_and_told_once(paper_fleet):
+    now = timezone.now()
+    full = Standing(AlarmCode.DISK_FULL, "3 MiB are free.", host="web-1")
+    for seconds in (0, 10, 20):
+        alarms.confirm([full], now + timedelta(seconds=seconds))
+        alarms.end_unconfirmed(now + timedelta(seconds=seconds))
+    assert told() == [("alarm", AlarmCode.DISK_FULL)]
+    assert "web-1" not in FleetEvent.objects.get().message, "everybody may read it"
+    for _ in range(2):
+        alarms.end_unconfirmed(now + timedelta(seconds=80))
+    assert told() == [("alarm", AlarmCode.DISK_FULL), ("all_clear", AlarmCode.DISK_FULL)]

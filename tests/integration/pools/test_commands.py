@@ -283,7 +283,7 @@ def test_between_two_tries_of_a_refused_delete_the_fleet_is_not_called_well(pape
     paper_fleet.turns(2)
     code, said = exit_code("reconcile", "--dry-run", "--detailed-exitcode")
     assert code == 2
-    assert re.search(r"Nothing to do now; 1 being deleted \(asked for again in \d+ s\)\.$", said.strip()), said
+    assert re.search(r"Nothing to do now; 1 being deleted \(asked for again in \d+ s\); 1 refused: .+403", said), said
 
 
 def test_a_plan_in_a_file_is_carried_out_as_it_is(paper_fleet, pool, tmp_path):
@@ -320,7 +320,19 @@ def test_a_plan_whose_file_was_edited_is_refused(paper_fleet, pool, tmp_path):
     assert not Sandbox.objects.exists()
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"format": 1, "digest": "x", "decisions": [1]}', '{"format": 9}'])
+def test_a_plan_of_another_installation_is_refused(paper_fleet, tmp_path):
+    """A plan to create one, made on staging, was carried out on production, which wanted the same at that moment."""
+    run("reconcile", "--dry-run", "--out", str(tmp_path / "plan"))
+    Fleet.objects.update(installation="f" * 32)
+    with pytest.raises(CommandError, match="is a plan of another installation"):
+        run("reconcile", "--plan", str(tmp_path / "plan"))
+
+
+OF_BEFORE = '{"format": 1, "digest": "x", "decisions": []}'
+SPOILT = '{"format": 2, "installation": "x", "digest": "x", "decisions": [1]}'
+
+
+@pytest.mark.parametrize("text", ["", "[]", OF_BEFORE, SPOILT, '{"format": 9}'])
 def test_what_is_no_plan_is_refused(paper_fleet, tmp_path, text):
     (tmp_path / "plan").write_text(text)
     with pytest.raises(CommandError, match="is no plan: write one with"):

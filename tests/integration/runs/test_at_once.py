@@ -124,10 +124,11 @@ def test_nobody_waits_for_a_turn_while_a_sandbox_is_asked(warm, monkeypatch):
         return fetch(*args, **kwargs)
 
     monkeypatch.setattr(SandboxAgent, "fetch", slow_fetch)
+    monkeypatch.setattr(turnstile.launches, "_patience_seconds", 60.0)
     began = time.monotonic()
     assert start().state == RunState.RUNNING
     assert free
-    assert time.monotonic() - began < turnstile.PATIENCE_SECONDS
+    assert time.monotonic() - began < 30
 
 
 def test_a_pool_that_can_not_be_told_costs_no_launch(warm, monkeypatch):

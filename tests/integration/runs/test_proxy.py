@@ -504,7 +504,7 @@ def test_a_game_hears_at_once_that_its_visitor_has_left(web: Web, run: Run, sand
     sandbox.answer = waiting
     with httpx.stream("GET", f"{web.play_url}/play/{run.id}/", **CLIENT) as answer:
         next(answer.iter_raw())
-    assert has_left.wait(1), "long before it would have been given up"
+    assert has_left.wait(15), "long before it would have been given up"
 
 
 # When there is no answer.
@@ -617,7 +617,7 @@ def test_a_visitor_who_leaves_is_waited_for_by_no_game(web: Web, run: Run, sandb
     with socket.create_connection(("127.0.0.1", web.port)) as sock:
         sock.sendall(method.encode() + b" " + play(run) + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n")
         until(lambda: sandbox.asked, "the game is asked")
-    assert has_left.wait(1), "as soon as its visitor has"
+    assert has_left.wait(15), "as soon as its visitor has"
 
 
 def test_a_visitor_who_does_not_read_is_dropped(web: Web, run: Run, sandbox: FakeSandbox):

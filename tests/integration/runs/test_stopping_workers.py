@@ -72,7 +72,7 @@ def turn_when_free(seconds):
 turns, began = [], time.monotonic()
 tasks.turn_when_free = turn_when_free
 tasks.reconcile()
-print(len(turns), time.monotonic() - began < 5, leases.held(["turns"]), [row.func() for row in OrmQ.objects.all()])
+print(len(turns), time.monotonic() - began < 20, leases.held(["turns"]), [row.func() for row in OrmQ.objects.all()])
 """
 
 

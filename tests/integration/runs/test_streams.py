@@ -92,7 +92,7 @@ def test_a_stream_says_its_headers_and_something_at_once_when_there_is_nothing_t
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert answer.headers["cache-control"] == "no-cache, no-transform"
         assert answer.headers["x-accel-buffering"] == "no"
-    assert took_seconds < 5, "0.1 s is for an idle machine; a heartbeat would come after ten"
+    assert took_seconds < 9, "a heartbeat would come after ten"
 
 
 @pytest.mark.parametrize("door", ["stream", "socket"])

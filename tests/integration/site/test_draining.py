@@ -8,6 +8,7 @@ import socket
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from threading import Event
 from typing import Any
 
 import httpx
@@ -23,7 +24,7 @@ from tests.integration.runs.writers import say
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-DRAIN_SECONDS = 2.0
+DRAIN_SECONDS = 5.0
 SERVICE_RESTART = 1012
 
 
@@ -56,11 +57,17 @@ def readiness(web: Web) -> Any:
 
 
 @pytest.fixture
-def played(make_run: MakeRun) -> Any:
-    """A run whose game takes four seconds for each answer."""
+def may_answer() -> Event:
+    """Until it is set, no game answers."""
+    return Event()
+
+
+@pytest.fixture
+def played(make_run: MakeRun, may_answer: Event) -> Any:
+    """A run whose game takes its time for each answer."""
 
     def slowly(connection: socket.socket) -> None:
-        time.sleep(4)
+        may_answer.wait(60)
         connection.sendall(http(b"a game", "Content-Type: text/html"))
 
     with fake_sandbox() as sandbox:
@@ -69,7 +76,7 @@ def played(make_run: MakeRun) -> Any:
 
 
 def test_who_stops_answers_until_others_have_noticed_and_finishes_what_it_began(
-    make_web: MakeWeb, make_run: MakeRun, played: Run
+    make_web: MakeWeb, make_run: MakeRun, played: Run, may_answer: Event
 ):
     web, run = make_web(DRAIN_SECONDS=str(DRAIN_SECONDS)).start(), make_run()
     say(run, 1)
@@ -85,23 +92,24 @@ def test_who_stops_answers_until_others_have_noticed_and_finishes_what_it_began(
 
         began = time.monotonic()
         web.process.send_signal(signal.SIGTERM)
-        until(lambda: readiness(web) == "stopping", "readiness says no", seconds=DRAIN_SECONDS / 2)
+        until(lambda: readiness(web) == "stopping", "readiness says no", seconds=DRAIN_SECONDS)
         answer = web.get("/health/ready")
         assert (answer.status_code, answer.headers["connection"]) == (503, "close")
-        while time.monotonic() - began < DRAIN_SECONDS - 0.5:
+        while time.monotonic() - began < DRAIN_SECONDS / 2:
             assert web.get("/health/live").status_code == web.get("/api/games").status_code == 200
         assert not any(each.done() for each in everything), "nobody is sent away before others have noticed"
 
-        until(lambda: is_refused(web), "nobody is let in", seconds=10)
-        assert all(text.result(10).rpartition("\n\nretry: ")[2].strip().isdigit() for text in streams)
-        assert [code.result(10) for code in sockets] == [SERVICE_RESTART, SERVICE_RESTART]
-        assert (poll.result(10).status_code, poll.result().json()["events"]) == (200, [])
-        assert (waits.result(10).status_code, waits.result().json()["state"]) == (200, run.state)
-        assert (game.result(10).status_code, game.result().text) == (200, "a game")
-        assert web.process.wait(20) == 0
+        until(lambda: is_refused(web), "nobody is let in")
+        may_answer.set()
+        assert all(text.result(30).rpartition("\n\nretry: ")[2].strip().isdigit() for text in streams)
+        assert [code.result(30) for code in sockets] == [SERVICE_RESTART, SERVICE_RESTART]
+        assert (poll.result(30).status_code, poll.result().json()["events"]) == (200, [])
+        assert (waits.result(30).status_code, waits.result().json()["state"]) == (200, run.state)
+        assert (game.result(30).status_code, game.result().text) == (200, "a game")
+        assert web.process.wait(50) == 0
 
 
-def test_under_uvicorn_it_is_the_same(make_web: MakeWeb, make_run: MakeRun, played: Run):
+def test_under_uvicorn_it_is_the_same(make_web: MakeWeb, make_run: MakeRun, played: Run, may_answer: Event):
     """But an answer does not say that its connection is closed, and the signal is what ends the process."""
     web, run = make_web(server="uvicorn", DRAIN_SECONDS=str(DRAIN_SECONDS)).start(), make_run()
     with ThreadPoolExecutor(3) as pool:
@@ -109,13 +117,14 @@ def test_under_uvicorn_it_is_the_same(make_web: MakeWeb, make_run: MakeRun, play
         lobby = pool.submit(socket_code, web, "/ws/lobby/")
         time.sleep(1)
         web.process.send_signal(signal.SIGTERM)
-        until(lambda: readiness(web) == "stopping", "readiness says no", seconds=DRAIN_SECONDS / 2)
+        until(lambda: readiness(web) == "stopping", "readiness says no", seconds=DRAIN_SECONDS)
         game = pool.submit(lambda: httpx.get(f"{web.play_url}/play/{played.id}/", **PLAIN))
-        until(lambda: is_refused(web), "nobody is let in", seconds=10)
-        assert "retry: " in lines.result(10)
-        assert lobby.result(10) == SERVICE_RESTART
-        assert game.result(10).text == "a game"
-        assert web.process.wait(20) == -signal.SIGTERM
+        until(lambda: is_refused(web), "nobody is let in")
+        may_answer.set()
+        assert "retry: " in lines.result(30)
+        assert lobby.result(30) == SERVICE_RESTART
+        assert game.result(30).text == "a game"
+        assert web.process.wait(50) == -signal.SIGTERM
 
 
 def test_who_waits_for_nobody_stops_at_once_whoever_reads(make_web: MakeWeb, make_run: MakeRun):
@@ -125,12 +134,14 @@ def test_who_waits_for_nobody_stops_at_once_whoever_reads(make_web: MakeWeb, mak
         time.sleep(1)
         began = time.monotonic()
         assert web.stop() == 0
-        assert time.monotonic() - began < 5
-        assert "retry: " in readers[0].result(5)
-        assert readers[1].result(5) == SERVICE_RESTART
+        assert time.monotonic() - began < 30
+        assert "retry: " in readers[0].result(30)
+        assert readers[1].result(30) == SERVICE_RESTART
 
 
-def test_a_reader_that_comes_while_the_door_closes_is_sent_away_too(make_web: MakeWeb, make_run: MakeRun, played: Run):
+def test_a_reader_that_comes_while_the_door_closes_is_sent_away_too(
+    make_web: MakeWeb, make_run: MakeRun, played: Run, may_answer: Event
+):
     """A connection that was kept for the next request brings one after all."""
     web, run = make_web(DRAIN_SECONDS="0").start(), make_run()
     with ThreadPoolExecutor(1) as pool, web.client() as kept:
@@ -138,10 +149,11 @@ def test_a_reader_that_comes_while_the_door_closes_is_sent_away_too(make_web: Ma
         game = pool.submit(lambda: httpx.get(f"{web.play_url}/play/{played.id}/", **PLAIN))
         time.sleep(1)
         web.process.send_signal(signal.SIGTERM)
-        until(lambda: is_refused(web), "nobody is let in", seconds=10)
+        until(lambda: is_refused(web), "nobody is let in")
+        may_answer.set()
         assert kept.get(f"/api/stream/{run.id}").text.rpartition("retry: ")[2].strip().isdigit()
-        assert game.result(10).text == "a game"
-        assert web.process.wait(20) == 0
+        assert game.result(30).text == "a game"
+        assert web.process.wait(50) == 0
 
 
 def test_who_was_let_in_last_is_answered_though_the_request_comes_later(make_web: MakeWeb):
@@ -161,7 +173,7 @@ def test_who_was_let_in_last_is_answered_though_the_request_comes_later(make_web
     with last[0] as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
-    assert web.process.wait(20) == 0
+    assert web.process.wait(50) == 0
 
 
 @pytest.mark.parametrize(
@@ -190,9 +202,9 @@ def test_a_games_endless_answer_ends_long_before_the_grace(
         assert not reader.done()
         began = time.monotonic()
         web.process.send_signal(signal.SIGTERM)
-        assert web.process.wait(30) == 0
-        assert least_seconds <= time.monotonic() - began < 25
-        assert reader.result(10) == ends_well
+        assert web.process.wait(50) == 0
+        assert least_seconds <= time.monotonic() - began < 40
+        assert reader.result(30) == ends_well
 
 
 def read_all(url: str) -> bool:

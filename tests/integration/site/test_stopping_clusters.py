@@ -42,13 +42,13 @@ def test_tasks_that_were_fetched_and_not_begun_are_given_back_at_once_and_each_i
     database.answer(TASKS, str(done))
     until(lambda: done.exists() and len(done.read_text().split()) >= 2, "two are begun")
     time.sleep(0.7)  # two more are fetched
-    began = time.monotonic()
     first.process.send_signal(signal.SIGTERM)
     due, left, _ = until(lambda: is_given_back(database), "all but those in hand are due").split()
     assert first.process.wait(30) == 0
-    assert time.monotonic() - began < 15, "nothing that is not begun is waited for"
     assert int(due) >= 2, f"{left} are left"  # how many were done by then is the machine's speed
-    assert database.answer(DUE).split()[2] == "0", "it gives no sign of life any more"
+    _, still_left, beats = database.answer(DUE).split()
+    assert int(still_left) >= 2, "nothing that is not begun is waited for"
+    assert beats == "0", "it gives no sign of life any more"
     make_cluster(database, **SETTINGS)
     until(lambda: len(done.read_text().split()) >= 8, "another cluster does the rest", seconds=60)
     assert Counter(done.read_text().split()) == Counter(map(str, range(8)))

@@ -97,7 +97,7 @@ class Receiver:
         self._behaviours = list(behaviours)
 
     def hang(self, handler: BaseHTTPRequestHandler) -> None:
-        self.hangs.wait(20)
+        self.hangs.wait(60)
         handler.close_connection = True
 
     def events(self) -> list[str]:

@@ -8,15 +8,15 @@ from uuid import uuid4
 
 import pytest
 
-from pools.cloud.records import Phase
 from pools.console.fleet_page import FleetQuery
-from pools.console.fleet_table import FleetTable, Row, Verdict
+from pools.console.fleet_table import FleetTable, Row
 from pools.models import CloudApp, Pool, Sandbox, State
 from pools.occupants import Occupant
-from pools.reasons import EndCode
+from pools.ownership import Mark
+from pools.reasons import EndCode, StepCode
 from pools.turn.decisions import Decision, Kind
-from pools.turn.facts import AppFacts
-from tests.unit.pools.builders import NOW, OURS, make_fleet, seconds
+from pools.turn.verdict import Health, Sight, Sync, Verdict
+from tests.unit.pools.builders import NOW, OURS, seconds
 
 POOL = Pool(id=1, name="python", runtime="python")
 RUN = Occupant("run 3fa9c2d1", "Snake", "8d1f02aa", "/admin/runs/run/3fa9/")
@@ -55,12 +55,11 @@ def app(name: str = "sandbox-651171a9", **fields: Any) -> CloudApp:
 
 
 def rows(sandboxes: list[Sandbox], apps: list[CloudApp] | None, **more: Any) -> list[Row]:
-    known = None
-    if apps is not None:
-        known = tuple(AppFacts(each.app_id, each.name, each.owner or None, Phase(each.phase)) for each in apps)
     in_use = {each.pk: RUN for each in sandboxes if each.state == State.IN_USE}
-    facts = make_fleet(apps=known, listed_at=more.pop("listed_at", NOW - seconds(5)))
-    table: dict[str, Any] = {"facts": facts, "now": NOW, "occupants": in_use, "pools": {1: POOL}, "former": {}} | more
+    listed_at = more.pop("listed_at", NOW - seconds(5)) if apps is not None else None
+    mark = Mark(OURS, "our-installation", "sandbox-")
+    sight = Sight(listed_at, more.pop("error", ""), more.pop("code", ""), mark, orphan_grace_seconds=120)
+    table: dict[str, Any] = {"sight": sight, "now": NOW, "occupants": in_use, "pools": {1: POOL}, "former": {}} | more
     return FleetTable(**table).rows(sandboxes, apps or [])
 
 
@@ -76,10 +75,16 @@ def test_a_sandbox_that_digitalocean_has_as_we_think_is_in_step(state: State):
     assert verdict(mine, app_of(mine)) == (Verdict.IN_STEP, "")
 
 
-def test_a_sandbox_missing_from_the_listing_is_lost():
+def test_a_sandbox_missing_from_the_listing_is_lost_only_by_digitaloceans_own_word():
     found, why = verdict(sandbox(missing_since=NOW - seconds(12)), None)
+    assert found == Verdict.MISSING
+    assert "missing from every listing for 12 s; DigitalOcean itself has not told yet" in why
+    found, why = verdict(sandbox(missing_since=NOW - seconds(12), verified_at=NOW - seconds(4)), None)
+    assert found == Verdict.MISSING
+    assert "DigitalOcean itself has it: asked by its id 4 s ago" in why
+    found, why = verdict(sandbox(State.IN_USE, vanished_at=NOW - seconds(4)), None)
     assert found == Verdict.LOST
-    assert "missing from every listing for 12 s" in why
+    assert "does not have it; run 3fa9c2d1 is still in it" in why
 
 
 def test_a_lost_sandbox_is_still_shown_as_lost_after_its_row_was_closed():
@@ -138,10 +143,17 @@ def test_a_sandbox_in_use_that_no_run_has_drifts():
 def test_an_app_with_our_mark_and_no_sandbox_is_an_orphan_and_says_when_it_goes():
     assert verdict(None, app()) == (
         Verdict.ORPHAN,
-        "it carries our mark, but we have no record of it; seen for the first time",
+        "it carries our mark, but we have no record of it, seen for the first time",
     )
-    _, why = verdict(None, app(orphan_since=NOW - seconds(40)))
-    assert "for 40 s; the machine deletes it in 80 s" in why
+    known = app(orphan_since=NOW - seconds(40))
+    row = rows([], [known])[0]
+    assert (row.why, row.tried) == (
+        "it carries our mark, but we have no record of it, for 40 s",
+        "delete it at 12:01:20",
+    )
+    decision = Decision(Kind.DELETE_ORPHAN, StepCode.GRACE_OVER, "orphan", app_id=known.app_id, name=known.name)
+    assert "held: deletions are stopped" in rows([], [known], held_back=[decision])[0].tried
+    assert "held: DigitalOcean can't be seen: 500" in rows([], [known], error="500")[0].tried
 
 
 def test_an_orphan_tells_of_the_sandbox_it_once_was():
@@ -175,7 +187,10 @@ def test_an_app_that_was_ordered_to_go_is_being_deleted_foreign_or_not():
     ordered = app("blog", owner="", delete_reason="operator ada: not ours any more", delete_sent_at=NOW - seconds(3))
     found, why = verdict(None, ordered)
     assert found == Verdict.DELETING
-    assert why == "operator ada: not ours any more, last sent 3 s ago"
+    assert why == "operator ada: not ours any more"
+    assert rows([], [ordered])[0].tried == "attempt 1 to delete it was sent 3 s ago; next at 12:00:12"
+    ordered.delete_attempts, ordered.trouble, ordered.trouble_code = 4, "403: no.", "unauthorized"
+    assert rows([], [ordered])[0].tried == "attempt 4 to delete it failed: 403: no; next at 12:00:12"
 
 
 def test_each_sandbox_and_each_app_is_one_row():
@@ -197,6 +212,41 @@ def test_a_row_costs_what_its_size_costs_on_either_side():
     orphan = rows([], [app()])[0]
     assert float(tracked.cost_usd) == pytest.approx(300 * 12 / (672 * 3600))
     assert float(orphan.cost_usd) == pytest.approx(600 * 12 / (672 * 3600))
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "sync", "health"),
+    [
+        ({}, {}, Sync.SYNCED, Health.HEALTHY),
+        ({"health_checked_at": None}, {}, Sync.SYNCED, Health.UNKNOWN),
+        ({"health_failures": 1, "trouble": "timed out"}, {}, Sync.SYNCED, Health.DEGRADED),
+        ({}, {"region": "ams"}, Sync.OUT_OF_SYNC, Health.HEALTHY),
+        ({}, {"phase": "ERROR"}, Sync.OUT_OF_SYNC, Health.DEGRADED),
+        ({"vanished_at": NOW}, {}, Sync.OUT_OF_SYNC, Health.MISSING),
+        ({"state": State.CREATING}, {"phase": "DEPLOYING"}, Sync.SYNCED, Health.PROGRESSING),
+        ({"state": State.DELETING}, {}, Sync.OUT_OF_SYNC, Health.PROGRESSING),
+    ],
+)
+def test_each_is_judged_on_two_axes(mine: dict[str, Any], theirs: dict[str, Any], sync: Sync, health: Health):
+    ours = sandbox(**mine)
+    judgement = rows([ours], [app_of(ours, **theirs)])[0].judgement
+    assert (judgement.sync, judgement.health) == (sync, health)
+
+
+def test_while_digitalocean_can_not_be_seen_nothing_is_called_synced():
+    ours, going = sandbox(), sandbox(State.DELETING, number=2)
+    found = {row.name: row for row in rows([ours, going], [app_of(ours), app_of(going)], error="500")}
+    assert found[ours.name].judgement.sync == Sync.UNKNOWN
+    assert "held: DigitalOcean can't be seen: 500" in found[going.name].tried
+
+
+def test_what_differs_is_told_field_by_field():
+    ours = sandbox()
+    differences = rows([ours], [app_of(ours, region="ams", size="apps-d-8vcpu-32gb")])[0].judgement.differences
+    assert [(each.field, each.wanted, each.found) for each in differences] == [
+        ("region", "syd", "ams"),
+        ("size", "apps-s-1vcpu-1gb", "apps-d-8vcpu-32gb"),
+    ]
 
 
 def many() -> list[Row]:
@@ -237,7 +287,9 @@ def test_rows_are_found_by_name_app_run_player_and_filters(parameters: dict[str,
     assert [row.name for row in page(**parameters)] == names
 
 
-@pytest.mark.parametrize("sort", ["name", "state", "phase", "pool", "run", "expires", "cost", "health", "verdict"])
+@pytest.mark.parametrize(
+    "sort", ["name", "state", "phase", "pool", "run", "expires", "cost", "health", "sync", "agent", "verdict"]
+)
 def test_every_column_sorts_both_ways(sort: str):
     assert len(page(sort=sort)) == len(page(sort=f"-{sort}")) == 100
 

@@ -6,6 +6,8 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from pools import tenure
+from pools.cloud.changes import only_while, require_for
+from pools.turn.asking import ask_all
 from tests.fixtures.waiting import until
 
 
@@ -26,3 +28,22 @@ def test_a_connection_that_broke_ends_no_renewals(error: type[Exception], monkey
     with tenure.kept(renew) as held:
         until(lambda: len(renewals) >= 3, "it is renewed again, on a new connection")
         held.require()
+
+
+def test_no_thread_of_a_holder_that_was_replaced_changes_anything() -> None:
+    """A turn asks for several at once: each of them was decided before it was held up."""
+    replaced = tenure.Tenure(lambda: False, lease_seconds=0)
+    sent: list[str] = []
+
+    def send(operation: str) -> None:
+        require_for(operation)
+        sent.append(operation)
+
+    with only_while(replaced.require):
+        for changes in (["create"], ["delete"] * 3):
+            with pytest.raises(tenure.TenureLost):
+                ask_all(send, changes)
+        assert sent == []
+        ask_all(send, ["get"] * 3)
+    ask_all(send, ["create"])  # by who holds nothing, and needs nothing
+    assert sent == ["get"] * 3 + ["create"]

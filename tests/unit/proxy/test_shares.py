@@ -102,12 +102,12 @@ async def test_a_turn_that_comes_to_somebody_who_has_left_goes_to_the_next():
     all_of_them, run = Shares(), uuid4()
     stack = AsyncExitStack()
     await hang(all_of_them, stack, run, MOST)
-    leaving = asyncio.create_task(all_of_them.turn(run, "192.0.2.1", 5).__aenter__())
-    staying = asyncio.create_task(all_of_them.turn(run, "192.0.2.1", 5).__aenter__())
+    leaving = asyncio.create_task(all_of_them.turn(run, "192.0.2.1", 60).__aenter__())
+    staying = asyncio.create_task(all_of_them.turn(run, "192.0.2.1", 60).__aenter__())
     await asyncio.sleep(0)
     release = asyncio.create_task(stack.aclose())
     leaving.cancel()
     await asyncio.gather(release, leaving, return_exceptions=True)
-    await asyncio.wait_for(staying, 1)
+    await asyncio.wait_for(staying, 30)
     async with AsyncExitStack() as other:
         await hang(all_of_them, other, run, MOST - 1)  # nothing was lost
