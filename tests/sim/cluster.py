@@ -110,8 +110,7 @@ class Cluster:
             reserve.note_busy(self.busy + len(self.waiting))
             if kernel.time - mended_at >= MEND_SECONDS:
                 mended_at = kernel.time
-                if _are_far_ahead():
-                    schedules.mend(clock.now())
+                schedules.mend(clock.now())
             for number, process in enumerate(self.hands):
                 if not process.is_alive:
                     self.hands[number] = self._hand(number)
@@ -157,7 +156,3 @@ def _is_scheduled(kernel: Kernel) -> bool:
     at = clock.now().strftime("%Y-%m-%d %H:%M:%S")
     sql = "SELECT 1 FROM django_q_schedule WHERE next_run < ? AND repeats <> 0 LIMIT 1"
     return store.connection().execute(sql, (at,)).fetchone() is not None
-
-
-def _are_far_ahead() -> bool:
-    return True

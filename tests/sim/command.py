@@ -30,14 +30,15 @@ def main(arguments: Sequence[str]) -> int:
     if given.regressions:
         seeds = regressions()
     elif given.hours:
-        seeds = itertools.islice(seeds, max(1, round(given.hours / HOURS_A_SEED)))
+        seeds = itertools.islice(seeds, max(1, round(given.hours / given.hours_a_seed)))
     return explore(seeds, given)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.sim", description="See docs/simulation.md.")
     parser.add_argument("--seed", type=int, help="one run, whose log is printed")
-    parser.add_argument("--hours", type=float, help="simulated hours; 10 a seed")
+    parser.add_argument("--hours", type=float, help="simulated hours, of one seed or in all")
+    parser.add_argument("--hours-a-seed", type=float, default=HOURS_A_SEED)
     parser.add_argument("--seconds", type=float, help="real seconds after which no seed is begun")
     parser.add_argument("--faults", help="only these faults, by their names in the log")
     parser.add_argument("--per-hour", type=float, default=60.0, help="launches an hour")
@@ -57,9 +58,11 @@ def regressions() -> list[int]:
 
 def version() -> str:
     """What is simulated: a seed says nothing about another version."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-    )
+    describe = ["git", "describe", "--always", "--dirty"]
+    try:
+        described = subprocess.run(describe, capture_output=True, text=True, check=False, cwd=REGRESSIONS.parent)
+    except OSError:
+        return "unknown"
     return described.stdout.strip() or "unknown"
 
 
@@ -102,7 +105,7 @@ def explore(seeds: Iterable[int], given: argparse.Namespace) -> int:
     until = began + given.seconds if given.seconds else float("inf")
     run(Options(0, 0.001))  # what it makes once is made before the processes fork
     with multiprocessing.get_context("fork").Pool(given.processes) as pool:
-        jobs = (Options(seed, HOURS_A_SEED, given.per_hour) for seed in _until(seeds, until))
+        jobs = (Options(seed, given.hours_a_seed, given.per_hour) for seed in _until(seeds, until))
         for outcome, took in pool.imap_unordered(_simulate, jobs):
             processor_seconds += took
             seconds += outcome.seconds
@@ -111,12 +114,12 @@ def explore(seeds: Iterable[int], given: argparse.Namespace) -> int:
             if outcome.failure:
                 failures.append(outcome)
                 print(f"FAILED {_summary(outcome)}", flush=True)
-                print(f"  {command(Options(outcome.seed, HOURS_A_SEED, given.per_hour))}", flush=True)
+                print(f"  {command(Options(outcome.seed, given.hours_a_seed, given.per_hour))}", flush=True)
     for line in total.lines():
         print(line)
     took = time.monotonic() - began
     print(
-        f"{seconds / 3600:.1f} simulated hours, {launches} launches, in {took:.0f} s: {seconds / took:.0f} times as fast, "
+        f"{seconds / 3600:.1f} simulated hours, {launches} launches, in {took:.0f} s: {seconds / took:.0f} times, "
         f"{seconds / max(processor_seconds, 0.001):.0f} times a processor's time; {len(failures)} seeds failed"
     )
     return int(bool(failures))

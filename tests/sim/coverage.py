@@ -88,7 +88,7 @@ def seen_in() -> Counter[tuple[str, str]]:
     """The codes in the rows of the database as it is."""
     found: Counter[tuple[str, str]] = Counter()
     for kind, table, column in COLUMNS:
-        for code, count in _rows(f"SELECT {column}, count(*) FROM {table} WHERE {column} <> '' GROUP BY 1"):  # noqa: S608
+        for code, count in _rows(f"SELECT {column}, count(*) FROM {table} WHERE {column} <> '' GROUP BY 1"):
             found[kind, code] += count
     for code, count in _rows("SELECT code, count(*) FROM pools_fleetevent WHERE code <> '' GROUP BY 1"):
         for kind in LOGGED:

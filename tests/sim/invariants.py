@@ -6,6 +6,7 @@ docs/invariants.md; L is for what must come about in the end.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -64,14 +65,16 @@ class Invariants:
             return
         self.is_changed = False
         if (count := _one(f"SELECT count(*) FROM pools_sandbox WHERE {NOT_DELETED}")) > settings.MAX_TOTAL_SANDBOXES:
-            self.fail("2", f"{count} sandboxes are not deleted, and MAX_TOTAL_SANDBOXES is {settings.MAX_TOTAL_SANDBOXES}")
+            self.fail(
+                "2", f"{count} sandboxes are not deleted, and MAX_TOTAL_SANDBOXES is {settings.MAX_TOTAL_SANDBOXES}"
+            )
         self._check_pools()
         self._check_limits()
 
     def _check_pools(self) -> None:
         """An operator may lower a bound below what there is; from then on it must not grow."""
         rows = _all(
-            f"SELECT p.id, p.name, p.max_ready, p.max_concurrent_creates, "  # noqa: S608
+            f"SELECT p.id, p.name, p.max_ready, p.max_concurrent_creates, "
             f"(SELECT count(*) FROM pools_sandbox WHERE pool_id = p.id AND {SUPPLY}), "
             f"(SELECT count(*) FROM pools_sandbox WHERE pool_id = p.id AND {BEING_CREATED}) FROM pools_pool p"
         )
@@ -94,11 +97,15 @@ class Invariants:
             if count > most:
                 self.fail("limits", f"{count} launches are not over, and {what} is {most}")
         for column, most in (("visitor", settings.MAX_ACTIVE_PER_CLIENT), ("network", settings.MAX_ACTIVE_PER_NETWORK)):
-            row = store.connection().execute(
-                f"SELECT {column}, count(*) AS n FROM runs_run WHERE {ACTIVE} AND {column} <> '' "  # noqa: S608
-                f"GROUP BY {column} HAVING n > ? LIMIT 1",
-                (most,),
-            ).fetchone()
+            row = (
+                store.connection()
+                .execute(
+                    f"SELECT {column}, count(*) AS n FROM runs_run WHERE {ACTIVE} AND {column} <> '' "
+                    f"GROUP BY {column} HAVING n > ? LIMIT 1",
+                    (most,),
+                )
+                .fetchone()
+            )
             if row is not None:
                 self.fail("limits", f"one {column} has {row[1]} launches that are not over, at most {most} allowed")
         tally = store.connection().execute("SELECT warm, cold FROM runs_tally WHERE id = 1").fetchone()
@@ -107,9 +114,11 @@ class Invariants:
 
     def deleting(self, app_id: str) -> None:
         """The cloud was asked to delete it. Invariant 7, 8: nothing ready or in use goes without a code."""
-        row = store.connection().execute(
-            "SELECT name, state, end_code FROM pools_sandbox WHERE app_id = ?", (app_id,)
-        ).fetchone()
+        row = (
+            store.connection()
+            .execute("SELECT name, state, end_code FROM pools_sandbox WHERE app_id = ?", (app_id,))
+            .fetchone()
+        )
         if row is not None and (row[1] not in ("deleting", "deleted") or not row[2]):
             self.fail("8", f"the app of {row[0]} is to be deleted while that is {row[1]} (code {row[2]!r})")
 
@@ -126,6 +135,7 @@ class Invariants:
         if calm >= SETTLED_SECONDS:
             self._check_lines()
             self._check_overdue()
+            self._check_ready()
         if calm >= CONVERGED_SECONDS:
             self._check_converged()
 
@@ -149,12 +159,12 @@ class Invariants:
     def _check_demand(self) -> None:
         """Invariant 4."""
         rows = _all(
-            "SELECT s.name, p.name, p.min_ready, p.idle_timeout_seconds, p.last_acquired_at, s.requested_at, s.create_code "
+            "SELECT s.name, p.name, p.idle_timeout_seconds, p.last_acquired_at, s.requested_at, s.create_code "
             "FROM pools_sandbox s JOIN pools_pool p ON p.id = s.pool_id "
             "WHERE s.origin = 'pool' AND s.requested_at > ?",
             _text(self.kernel, -60),
         )
-        for sandbox, pool, _, idle, acquired_at, requested_at, code in rows:
+        for sandbox, pool, idle, acquired_at, requested_at, code in rows:
             if code in ("idle_floor", "waiting"):
                 continue
             asked = _moment(acquired_at) if acquired_at else None
@@ -231,7 +241,9 @@ class Invariants:
         apps = {app.name: app for app in self.account.existing() if app.gone_at == NEVER}
         for name, app in apps.items():
             if app.maker is Maker.API and name not in rows and app.created_at < old and name not in self.allowances:
-                self.fail("1", f"the app {name} is in no row, {CONVERGED_SECONDS / 60:.0f} minutes after the last fault")
+                self.fail(
+                    "1", f"the app {name} is in no row, {CONVERGED_SECONDS / 60:.0f} minutes after the last fault"
+                )
         for name, state, requested_at in _all(
             f"SELECT name, state, requested_at FROM pools_sandbox WHERE {NOT_DELETED} AND requested_at < ?", long_ago
         ):
@@ -248,7 +260,9 @@ class Invariants:
             _text(self.kernel, -900),
         ):
             self.fail("L", f"{name} is deleting since {since}")
-        stopped = store.connection().execute("SELECT stopped_at, stopped_reason FROM pools_fleet WHERE id = 1").fetchone()
+        stopped = (
+            store.connection().execute("SELECT stopped_at, stopped_reason FROM pools_fleet WHERE id = 1").fetchone()
+        )
         if stopped[0] is not None and str(stopped[0]) < long_ago:
             self.fail("L", f"deletions are stopped since {stopped[0]}: {stopped[1]}")
         turned_at = _one("SELECT turned_at FROM pools_fleet WHERE id = 1")
@@ -263,10 +277,16 @@ class Invariants:
         seen = self.allowances.setdefault(f"task {pk}", self.kernel.time)
         return self.kernel.time - seen > 300
 
+    def _check_ready(self) -> None:
+        """What is called ready has what was put into it."""
+        for name, app_id, staged in _all("SELECT name, app_id, staged FROM pools_sandbox WHERE state = 'ready'"):
+            if app_id and (slug := self.account.agents.ended_again(app_id, json.loads(staged or "{}"))):
+                self.fail("3", f"{name} is ready with {slug}, which was ended in it")
+
     def _note_states(self) -> None:
         storm = self.plan.storm_at(self.kernel.time) is not None
         for table in ("pools_sandbox", "runs_run"):
-            for (state,) in _all(f"SELECT DISTINCT state FROM {table}"):  # noqa: S608
+            for (state,) in _all(f"SELECT DISTINCT state FROM {table}"):
                 self.states.add((f"{table.partition('_')[2]} {state}", "storm" if storm else "calm"))
 
     def fail(self, number: str, what: str) -> None:

@@ -93,7 +93,7 @@ class Mail:
             box.wake()
 
     def patience(self, seconds: float) -> float:
-        """How long nobody has to look: until a row of the queue is due again. New ones are looked at within `seconds`."""
+        """How long nobody has to look: until a row of the queue is due again, or a new one is written."""
         row = store.connection().execute("SELECT min(lock) FROM django_q_ormq WHERE lock > ?", (_now(),)).fetchone()
         if row[0] is None:
             return 3600.0

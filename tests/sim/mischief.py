@@ -1,4 +1,4 @@
-"""The faults of machines: processes that are killed or stand still, clocks that are set, a database that is put back."""
+"""The faults of machines: processes are killed or stand still, clocks are set, an older database is put back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ SET_SECONDS = 900.0  # as far as clocks may differ
 class Mischief:
     """Carries out what the plan has at its moments."""
 
-    def __init__(self, kernel: Kernel, plan: Plan, clusters: list[Cluster], web: list[Process], watch: Invariants) -> None:
+    def __init__(
+        self, kernel: Kernel, plan: Plan, clusters: list[Cluster], web: list[Process], watch: Invariants
+    ) -> None:
         self.kernel, self.plan, self.clusters, self.web, self.watch = kernel, plan, clusters, web, watch
         self.backups: list[tuple[float, object]] = []
         moments = [(at, name) for kind, mean in IN_A_STORM.items() for name, at in plan.moments(kind, mean)]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from django.conf import settings
 from django.db import DatabaseError
+from django_q.tasks import async_task
 
+from games.models import Snapshot
 from pools import clock
 from pools.console import operations
 from pools.console.force_delete import force_delete
 from pools.console.operations import Refused
-from pools.models import CloudApp, Fleet, Mode, Pool, Sandbox, State
+from pools.models import Fleet, Mode, Pool, Sandbox
 from pools.ownership import anothers
 from pools.turn.preview import explain
 from runs import lifecycle
@@ -131,10 +132,6 @@ class Operators:
 
     def _publish(self) -> None:
         """A game has a new snapshot: warm sandboxes are brought up to date."""
-        from django_q.tasks import async_task
-
-        from games.models import Snapshot
-
         snapshot = self.chance.choice(list(Snapshot.objects.filter(state="current").order_by("id")))
         Snapshot.objects.filter(pk=snapshot.pk).update(sha256=f"{self.chance.getrandbits(256):064x}")
         async_task("games.tasks.restage", task_name="restage", group="stage")
@@ -146,6 +143,3 @@ class Operators:
         ids = [app.app_id for app in anothers()]
         self.account.allowed |= set(ids)
         operations.adopt(ids, **ACTOR)
-
-
-__all__ = ["ACTOR", "CloudApp", "Operators", "State", "settings"]

@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-CALM_SECONDS = (900.0, 3600.0)
+SHORT_CALM_SECONDS = (60.0, 600.0)
+LONG_CALM_SECONDS = (2000.0, 3600.0)  # so long that everything has to be well again
+LONG_SHARE = 0.4
 STORM_SECONDS = (120.0, 1500.0)
 TAKES_PART = 0.25
 FACTORS = (3, 10, 30, 100)  # how much more often than usual, in its storm
@@ -135,7 +137,8 @@ class Plan:
 def _storms(chance: random.Random, until: float) -> Iterator[Storm]:
     at, number = 0.0, 1
     while True:
-        begins = at + chance.uniform(*CALM_SECONDS)
+        is_long = number > 1 and chance.random() < LONG_SHARE
+        begins = at + chance.uniform(*(LONG_CALM_SECONDS if is_long else SHORT_CALM_SECONDS))
         ends = begins + chance.uniform(*STORM_SECONDS)
         if ends > until:
             return

@@ -78,7 +78,9 @@ class Players:
         game, use_snapshot = GAMES[number % len(GAMES)], number % 10 != 0
         self.kernel.point("request")
         try:
-            run = launch(game=game, mode=mode, use_snapshot=use_snapshot, on_miss=on_miss, client=client, idempotency_key=key)
+            run = launch(
+                game=game, mode=mode, use_snapshot=use_snapshot, on_miss=on_miss, client=client, idempotency_key=key
+            )
         except LaunchRefused as refused:
             self.done.refused += 1
             what = getattr(refused, "limit", "") or str(refused.code)

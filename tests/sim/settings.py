@@ -10,7 +10,9 @@ for name in list(os.environ):
         "REDIS_URL",
     ):
         del os.environ[name]
-os.environ["ORCHESTRATOR_VAR"] = tempfile.mkdtemp(prefix="simulation-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+os.environ["ORCHESTRATOR_VAR"] = tempfile.mkdtemp(
+    prefix="simulation-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
+)
 os.environ["DIGITALOCEAN_TOKEN"] = "simulated"
 os.environ["SECRET_KEY"] = "the simulation's"
 os.environ["MAX_TOTAL_SANDBOXES"] = "16"

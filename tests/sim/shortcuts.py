@@ -1,8 +1,8 @@
-"""The same with less work, where the simulation spends most: Django's making of SQL, and a few functions of the product.
+"""The same with less work, where most of the time goes: Django's making of SQL, and a few functions of the product.
 
 What stands in for a function of the product does the same to the same rows, in SQL that is written out. It does so only
 while that function's source is the one that it was written for (`SOURCES`): whoever changes the function has the
-simulation run it, slower, until its digest is written here again (`python -m tests.sim.shortcuts`).
+simulation run it, slower, until its digest is written here again (`digest_of`).
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.backends.sqlite3.operations import DatabaseOperations
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models.expressions import Col
 from django.db.models.sql.compiler import SQLCompiler
 
+from pools import clock
 from pools.leases import Held, LeaseLost
 from pools.models import Fleet
-from tests.sim.database import store
 
 SOURCES = {
     "Fleet.get": "31590d8b5099",
@@ -69,10 +69,6 @@ def _require(held: Held) -> None:
 
 
 def _renew(held: Held) -> None:
-    from datetime import timedelta
-
-    from pools import clock
-
     until = str((clock.now() + timedelta(seconds=held.seconds)).replace(tzinfo=None))
     cursor = connections[DEFAULT_DB_ALIAS].cursor()
     cursor.execute(
@@ -102,7 +98,6 @@ _columns: dict[tuple[str, str], tuple[str, list[Any]]] = {}
 _converters: dict[tuple[Any, ...], Any] = {}
 _real_compile = SQLCompiler.compile
 _real_get_converters = SQLCompiler.get_converters
-_real_db_converters = DatabaseOperations.get_db_converters
 
 
 def _compile(compiler: SQLCompiler, node: Any) -> Any:
@@ -139,12 +134,3 @@ def make_django_quicker() -> None:
     SQLCompiler.compile = _compile  # type: ignore[method-assign]
     SQLCompiler.quote_name_unless_alias = _quote  # type: ignore[method-assign]
     SQLCompiler.get_converters = _get_converters  # type: ignore[method-assign]
-
-
-__all__ = ["FleetRow", "make_django_quicker", "store", "taken", "transaction"]
-
-
-if __name__ == "__main__":
-    import os
-
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.sim.settings"

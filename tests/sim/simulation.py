@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import random
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -193,6 +192,3 @@ def next_change(account: accounts.Account) -> float:
 def _changes_of(app: Any) -> Iterator[float]:
     up = app.created_at + app.deploy_seconds
     yield from (up, up + app.url_late_seconds, up + app.agent_late_seconds, app.gone_at)
-
-
-__all__ = ["Counter", "Options", "Outcome", "run"]

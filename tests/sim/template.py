@@ -55,5 +55,4 @@ def build() -> sqlite3.Connection:
         )
     Fleet.get()
     Fleet.objects.update(installation=INSTALLATION)
-    copy = store.copied()
-    return copy
+    return store.copied()

@@ -12,8 +12,6 @@ from typing import Any
 
 from django.db import OperationalError
 
-from tests.sim.database import store
-
 
 class Held:
     """The transaction that is held up; what it has locked; and who waits until it is over."""
@@ -75,6 +73,3 @@ def _wait(wrapper: Any, table: str) -> None:
         if held.written.get(mine, 0) != count:
             held.deadlock(mine)
             raise OperationalError(f"deadlock detected: rows of {mine} were written while they were locked")
-
-
-__all__ = ["held", "store"]
