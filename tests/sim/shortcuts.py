@@ -8,27 +8,43 @@ simulation run it, slower, until its digest is written here again (`digest_of`).
 from __future__ import annotations
 
 import copy
+import gc
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from unittest import mock
 
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models.expressions import Col
 from django.db.models.sql.compiler import SQLCompiler
 
 from pools import clock
 from pools.leases import Held, LeaseLost
 from pools.models import Fleet
+from runs import upkeep
+from runs.models import RunQuerySet
+from tests.sim.database import locks, store
 
 SOURCES = {
     "Fleet.get": "31590d8b5099",
+    "Fleet.lock": "6a79fcc4f1e5",
     "Held._require": "a193dd92ae30",
     "Held.renew": "1cd2d51507f1",
+    "serve_all_waiting": "724e24f1b7c9",
+    "place_waiting": "129a5cd1a4b1",
+    "tell_progress": "bd6b60d71dd2",
+    "redeploy_cut_off": "04c41cb3624a",
+    "end_parted": "72e7ed73ecc7",
+    "end_overdue": "fb493439c5b3",
+    "warn_of_ends": "83da9a8ff007",
+    "keep_count": "c1d04bc430c8",
+    "RunQuerySet": "5be9a29156a8",
 }
+
+OF_CLASSES: tuple[tuple[type, str], ...] = ((Fleet, "get"), (Fleet, "lock"), (Held, "_require"), (Held, "renew"))
 
 
 def digest_of(function: Callable[..., Any]) -> str:
@@ -60,6 +76,14 @@ class FleetRow:
         found.approved = list(self.kept.approved)
         return found
 
+    def lock(self) -> Fleet:
+        wrapper = connections[DEFAULT_DB_ALIAS]
+        if not wrapper.in_atomic_block:
+            raise transaction.TransactionManagementError("select_for_update cannot be used outside of a transaction.")
+        if not wrapper.is_begun:
+            locks.before_read(wrapper, "pools_fleet")
+        return self.get()
+
 
 def _require(held: Held) -> None:
     cursor = connections[DEFAULT_DB_ALIAS].cursor()
@@ -82,14 +106,75 @@ def _renew(held: Held) -> None:
 def taken(row: FleetRow) -> Iterator[None]:
     with ExitStack() as stack:
         put = lambda target, name, value: stack.enter_context(mock.patch.object(target, name, value))  # noqa: E731
-        for owner, name, instead in (
-            (Fleet, "get", classmethod(lambda cls: row.get())),
-            (Held, "_require", _require),
-            (Held, "renew", _renew),
+        are = sources()
+        for (owner, name), instead in zip(
+            OF_CLASSES,
+            (classmethod(lambda cls: row.get()), classmethod(lambda cls: row.lock()), _require, _renew),
+            strict=True,
         ):
-            if digest_of(getattr(owner, name)) == SOURCES[f"{owner.__name__}.{name}"]:
+            if are[f"{owner.__name__}.{name}"] == SOURCES[f"{owner.__name__}.{name}"]:
                 put(owner, name, instead)
+        if are["RunQuerySet"] == SOURCES["RunQuerySet"]:
+            for name in SOMETHING_TO_DO:
+                if are[name] == SOURCES[name]:
+                    put(upkeep, name, _if_needed(name, getattr(upkeep, name)))
         yield
+
+
+# The parts of each turn's upkeep: done when a look at the rows says that there is something to do.
+
+ACTIVE = "state IN ('acquiring', 'deploying', 'running')"
+LIVE = "('requested', 'creating', 'staging', 'ready', 'in_use')"
+SOMETHING_TO_DO = {
+    "serve_all_waiting": "SELECT 1 FROM runs_run WHERE state = 'acquiring' AND sandbox_id IS NULL AND mode = 'warm'",
+    "place_waiting": "SELECT 1 FROM runs_run WHERE state = 'acquiring' AND sandbox_id IS NULL",
+    "tell_progress": "SELECT 1 FROM runs_run WHERE state = 'acquiring'",
+    "redeploy_cut_off": (
+        "SELECT 1 FROM runs_run WHERE state = 'deploying' OR (state = 'running' AND deploy_lease_until IS NOT NULL)"
+    ),
+    "end_parted": (
+        f"SELECT 1 FROM runs_run r JOIN pools_sandbox s ON s.id = r.sandbox_id "
+        f"WHERE (r.{ACTIVE}) <> (s.state IN {LIVE}) AND (r.{ACTIVE} OR s.state IN {LIVE})"
+    ),
+    "end_overdue": (
+        "SELECT 1 FROM runs_run WHERE (state = 'running' AND expires_at <= :now) "
+        "OR (state IN ('acquiring', 'deploying') AND created_at <= :long_ago)"
+    ),
+    "warn_of_ends": (
+        "SELECT 1 FROM runs_run WHERE state = 'running' AND expires_at <= :soon "
+        "AND (warned_of IS NULL OR warned_of <> expires_at)"
+    ),
+    "keep_count": (
+        f"SELECT 1 FROM runs_tally WHERE warm <> (SELECT count(*) FROM runs_run WHERE {ACTIVE} AND mode = 'warm') "
+        f"OR cold <> (SELECT count(*) FROM runs_run WHERE {ACTIVE} AND mode = 'cold')"
+    ),
+}
+
+
+def _if_needed(name: str, real: Callable[[datetime], None]) -> Callable[[datetime], None]:
+    sql = SOMETHING_TO_DO[name] + " LIMIT 1"
+
+    def part(now: datetime) -> None:
+        times = {
+            "now": _text(now),
+            "long_ago": _text(now - timedelta(seconds=upkeep.START_SECONDS)),
+            "soon": _text(now + timedelta(seconds=upkeep.WARNED_SECONDS + upkeep.TURN_SECONDS)),
+        }
+        if store.connection().execute(sql, times).fetchone() is not None:
+            real(now)
+
+    return part
+
+
+def _text(moment: datetime) -> str:
+    return str(moment.replace(tzinfo=None))
+
+
+def sources() -> dict[str, str]:
+    """The digests as they are."""
+    found = {f"{owner.__name__}.{name}": digest_of(getattr(owner, name)) for owner, name in OF_CLASSES}
+    found |= {name: digest_of(getattr(upkeep, name)) for name in SOMETHING_TO_DO}
+    return found | {"RunQuerySet": hashlib.sha256(inspect.getsource(RunQuerySet).encode()).hexdigest()[:12]}
 
 
 # Django.
@@ -130,7 +215,9 @@ def _get_converters(compiler: SQLCompiler, expressions: Any) -> Any:
 
 
 def make_django_quicker() -> None:
-    """For the rest of this process's life."""
+    """For the rest of this process's life; and Python's collection of garbage, too."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     SQLCompiler.compile = _compile  # type: ignore[method-assign]
     SQLCompiler.quote_name_unless_alias = _quote  # type: ignore[method-assign]
     SQLCompiler.get_converters = _get_converters  # type: ignore[method-assign]
