@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
+from django.db import DatabaseError
 from django_q import scheduler as schedules_of_q
 from django_q.conf import Conf
 from django_q.signing import SignedPackage
@@ -60,7 +62,9 @@ class Cluster:
         return [process for process in (self.leader, *self.hands) if process is not None]
 
     def begin(self) -> None:
-        """Start it, also after it was killed."""
+        """Start it, also after it was killed; nothing when it runs."""
+        if self.leader is not None and self.leader.is_alive:
+            return
         self.generation += 1
         kernel, name = self.kernel, f"{self.machine.name}.{self.generation}"
         self.host.clusters.pop(self.machine.name, None)
@@ -105,12 +109,14 @@ class Cluster:
             kernel.sleep(in_hand.RENEW_SECONDS)
             living = {process.pid for process in self.hands if process.is_alive}
             in_hand.forget_dead(living)
-            if in_hand.ids():
-                in_hand.renew(clock.now())
+            with suppress(DatabaseError):
+                if in_hand.ids():
+                    in_hand.renew(clock.now())
             reserve.note_busy(self.busy + len(self.waiting))
             if kernel.time - mended_at >= MEND_SECONDS:
                 mended_at = kernel.time
-                schedules.mend(clock.now())
+                with suppress(DatabaseError):
+                    schedules.mend(clock.now())
             for number, process in enumerate(self.hands):
                 if not process.is_alive:
                     self.hands[number] = self._hand(number)

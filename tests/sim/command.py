@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
 from tests.sim.coverage import Coverage
@@ -104,9 +105,9 @@ def explore(seeds: Iterable[int], given: argparse.Namespace) -> int:
     processor_seconds = 0.0
     until = began + given.seconds if given.seconds else float("inf")
     run(Options(0, 0.001))  # what it makes once is made before the processes fork
-    with multiprocessing.get_context("fork").Pool(given.processes) as pool:
-        jobs = (Options(seed, given.hours_a_seed, given.per_hour) for seed in _until(seeds, until))
-        for outcome, took in pool.imap_unordered(_simulate, jobs):
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(given.processes, mp_context=context) as pool:
+        for outcome, took in _simulated(pool, seeds, given, until):
             processor_seconds += took
             seconds += outcome.seconds
             launches += outcome.statistics["launches"]["asked"]
@@ -125,8 +126,21 @@ def explore(seeds: Iterable[int], given: argparse.Namespace) -> int:
     return int(bool(failures))
 
 
-def _until(seeds: Iterable[int], until: float) -> Iterator[int]:
-    return itertools.takewhile(lambda _: time.monotonic() < until, seeds)
+def _simulated(
+    pool: Executor, seeds: Iterable[int], given: argparse.Namespace, until: float
+) -> Iterator[tuple[Outcome, float]]:
+    """One seed after the other in each process; none is begun after `until`."""
+    left = iter(seeds)
+    at_work: set[Future[tuple[Outcome, float]]] = set()
+    while True:
+        while len(at_work) < given.processes and time.monotonic() < until:
+            if (seed := next(left, None)) is None:
+                break
+            at_work.add(pool.submit(_simulate, Options(seed, given.hours_a_seed, given.per_hour)))
+        if not at_work:
+            return
+        done, at_work = wait(at_work, return_when=FIRST_COMPLETED)
+        yield from (each.result() for each in done)
 
 
 def _simulate(options: Options) -> tuple[Outcome, float]:

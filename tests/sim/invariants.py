@@ -24,7 +24,9 @@ WAITS_SECONDS = 90.0  # a launch, while there is what it waits for
 START_SECONDS = 900 + 180.0
 GRACE_SECONDS = 1.0
 SURPLUS_AN_HOUR = 12
+CLOCK_SET_SECONDS = 3600 + 2 * 900.0  # so long after a clock was set, moments in rows say little about durations
 BUDGET_AN_HOUR = 5000
+MINUTES_AN_HOUR = 60
 SLACK = 1.1  # of the budget: what a process had sent that was killed, nobody knows
 NOT_DELETED = "state <> 'deleted'"
 SUPPLY = "origin = 'pool' AND state IN ('requested', 'creating', 'staging', 'ready')"
@@ -41,10 +43,11 @@ class Invariants:
         self.is_changed = True
         self.supply: dict[int, tuple[int, int]] = {}
         self.known_sandboxes: set[str] = set()
-        self.forgiven_until = 0.0
+        self.clock_set_at = -CLOCK_SET_SECONDS
         self.states: set[tuple[str, str]] = set()
         self.allowances: dict[str, float] = {}
         self._waiting_since: dict[str, float] = {}
+        self._sent: list[int] = []
 
     def forget(self) -> None:
         """Another database is in place: what was known of rows says nothing any more."""
@@ -126,12 +129,15 @@ class Invariants:
 
     def each_minute(self) -> None:
         self._note_states()
-        self._check_surplus()
-        self._check_hour()
-        self._check_demand()
-        calm = self.kernel.time - max(self.plan.calm_since(self.kernel.time) or 0.0, self.forgiven_until)
-        if self.plan.calm_since(self.kernel.time) is None:
+        if self.kernel.time - self.clock_set_at >= CLOCK_SET_SECONDS:
+            self._check_surplus()
+            self._check_hour()
+            self._check_demand()
+            self._check_budget()
+        calm_since = self.plan.calm_since(self.kernel.time)
+        if calm_since is None:
             return
+        calm = self.kernel.time - calm_since
         if calm >= SETTLED_SECONDS:
             self._check_lines()
             self._check_overdue()
@@ -155,6 +161,13 @@ class Invariants:
         count = _one("SELECT count(*) FROM runs_run WHERE created_at > ?", _text(self.kernel, -3600))
         if count > settings.MAX_RUNS_PER_HOUR:
             self.fail("limits", f"{count} launches within an hour, at most {settings.MAX_RUNS_PER_HOUR} allowed")
+
+    def _check_budget(self) -> None:
+        """As many requests as the cloud takes, and no more: counted by the account."""
+        sent = sum(self.account.requests.values())
+        self._sent.append(sent)
+        if len(self._sent) > MINUTES_AN_HOUR and sent - self._sent[-1 - MINUTES_AN_HOUR] > BUDGET_AN_HOUR * SLACK:
+            self.fail("budget", f"{sent - self._sent[-1 - MINUTES_AN_HOUR]} requests within an hour")
 
     def _check_demand(self) -> None:
         """Invariant 4."""

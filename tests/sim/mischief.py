@@ -83,13 +83,17 @@ class Mischief:
 
     def _clock_set(self, chance: random.Random) -> None:
         """The database machine's: what all go by. It is right again when the storm is over."""
-        self.kernel.database_ahead_seconds = chance.choice((-1, 1)) * chance.uniform(1, SET_SECONDS)
+        self._set(chance.choice((-1, 1)) * chance.uniform(1, SET_SECONDS))
         storm = self.plan.storm_at(self.kernel.time)
         if storm is not None:
             self.kernel.after(storm.ends - self.kernel.time, self._set_right)
 
     def _set_right(self) -> None:
-        self.kernel.database_ahead_seconds = 0.0
+        self._set(0.0)
+
+    def _set(self, ahead_seconds: float) -> None:
+        self.kernel.database_ahead_seconds = ahead_seconds
+        self.watch.clock_set_at = self.kernel.time
 
     def _machine_clock_off(self, chance: random.Random) -> None:
         chance.choice(self.clusters).machine.ahead_seconds = chance.uniform(-SET_SECONDS, SET_SECONDS)

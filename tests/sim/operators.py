@@ -13,6 +13,7 @@ from pools import clock
 from pools.console import operations
 from pools.console.force_delete import force_delete
 from pools.console.operations import Refused
+from pools.leases import LeaseLost
 from pools.models import Fleet, Mode, Pool, Sandbox
 from pools.ownership import anothers
 from pools.turn.preview import explain
@@ -64,7 +65,7 @@ class Operators:
             act()
         except Refused as refused:
             self.kernel.log(f"operator {name}: refused: {refused}")
-        except DatabaseError as error:
+        except (DatabaseError, LeaseLost) as error:
             self.kernel.log(f"operator {name}: {error}")
         else:
             self.kernel.log(f"operator {name}")

@@ -15,6 +15,7 @@ SHORT_CALM_SECONDS = (60.0, 600.0)
 LONG_CALM_SECONDS = (2000.0, 3600.0)  # so long that everything has to be well again
 LONG_SHARE = 0.4
 STORM_SECONDS = (120.0, 1500.0)
+LEAST_STORM_SECONDS = 60.0
 TAKES_PART = 0.25
 FACTORS = (3, 10, 30, 100)  # how much more often than usual, in its storm
 MOST_SHARE = 0.8
@@ -139,8 +140,8 @@ def _storms(chance: random.Random, until: float) -> Iterator[Storm]:
     while True:
         is_long = number > 1 and chance.random() < LONG_SHARE
         begins = at + chance.uniform(*(LONG_CALM_SECONDS if is_long else SHORT_CALM_SECONDS))
-        ends = begins + chance.uniform(*STORM_SECONDS)
-        if ends > until:
+        ends = min(begins + chance.uniform(*STORM_SECONDS), until)
+        if ends - begins < LEAST_STORM_SECONDS:
             return
         yield Storm(number, begins, ends)
         at, number = ends, number + 1

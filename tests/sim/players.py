@@ -92,7 +92,11 @@ class Players:
             return
         self.done.began += 1
         self.done.played_at_once += run.state == RunState.RUNNING
-        self._stay(run)
+        try:
+            self._stay(run)
+        except DatabaseError as error:
+            self.done.broken += 1
+            self.kernel.log(f"a request broke: {error}")
 
     def _stay(self, run: Run) -> None:
         """Play for a while; then end it, or leave it to its end."""
