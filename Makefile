@@ -1,6 +1,6 @@
 # The sandbox orchestrator. `make help` says what there is; `make run` is all that a first look needs.
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format chaos bench mutants keep picture clean
+.PHONY: help run test check lint format chaos sim bench mutants keep picture clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -40,6 +40,11 @@ format: $(VENV)/.installed-test  ## Rewrite code and templates in the project's 
 chaos: $(VENV)/.installed-test  ## Long random runs against the invariants, and all tests in a random order
 	@$(PYTEST) -n 0 -m chaos $(TESTS)
 	@$(PYTEST) $(PARALLEL) -m "not chaos and not bench" --order random $(TESTS)
+
+# A seed is simulated alike by the version that found something: VERSION is for people to compare.
+sim: $(VENV)/.installed-test  ## Simulate the whole product with faults (HOURS=500, SEED=17, FAULTS=…, SHRINK=1)
+	@$(PYTHON) -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(HOURS),--hours $(HOURS)) \
+	  $(if $(SHRINK),--shrink) $(if $(REGRESSIONS),--regressions) $(if $(SEED)$(HOURS)$(REGRESSIONS),,--seconds 300)
 
 bench: $(VENV)/.installed-test  ## Measure within ten minutes (SAVE=FILE, BASELINE=FILE; other benches: TESTS=tests/bench)
 ifdef TESTS

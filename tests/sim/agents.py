@@ -13,7 +13,6 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -23,6 +22,7 @@ from games.processes import GAMES_DIR, LEAD, STAMP
 from pools.cloud import long_command
 from pools.taken import MARKED
 from tests.sim.apps import NEVER, SimApp
+from tests.sim.containers import Container, Process
 from tests.sim.faults import AGENT, GAME, PLAYED, Faults
 from tests.sim.world import World
 
@@ -45,68 +45,6 @@ CLONE = re.compile(r"git clone --depth 1 -- \S+ (\S+)$")
 LOOK = re.compile(r"state=\$\(cat \S+ 2>/dev/null\)\n.*kill -0 (\d+) .*tail -c \+(\d+) \S+ \| head -c (\d+)", re.DOTALL)
 STARTED_GAME = f"exec setsid sh -c {shlex.quote(LEAD)} "
 STARTED_LONG = f"{long_command.STARTED} "
-
-
-@dataclass(slots=True)
-class Process:
-    """Something that was started and is left running. `leader_until`: what the agent lists; `until`: all of it."""
-
-    pid: int
-    command: str
-    started_at: float
-    until: float = NEVER
-    leader_until: float = NEVER
-    # A game:
-    slug: str = ""
-    port: int = 0
-    stamp: str = ""
-    listens_from: float = NEVER
-    never_answers: bool = False
-    is_unwell: bool = False
-    # A long command:
-    output: bytes = b""
-    exit_code: int = 0
-
-    def is_alive(self, now: float) -> bool:
-        return now < self.until
-
-    def listens(self, port: int, now: float) -> bool:
-        return self.port == port and self.listens_from <= now < self.until
-
-    def end(self, now: float) -> None:
-        self.until, self.leader_until = min(self.until, now), min(self.leader_until, now)
-
-
-@dataclass(slots=True)
-class Container:
-    """What is in a sandbox, until it is restarted."""
-
-    app: SimApp
-    born_at: float
-    up_from: float
-    is_dead: bool = False
-    silent_until: float = 0.0
-    next_pid: int = 100
-    folders: set[str] = field(default_factory=lambda: {"/workspace", "/tmp"})
-    files: set[str] = field(default_factory=set)
-    processes: dict[int, Process] = field(default_factory=dict)
-    runs: set[str] = field(default_factory=set)
-
-    def empty(self, now: float, down_seconds: float) -> None:
-        """Its container is restarted."""
-        self.processes.clear()
-        self.files.clear()
-        self.folders = {"/workspace", "/tmp"}
-        self.born_at, self.up_from = now, now + down_seconds
-        self.runs.clear()
-
-    def write(self, path: str) -> None:
-        self.files.add(path)
-        parts = path.split("/")[1:-1]
-        self.folders.update("/" + "/".join(parts[: count + 1]) for count in range(len(parts)))
-
-    def games(self, now: float) -> list[Process]:
-        return [process for process in self.processes.values() if process.port and process.is_alive(now)]
 
 
 class Request(NamedTuple):
@@ -185,6 +123,18 @@ class Agents:
     def silences(self) -> list[float]:
         """Until when agents answer nobody."""
         return [container.silent_until for container in self.containers.values()]
+
+    def ended_again(self, app_id: str, staged: Mapping[str, Any]) -> str:
+        """Which of the games that a sandbox is said to be ready with the product itself has ended there; empty when
+        none. What died by itself is for the looks at idle sandboxes to find."""
+        container = self.containers.get(app_id)
+        if container is None:
+            return ""
+        for slug, entry in staged.items():
+            process = container.processes.get(entry.get("pid") or 0)
+            if process is not None and process.was_ended:
+                return slug
+        return ""
 
     def befall(self, name: str, draw: random.Random) -> None:
         now = self.account.now()
@@ -374,6 +324,7 @@ class Agents:
     def _end(self, container: Container, pids: str, now: float) -> None:
         for pid in pids.split():
             if process := container.processes.get(int(pid)):
+                process.was_ended = process.was_ended or process.is_alive(now)
                 process.end(now)
 
     def _look(self, container: Container, pid: int, first: int, most: int, now: float) -> Response:
@@ -421,6 +372,7 @@ class Agents:
         if f"{GAMES_DIR}/port.py" in container.files:
             for other in container.processes.values():
                 if other.port == port:
+                    other.was_ended = other.was_ended or other.is_alive(now)
                     other.end(now)
         process.slug, process.port, process.stamp = slug, port, stamp
         process.listens_from = now + self.chance.lognormvariate(-1.0, 0.4)

@@ -18,7 +18,7 @@ from pools.cloud.sandbox_agent import SandboxAgent
 from tests.fixtures.catalog import Log
 from tests.fixtures.simulated import ChosenWorld
 from tests.sim.account import Account
-from tests.sim.agents import Container
+from tests.sim.containers import Container
 from tests.sim.faults import AGENT
 
 pytestmark = pytest.mark.django_db
@@ -117,6 +117,25 @@ def test_who_is_ended_no_longer_answers(agent: SandboxAgent, chess: Game, log: L
     assert agent.fetch(done.port, "/").status == 200, "a signal reaches one process alone"
     processes.end(agent, [done.pid])
     assert agent.fetch(done.port, "/").status == 502
+
+
+def test_a_sandbox_that_is_called_ready_with_what_was_ended_in_it_is_seen(
+    agent: SandboxAgent, chess: Game, log: Log, simulated_account: Account, container: Container
+):
+    done = deploy(agent, chess, use_snapshot=True, say=log)
+    staged = {"chess": {"pid": done.pid}}
+    assert simulated_account.agents.ended_again(container.app.id, staged) == ""
+    processes.end_all(agent)
+    assert simulated_account.agents.ended_again(container.app.id, staged) == "chess"
+
+
+def test_what_died_by_itself_is_nobody_s_mistake(
+    agent: SandboxAgent, chess: Game, log: Log, simulated_account: Account, container: Container
+):
+    done = deploy(agent, chess, use_snapshot=True, say=log)
+    simulated_account.befall("game-dies")
+    processes.end_all(agent)
+    assert simulated_account.agents.ended_again(container.app.id, {"chess": {"pid": done.pid}}) == ""
 
 
 def test_two_games_share_no_port(agent: SandboxAgent, chess: Game, log: Log):
