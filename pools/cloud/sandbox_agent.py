@@ -16,6 +16,7 @@ CALL_TIMEOUT_SECONDS = 30.0
 DOWNLOAD_TIMEOUT_SECONDS = 120.0
 COMMAND_GRACE_SECONDS = 10.0  # on top of a command's own time, as the public client does
 FETCHED_BYTES = 1024**2
+NOT_THE_AGENT = "What answered at the sandbox's address is not its agent."
 UNSAFE_PATH = re.compile(r"//|\\|%2e|%2f|%5c|(^|/)\.\.?(/|$)|[\x00-\x20\x7f]|#", re.IGNORECASE)
 
 
@@ -111,7 +112,7 @@ class SandboxAgent:
 
     def processes(self, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> list[Process]:
         """Return the processes that were started with `start`, running or not."""
-        listed = self._wire.call("GET", "/api/processes", timeout_seconds=timeout_seconds).json
+        listed = _list(self._wire.call("GET", "/api/processes", timeout_seconds=timeout_seconds).json)
         return [
             Process(
                 pid=entry["pid"],
@@ -119,7 +120,7 @@ class SandboxAgent:
                 is_running=entry.get("status") == "running",
                 log_file=_text(entry.get("log_file")),
             )
-            for entry in (listed if isinstance(listed, list) else [])
+            for entry in listed
             if isinstance(entry, dict) and is_pid(entry.get("pid"))
         ]
 
@@ -146,10 +147,9 @@ class SandboxAgent:
         )
         if answer.is_not_found:
             return set()
-        listed = _object(answer).get("files")
         return {
             entry["name"]
-            for entry in (listed if isinstance(listed, list) else [])
+            for entry in _list(_object(answer).get("files"))
             if isinstance(entry, dict) and isinstance(entry.get("name"), str)
         }
 
@@ -214,5 +214,12 @@ def _text(value: Any) -> str:
 def _object(answer: Answer) -> dict[str, Any]:
     data = answer.json
     if not isinstance(data, dict):
-        raise AgentUnavailable("What answered at the sandbox's address is not its agent.")
+        raise AgentUnavailable(NOT_THE_AGENT)
+    return data
+
+
+def _list(data: Any) -> list[Any]:
+    """What is no list does not say that nothing is there."""
+    if not isinstance(data, list):
+        raise AgentUnavailable(NOT_THE_AGENT)
     return data

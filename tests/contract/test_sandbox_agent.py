@@ -83,6 +83,21 @@ def test_whatever_else_answers_is_not_a_healthy_agent(reply: Reply, stub: StubSe
     assert agent.is_healthy() is False
 
 
+PAGE = Reply(200, b"<html>a placeholder</html>", HTML)
+
+
+@pytest.mark.parametrize("reply", [PAGE, Reply(200), Reply(200, {"odd": 1}), Reply(200, {"files": {"odd": 1}})])
+@pytest.mark.parametrize("call", ["processes", "names"])
+def test_what_is_no_list_does_not_say_that_nothing_is_there(
+    call: str, reply: Reply, stub: StubServer, agent: SandboxAgent
+):
+    """The edge's page, with 200, was taken for a sandbox in which nothing ran any more: a game that ran counted as
+    ended, and its run failed."""
+    answer_everything(stub, reply)
+    with pytest.raises(AgentUnavailable):
+        CALLS[call](agent)
+
+
 def test_an_agent_that_says_nothing_is_given_up_in_time(stub: StubServer, agent: SandboxAgent):
     stub.on("GET", "/health", Reply(silent=True))
     began = time.monotonic()
