@@ -34,7 +34,8 @@ PLANTED: list[Mistake] = [
         "pools/capacity.py",
         ("forgotten-lock", "Two creates take the last place.", "    fleet = Fleet.lock()\n",
          "    fleet = Fleet.get()\n"),
-        ("one-too-many", "The fleet grows past its limit.", "lacking = 1 - places.left", "lacking = -places.left"),
+        ("one-too-many", "A pool grows past its most.", ":= mine.filter(state__in=SUPPLY).count()) >= pool",
+         ":= mine.filter(state__in=SUPPLY).count()) > pool"),
     ),
     *_of(
         "pools/models.py",
