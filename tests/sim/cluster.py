@@ -91,7 +91,7 @@ class Cluster:
         return process
 
     def _fetch(self) -> None:
-        Fleet.note_pause(clock.now())
+        Fleet.note_pause(clock.now(), is_alone=False)
         while True:
             if len(in_hand.not_begun()) >= self.workers:
                 self.kernel.sleep(0.5)

@@ -118,6 +118,6 @@ class Mischief:
     def _put_back(self, backup: object) -> None:
         store.copy_from(backup)  # type: ignore[arg-type]
         self.watch.forget()
-        Fleet.note_pause(clock.now())
+        Fleet.note_pause(clock.now(), is_alone=True)
         for cluster in self.clusters:
             cluster.begin()
