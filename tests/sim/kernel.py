@@ -24,7 +24,7 @@ EPOCH_SECONDS = BEGIN.timestamp()
 STARTED_AT_SECONDS = 10_000.0  # of every machine's steady clock
 STEP_SECONDS = 0.0005  # what a commit or a request takes at least
 HELD_UP_SHARE = 0.04  # of all points
-HELD_UP_INSIDE_SHARE = 0.03  # of the reads of a transaction that has written nothing
+HELD_UP_INSIDE_SHARE = 0.1  # of the reads of a transaction that has written nothing
 GIVES_WAY_SHARE = 0.25  # of the points at which another one could go on
 
 
@@ -213,7 +213,7 @@ class Kernel:
         """For how long a transaction is held up at a read; mostly not at all."""
         if self.current is None or self._chance.random() >= HELD_UP_INSIDE_SHARE:
             return 0.0
-        return self._chance.random() * self._chance.choice((0.002, 0.02, 0.5, 3.0))
+        return self._chance.random() * self._chance.choice((0.02, 0.5, 3.0, 10.0))
 
     def _is_somebody_due(self) -> bool:
         return bool(self._sleepers) and self._sleepers[0][0] <= self.time

@@ -278,7 +278,6 @@ def in_place(kernel: Kernel) -> Iterator[tuple[Mail, Host]]:
         put(locks.held, "require_alive", require_alive)
         put(locks.held, "hold_up", kernel.hold_up)
         put(locks.held, "sleep", kernel.sleep)
-        put(locks.held, "deadlock", lambda table: kernel.log(f"deadlock about {table}"))
         try:
             yield mail, host
         finally:

@@ -18,7 +18,7 @@ from tests.sim import template
 from tests.sim.apps import NEVER
 from tests.sim.cluster import Cluster
 from tests.sim.coverage import Coverage, seen_in
-from tests.sim.database import locks, store
+from tests.sim.database import store
 from tests.sim.faults import FAULTS
 from tests.sim.invariants import CONVERGED_SECONDS, Invariants
 from tests.sim.kernel import Kernel, Machine
@@ -95,7 +95,6 @@ def run(options: Options, tell: Callable[[str], None] | None = None) -> Outcome:
             mail.wrote(table)
             watch.wrote(table)
             fleet_row.wrote(table)
-            locks.held.note_write(table)
 
         store.hooks.wrote = wrote
         store.hooks.rolled_back = fleet_row.forget

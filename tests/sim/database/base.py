@@ -2,7 +2,7 @@
 
 Only one thread goes on at a time, so all these connections share one. A switch can come after each commit, and inside
 a transaction before its first write: until then nothing of it is there to be seen, and others may write. That is what
-READ COMMITTED allows. Rows that were read `FOR UPDATE` are locked meanwhile: `locks` has others wait for them.
+READ COMMITTED allows; one that has locked rows goes on to its end (`locks`).
 """
 
 from __future__ import annotations
@@ -155,12 +155,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def before(self, statement: Statement) -> None:
         if not self.in_atomic_block:
             store.require_alive()
-            if statement.is_write:
-                locks.before_write(self, statement.table)
         elif self.is_begun:
             return
         elif statement.is_write:
-            locks.before_first_write(self)
+            locks.before_first_write()
             self.is_begun = True
             for each in self.pending:
                 store.run(each)
