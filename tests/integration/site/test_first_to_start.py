@@ -56,7 +56,7 @@ def test_a_backup_of_just_now_is_noticed_by_the_clusters_that_are_gone():
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("host", "pid"), [("another", 7), (this_host(), os.getpid())])
+@pytest.mark.parametrize(("host", "pid"), [("another", 7), (this_host(), os.getpid())], ids=["elsewhere", "here"])
 def test_beside_a_cluster_that_is_alive_nothing_is_doubted(host: str, pid: int):
     beat(host, pid, seconds_ago=2)
     assert started_at(5) == BEFORE
