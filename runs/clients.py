@@ -30,6 +30,7 @@ MINUTE_SECONDS = 60
 HOUR_SECONDS = 3600
 DAY = timedelta(days=1)
 SHOWN_LETTERS = 8
+OPERATOR_PREFIX = "operator:"  # of the name under which an operator's trials of games are kept
 RETRY_SECONDS = 30  # while launches are still starting, nobody knows when they end
 ACTIVE_STATES = ", ".join(f"'{state}'" for state in ACTIVE)
 

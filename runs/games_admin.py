@@ -188,7 +188,7 @@ class GameVersionAdmin(ActingAdmin):
         if version is not None:
             run = Run.objects.select_related("game").filter(pk=version.trial).first() if version.trial else None
             context |= {
-                "is_waiting": version.state in WAITING,
+                "is_waiting": version.state in WAITING and not versions.is_stuck(version, clock.now()),
                 "run": run,
                 "steps": steps(run) if run is not None else [],
                 "lines": list(run.events.order_by("-seq")[:LINES_SHOWN])[::-1] if run is not None else [],

@@ -41,7 +41,8 @@ class EditCost:
 def edit_cost(before: Mapping[str, Any], after: Mapping[str, Any], price: Price) -> EditCost:
     """`before` and `after` have SETTINGS. `price`: US dollars a month of one sandbox of a size, None when unknown."""
     was, will = most_ready(before, price), most_ready(after, price)
-    if (was, before["size"] if was else "") == (will, after["size"] if will else ""):
+    changes_what_is_ready = (was, before["size"] if was else "") != (will, after["size"] if will else "")
+    if not changes_what_is_ready and before["min_ready"] == after["min_ready"]:
         return EditCost(Decimal(0), "")
     old, new = price(before["size"]) if was else Decimal(0), price(after["size"]) if will else Decimal(0)
     what = f"{will} instead of {was} kept ready" if was != will else f"{will} kept ready, of another size"
@@ -51,6 +52,11 @@ def edit_cost(before: Mapping[str, Any], after: Mapping[str, Any], price: Price)
     more = new * will - old * was
     floor = (new or 0) * after["min_ready"] - (old or 0) * before["min_ready"]
     rest = f", {usd(floor)} a month of it also when nobody plays" if floor > 0 else ""
+    if not changes_what_is_ready:
+        if floor <= 0:
+            return EditCost(Decimal(0), "")
+        always = f"{after['min_ready']} instead of {before['min_ready']} kept ready also when nobody plays"
+        return EditCost(floor, f"+{usd(floor)} a month where nobody plays: {always}.")
     if more == 0:
         return EditCost(more, f"It costs the same: {what}.")
     sign, word = ("+", "more") if more > 0 else ("\N{MINUS SIGN}", "less")

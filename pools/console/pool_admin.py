@@ -238,6 +238,7 @@ class PoolAdmin(ActingAdmin):
         if pool is not None and pool.pk:
             now = clock.now()
             found = pool_reports([pool], now)[pool.pk]
+            is_asked = WHAT_IF in request.GET and request.method == "GET"  # a POST holds the fleet's lock
             context |= live(request, WHAT_IF)
             context |= {
                 "report": found,
@@ -245,8 +246,8 @@ class PoolAdmin(ActingAdmin):
                 "charts": charts([pool], now),
                 "acts": offered_acts(pool, found) if self.has_operate_permission(request) else [],
                 "reason_form": ReasonForm(auto_id="act-%s"),
-                "is_asked_what_if": WHAT_IF in request.GET,
-                "what_if": shown(pool, now) if WHAT_IF in request.GET else None,  # it takes seconds
+                "is_asked_what_if": is_asked,
+                "what_if": shown(pool, now) if is_asked else None,  # it takes seconds
                 "events": FleetEvent.objects.filter(pool_name=pool.name)[:EVENTS_SHOWN],
             }
         return super().render_change_form(request, context, *args, **kwargs)

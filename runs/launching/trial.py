@@ -7,12 +7,10 @@ from datetime import datetime
 
 from games import versions
 from games.models import GameVersion, VersionState
-from runs.clients import Client
+from runs.clients import OPERATOR_PREFIX, Client
 from runs.launching.launch import launch
 from runs.limits import LaunchRefused
 from runs.models import AskedMode
-
-BEFORE = "operator:"  # what the names of operators who try a game begin with, as clients
 
 
 def try_out(version: GameVersion, now: datetime) -> None:
@@ -22,7 +20,7 @@ def try_out(version: GameVersion, now: datetime) -> None:
     game = version.game
     if game is None or version.state != VersionState.FETCHED:
         return
-    client = Client(f"{BEFORE}{version.asked_by}"[:64])
+    client = Client(f"{OPERATOR_PREFIX}{version.asked_by}"[:64])
     try:
         launch(game=game.slug, mode=AskedMode.COLD, use_snapshot=False, client=client, now=now, trial=version)
     except LaunchRefused as refused:

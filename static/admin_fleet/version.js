@@ -20,8 +20,10 @@ async function refresh() {
   if (document.getElementById("version-live").hasAttribute("data-waiting")) setTimeout(refresh, POLL_MS);
 }
 
-// The newest line stays in sight for who had it in sight.
+// The newest line stays in sight for who had it in sight. Nothing is taken from under somebody's hands.
 function put(fresh) {
+  const why = document.querySelector("#version-live form input[name=reason]");
+  if (why && (why.value || why.form.contains(document.activeElement))) return;
   const before = document.querySelector("#version-live .table-box");
   const isAtEnd = !before || before.scrollTop + before.clientHeight >= before.scrollHeight - 4;
   document.getElementById("version-live").replaceWith(fresh);

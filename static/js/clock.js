@@ -8,13 +8,13 @@ const SOON_SECONDS = 60;
  */
 export function runClock({ onLeft, onSoon, onZero }) {
   const seen = new WeakMap();
+  const told = new Map(); // by the end itself: the server sends a new element for the same one
 
   function tick() {
     for (const element of document.querySelectorAll("[data-countdown], [data-elapsed]")) {
       // The server's count of seconds, not its time: the visitor's clock may be wrong.
-      if (!seen.has(element)) seen.set(element, { since: Date.now(), isSoon: false, isZero: false });
-      const state = seen.get(element);
-      const passed = Math.floor((Date.now() - state.since) / 1000);
+      if (!seen.has(element)) seen.set(element, Date.now());
+      const passed = Math.floor((Date.now() - seen.get(element)) / 1000);
       if ("elapsed" in element.dataset) {
         element.textContent = spoken(Number(element.dataset.elapsed) + passed);
         continue;
@@ -22,11 +22,13 @@ export function runClock({ onLeft, onSoon, onZero }) {
       const left = Math.max(0, Number(element.dataset.countdown) - passed);
       element.textContent = spoken(left);
       onLeft(left);
+      if (!told.has(element.dateTime)) told.set(element.dateTime, { isSoon: false, isZero: false });
+      const state = told.get(element.dateTime);
       if (left <= SOON_SECONDS && !state.isSoon) {
         state.isSoon = true;
-        element.closest(".clock").dataset.soon = "yes";
         onSoon(left);
       }
+      if (left <= SOON_SECONDS) element.closest(".clock").dataset.soon = "yes";
       if (left === 0 && !state.isZero) {
         state.isZero = true;
         onZero();

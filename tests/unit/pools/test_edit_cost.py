@@ -42,8 +42,14 @@ def test_what_is_kept_when_nobody_plays_is_told_apart():
 
 
 def test_what_costs_nothing_is_not_told():
-    assert cost(max_ready=9).sentence == cost().sentence == cost(min_ready=3).sentence == ""
+    assert cost(max_ready=9).sentence == cost().sentence == ""
     assert not cost(max_ready=9).is_notable
+
+
+def test_what_is_kept_also_when_nobody_plays_is_asked_about_by_itself():
+    found = cost(min_ready=3)
+    assert found.sentence == "+$36.00 a month where nobody plays: 3 instead of 0 kept ready also when nobody plays."
+    assert found.is_notable
 
 
 @pytest.mark.parametrize(("size", "more"), [("small", -21), ("large", 114)])
