@@ -6,6 +6,7 @@ A key names a sandbox or an app, as the fleet's table has it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,8 +16,10 @@ from django.db import transaction
 
 from pools import claims, journal
 from pools.bulk_rows import BulkState, BulkWork
+from pools.leases import LeaseLost
 from pools.models import LIVE, CloudApp, Fleet, Level, Sandbox, State
 from pools.nudge import nudge
+from pools.ownership import Standing, names_with_rows, our_mark
 from pools.reasons import EndCode, LogKind
 
 BEGUN_A_TURN = 40  # no more than a turn deletes
@@ -24,6 +27,7 @@ PAUSE_SECONDS = 2.0  # between two turns while there is more
 SHOWN_FOR = timedelta(minutes=10)  # after its end
 FEW = 10  # so many have to be gone before it is said how long the others take
 IDS_A_QUERY = 500
+logger = logging.getLogger(__name__)
 OPEN = (BulkState.RUNNING, BulkState.PAUSED)
 
 
@@ -93,7 +97,9 @@ def go_on(now: datetime) -> None:
 
 @transaction.atomic
 def _begin_some(work_id: int, now: datetime) -> None:
-    Fleet.lock()  # whoever pauses or stops it waits for the same
+    fleet = Fleet.lock()  # whoever pauses or stops it waits for the same
+    if fleet.deletes_failing_since is not None or fleet.listing_error:
+        return  # what can't be deleted is not ended, either
     work = BulkWork.objects.filter(pk=work_id, state=BulkState.RUNNING).first()
     unsent = Sandbox.objects.filter(state=State.DELETING, delete_sent_at=None).count()
     unsent += CloudApp.objects.exclude(delete_reason="").filter(delete_sent_at=None).count()
@@ -103,7 +109,13 @@ def _begin_some(work_id: int, now: datetime) -> None:
     some = work.waiting[:most]
     BulkWork.objects.filter(pk=work.pk).update(waiting=work.waiting[most:], begun=[*work.begun, *some])
     for key in some:
-        _order(work, key, now)
+        try:
+            with transaction.atomic():
+                _order(work, key, now)
+        except LeaseLost:
+            raise
+        except Exception:  # one that can't be begun must not end every turn
+            logger.exception("%s could not be begun.", key)
 
 
 def _order(work: BulkWork, key: str, now: datetime) -> None:
@@ -112,10 +124,18 @@ def _order(work: BulkWork, key: str, now: datetime) -> None:
     if kind == "sandbox":
         code = EndCode(work.code)
         claims.retire(UUID(name), code, why, now, frm=LIVE, actor=work.actor, level=Level.WARNING)
-    elif app := CloudApp.objects.filter(pk=name, delete_reason="").first():
+    elif (app := CloudApp.objects.filter(pk=name, delete_reason="").first()) and _is_still_meant(app):
         CloudApp.objects.filter(pk=name).update(delete_reason=why)
         told = {"name": app.name, "app_id": app.app_id, "actor": work.actor, "level": Level.WARNING}
         journal.record(LogKind.DELETE, why, code=work.code, now=now, **told)
+
+
+def _is_still_meant(app: CloudApp) -> bool:
+    """An app was ordered as one of ours without a row. By now it may be a sandbox's, or not carry our mark any more."""
+    if Sandbox.objects.existing().filter(app_id=app.app_id).exists():
+        return False
+    had_row = bool(names_with_rows([app.name]))
+    return app.adopted_at is not None or our_mark().standing(app, had_row=had_row) == Standing.OURS
 
 
 @transaction.atomic

@@ -66,7 +66,7 @@ def reserve(
     places = Places.of(fleet, Sandbox.objects.existing().count(), promised)
     lacking = 1 - places.left
     if lacking > 0:
-        if make_room and _make_room(runtime, lacking, now):
+        if make_room and _make_room(runtime, lacking, promised, now):
             return None
         what = places.what or f"{places.sandboxes} exist"
         waiting = f", {promised} launches wait" if promised else ""
@@ -116,7 +116,7 @@ def _check_pool(pool: Pool) -> None:
         )
 
 
-def _make_room(runtime: str, lacking: int, now: datetime) -> bool:
+def _make_room(runtime: str, lacking: int, promised: int, now: datetime) -> bool:
     """Retire one idle sandbox unless so many places are already coming free. False when nothing idle is left to give.
 
     A deletion that does not come to an end is not waited for while there is something idle to give."""
@@ -126,6 +126,8 @@ def _make_room(runtime: str, lacking: int, now: datetime) -> bool:
     # One that a launch is taking at this moment is not waited for: that launch may wait for what is locked here.
     seen = Sandbox.objects.seen_since(Fleet.get().started_at)
     idle = seen.filter(state=State.READY).select_for_update(skip_locked=True, no_key=True, of=("self",))
+    if seen.filter(state=State.READY).count() + going.count() < lacking - promised:
+        return False  # all of them together would not make room: orphans take it
     victim = idle.exclude(runtime=runtime).order_by("ready_at").first() or idle.order_by("ready_at").first()
     if victim is None:
         return going.count() >= lacking

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -39,6 +39,17 @@ def deletes_a_turn(facts: FleetFacts, now: datetime) -> int:
 def _is_launching(pool: PoolFacts, now: datetime) -> bool:
     idle = pool.idle_for(now)
     return idle is not None and abs(idle) < timedelta(seconds=BURST_SECONDS)
+
+
+def longest_unasked(decisions: Sequence[Decision], sent: Mapping[str, datetime | None]) -> list[Decision]:
+    """What was never asked for first, then what was asked for longest ago: what is refused again and again keeps
+    nothing else waiting. `sent`: when each target was last asked for. Pure."""
+
+    def waited(decision: Decision) -> float:
+        at = sent.get(decision.target)
+        return at.timestamp() if at is not None else 0.0
+
+    return sorted(decisions, key=waited)
 
 
 def note_sent(app_ids: Sequence[str], now: datetime) -> None:
@@ -78,7 +89,8 @@ class Deletions:
     def send_deletes(self, decisions: list[Decision]) -> None:
         now = clock.now()
         most = min(deletes_a_turn(self.facts, now), self._room())
-        decisions = self.identities.surely_ours(decisions[:most])
+        sent = {str(sandbox.id): sandbox.delete_sent_at for sandbox in self.facts.sandboxes}
+        decisions = self.identities.surely_ours(longest_unasked(decisions, sent)[:most])
         note_sent([d.app_id for d in decisions], now)
         for decision, answer in self._delete(decisions):
             if isinstance(answer, Trouble):
@@ -135,8 +147,8 @@ class Deletions:
     def verify_gone(self, decisions: list[Decision]) -> None:
         """No listing shows it any more, but a listing may be older than the app: only the cloud's own word frees its
         place."""
-        # Of many deletions, too, listings and launches keep their share.
-        decisions = decisions[: min(ASKED_A_TURN, self._room())]
+        # Of many deletions, too, launches keep their share.
+        decisions = decisions[: min(ASKED_A_TURN, self.cloud.budget.remaining(share=Share.ASKING))]
         for decision, answer in ask_all(lambda d: self.cloud.get(d.app_id), decisions):
             if answer is None:
                 self.confirm_deleted([decision])
@@ -144,7 +156,8 @@ class Deletions:
 
     def delete_apps(self, decisions: list[Decision]) -> None:
         """Written first, so that it is carried out whatever happens to this process."""
-        decisions = decisions[: min(DELETES_A_TURN, self._room())]
+        sent = {app.id: app.delete_sent_at for app in self.facts.apps or ()}
+        decisions = longest_unasked(decisions, sent)[: min(DELETES_A_TURN, self._room())]
         for decision in decisions:
             with transaction.atomic():
                 CloudApp.objects.filter(pk=decision.app_id).update(delete_reason=decision.reason)

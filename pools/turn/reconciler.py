@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -24,6 +24,7 @@ from pools.turn.decisions import Decision
 from pools.turn.due import due_in_seconds
 from pools.turn.observe import observe
 from pools.turn.plan import plan_fleet
+from pools.turn.plan_orphans import untracked_of_ours
 
 LEASE_SECONDS = 5.0  # of a turn, and of who takes one after the other: when its machine is gone, another goes on
 DEATH_CHARACTERS = 500
@@ -91,11 +92,11 @@ def turn(agree: Agree = to_anything) -> Turn:
         turn_begins.send_robust(sender=Fleet, now=clock.now())
         try:
             settle_key(clock.now())
-            bulk.go_on(clock.now())
             with counted() as cloud:
                 facts, now = observe(cloud)
                 decisions = plan_fleet(facts, now)
                 agree(decisions)
+                bulk.go_on(clock.now())  # what it begins, the next turn sends
                 Effects(cloud, facts).act(decisions)
         except PlanChanged:
             Fleet.objects.filter(pk=1, due_at=None).update(due_at=wanted_at)
@@ -122,11 +123,24 @@ def turn(agree: Agree = to_anything) -> Turn:
             due = max(due, min(pages * cloud.budget.pace_seconds(), LONGEST_PAUSE_SECONDS))
             due_at = clock.now() + timedelta(seconds=due)
         existing = Sandbox.objects.existing().count()
-        orphans = CloudApp.objects.exclude(orphan_since=None).count()
-        Fleet.objects.filter(pk=1).update(turned_at=clock.now(), due_at=due_at, existing=existing, orphans=orphans)
+        Fleet.objects.filter(pk=1).update(turned_at=clock.now(), due_at=due_at, existing=existing)
+        if facts.is_trusted:  # else the last count stands
+            note_orphans(untracked_of_ours(facts))
         alarm_watch.watch(facts.pools, clock.now())
         metrics.TURN_SECONDS.note(clock.monotonic() - began, "ok")
         return Turn(decisions, due)
+
+
+def note_orphans(ids: Collection[str]) -> None:
+    """How many places apps of ours without a row take, as the plan counts them. One that is none any more, as it was
+    adopted or lost our mark, takes none."""
+    noted = CloudApp.objects.exclude(orphan_since=None)
+    over = [app_id for app_id in noted.values_list("pk", flat=True) if app_id not in ids]
+    for start in range(0, len(over), PAGE_SIZE):
+        some = over[start : start + PAGE_SIZE]
+        CloudApp.objects.filter(pk__in=some).update(orphan_since=None, orphan_listings=0)
+    there = set(CloudApp.objects.values_list("pk", flat=True)) & set(ids)  # without those that this turn deleted
+    Fleet.objects.filter(pk=1).update(orphans=len(there))
 
 
 def note_death(error: Exception) -> None:
