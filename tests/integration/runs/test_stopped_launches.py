@@ -166,7 +166,7 @@ def test_500_deletions_do_not_starve_a_launch(paper_fleet, game, settings):
     rows = [Sandbox(name=names[each], app_id=each, known_app_id=each, **leaving, **made, **asked) for each in ids]
     Sandbox.objects.bulk_create(rows)
     paper_fleet.turns(6, seconds_apart=1)
-    assert 40 <= paper_fleet.cloud.state()["deletes"] <= 54
+    assert 20 <= paper_fleet.cloud.state()["deletes"] <= 24  # of 60 requests a minute
     start(mode="cold")
     paper_fleet.turns(1)
     assert paper_fleet.cloud.state()["creates"] == 1
