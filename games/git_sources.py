@@ -26,6 +26,7 @@ from pools.cloud.fitting import fitted
 MOST_PACK_BYTES = 64 * 1024**2
 MOST_BYTES = 64 * 1024**2  # of its files together
 MOST_FILES = 5_000
+MOST_PATH_BYTES, MOST_NAME_BYTES = 1_000, 255  # what file systems take, and no tree as deep as Python's stack
 MOST_ADDRESS = 300
 MOST_SAID = 300
 SLOW_BYTES, SLOW_SECONDS = 1_000, 15  # a server that sends less for so long has gone
@@ -199,6 +200,8 @@ def _listed(repository: Path, commit: str, folder: str) -> list[_File]:
 
 def _may_be_written(path: str) -> bool:
     parts = path.split("/")
+    if len(path.encode()) > MOST_PATH_BYTES or any(len(part.encode()) > MOST_NAME_BYTES for part in parts):
+        return False
     return path.isprintable() and "\\" not in path and not {"", ".", "..", ".git"} & {part.lower() for part in parts}
 
 

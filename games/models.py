@@ -70,6 +70,7 @@ class VersionCode(models.TextChoices):
     BAD_MANIFEST = "bad_manifest", "Its manifest can't be used"
     NAME_TAKEN = "name_taken", "Another game has its name"
     UNCHANGED = "unchanged", "There is a version of the same files"
+    INTERNAL_ERROR = "internal_error", "Something went wrong here"
 
 
 class GameVersion(models.Model):

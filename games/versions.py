@@ -6,6 +6,7 @@ changes what the next launch gets; what plays goes on with the version it was st
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -24,6 +25,9 @@ from pools import journal
 from pools.console.operations import Refused
 from pools.models import Level
 from pools.reasons import LogKind
+from pools.stopping import Stopping
+
+logger = logging.getLogger(__name__)
 
 FETCH_MINUTES = 5  # whoever was fetching for longer has died over it
 PUBLISHABLE = (VersionState.TRIED, VersionState.REPLACED)
@@ -140,6 +144,11 @@ def fetch(version: GameVersion, now: datetime) -> bool:
         fail(version, error.code, str(error), now)
     except (SourceRepositoryError, SourceUnavailable, IntegrityError, ValueError) as error:
         fail(version, VersionCode.UNREACHABLE, f"Its source could not be kept: {error}", now)
+    except Stopping:
+        raise
+    except Exception:  # what a stranger has made can go wrong in any way, and the task is not run again
+        logger.exception("The source of version %s can't be read.", version.pk)
+        fail(version, VersionCode.INTERNAL_ERROR, "Something went wrong here while it was read. It was logged.", now)
     return False
 
 

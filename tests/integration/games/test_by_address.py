@@ -173,6 +173,15 @@ def test_names_are_unique_and_nothing_is_fetched_twice(chess: Repository, git_se
     assert chess.url in fetched(other).reason
 
 
+def test_what_cannot_be_read_in_any_foreseen_way_fails_and_does_not_stay_fetching(chess: Repository):
+    """A manifest of nested brackets was too much for the parser, and its version was fetched for ever."""
+    chess.write(**{"boards/chess/game.toml": "slug = " + "[" * 3_000 + "]" * 3_000})
+    version = fetched(chess)
+    version.refresh_from_db()
+    assert (version.state, version.code) == (VersionState.FAILED, VersionCode.INTERNAL_ERROR)
+    assert "It was logged" in version.reason
+
+
 def test_the_catalog_leaves_games_by_address_alone(chess: Repository, catalog: Catalog):
     version = fetched(chess)
     GameVersion.objects.filter(pk=version.pk).update(state=VersionState.TRIED)

@@ -145,6 +145,16 @@ def test_a_tree_that_climbs_writes_nothing(git_server: GitServer):
     assert refusal(Address.of(games.url)).code in (VersionCode.NOT_FILES, VersionCode.UNREACHABLE)
 
 
+@pytest.mark.parametrize("name", ["é" * 128, "a/" * 600 + "a"])
+def test_a_name_that_no_file_can_have_is_refused(git_server: GitServer, name: str):
+    games = git_server.add("long")
+    games.write_game("chess")
+    blob = games.git("rev-parse", "HEAD:index.html")
+    games.git("update-index", "--add", "--cacheinfo", f"100644,{blob},{name}")
+    games.git("commit", "--quiet", "--message", "a long name")
+    assert refusal(Address.of(games.url)).code == VersionCode.NOT_FILES
+
+
 def test_what_is_too_large_is_not_taken(git_server: GitServer, monkeypatch: pytest.MonkeyPatch):
     games = git_server.add("large")
     games.write_game("chess")
