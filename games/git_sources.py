@@ -10,7 +10,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,13 +19,14 @@ from django.conf import settings
 
 from games.manifest import FILE_NAME, Manifest, ManifestError, read_manifest
 from games.models import VersionCode
-from games.source_repositories import GitTimedOut, SourceRepositoryError, run
+from games.source_repositories import GitTimedOut, SourceRepositoryError, pieces, run
 from pools.cloud.api_transport import is_loopback
 from pools.cloud.fitting import fitted
 
 MOST_PACK_BYTES = 64 * 1024**2
 MOST_BYTES = 64 * 1024**2  # of its files together
 MOST_FILES = 5_000
+MOST_LINE_BYTES = 64 * 1024
 MOST_PATH_BYTES, MOST_NAME_BYTES = 1_000, 255  # what file systems take, and no tree as deep as Python's stack
 MOST_ADDRESS = 300
 MOST_SAID = 300
@@ -128,6 +129,7 @@ def _fetch(address: Address, repository: Path, home: Path) -> str:
         "-c", f"http.lowSpeedLimit={SLOW_BYTES}",
         "-c", f"http.lowSpeedTime={SLOW_SECONDS}",
         "-c", "credential.helper=",
+        "-c", "pack.threads=1",  # each reserves memory, which is bounded
     ]  # fmt: skip
     # No configuration, netrc or key of whoever runs this is used, and no other protocol than what was allowed.
     environment = {
@@ -176,26 +178,38 @@ def _listed(repository: Path, commit: str, folder: str) -> list[_File]:
     """The game's files at that commit, all of which may be written. Raises NotFetched."""
     tree = f"{commit}:{folder}"
     try:
-        is_folder = run(repository, "cat-file", "-t", tree).strip() == b"tree"
+        is_folder = run(repository, "cat-file", "-t", tree, most_bytes=MOST_PACK_BYTES).strip() == b"tree"
     except SourceRepositoryError:
         is_folder = False
     if not is_folder:
         raise NotFetched(VersionCode.NO_FOLDER, f"There is no folder {folder} in the repository.")
     found, size = [], 0
-    for line in run(repository, "ls-tree", "-r", "-l", "-z", tree).split(b"\0")[:-1]:
-        head, _, name = line.partition(b"\t")
-        mode, _, blob, length = head.decode().split()
-        path = name.decode(errors="replace")
-        if mode not in PLAIN_FILES or not _may_be_written(path):
-            what = f"{fitted(path, 100)!r} is a link, a submodule or no name of a file"
-            raise NotFetched(VersionCode.NOT_FILES, f"A game is made of plain files alone: {what}.")
-        size += int(length)
-        found.append(_File(path, PLAIN_FILES[mode], blob))
-    if len(found) > MOST_FILES or size > MOST_BYTES:
-        most = f"{MOST_FILES} files and {MOST_BYTES // 1024**2} MB"
-        told = f"It has {len(found)} files of {size / 1024**2:.1f} MB together; {most} are the most."
-        raise NotFetched(VersionCode.TOO_LARGE, told)
+    with closing(pieces(repository, "ls-tree", "-r", "-l", "-z", tree, most_bytes=MOST_PACK_BYTES)) as listed:
+        for line in _lines(listed):
+            head, _, name = line.partition(b"\t")
+            mode, _, blob, length = head.decode().split()
+            path = name.decode(errors="replace")
+            if mode not in PLAIN_FILES or not _may_be_written(path):
+                what = f"{fitted(path, 100)!r} is a link, a submodule or no name of a file"
+                raise NotFetched(VersionCode.NOT_FILES, f"A game is made of plain files alone: {what}.")
+            size += int(length)
+            found.append(_File(path, PLAIN_FILES[mode], blob))
+            if (
+                len(found) > MOST_FILES or size > MOST_BYTES
+            ):  # a few kB of trees can name more files than there are atoms
+                most = f"{MOST_FILES} files or {MOST_BYTES // 1024**2} MB"
+                raise NotFetched(VersionCode.TOO_LARGE, f"It has more than {most}, which is the most.")
     return found
+
+
+def _lines(listed: Iterator[bytes]) -> Iterator[bytes]:
+    """What ends with a zero byte; one that is too long for a name without waiting for its end."""
+    rest = b""
+    for piece in listed:
+        *whole, rest = (rest + piece).split(b"\0")
+        yield from whole
+        if len(rest) > MOST_LINE_BYTES:
+            yield rest
 
 
 def _may_be_written(path: str) -> bool:
@@ -207,7 +221,7 @@ def _may_be_written(path: str) -> bool:
 
 def _write(files: list[_File], repository: Path, folder: Path) -> None:
     asked = "".join(f"{file.blob}\n" for file in files).encode()
-    answer = run(repository, "cat-file", "--batch", given=asked)
+    answer = run(repository, "cat-file", "--batch", given=asked, most_bytes=MOST_PACK_BYTES)
     at = 0
     for file in files:
         end = answer.index(b"\n", at)

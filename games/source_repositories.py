@@ -8,18 +8,25 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import selectors
 import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from games.manifest import Manifest, source_files
+from pools import clock
 
 BRANCH = "main"
 GIT_SECONDS = 60
+PIECE_BYTES = 64 * 1024
+PIPE_BYTES = 512  # a pipe that takes anything takes so many
+MOST_COMPLAINT_BYTES = 16 * 1024
+MOST_MEMORY_BYTES = 1024**3
 _IDENTITY = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -119,16 +126,22 @@ def _git(repository: Path | None, *arguments: str, given: str = "", **options: A
     return run(repository, *arguments, given=given.encode(), **options).decode(errors="replace").strip()
 
 
-def run(
+def run(repository: Path | None, *arguments: str, **options: Any) -> bytes:
+    """Run git and return its output; as `pieces` does it."""
+    return b"".join(pieces(repository, *arguments, **options))
+
+
+def pieces(
     repository: Path | None,
     *arguments: str,
     given: bytes = b"",
     environment: dict[str, str] | None = None,
     folder: Path | None = None,
     most_bytes: int | None = None,
-) -> bytes:
-    """Run git and return its output. Nobody's own configuration reaches it: no signing, hooks or line endings.
-    `most_bytes`: of a file that it writes. Raises SourceRepositoryError."""
+) -> Generator[bytes, None, None]:
+    """Run git and yield its output as it comes; it is killed when this is closed before. Nobody's own configuration
+    reaches it: no signing, hooks or line endings. `most_bytes`: of a file that it writes; its memory is bounded then,
+    too. Raises SourceRepositoryError."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     isolated = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
     where = ["--git-dir", str(repository)] if repository else []
@@ -136,31 +149,66 @@ def run(
     try:
         process = subprocess.Popen(
             ["git", *where, *settings, *arguments],
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,
             env=inherited | isolated | (environment or {}),
             start_new_session=True,  # what it starts goes with it
-            preexec_fn=partial(_write_no_more_than, most_bytes) if most_bytes else None,
+            preexec_fn=partial(_use_no_more_than, most_bytes) if most_bytes else None,
         )
     except FileNotFoundError:
         raise SourceRepositoryError(
             "git is not installed, so games can't be deployed from source. On Debian and Ubuntu: apt-get install git"
         ) from None
+    complained = bytearray()
     try:
-        said, complained = process.communicate(given, timeout=GIT_SECONDS)
+        yield from _exchanged(process, given, complained)
     except BaseException as error:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if isinstance(error, subprocess.TimeoutExpired):
+        if isinstance(error, TimeoutError):
             raise GitTimedOut(f"git {arguments[0]} did not end within {GIT_SECONDS} seconds.") from None
         raise
+    finally:
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.wait()
     if process.returncode != 0:
         why = complained.decode(errors="replace").strip()
         raise SourceRepositoryError(f"git {' '.join(arguments[:3])} failed: {why}")
-    return said
 
 
-def _write_no_more_than(most_bytes: int) -> None:
+def _exchanged(process: subprocess.Popen[bytes], given: bytes, complained: bytearray) -> Iterator[bytes]:
+    """Give it its input, yield its output, and keep the last of its complaints, until it has closed both. Raises
+    TimeoutError."""
+    give_up_at, rest = clock.monotonic() + GIT_SECONDS, memoryview(given)
+    with selectors.DefaultSelector() as waiting:
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                waiting.register(pipe, selectors.EVENT_WRITE if pipe is process.stdin else selectors.EVENT_READ)
+        while waiting.get_map():
+            left_seconds = give_up_at - clock.monotonic()
+            if left_seconds <= 0:
+                raise TimeoutError
+            for key, _ in waiting.select(left_seconds):
+                if key.fileobj is process.stdin:
+                    with contextlib.suppress(BrokenPipeError):  # it has read enough
+                        rest = rest[os.write(key.fd, rest[:PIPE_BYTES]) :] if rest else rest
+                        if rest:
+                            continue
+                elif piece := os.read(key.fd, PIECE_BYTES):
+                    if key.fileobj is process.stdout:
+                        yield piece
+                    else:
+                        complained += piece
+                        del complained[:-MOST_COMPLAINT_BYTES]
+                    continue
+                waiting.unregister(key.fileobj)
+                key.fileobj.close()  # type: ignore[union-attr]
+
+
+def _use_no_more_than(most_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))

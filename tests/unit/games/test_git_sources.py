@@ -166,7 +166,38 @@ def test_what_is_too_large_is_not_taken(git_server: GitServer, monkeypatch: pyte
     assert refusal(Address.of(games.url)).code == VersionCode.TOO_LARGE
     monkeypatch.setattr(git_sources, "MOST_BYTES", 1_000_000)
     monkeypatch.setattr(git_sources, "MOST_FILES", 3)
-    assert "4 files" in str(refusal(Address.of(games.url)))
+    assert "more than 3 files" in str(refusal(Address.of(games.url)))
+
+
+def test_trees_that_name_more_files_than_there_are_bytes_are_left_at_once(
+    git_server: GitServer, monkeypatch: pytest.MonkeyPatch
+):
+    """Ten trees in each of ten levels name 10^10 files in some kB: their list was read whole before it was counted."""
+    games = git_server.add("bomb")
+    games.write_game("chess")
+    inner = games.git("rev-parse", "HEAD:index.html")
+    for level in range(10):
+        mode = "40000" if level else "100644"
+        entries = b"".join(f"{mode} {name}\0".encode() + bytes.fromhex(inner) for name in "abcdefghij")
+        (games.folder / "tree").write_bytes(entries)
+        inner = games.git("hash-object", "-t", "tree", "-w", "tree")
+    games.git("update-ref", "refs/heads/main", games.git("commit-tree", inner, "-m", "a bomb"))
+    monkeypatch.setattr(git_sources, "MOST_FILES", 1_000)
+    error = refusal(Address.of(games.url))
+    assert (error.code, "more than 1000 files" in str(error)) == (VersionCode.TOO_LARGE, True)
+
+
+def test_what_git_complains_of_is_kept_in_bounds(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    """A server chooses how much it says."""
+    (tmp_path / "git").write_text(
+        "#!/bin/sh\nhead -c 5000000 /dev/zero | tr '\\0' x >&2\necho fatal: so it is >&2\nexit 1\n"
+    )
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(source_repositories.SourceRepositoryError) as failed:
+        source_repositories.run(None, "fetch", most_bytes=1_000)
+    assert str(failed.value).endswith("fatal: so it is")
+    assert len(str(failed.value)) < 20_000
 
 
 def test_a_server_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch):
