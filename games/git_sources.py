@@ -6,6 +6,7 @@ plain files of one folder are taken, by their names and sizes; git's own checkou
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tempfile
 import tomllib
@@ -15,13 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpcore
 from django.conf import settings
 
 from games.manifest import FILE_NAME, Manifest, ManifestError, read_manifest
 from games.models import VersionCode
 from games.source_repositories import GitTimedOut, SourceRepositoryError, pieces, run
 from pools.cloud.api_transport import is_loopback
+from pools.cloud.bounded import Punctual
 from pools.cloud.fitting import fitted
+from pools.cloud.outward import require_public
 
 MOST_PACK_BYTES = 64 * 1024**2
 MOST_BYTES = 64 * 1024**2  # of its files together
@@ -31,7 +35,11 @@ MOST_PATH_BYTES, MOST_NAME_BYTES = 1_000, 255  # what file systems take, and no 
 MOST_ADDRESS = 300
 MOST_SAID = 300
 SLOW_BYTES, SLOW_SECONDS = 1_000, 15  # a server that sends less for so long has gone
+LOOKUP_SECONDS = 5.0
+HTTPS_PORT = 443
 PLAIN_FILES = {"100644": 0o644, "100755": 0o755}
+# No other spelling of a name or number, of which git might think otherwise than whoever looked it up.
+_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]+")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,99}")
 _FOLDER = re.compile(r"[A-Za-z0-9._/+ -]{1,200}")
 _SLUG = re.compile(r"[a-z0-9-]{1,40}")
@@ -87,7 +95,7 @@ def _require_fetchable(url: str) -> None:
     if not re.fullmatch(r"[\x21-\x7e]+", url) or len(url) > MOST_ADDRESS or parts.query or parts.fragment:
         raise AddressRefused("Give the address that `git clone` takes, such as https://example.com/me/my-game.git.")
     is_local = _may_be_local() and parts.scheme == "http" and is_loopback(url)
-    if not parts.hostname or port == 0 or not (parts.scheme == "https" or is_local):
+    if not _HOST.fullmatch(parts.hostname or "") or port == 0 or not (parts.scheme == "https" or is_local):
         raise AddressRefused("The address of a repository begins with https://.")
 
 
@@ -129,6 +137,8 @@ def _fetch(address: Address, repository: Path, home: Path) -> str:
         "-c", f"http.lowSpeedLimit={SLOW_BYTES}",
         "-c", f"http.lowSpeedTime={SLOW_SECONDS}",
         "-c", "credential.helper=",
+        "-c", "http.followRedirects=false",  # to where nobody has looked
+        *_pinned(address.url),
         "-c", "pack.threads=1",  # each reserves memory, which is bounded
     ]  # fmt: skip
     # No configuration, netrc or key of whoever runs this is used, and no other protocol than what was allowed.
@@ -151,6 +161,23 @@ def _fetch(address: Address, repository: Path, home: Path) -> str:
     return run(repository, "rev-parse", "--verify", "refs/heads/fetched^{commit}").decode().strip()
 
 
+def _pinned(url: str) -> list[str]:
+    """Let git connect to the very addresses that were looked at, which are public. Raises NotFetched."""
+    if _may_be_local() and is_loopback(url):
+        return []
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or HTTPS_PORT
+    try:
+        found = Punctual().addresses(host, port, LOOKUP_SECONDS)
+        require_public(host, found)
+    except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+        raise NotFetched(VersionCode.UNREACHABLE, f"{url} is not fetched: {error}.") from None
+    if ":" in host or host in found:
+        return []  # nothing is looked up
+    addresses = ",".join(f"[{each}]" if ipaddress.ip_address(each).version == 6 else each for each in found)
+    return ["-c", f"http.curloptResolve={host}:{port}:{addresses}"]
+
+
 def _why_not(address: Address, said: str) -> NotFetched:
     """Say what git complained of."""
     if "couldn't find remote ref" in said:
@@ -162,8 +189,10 @@ def _why_not(address: Address, said: str) -> NotFetched:
     if "terminal prompts disabled" in said or "could not read" in said or "Authentication failed" in said:
         sentence = f"{address.url} is not there, or asks for a password: only public repositories can be added."
         return NotFetched(VersionCode.UNREACHABLE, sentence)
-    lines = [line.removeprefix("fatal: ") for line in said.splitlines() if line.startswith("fatal: ")]
-    why = fitted(lines[-1] if lines else said, MOST_SAID)
+    if re.search(r"returned error: 30\d", said):
+        sentence = f"{address.url} leads on to another address, which is not followed: give that one."
+        return NotFetched(VersionCode.UNREACHABLE, sentence)
+    why = fitted(said.rpartition("fatal: ")[2].partition("\n")[0], MOST_SAID)
     return NotFetched(VersionCode.UNREACHABLE, f"{address.url} could not be fetched: {why}")
 
 

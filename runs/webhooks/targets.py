@@ -1,38 +1,19 @@
-"""Where webhooks may lead: out, to public addresses, whatever a name resolves to. An address that were one of ours
-would make us ask on a stranger's behalf what only we can reach: the database, the cloud's metadata, a neighbour."""
+"""Where webhooks may lead: out, to public addresses alone."""
 
 from __future__ import annotations
-
-from ipaddress import IPv4Address, IPv6Network, ip_address
 
 import httpcore
 import httpx
 from django.conf import settings
 
 from pools.cloud.bounded import Punctual
+from pools.cloud.outward import require_public
 from pools.problems import Problem
 
 LONGEST_URL = 500
 HIGHEST_PORT = 65_535
 LOOKUP_SECONDS = 3.0  # for whoever sets an address
 DEFAULT_PORTS = {"http": 80, "https": 443}
-PUBLIC_V6 = IPv6Network("2000::/3")  # all that is given out
-TUNNELS = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))  # which carry an IPv4 address of anybody's
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is one that anybody on the internet can reach. Pure."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return False
-    if found.is_multicast or found.is_reserved or not found.is_global:
-        return False
-    return isinstance(found, IPv4Address) or (found in PUBLIC_V6 and not any(found in tunnel for tunnel in TUNNELS))
-
-
-class Inside(httpcore.ConnectError):
-    """It leads to what is not public."""
 
 
 class Outward(Punctual):
@@ -41,8 +22,8 @@ class Outward(Punctual):
 
     def addresses(self, host: str, port: int, seconds: float | None = None) -> list[str]:
         found = super().addresses(host, port, seconds)
-        if not settings.WEBHOOKS_MAY_GO_INSIDE and not all(is_public(address) for address in found):
-            raise Inside(f"{host} leads to what is no public address")  # what it is, is nobody's business
+        if not settings.WEBHOOKS_MAY_GO_INSIDE:
+            require_public(host, found)
         return found
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import http.server
 import os
+import socket
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 
 from games import git_sources, source_repositories
 from games.git_sources import Address, AddressRefused, NotFetched, fetched
 from games.models import VersionCode
+from pools.cloud import outward
 from tests.fixtures.git_server import GitServer
 
 
@@ -64,6 +67,8 @@ def test_a_whole_repository_is_a_game_and_executable_files_stay_so(git_server: G
         "--upload-pack=touch",
         "https://[",
         "https://example.com:0/a",
+        "https://example.com./a",
+        "https://127%2e0.0.1/a",
         "/srv/chess",
         "https://example.com/" + "a" * 300,
     ],
@@ -71,6 +76,54 @@ def test_a_whole_repository_is_a_game_and_executable_files_stay_so(git_server: G
 def test_only_https_is_fetched_from(url: str):
     with pytest.raises(AddressRefused):
         Address.of(url)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.5", "169.254.169.254", "127.0.0.1", "2130706433", "[::1]", "[fd00::1]"])
+def test_nothing_is_fetched_from_inside(host: str, settings):
+    settings.CLOUD_IS_EMBEDDED = False
+    error = refusal(Address.of(f"https://{host}/chess.git"))
+    assert (error.code, "no public address" in str(error)) == (VersionCode.UNREACHABLE, True)
+
+
+def test_it_is_fetched_from_the_very_address_that_was_looked_at(
+    git_server: GitServer, settings, monkeypatch: pytest.MonkeyPatch
+):
+    """What the name resolves to a moment later does not matter; that git does not know it at all shows that."""
+    settings.CLOUD_IS_EMBEDDED = False
+    games = git_server.add("games")
+    games.write_game("chess")
+    port = urlsplit(games.url).port
+
+    def found(host: str, port: int, **_: object) -> list[tuple]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    url = games.url.replace("127.0.0.1", "games.invalid")
+    assert "no public address" in str(refusal(Address(url)))
+    monkeypatch.setattr(outward, "is_public", lambda address: address == "127.0.0.1")
+    with fetched(Address(url)) as got:
+        assert (got.manifest.slug, port) == ("chess", urlsplit(url).port)
+
+
+def test_no_redirect_is_followed(git_server: GitServer):
+    games = git_server.add("games")
+    games.write_game("chess")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"{games.url}/info/refs?service=git-upload-pack")
+            self.end_headers()
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        error = refusal(Address.of(f"http://127.0.0.1:{server.server_address[1]}/chess.git"))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "leads on to another address" in str(error)
+    assert git_server.paths == []
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated():

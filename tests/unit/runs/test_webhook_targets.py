@@ -10,9 +10,10 @@ import httpcore
 import pytest
 
 from pools.cloud.bounded import Deadline
+from pools.cloud.outward import Inside, is_public
 from pools.problems import Problem
 from runs.webhooks import targets
-from runs.webhooks.targets import Inside, Outward, is_public, require_allowed
+from runs.webhooks.targets import Outward, require_allowed
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "2a00:1450:4001:81b::200e"])
