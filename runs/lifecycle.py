@@ -396,10 +396,17 @@ def play_staged(run: Run, *, port: int, start_ms: int, now: datetime) -> None:
 
 @transaction.atomic
 def run_now(
-    attempt: Attempt, *, port: int, deployed_from: DeployedFrom, restore_ms: int, start_ms: int, now: datetime
+    attempt: Attempt,
+    *,
+    port: int,
+    deployed_from: DeployedFrom,
+    digest: str,
+    restore_ms: int,
+    start_ms: int,
+    now: datetime,
 ) -> Run | None:
     """Needs DEPLOYING, this attempt in this sandbox, where the game answers. Leaves it RUNNING, measured, in nobody's
-    hands. None when it comes too late.
+    hands. None when it comes too late. `digest`: of the version that was deployed, whatever is published by now.
 
     What went neither into getting the sandbox nor into restoring and starting was bootstrap, so the parts make up the
     whole. The player's time begins now: what the deployment took is not taken off it.
@@ -424,7 +431,6 @@ def run_now(
         expires_at += max(timedelta(), now - run.acquired_at)
         claims.extend(run.sandbox_id, expires_at, now)
     is_on_trial = bool(run.source_digest)
-    digest = run.source_digest or run.game.source_digest
     fields = {"expires_at": expires_at, "port": port, "deployed_from": deployed_from, "ready_at": now}
     _step(run, frm=RunState.DEPLOYING, to=RunState.RUNNING, source_digest=digest, **fields, **timings, **NO_LEASE)
     if is_on_trial:
@@ -465,14 +471,14 @@ def lose_game(run_id: UUID, sandbox_id: UUID, trouble: str, now: datetime) -> Ru
 
 
 @transaction.atomic
-def play_on(attempt: Attempt, *, port: int, now: datetime) -> bool:
+def play_on(attempt: Attempt, *, port: int, digest: str, now: datetime) -> bool:
     """Needs RUNNING, this attempt in this sandbox, where the game answers again. Leaves it in nobody's hands: it is
-    played on. False when it comes too late."""
+    played on. `digest`: of the version that it is now. False when it comes too late."""
     run = locked(attempt.run_id)
     if run.state != RunState.RUNNING or Attempt.of(run) != attempt:
         _drop(attempt, run, "the game was started again", now)
         return False
-    _step(run, frm=RunState.RUNNING, to=RunState.RUNNING, port=port, **NO_LEASE)
+    _step(run, frm=RunState.RUNNING, to=RunState.RUNNING, port=port, source_digest=digest, **NO_LEASE)
     message = "The game is back."
     events.emit(run.pk, EventKind.STATUS, message, data={"code": StatusCode.GAME_BACK}, now=now)
     return True

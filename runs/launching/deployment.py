@@ -89,7 +89,7 @@ def _work_on(attempt: Attempt) -> None:
 def _bring_back(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
     """Start the run's game again where it stopped, on its port: from the files that are there, else by a deployment."""
     attempt = Attempt.of(run)
-    agent, port = sandbox.agent(), run.port or run.game.port
+    agent, port, digest = sandbox.agent(), run.port or run.game.port, run.source_digest
 
     def say(message: str, level: str = "info") -> None:
         tenure.require()
@@ -102,6 +102,7 @@ def _bring_back(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
             say("Its files are gone; deploying it once more.")
             again = played if address_of(run.game.slug) else run.game  # the catalog has its files as they are now
             deploy_game(agent, again, use_snapshot=run.use_snapshot, say=say, port=port, run_id=run.id)
+            digest = again.source_digest
         tenure.require()
         _wait_for_page(sandbox, run.game, port)
     except TenureLost:
@@ -110,7 +111,7 @@ def _bring_back(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         reason = f"The game stopped, and could not be started again: {error}"
         _fail(attempt, tenure, RunEndCode.GAME_STOPPED, reason, [RunState.RUNNING])
     else:
-        lifecycle.play_on(attempt, port=port, now=clock.now())
+        lifecycle.play_on(attempt, port=port, digest=digest, now=clock.now())
 
 
 def _fail(attempt: Attempt, tenure: Tenure, code: RunEndCode, reason: str, frm: list[RunState]) -> None:
@@ -147,9 +148,10 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
 
     progress.tell(run, "bootstrap", clock.now())
     try:
+        game = game_of(run.game, run.source_digest)
         done = deploy_game(
             sandbox.agent(),
-            game_of(run.game, run.source_digest),
+            game,
             use_snapshot=run.use_snapshot,
             say=say,
             port=another_port(run.game) if run.source_digest else free_port(sandbox, run.game),
@@ -175,6 +177,7 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         attempt,
         port=done.port,
         deployed_from=DeployedFrom(done.deployed_from),
+        digest=game.source_digest,
         restore_ms=done.restore_ms,
         start_ms=done.start_ms,
         now=clock.now(),

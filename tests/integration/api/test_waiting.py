@@ -43,8 +43,8 @@ def play(run: Run) -> None:
     """The run's game is ready, as a deployment would have it."""
     Run.objects.filter(pk=run.pk).update(state=RunState.DEPLOYING)
     attempt = lifecycle.Attempt.of(Run.objects.get(pk=run.pk))
-    now = timezone.now()
-    assert lifecycle.run_now(attempt, port=5000, deployed_from=DeployedFrom.SOURCE, restore_ms=1, start_ms=1, now=now)
+    now, origin = timezone.now(), DeployedFrom.SOURCE
+    assert lifecycle.run_now(attempt, port=5000, deployed_from=origin, digest="", restore_ms=1, start_ms=1, now=now)
 
 
 def end(run: Run) -> None:

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from games.deploy import Deployed
 from games.failures import DeployFailed
+from games.models import Game
 from pools.models import FleetEvent, Sandbox, State
 from pools.tenure import LEASE_SECONDS
 from runs import tasks, upkeep
@@ -123,3 +124,18 @@ def test_a_worker_that_was_frozen_touches_nothing_when_it_goes_on(monkeypatch, d
     deploying.refresh_from_db()
     assert (deploying.state, deploying.deploy_attempts, went_on) == (RunState.DEPLOYING, 2, [])
     assert FleetEvent.objects.filter(run_id=deploying.pk, message__contains="too late").exists()
+
+
+def test_a_run_has_the_version_that_was_deployed_though_another_is_published_meanwhile(monkeypatch, deploying):
+    """It was stamped with the one that is published when its deployment ends, and brought back as that one."""
+    Game.objects.update(source_digest="what is deployed")
+
+    def publishing(*_: object, **__: object) -> Deployed:
+        Game.objects.update(source_digest="what is published meanwhile")
+        return DONE
+
+    monkeypatch.setattr("runs.launching.deployment.deploy_game", publishing)
+    monkeypatch.setattr("runs.launching.deployment._wait_for_page", lambda *_: None)
+    tasks.deploy(str(deploying.pk))
+    deploying.refresh_from_db()
+    assert (deploying.state, deploying.source_digest) == (RunState.RUNNING, "what is deployed")

@@ -25,7 +25,7 @@ def begun(run: Run, now: datetime) -> Attempt:
 
 def succeed(attempt: Attempt, now: datetime) -> Run | None:
     origin = DeployedFrom.SOURCE
-    return lifecycle.run_now(attempt, port=5001, deployed_from=origin, restore_ms=1, start_ms=1, now=now)
+    return lifecycle.run_now(attempt, port=5001, deployed_from=origin, digest="", restore_ms=1, start_ms=1, now=now)
 
 
 def test_while_one_worker_deploys_no_other_begins_the_same_attempt_or_the_next(deploying):
@@ -108,7 +108,7 @@ def test_a_game_that_stops_is_started_again_once(deploying):
     assert lifecycle.lose_game(run.pk, run.sandbox_id, "nothing listens", timezone.now()) is None, "it is on its way"
     again = lifecycle.begin_restart(Attempt.after(Run.objects.get()), timezone.now())
     assert again is not None
-    assert lifecycle.play_on(Attempt.of(again), port=5001, now=timezone.now())
+    assert lifecycle.play_on(Attempt.of(again), port=5001, digest="", now=timezone.now())
     assert lifecycle.lose_game(run.pk, run.sandbox_id, "nothing listens", timezone.now()) is None
     over = Run.objects.get()
     assert (over.state, over.end_code) == (RunState.FAILED, RunEndCode.GAME_STOPPED)

@@ -32,7 +32,9 @@ def deployed(run: Run) -> Run:
     attempt = Attempt.after(run)
     assert lifecycle.begin_attempt(attempt, timezone.now())
     origin = DeployedFrom.SOURCE
-    assert lifecycle.run_now(attempt, port=5001, deployed_from=origin, restore_ms=1, start_ms=1, now=timezone.now())
+    assert lifecycle.run_now(
+        attempt, port=5001, deployed_from=origin, digest="", restore_ms=1, start_ms=1, now=timezone.now()
+    )
     return Run.objects.get(pk=run.pk)
 
 
