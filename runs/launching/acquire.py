@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 
 from games.models import Game
+from games.versions import game_of
 from pools import claims
 from pools.about import about
 from pools.capacity import NoCapacity, reserve
@@ -171,7 +172,7 @@ def _take_place(run: Run, now: datetime) -> bool:
 
 def _reserve(run: Run, served_by: ServedBy, now: datetime, *, make_room: bool) -> Sandbox | None:
     return reserve(
-        runtime=run.game.runtime,
+        runtime=game_of(run.game, run.source_digest).runtime,  # a version on trial may need another
         origin=Origin.COLD,
         code=CreateCode(served_by),
         reason=f"{served_by.label.lower()}: run {run.short_id} of {run.game.slug}",

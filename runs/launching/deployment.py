@@ -154,12 +154,12 @@ def _deploy_into(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
             game,
             use_snapshot=run.use_snapshot,
             say=say,
-            port=another_port(run.game) if run.source_digest else free_port(sandbox, run.game),
+            port=another_port(game) if run.source_digest else free_port(sandbox, game),
             unpacked=staged_files(sandbox, run.game) if attempt.number == 1 else None,
             run_id=run.id,
             entering=entering,
         )
-        _wait_for_page(sandbox, run.game, done.port)
+        _wait_for_page(sandbox, game, done.port)
     except TenureLost:
         lifecycle.drop(attempt, "it was held up, and stopped", clock.now())
         return

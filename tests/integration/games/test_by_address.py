@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from games import deploy, git_sources, processes, version_sources, versions
+from games.failures import DeployFailed
 from games.git_sources import Address
 from games.loading import load_catalog
 from games.models import Game, GameVersion, Snapshot, VersionCode, VersionState
@@ -73,6 +74,12 @@ def tried(repository: Repository, site: Site) -> GameVersion:
 
 def publish(version: GameVersion) -> str:
     return versions.publish(version, actor="olga", reason="it is good", now=timezone.now())
+
+
+def publish_untried(version: GameVersion) -> None:
+    GameVersion.objects.filter(pk=version.pk).update(state=VersionState.TRIED)
+    version.refresh_from_db()
+    publish(version)
 
 
 def test_a_game_is_fetched_tried_published_updated_and_taken_back(chess: Repository, site: Site, pool):
@@ -142,6 +149,23 @@ def test_a_game_that_needs_a_build_tool_fails_its_trial(chess: Repository, site:
         publish(version)
 
 
+def test_a_version_is_tried_in_its_own_runtime_and_not_on_its_own_port(
+    chess: Repository, site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    """It was tried by the runtime and the port of the version that is published."""
+    asked = []
+
+    def deploying(_: object, game: Game, *, port: int, **__: object) -> None:
+        asked.append((game.port, port))
+        raise DeployFailed("It is not needed here.")
+
+    publish_untried(fetched(chess))
+    monkeypatch.setattr("runs.launching.deployment.deploy_game", deploying)
+    chess.write_game("chess", folder="boards/chess", runtime="node", run="node server.js", port=5001)
+    run = Run.objects.select_related("sandbox", "game").get(pk=tried(chess, site).trial)
+    assert (run.game.runtime, run.sandbox.runtime, asked) == ("python", "node", [(5001, 5002)])
+
+
 def test_a_trial_that_finds_no_place_says_so_and_is_tried_again(chess: Repository, site: Site, settings):
     most, settings.MAX_TOTAL_SANDBOXES = settings.MAX_TOTAL_SANDBOXES, 0
     version = ask(chess)
@@ -184,9 +208,7 @@ def test_what_cannot_be_read_in_any_foreseen_way_fails_and_does_not_stay_fetchin
 
 def test_the_catalog_leaves_games_by_address_alone(chess: Repository, catalog: Catalog):
     version = fetched(chess)
-    GameVersion.objects.filter(pk=version.pk).update(state=VersionState.TRIED)
-    version.refresh_from_db()
-    publish(version)
+    publish_untried(version)
     version_sources.forget("chess", version.source_digest)
     assert load_catalog(catalog.folder).gone == []
     assert Game.objects.playable().filter(slug="chess").exists()
