@@ -58,6 +58,22 @@ def build_missing_snapshots(number: int = 1, of: int = 0) -> None:
     async_task("games.tasks.build_missing_snapshots", number + 1, of, task_name="snapshots", group="snapshots")
 
 
+def follow_published(game_id: int) -> None:
+    """Another version of the game is published: its snapshot is made current again where it is kept, else built."""
+    game = Game.objects.filter(pk=game_id).first()
+    if game is not None and _has_snapshot(game):
+        async_task("games.tasks.restage", task_name="restage", group="stage")
+    elif game is not None:
+        async_task("games.tasks.build_missing_snapshots", task_name="snapshots", group="snapshots")
+
+
+def _has_snapshot(game: Game) -> bool:
+    try:
+        return snapshots.take_back(game)
+    except Exception:  # each storage has errors of its own; then one is built
+        return False
+
+
 def check_snapshot(snapshot_id: int) -> None:
     """A sandbox could not restore it: is it still what was built? If not, build it again."""
     snapshot = Snapshot.objects.select_related("game").filter(pk=snapshot_id).first()

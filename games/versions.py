@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django_q.tasks import async_task
 
-from games import snapshots, version_sources
+from games import version_sources
 from games.git_sources import Address, Fetched, NotFetched, fetched
 from games.manifest import Manifest
 from games.models import Game, GameVersion, VersionCode, VersionState
@@ -234,9 +234,9 @@ def end_trial(run_id: UUID, now: datetime, code: str = "", reason: str = "") -> 
 # Published.
 
 
-def publish(version: GameVersion, *, actor: str, reason: str, now: datetime) -> str:
-    """Needs TRIED or REPLACED. Leaves it PUBLISHED, and what was published before REPLACED: the next launch gets it,
-    from its snapshot as soon as there is one. Raises Refused."""
+def require_source(version: GameVersion) -> Game:
+    """Have the version's source on this machine, which may take a download, and return its game. Call it in no
+    transaction. Raises Refused."""
     game = version.game
     if game is None or not version.address:
         raise Refused(f"{version} is not published by hand: the catalog's folder says what is.")
@@ -244,18 +244,20 @@ def publish(version: GameVersion, *, actor: str, reason: str, now: datetime) -> 
         version_sources.require_here(game.slug, version.source_digest)
     except SourceUnavailable as error:
         raise Refused(f"{version} can't be published: {error}.") from None
-    done = _publish(version, game, actor=actor, reason=reason, now=now)
-    game.refresh_from_db()
-    if _has_snapshot(game):
-        async_task("games.tasks.restage", task_name="restage", group="stage")
-    else:
-        async_task("games.tasks.build_missing_snapshots", task_name="snapshots", group="snapshots")
-    return done
+    return game
+
+
+def publish(version: GameVersion, *, actor: str, reason: str, now: datetime) -> str:
+    """Needs TRIED or REPLACED. Leaves it PUBLISHED, and what was published before REPLACED: the next launch gets it,
+    from its snapshot as soon as there is one, which a task sees to. Within a transaction `require_source` comes before
+    it. Raises Refused."""
+    game = require_source(version)
+    return _publish(version, game, actor=actor, reason=reason, now=now)
 
 
 @transaction.atomic
 def _publish(version: GameVersion, game: Game, *, actor: str, reason: str, now: datetime) -> str:
-    list(Game.objects.select_for_update().filter(pk=game.pk))  # of two who publish, one after the other
+    list(Game.objects.select_for_update(no_key=True).filter(pk=game.pk))  # of two who publish, one after the other
     version.refresh_from_db(fields=["state"])
     if version.state not in PUBLISHABLE:
         raise Refused(f"{version} is {version.get_state_display().lower()}: only what was tried can be published.")
@@ -265,15 +267,9 @@ def _publish(version: GameVersion, game: Game, *, actor: str, reason: str, now: 
     url = version_sources.url_of(game.slug, version.source_digest)
     fields = version.manifest | {"repository_url": url, "source_digest": version.source_digest, "enabled": True}
     Game.objects.filter(pk=game.pk).update(**fields)
+    async_task("games.tasks.follow_published", game.pk, task_name="published", group="snapshots")
     done = f"{game.slug} is {'back at' if is_back else 'published at'} {version.short}"
     return _note(done, version, actor=actor, reason=reason, now=now)
-
-
-def _has_snapshot(game: Game) -> bool:
-    try:
-        return snapshots.take_back(game)
-    except Exception:  # each storage has errors of its own; then one is built
-        return False
 
 
 # How steps are made.

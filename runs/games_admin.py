@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -178,6 +178,12 @@ class GameVersionAdmin(ActingAdmin):
             queue_trial(made)
             return f"the newest commit of {version.address} is fetched and tried"
 
+        try:
+            for version in chosen if name == "publish" else []:
+                versions.require_source(version)  # before the transaction of the act
+        except Refused as error:
+            self.message_user(request, str(error), messages.WARNING)
+            return _page_of(made)
         if act := {**ACTS, NEWER: look_for_newer}.get(name):
             self.act_on_each(request, chosen, act)
         return _page_of(made)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from games import version_sources
+from games import snapshots, version_sources
 from games.models import Game, GameVersion, VersionState
 from pools.models import FleetEvent
 from runs.models import Run
@@ -98,6 +99,33 @@ def test_a_press_publishes_and_another_takes_back(operator: Person, snake: Game,
     assert "roll back to it" in game
     assert "look for a newer commit" in game
     assert FleetEvent.objects.filter(kind="game", message__contains="it was bad", actor=operator.name).exists()
+
+
+def test_while_a_press_holds_its_rows_neither_the_bucket_nor_a_server_is_asked(
+    operator: Person, version: GameVersion, monkeypatch: pytest.MonkeyPatch
+):
+    """A bucket that hung held up everybody's launches: the log's cursor was locked meanwhile."""
+    fetched, asked, outside = [], [], len(connection.savepoint_ids)
+    monkeypatch.setattr(
+        version_sources, "require_here", lambda *_: fetched.append(len(connection.savepoint_ids) - outside)
+    )
+    monkeypatch.setattr(snapshots, "storage", lambda: asked.append(True))
+    press(operator, version, "publish")
+    assert (fetched[0], asked) == (0, [])
+    assert [task.func() for task in OrmQ.objects.all()] == ["games.tasks.follow_published"]
+
+
+def test_what_has_no_source_any_more_is_not_published(
+    operator: Person, version: GameVersion, monkeypatch: pytest.MonkeyPatch
+):
+    def gone(*_: object) -> None:
+        raise version_sources.SourceUnavailable("its source can't be had")
+
+    monkeypatch.setattr(version_sources, "require_here", gone)
+    assert (
+        "can&#x27;t be published: its source can&#x27;t be had" in press(operator, version, "publish").content.decode()
+    )
+    assert GameVersion.objects.get().state == VersionState.TRIED
 
 
 def test_without_a_reason_nothing_is_published(operator: Person, version: GameVersion):

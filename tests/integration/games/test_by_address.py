@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from games import deploy, git_sources, processes, version_sources, versions
+from games import deploy, git_sources, processes, tasks, version_sources, versions
 from games.failures import DeployFailed
 from games.git_sources import Address
 from games.loading import load_catalog
@@ -248,6 +248,7 @@ def test_of_two_who_publish_one_counts_and_its_snapshot_comes_back(chess: Reposi
     )  # fmt: skip
     first.refresh_from_db()
     publish(first)
+    tasks.follow_published(first.game_id)
     kept.refresh_from_db()
     assert kept.state == "current"
 
