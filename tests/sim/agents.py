@@ -38,6 +38,7 @@ HANG_SECONDS = (20.0, 600.0)
 
 RESTORE = re.compile(r"python3 restore\.py --sha256 ([0-9a-f]+) --into (\S+) ")
 LOOK_AT_PORT = re.compile(r"python3 -S port\.py look (\d+)")
+OTHER_PORTS = re.compile(r"python3 -S port\.py others (\d+)$")
 END = re.compile(r"for pid in ([\d ]*); do kill -9 ")
 END_LONG = re.compile(r"kill -9 -(\d+) 2>/dev/null; rm -f ")
 PLACE = re.compile(r"rm -rf (\S+) && mv (\S+) (\S+)$")
@@ -284,6 +285,8 @@ class Agents:
             return self._look(container, int(found[1]), int(found[2]), int(found[3]), now)
         if found := LOOK_AT_PORT.match(command):
             return self._look_at_port(container, int(found[1]), now)
+        if found := OTHER_PORTS.match(command):
+            return self._other_ports(container, int(found[1]), body.get("env") or {}, now)
         if found := RESTORE.match(command):
             return self._restore(container, found[1], f"{cwd}/{found[2]}", timeout_seconds)
         if (found := END.match(command)) or (found := END_LONG.match(command)):
@@ -320,6 +323,13 @@ class Agents:
         listening = [each for each in container.processes.values() if each.listens(port, now)]
         listeners = [{"stamp": each.stamp, "session": each.pid} for each in listening]
         return _ended(out=json.dumps({"sees_sockets": bool(listeners), "listeners": listeners, "packed": {}}))
+
+    def _other_ports(self, container: Container, pid: int, env: Mapping[str, str], now: float) -> Response:
+        if f"{GAMES_DIR}/port.py" not in container.files:
+            return _ended(2, err="python3: can't open file 'port.py'")
+        started = container.processes.get(pid)
+        listens = {started.port} if started is not None and started.listens(started.port, now) else set()
+        return _ended(out=json.dumps(sorted(listens - {int(env["PORT"])})))
 
     def _end(self, container: Container, pids: str, now: float) -> None:
         for pid in pids.split():

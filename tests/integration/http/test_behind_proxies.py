@@ -64,7 +64,7 @@ def sandbox() -> Iterator[FakeSandbox]:
 
 def test_games_are_shown_and_their_policy_names_where_they_are(make_front: MakeFront, sandbox: FakeSandbox) -> None:
     front = make_front()
-    run = new_run(state="running", sandbox=row(sandbox.url), port=5000)
+    run = new_run(state="running", sandbox=row(sandbox.url), port=5000, visitor="key:1a2b3c4d")
     page = front.ask("GET", f"{front.site}/runs/{run.id}/")
     assert f'src="{front.games}/play/{run.id}/"' in page.text
     assert f"frame-src {front.games};" in page.headers["content-security-policy"]

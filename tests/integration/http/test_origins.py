@@ -33,7 +33,8 @@ def sandbox() -> Iterator[FakeSandbox]:
 
 
 def playing(sandbox: FakeSandbox) -> Run:
-    return new_run(state="running", sandbox=row(sandbox.url), port=5000)
+    """A key's run, whose page shows its game to whoever asks."""
+    return new_run(state="running", sandbox=row(sandbox.url), port=5000, visitor="key:1a2b3c4d")
 
 
 def served(folder: Path, **settings: str) -> Iterator[Web]:
