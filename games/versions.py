@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 FETCH_MINUTES = 5  # whoever was fetching for longer has died over it
 PUBLISHABLE = (VersionState.TRIED, VersionState.REPLACED)
+EVER_PUBLISHED = (VersionState.PUBLISHED, VersionState.REPLACED)
 
 
 def columns(manifest: Manifest) -> dict[str, Any]:
@@ -52,14 +53,27 @@ def columns(manifest: Manifest) -> dict[str, Any]:
 
 
 def added_by_address() -> QuerySet[GameVersion, Any]:
-    """The ids of the games that have versions which were added by their address."""
-    return GameVersion.objects.exclude(address="").exclude(game=None).values("game_id")
+    """The ids of the games that were ever published by their address."""
+    return _published_by_address().exclude(game=None).values("game_id")
 
 
 def address_of(slug: str) -> str:
-    """The address that a game was added by; empty for the catalog's."""
-    added = GameVersion.objects.exclude(address="").filter(game__slug=slug)
-    return added.values_list("address", flat=True).first() or ""
+    """The address that a game was published by; empty for the catalog's, and where it was only tried."""
+    return _published_by_address().filter(game__slug=slug).values_list("address", flat=True).first() or ""
+
+
+def _published_by_address() -> QuerySet[GameVersion]:
+    return GameVersion.objects.filter(state__in=EVER_PUBLISHED).exclude(address="")
+
+
+def _other_owner(game: Game, version: GameVersion) -> str:
+    """Whose the game's name is: that of what was published. Empty where it is this version's address and folder, or
+    nobody's: to be tried takes no name."""
+    published = game.versions.filter(state__in=EVER_PUBLISHED)
+    if published.filter(address=version.address, folder=version.folder).exists():
+        return ""
+    other = published.first()
+    return "" if other is None else other.address or "the catalog"
 
 
 def of_digest(game: Game, digest: str) -> GameVersion | None:
@@ -93,6 +107,7 @@ def note_catalogs(game: Game, manifest: Manifest, now: datetime) -> None:
         return
     current.update(state=VersionState.REPLACED)
     fields = {"state": VersionState.PUBLISHED, "published_at": now, "manifest": given, "code": "", "reason": ""}
+    fields["address"] = ""  # the same files may have been tried by one
     if not game.versions.filter(source_digest=digest).update(**fields):
         GameVersion.objects.create(game=game, source_digest=digest, asked_at=now, **fields)
 
@@ -158,8 +173,8 @@ def _require_name(manifest: Manifest, version: GameVersion) -> None:
     game = Game.objects.filter(slug=slug).first()
     if game is not None:
         known = game.versions.exclude(pk=version.pk)
-        if not known.filter(address=version.address, folder=version.folder).exists():
-            whose = address_of(slug) or "the catalog"
+        is_catalogs = game.enabled and game.published is None  # as it was before there were versions
+        if whose := "the catalog" if is_catalogs else _other_owner(game, version):
             raise NotFetched(VersionCode.NAME_TAKEN, f"There is a game {slug} already, from {whose}: slugs are unique.")
         if (same := known.filter(source_digest=manifest.digest).first()) is not None:
             state = same.get_state_display().lower()
@@ -261,6 +276,8 @@ def _publish(version: GameVersion, game: Game, *, actor: str, reason: str, now: 
     version.refresh_from_db(fields=["state"])
     if version.state not in PUBLISHABLE:
         raise Refused(f"{version} is {version.get_state_display().lower()}: only what was tried can be published.")
+    if whose := _other_owner(game, version):  # published since this one was tried
+        raise Refused(f"There is a game {game.slug} by now, from {whose}: slugs are unique.")
     is_back = version.state == VersionState.REPLACED
     game.versions.filter(state=VersionState.PUBLISHED).update(state=VersionState.REPLACED)
     _move(version, frm=[VersionState(version.state)], to=VersionState.PUBLISHED, published_at=now)

@@ -14,7 +14,7 @@ from games.failures import Cause, DeployFailed
 from games.manifest import AGENT_PORT
 from games.models import Game
 from games.staging import staged_files
-from games.versions import address_of, game_of
+from games.versions import game_of, of_digest
 from pools import clock, traces
 from pools.about import about
 from pools.cloud.errors import AgentError
@@ -100,7 +100,9 @@ def _bring_back(sandbox: Sandbox, run: Run, tenure: Tenure) -> None:
         played = game_of(run.game, run.source_digest)  # another may be published by now
         if folder is None or not start_again(agent, played, port, folder, run.id):
             say("Its files are gone; deploying it once more.")
-            again = played if address_of(run.game.slug) else run.game  # the catalog has its files as they are now
+            version = of_digest(run.game, run.source_digest)
+            # The catalog has its files as they are now.
+            again = played if version is not None and version.address else run.game
             deploy_game(agent, again, use_snapshot=run.use_snapshot, say=say, port=port, run_id=run.id)
             digest = again.source_digest
         tenure.require()

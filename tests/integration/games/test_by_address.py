@@ -192,9 +192,34 @@ def test_names_are_unique_and_nothing_is_fetched_twice(chess: Repository, git_se
     assert fetched(chess).state == VersionState.FETCHED
     again = fetched(chess)
     assert (again.code, again.game) == (VersionCode.UNCHANGED, None)
+    publish_untried(GameVersion.objects.get(game__slug="chess"))
     other = git_server.add("other")
     other.write_game("chess", folder="boards/chess", title="Mine")
     assert chess.url in fetched(other).reason
+
+
+def test_to_be_tried_takes_no_name(chess: Repository, git_server: GitServer, catalog: Catalog):
+    """A trial that failed kept its slug from the catalog, and from every other address, for ever."""
+    chess.write_game("chess", folder="boards/chess", title="Mine")
+    mine = fetched(chess)
+    other = git_server.add("other")
+    other.write_game("chess", folder="boards/chess", title="Other")
+    assert fetched(other).state == VersionState.FETCHED
+    catalog.write("chess")
+    assert load_catalog(catalog.folder).problems == []
+    assert Game.objects.playable().filter(slug="chess").exists()
+    with pytest.raises(Refused, match="from the catalog"):
+        publish_untried(mine)
+
+
+def test_a_game_that_was_imported_without_versions_is_added_again(chess: Repository, catalog: Catalog):
+    """It was said to be the catalog's, which had never heard of it."""
+    publish_untried(fetched(chess))
+    GameVersion.objects.all().delete()
+    assert load_catalog(catalog.folder).gone == ["chess"]
+    version = fetched(chess)
+    publish_untried(version)
+    assert Game.objects.playable().get(slug="chess").published == version
 
 
 def test_what_cannot_be_read_in_any_foreseen_way_fails_and_does_not_stay_fetching(chess: Repository):
