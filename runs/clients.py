@@ -30,7 +30,7 @@ MINUTE_SECONDS = 60
 HOUR_SECONDS = 3600
 DAY = timedelta(days=1)
 SHOWN_LETTERS = 8
-OPERATOR_PREFIX = "operator:"  # of the name under which an operator's trials of games are kept
+OPERATOR = "operator:"  # what the names of operators who try a game begin with
 RETRY_SECONDS = 30  # while launches are still starting, nobody knows when they end
 ACTIVE_STATES = ", ".join(f"'{state}'" for state in ACTIVE)
 
@@ -50,7 +50,9 @@ class Client:
 
 
 def shown(name: str) -> str:
-    """A client as operators read it: a key by its first letters, others by those of their hash."""
+    """A client as operators read it: a key by its first letters, an operator by name, others by those of their hash."""
+    if name.startswith(OPERATOR):
+        return name.replace(":", " ", 1)
     return name if name.startswith(client_of("")) else name[:SHOWN_LETTERS]
 
 

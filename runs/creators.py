@@ -1,4 +1,5 @@
-"""Who launched, as operators read and ask for it: a key by its name, a visitor by the first letters of their hash."""
+"""Who launched, as operators read and ask for it: a key by its name, a visitor by the first letters of their hash, an
+operator who tries a game by name."""
 
 from __future__ import annotations
 
@@ -25,6 +26,8 @@ def creators(names: Collection[str]) -> dict[str, str]:
 
 
 def _unnamed(name: str) -> str:
+    if name.startswith(clients.OPERATOR):
+        return clients.shown(name)
     beginning = client_of("")
     is_key = name.startswith(beginning)
     return f"{KEY} {name.removeprefix(beginning)}" if is_key else f"{VISITOR} {clients.shown(name)}"
@@ -36,6 +39,9 @@ def runs_by(typed: str) -> QuerySet[Run]:
     words = typed.strip()
     if match := re.search(rf"\(([0-9a-f]{{{PREFIX_CHARACTERS}}})\)$", words):
         return Run.objects.order_by().filter(visitor=client_of(match[1]))
+    operator = clients.OPERATOR.replace(":", " ")
+    if words.startswith(operator):
+        return Run.objects.order_by().filter(visitor=clients.OPERATOR + words.removeprefix(operator))
     words = words.removeprefix(f"{KEY} ").removeprefix(f"{VISITOR} ").strip()
     if not words:
         return Run.objects.none()

@@ -17,7 +17,7 @@ from django.utils.crypto import salted_hmac
 from pools.api_keys import Scope, is_a_key
 from pools.callers import actor_of, key_of, may, require, tokens_of
 from runs import metrics
-from runs.clients import OPERATOR_PREFIX
+from runs.clients import OPERATOR
 from runs.limits import LaunchRefused
 from runs.models import Run
 from runs.reasons import RefusalCode
@@ -83,7 +83,7 @@ def plays(request: HttpRequest, run: Run) -> bool:
     browser alone. A program's is shown to its own network; one of a key's, which can be anywhere, to who has the link;
     an operator's trial to operators.
     """
-    if run.visitor.startswith(OPERATOR_PREFIX):
+    if run.visitor.startswith(OPERATOR):
         return is_operator(request)
     names = {known_visitor(request), caller_of_network(request)}
     return run.visitor in names or is_a_key(run.visitor)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from games import versions
 from games.models import GameVersion, VersionState
-from runs.clients import OPERATOR_PREFIX, Client
+from runs.clients import OPERATOR, Client
 from runs.launching.launch import launch
 from runs.limits import LaunchRefused
 from runs.models import AskedMode
@@ -20,7 +20,7 @@ def try_out(version: GameVersion, now: datetime) -> None:
     game = version.game
     if game is None or version.state != VersionState.FETCHED:
         return
-    client = Client(f"{OPERATOR_PREFIX}{version.asked_by}"[:64])
+    client = Client(f"{OPERATOR}{version.asked_by}"[:64])
     try:
         launch(game=game.slug, mode=AskedMode.COLD, use_snapshot=False, client=client, now=now, trial=version)
     except LaunchRefused as refused:

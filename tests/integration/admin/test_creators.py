@@ -52,6 +52,14 @@ def test_a_visitor_is_found_by_the_letters_that_are_shown(viewer, of_ci, path):
         assert names(viewer, path, creator=typed) == set(), typed
 
 
+@pytest.mark.parametrize("path", [FLEET, SANDBOXES, RUNS])
+def test_an_operator_who_tries_a_game_is_told_by_name_and_found_by_it(viewer, of_ci, path):
+    """Each was told as "visitor operator"."""
+    Run.objects.filter(pk=of_ci.pk).update(visitor="operator:otto")
+    assert "operator otto" in viewer.get(path).content.decode()
+    assert names(viewer, path, creator="operator otto") == {of_ci.sandbox.name}
+
+
 def test_names_of_many_keys_take_one_statement(viewer, pool, snake):
     on_paper(2, pool, snake)
     for run in Run.objects.all():
