@@ -158,7 +158,7 @@ def test_the_only_sandbox_deleted_behind_our_back_is_lost_too_but_later(paper_fl
     paper_fleet.turns(5, seconds_apart=2)
     sandbox.refresh_from_db()
     assert sandbox.state == State.READY
-    assert Fleet.get().listing_error == ""
+    assert Fleet.get().listing_error == "the listing is empty, though sandboxes were expected"
     paper_fleet.turns(60, seconds_apart=2)
     sandbox.refresh_from_db()
     assert sandbox.state == State.DELETED

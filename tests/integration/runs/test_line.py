@@ -19,6 +19,7 @@ from runs.launching.launch import launch
 from runs.limits import LimitReached
 from runs.models import Run, RunState, ServedBy
 from runs.reasons import RunEndCode, RunNoticeCode
+from tests.fixtures.fleet import FleetUnderTest
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,26 +44,27 @@ def full(paper_fleet, pool, game, settings) -> Sandbox:
     return Sandbox.objects.filter(state=State.READY).order_by("ready_at")[0]
 
 
-def gone(sandbox: Sandbox) -> None:
-    """The cloud confirms that it is deleted, between two turns."""
+def gone(sandbox: Sandbox, fleet: FleetUnderTest) -> None:
+    """The cloud has deleted it and confirms that, between two turns."""
+    fleet.cloud.control.delete_app(sandbox.app_id)
     Sandbox.objects.filter(pk=sandbox.pk).update(state=State.DELETED, deleted_at=timezone.now())
 
 
 # Places.
 
 
-def test_a_place_that_was_made_for_a_launch_is_not_taken_by_a_later_one(full):
+def test_a_place_that_was_made_for_a_launch_is_not_taken_by_a_later_one(full, paper_fleet):
     first = start("ada", "cold", "ttt")
-    gone(full)
+    gone(full, paper_fleet)
     second = start("bob", "cold", "ttt")
     assert again(second).sandbox is None, "the newcomer overtook"
     upkeep.put_right(timezone.now())
     assert again(first).sandbox is not None
 
 
-def test_a_place_that_was_made_for_a_launch_is_not_taken_by_a_pool_or_a_build(full, pool):
+def test_a_place_that_was_made_for_a_launch_is_not_taken_by_a_pool_or_a_build(full, paper_fleet, pool):
     first = start("ada", "cold", "ttt")
-    gone(full)
+    gone(full, paper_fleet)
     for origin, of in ((Origin.POOL, pool), (Origin.COLD, None)):
         with pytest.raises(NoCapacity):
             reserve(
@@ -77,7 +79,7 @@ def test_each_launch_that_waits_has_a_place_made_and_they_get_them_in_the_order_
     assert Sandbox.objects.filter(state=State.DELETING).count() == 2
     with pytest.raises(LimitReached):
         start("eve", "cold", "ttt")
-    gone(full)
+    gone(full, paper_fleet)
     upkeep.put_right(timezone.now())
     assert [again(run).sandbox is not None for run in runs] == [True, False]
     paper_fleet.turns(10)
@@ -110,9 +112,9 @@ def test_a_launch_whose_place_never_comes_ends_with_its_time_to_start(full, pape
     assert again(run).end_code == RunEndCode.START_TIMEOUT
 
 
-def test_a_spent_budget_ends_a_launch_that_waits_for_a_place(full, settings):
+def test_a_spent_budget_ends_a_launch_that_waits_for_a_place(full, paper_fleet, settings):
     run = start("ada", "cold", "ttt")
-    gone(full)
+    gone(full, paper_fleet)
     settings.MONTHLY_BUDGET_USD = 0.000001
     upkeep.put_right(timezone.now())
     assert again(run).end_code == RunEndCode.NO_PLACE

@@ -128,7 +128,7 @@ def test_a_warm_sandbox_that_refuses_our_token_is_given_up_by_that_name(paper_fl
     assert ready.trouble_code == "agent_refused"
     [row] = [row for row in picture(timezone.now()).rows if row.sandbox == ready]
     assert "its agent refuses our token" in row.why
-    assert row.health == "refuses our token"
+    assert row.agent == "refuses our token"
     paper_fleet.turns(12, seconds_apart=4)
     ready.refresh_from_db()
     assert ready.end_code == "agent_refused"
