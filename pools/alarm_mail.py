@@ -17,6 +17,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django_q.tasks import async_task
 
+from pools import clock
 from pools.alarm_rows import AlarmMail
 
 logger = logging.getLogger("pools")
@@ -58,7 +59,7 @@ def send_due(now: datetime) -> None:
     trouble: Exception | None = None
     for mail in AlarmMail.objects.filter(next_attempt_at__lte=now).order_by("pk"):
         try:
-            _send(mail, now)
+            _send(mail, clock.now())  # those before it may have taken long
         except (SMTPException, OSError) as error:
             trouble = error
     if trouble is not None:

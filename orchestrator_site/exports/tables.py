@@ -10,6 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Field, Model, Q, QuerySet
 
+from pools.history_rows import FleetMinute
 from pools.models import EventCursor, PoolMinute, Sandbox, SpentHour, State
 from runs.models import OVER, LaunchHour, Run, UsageDay, UsageMark
 
@@ -57,7 +58,7 @@ def _last_line() -> int:
 
 
 def _has_minutes() -> bool:
-    return PoolMinute.objects.exists()
+    return PoolMinute.objects.exists() or FleetMinute.objects.exists()
 
 
 def _has_spent() -> bool:

@@ -74,7 +74,10 @@ def portions_of(rows: QuerySet[Any], columns: Sequence[str], by: str) -> Iterato
         yield [dict(zip(names, row, strict=True)) for row in found]
         last = dict(zip(names, found[-1], strict=True))
         before = Q(**{f"{by}__lt": last[by]})
-        beyond = before if by == "pk" else before | Q(**{by: last[by], "pk__lt": last["pk"]})
+        # Bounded first, so that an index leads to the next portion.
+        beyond = before
+        if by != "pk":
+            beyond = Q(**{f"{by}__lte": last[by]}) & (before | Q(**{by: last[by], "pk__lt": last["pk"]}))
 
 
 def streamed(

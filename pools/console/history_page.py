@@ -47,7 +47,7 @@ class HistoryQuery:
         return cls(
             at=within_kept(at or now, now),
             span=span if span in SPANS else USUAL,
-            pool=parameters.get("pool", "")[:40],
+            pool=parameters.get("pool", "").replace("\0", "")[:40],
             state=state if state in STATES else "",
             page=int(number) if number.isascii() and number.isdigit() and len(number) < 8 else 1,
             is_understood=at is not None or not asked,

@@ -54,7 +54,8 @@ class OfPool(admin.SimpleListFilter):
         return [(name, name) for name in Pool.objects.values_list("name", flat=True)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        return queryset.filter(pool_name=self.value()) if self.value() else queryset
+        name = (self.value() or "").replace("\0", "")
+        return queryset.filter(pool_name=name) if name else queryset
 
 
 class OfSandbox(TypedFilter):

@@ -41,6 +41,8 @@ def undone(event: FleetEvent) -> Edit:
     if made is None or not can_be_undone(event):
         raise Refused("This line is no edit that can be undone.")
     row = _found(made)
+    if not all(hasattr(row, field) for field in made.changes):
+        raise Refused("This version has no such setting.")
     is_now = {field: getattr(row, field) for field in made.changes}
     now = edit(Of(made.of), made.name, {field: (value, value) for field, value in is_now.items()})
     for field, (old, new) in made.changes.items():

@@ -32,12 +32,17 @@ def watch(pools: Iterable[PoolFacts] | None, now: datetime) -> None:
     with it ends no turn."""
     try:
         fleet = Fleet.get()
-        found = [*of_fleet(fleet, now), *_orphans(now), *_refused(fleet, now)]
+        raised = {alarm.subject: alarm for alarm in RaisedAlarm.objects.exclude(code__in=CONFIRMED)}
+        found = [*of_fleet(fleet, now), *_orphans(now)]
+        found += _refused(fleet, now, is_raised=AlarmCode.DELETE_REFUSED in raised)
         found += of_pools(pools, now) if pools is not None else ()
         standing = {alarm.subject: alarm for alarm in found}
-        raised = {alarm.subject: alarm for alarm in RaisedAlarm.objects.exclude(code__in=CONFIRMED)}
         for subject in standing.keys() - raised.keys():
             alarms.begin(standing[subject], now)
+        for subject in standing.keys() & raised.keys():
+            if standing[subject].detail != raised[subject].detail:
+                same = RaisedAlarm.objects.filter(pk=subject, raised_at=raised[subject].raised_at)
+                same.update(detail=standing[subject].detail)
         for subject in raised.keys() - standing.keys():
             if pools is not None or not raised[subject].pool_name:
                 alarms.end(raised[subject], now)
@@ -84,10 +89,10 @@ def _orphans(now: datetime) -> list[Standing]:
     return [Standing(AlarmCode.ORPHANS, detail)] if count else []
 
 
-def _refused(fleet: Fleet, now: datetime) -> list[Standing]:
+def _refused(fleet: Fleet, now: datetime, *, is_raised: bool) -> list[Standing]:
     """Deletions that DigitalOcean refuses one by one, of apps with a row and without. While none works, another alarm
-    says so."""
-    if deletes_fail(fleet.deletes_failing_since, now):
+    says so, but for one that stands already."""
+    if deletes_fail(fleet.deletes_failing_since, now) and not is_raised:
         return []
     since = now - DELETES_MAY_FAIL
     going = Sandbox.objects.filter(state=State.DELETING, trouble_code__in=REFUSALS, delete_sent_at__isnull=False)

@@ -64,8 +64,12 @@ def note_answers(answers: Sequence[tuple[str, bool | Trouble]]) -> None:
     for app_id, answer in answers:
         if isinstance(answer, Trouble):
             why = {"trouble": str(answer), "trouble_code": answer.code}
-            Sandbox.objects.filter(app_id=app_id, state=State.DELETING).update(**why)
-            CloudApp.objects.filter(pk=app_id).exclude(delete_reason="").update(**why)
+            rows = Sandbox.objects.filter(app_id=app_id, state=State.DELETING)
+            apps = CloudApp.objects.filter(pk=app_id).exclude(delete_reason="")
+            if answer.code == RateLimited.code:  # that says nothing about the app
+                rows, apps = (found.exclude(trouble_code__in=REFUSALS) for found in (rows, apps))
+            rows.update(**why)
+            apps.update(**why)
     taken = [app_id for app_id, answer in answers if not isinstance(answer, Trouble)]
     nothing = {"trouble": "", "trouble_code": ""}
     Sandbox.objects.filter(app_id__in=taken, trouble_code__in=FAILURES).update(**nothing)
