@@ -457,6 +457,10 @@ class Factory(daphne.http_protocol.HTTPFactory):  # type: ignore[misc]
         # Read when Daphne makes its factory of sockets, which is next.
         server.websocket_max_message_size = server.websocket_max_frame_size = LARGEST_MESSAGE_BYTES
         server.kill_all_applications = partial(end_politely, server, server.kill_all_applications)
+
+    def startFactory(self) -> None:  # noqa: N802
+        """Twisted calls it when the server begins to listen."""
+        super().startFactory()
         watch.begin()
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802

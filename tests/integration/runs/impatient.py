@@ -2,8 +2,10 @@
 
 import httpx
 
+from tests.fixtures.unwatched import application  # it loads the apps
+
+# isort: split
 from orchestrator_site import bodies, daphne_http
-from orchestrator_site.asgi import application
 from runs.live import consumers
 from runs.play import client, proxy
 from tests.integration.runs.patience import (

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import dj_database_url
 import psycopg
@@ -41,6 +42,7 @@ from orchestrator_site.asgi import InOneThread
 from orchestrator_site.cluster.broker import WakingBroker
 from orchestrator_site.cluster.watchdog import Guard
 from orchestrator_site.models import Beat
+from orchestrator_site.watching import watch
 from pools.localcloud.connections import Connections
 from pools.localcloud.main import Server as LocalCloudServer
 from runs.live.backpressure import Flow, TooSlow
@@ -211,6 +213,19 @@ def test_daphne_ends_its_applications_by_what_a_factory_puts_in_place():
     daphne_http.Factory(server)
     assert server.kill_all_applications.func is daphne_http.end_politely  # type: ignore[attr-defined]
     assert "self.kill_all_applications" in inspect.getsource(Server.run).partition("HTTPFactory(self)")[2]
+
+
+def test_twisted_tells_a_factory_when_its_server_begins_to_listen(monkeypatch: pytest.MonkeyPatch):
+    """`startFactory`: a process that serves watches, and one that only makes a factory does not."""
+    from twisted.internet import reactor
+
+    begun = Mock()
+    monkeypatch.setattr(watch, "begin", begun)
+    factory = daphne_http.Factory(Server(None, endpoints=["tcp:port=0"]))
+    begun.assert_not_called()
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    begun.assert_called_once_with()
+    port.stopListening()
 
 
 def test_twisteds_reactor_tells_of_its_ports_and_of_what_is_not_sent():
