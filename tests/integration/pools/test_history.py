@@ -15,7 +15,7 @@ from pools import claims, history, incidents, journal, minutes, retention
 from pools.alarm_rows import AlarmCode, RaisedAlarm
 from pools.console import operations
 from pools.history_rows import Finding, FleetMinute
-from pools.models import EXISTING, Fleet, FleetEvent, Mode, Pool, PoolMinute, Sandbox, State
+from pools.models import EXISTING, Fleet, Mode, Pool, PoolMinute, Sandbox, State
 from pools.reasons import EndCode, LogKind, StepCode
 from pools.turn import findings
 from tests.fixtures.fleet import FleetUnderTest
@@ -220,4 +220,3 @@ def test_one_can_look_back_no_further_than_is_kept(db: None):
     now = timezone.now()
     assert history.within_kept(now - timedelta(days=90), now) == history.kept_from(now)
     assert history.within_kept(now + MINUTE, now) == now
-    assert FleetEvent.objects.count() == 0
