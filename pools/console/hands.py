@@ -27,7 +27,9 @@ def take(occurrence: str, title: str, *, actor: str, now: datetime, code: str = 
             # Everybody may read the line: its words name nobody.
             said = AlarmCode(code).label if code in AlarmCode.values else ""
             about = f" (pool {pool_name})" if said and pool_name else ""
-            message = f"an operator has an alarm in hand: {said}{about}" if said else "an operator has an alarm in hand"
+            message = (
+                f"an operator has the alarm in hand: {said}{about}" if said else "an operator has an alarm in hand"
+            )
             journal.record(LogKind.IN_HAND, message, code=code, actor=actor, now=now, data={"alarm": occurrence})
     except IntegrityError:
         has = AlarmInHand.objects.get(pk=occurrence)

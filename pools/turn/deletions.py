@@ -67,7 +67,7 @@ def note_answers(answers: Sequence[tuple[str, bool | Trouble]]) -> None:
             rows = Sandbox.objects.filter(app_id=app_id, state=State.DELETING)
             apps = CloudApp.objects.filter(pk=app_id).exclude(delete_reason="")
             if answer.code == RateLimited.code:  # that says nothing about the app
-                rows, apps = (found.exclude(trouble_code__in=REFUSALS) for found in (rows, apps))
+                rows, apps = rows.exclude(trouble_code__in=REFUSALS), apps.exclude(trouble_code__in=REFUSALS)
             rows.update(**why)
             apps.update(**why)
     taken = [app_id for app_id, answer in answers if not isinstance(answer, Trouble)]
