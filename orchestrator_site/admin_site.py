@@ -133,7 +133,9 @@ class OperatorsSite(AdminSite):
             told = hands.raised(occurrence)
             code = told.code if told is not None else ""
             title = told.title if told is not None else alarm.title
-            messages.success(request, hands.take(occurrence, title, actor=actor_of(request), now=now, code=code))
+            pool_name = told.pool_name if told is not None else ""
+            done = hands.take(occurrence, title, actor=actor_of(request), now=now, code=code, pool_name=pool_name)
+            messages.success(request, done)
         except Refused as error:
             messages.warning(request, str(error))
         forget()

@@ -90,7 +90,7 @@ def take_alarm_in_hand(request: HttpRequest, alarm_id: str) -> dict[str, Any]:
     if alarm is None:
         raise Problem(404, "No alarm of that id stands.", code="no_such_alarm")
     try:
-        hands.take(alarm_id, alarm.title, actor=actor, now=clock.now(), code=alarm.code)
+        hands.take(alarm_id, alarm.title, actor=actor, now=clock.now(), code=alarm.code, pool_name=alarm.pool_name)
     except Refused as error:
         raise Problem(409, str(error)) from error
     return _told(alarm, AlarmInHand.objects.get(pk=alarm_id))
