@@ -157,11 +157,11 @@ class EventSocket(EventsConsumer, Socket):
         with Flow(self.base_send) as flow:
             async with aclosing(follow(self.topic, cursor, heartbeat_seconds=HEARTBEAT_SECONDS)) as batches:
                 async for lines in batches:
+                    if lines:
+                        self.note_first_event()  # before it is sent: who has it may leave at once
                     for line in lines:
                         await flow.ready(STALL_SECONDS)
                         await self.send(line.json)
-                    if lines:
-                        self.note_first_event()
                     if not lines and not is_first:
                         await flow.ready(STALL_SECONDS)
                         await self.send(heartbeat())
@@ -241,12 +241,12 @@ class EventStream(EventsOverHttp):
         with Flow(self.base_send) as flow:
             async with aclosing(follow(self.topic, cursor, heartbeat_seconds=HEARTBEAT_SECONDS)) as batches:
                 async for lines in batches:
+                    if lines:
+                        self.note_first_event()  # before it is sent: who has it may leave at once
                     for part in server_sent_events.parts(lines):
                         await flow.ready(STALL_SECONDS)
                         await self.send_body((before + part).encode(), more_body=True)
                         before = ""
-                    if lines:
-                        self.note_first_event()
 
 
 class LongPoll(EventsOverHttp):
