@@ -80,6 +80,7 @@ def test_the_dearest_names_have_a_column_and_the_rest_share_one(viewer, settled)
 
 
 def test_the_page_takes_as_many_statements_however_much_there_was(viewer, settled):
+    queries(viewer, COST, by="pool")  # the first look finds what is kept for the next ones
     few = queries(viewer, COST, by="pool")
     rows_now = UsageDay.objects.all()
     UsageDay.objects.bulk_create(
