@@ -43,6 +43,7 @@ class Outage:
 
     def _forget(self) -> None:
         self.began_at: datetime | None = None
+        self.is_teller = False  # who had the lease when it began: it may run out meanwhile
         self.alarm: RaisedAlarm | None = None
         self.told: set[str] = set()  # webhooks
         self.mail_id = ""
@@ -65,14 +66,15 @@ class Outage:
 
     def go_on(self, error: Exception, now: datetime) -> None:
         """It can't be written to: tell of that when it has lasted for a while, once."""
-        self.began_at = self.began_at or now
+        if self.began_at is None:
+            self.began_at, self.is_teller = now, self.lease is not None
         if now - self.began_at < MAY_LAST:
             return
         if self.alarm is None:
             self.alarm = Standing(AlarmCode.DATABASE_UNWRITABLE, words_of(error)).row(self.began_at)
             here.STANDING[self.alarm.subject] = self.alarm
             logger.error("%s", alarms.sentence_of(self.alarm))
-        if self.lease is not None and (self.tried_at is None or now - self.tried_at >= AGAIN_AFTER):
+        if self.is_teller and (self.tried_at is None or now - self.tried_at >= AGAIN_AFTER):
             self.tried_at = now
             self._mail(self.alarm)
             self._call(self.alarm, now)
@@ -80,7 +82,7 @@ class Outage:
     def settle(self, now: datetime) -> None:
         """It can be written to: what was told is written down, and its end is told as every other's."""
         alarm = self.alarm
-        if alarm is not None and self.lease is not None:
+        if alarm is not None and self.is_teller:
             try:
                 with transaction.atomic():
                     alarm.save(force_insert=True)

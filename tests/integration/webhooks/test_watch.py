@@ -169,6 +169,23 @@ def test_a_database_that_can_not_be_written_to_is_told_at_once_by_one_and_writte
     ]
 
 
+def test_after_a_long_outage_who_told_writes_it_down_whoever_looks_first(watchers, hears, database):
+    """The lease ran out meanwhile: another process took it, and told of the beginning once more."""
+    beat(watchers.now)
+    watchers.watch_for(20)
+    database(OperationalError("database is locked"))
+    watchers.watch_for(150)
+    database(None)
+    watchers.all.reverse()
+    beat(watchers.now)
+    watchers.watch_for(10)
+    watch.send_what_is_queued()
+    courier.deliver()
+    assert told() == [(LogKind.ALARM, UNWRITABLE), (LogKind.ALL_CLEAR, UNWRITABLE)]
+    assert hears.events() == ["alarm.raised", "alarm.cleared"]
+    assert len(subjects()) == 2
+
+
 def test_an_outage_is_no_end_of_what_else_is_wrong(watchers, database):
     """While it lasted nobody could confirm that no cluster lives, and that was told as an end of it."""
     watchers.watch_for(80)
