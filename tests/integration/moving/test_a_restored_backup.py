@@ -38,6 +38,11 @@ page = sandbox.agent().fetch({port}, "/").body.decode()
 told = list(FleetEvent.objects.filter(code="unknown_run").values_list("sandbox_name", flat=True))
 print(json.dumps([sandbox.state, page, told == [sandbox.name]]))
 """
+MARKS = """
+from pools.models import Sandbox
+from pools.taken import taken_by
+print(taken_by(Sandbox.objects.get(pk="{sandbox}").agent().look()))
+"""
 END_ITS_TIME = """
 from django.utils import timezone
 from pools.models import Sandbox
@@ -124,6 +129,8 @@ def test_who_plays_since_the_backup_plays_on_alone(stack: Stack, shared_account:
     assert (played["state"], played["served_by"]) == ("running", "pool"), played
     sandbox, app, _, port = json.loads(stack.python(WHERE.format(run=played["run_id"])))
     until(lambda: ids() - before, "the pool replaces it", seconds=60)
+    # A worker marks it within a second; on a busy machine this stop came first, and nothing said that it was taken.
+    until(lambda: played["run_id"] in stack.python(MARKS.format(sandbox=sandbox)), "it is marked", seconds=60)
     stack.stop()
     since = ids()
     strays = since - before
