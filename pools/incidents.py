@@ -45,8 +45,9 @@ def marked(since: datetime, until: datetime) -> QuerySet[FleetEvent]:
 
 
 def alarms(since: datetime, until: datetime, now: datetime) -> list[Incident]:
-    """Those that stood in that time, oldest first: ended ones told by the lines of their ends, others by their rows."""
-    ends = marked(since, now).filter(kind=LogKind.ALL_CLEAR).order_by("at")[:MOST]
+    """Those that stood in that time, oldest first: ended ones told by the lines of their ends, others by their rows. Of
+    more than MOST ends those that came next after a moment, and the newest of a span."""
+    ends = marked(since, now).filter(kind=LogKind.ALL_CLEAR).order_by("at" if since == until else "-at")[:MOST]
     found = [_ended(line) for line in ends]
     found += [
         Incident(row.raised_at, None, LogKind.ALARM, row.code, row.pool_name, label(row.code))

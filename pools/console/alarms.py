@@ -14,7 +14,7 @@ from django.urls import reverse
 from pools import here
 from pools.ages import ago, is_over
 from pools.alarm_rows import AlarmCode, AlarmInHand, RaisedAlarm, occurrence_of
-from pools.alarms import CONFIRMED, Standing
+from pools.alarms import Standing
 from pools.breaker import breaker_at, deletes_fail
 from pools.cloud.budget import Share
 from pools.cloud.errors import EmptyListing
@@ -31,7 +31,6 @@ from pools.turn.verdict import Verdict
 LISTING_OLD_SECONDS = 180  # a turn lists every minute, and may take its time
 FEW_REQUESTS = 400  # a tenth of what an hour has for listings
 OVERDUE_SECONDS = 600  # a deletion takes about a minute
-SHOWN_AS_TOLD = (*CONFIRMED, AlarmCode.DELETE_REFUSED)
 TRIES_TO_WAKE = 3  # that failed: one may, and the next one works
 
 
@@ -64,7 +63,7 @@ def fleet_alarms(picture: FleetPicture) -> list[Alarm]:
     found = [alarm for kind in kinds for alarm in kind(picture)]
     shown = {alarm.subject for alarm in found}
     told = [*raised.values(), *here.STANDING.values()]
-    found += [_told(each) for each in told if each.code in SHOWN_AS_TOLD and each.subject not in shown]
+    found += [_told(each) for each in told if each.subject not in shown]
     found = [
         replace(alarm, occurrence=raised[alarm.subject].occurrence) if alarm.subject in raised else alarm
         for alarm in found

@@ -139,8 +139,8 @@ def note_orphans(ids: Collection[str]) -> None:
     for start in range(0, len(over), PAGE_SIZE):
         some = over[start : start + PAGE_SIZE]
         CloudApp.objects.filter(pk__in=some).update(orphan_since=None, orphan_listings=0)
-    there = set(CloudApp.objects.values_list("pk", flat=True)) & set(ids)  # without those that this turn deleted
-    Fleet.objects.filter(pk=1).update(orphans=len(there))
+    there = CloudApp.objects.filter(pk__in=ids).count() if ids else 0  # without those that this turn deleted
+    Fleet.objects.filter(pk=1).update(orphans=there)
 
 
 def note_death(error: Exception) -> None:
