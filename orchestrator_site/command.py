@@ -35,6 +35,10 @@ def main() -> None:
         leave(INTERRUPTED)
     except BrokenPipeError:
         leave(NOBODY_READS)
+    except Exception as error:
+        if was_interrupted(error):
+            leave(INTERRUPTED)
+        raise
     except SystemExit as ended:
         heed_ctrl_c(signal.SIG_DFL)
         flush_or_leave()
@@ -45,6 +49,13 @@ def heed_ctrl_c(handler: Callable[..., object] | signal.Handlers) -> None:
     """Not where a script has started this beside itself: then Ctrl-C is for others."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, handler)
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Python 3.11 makes a RuntimeError of a Ctrl-C while a class is made; others may make one of their own of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def run(argv: list[str]) -> None:

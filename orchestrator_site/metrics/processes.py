@@ -153,11 +153,13 @@ def _key(of_library: str) -> str:
 
 
 def _sum(*all_values: Mapping[str, float]) -> Values:
-    total: defaultdict[str, float] = defaultdict(float)
+    """In whole millionths: seconds, as fractions, add up to a little less in another order, and a process that ends
+    changes the order."""
+    total: defaultdict[str, int] = defaultdict(int)
     for values in all_values:
         for key, value in values.items():
-            total[key] += value
-    return dict(total)
+            total[key] += round(value * 1_000_000)
+    return {key: millionths / 1_000_000 for key, millionths in total.items()}
 
 
 def _read_kept(folder: Path) -> tuple[Values, set[str]]:

@@ -182,6 +182,34 @@ def test_who_reads_one_line_only_ends_the_command_without_a_word(migrated_databa
     assert subprocess.run(["bash", "-c", closed], env=environment(ORCHESTRATOR_VAR=var), check=False).returncode == 0
 
 
+def test_ctrl_c_while_a_class_is_made_is_no_error_of_ours(tmp_path: Path):
+    """Python 3.11 raises a RuntimeError then, in place of the KeyboardInterrupt."""
+    code = """
+import os, signal
+from orchestrator_site import command
+
+class Interrupts:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGINT)
+
+def run(argv):
+    command.heed_ctrl_c(signal.default_int_handler)
+    type("Model", (), {"field": Interrupts()})
+
+command.run = run
+command.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment(ORCHESTRATOR_VAR=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def interrupted_after(seconds: float, name: str, settings: dict[str, str]) -> tuple[int, str]:
     process = started([name, *CALLS[name]], settings)
     time.sleep(seconds)

@@ -72,6 +72,37 @@ print([{PASSED} for _ in range(3)])
     assert len(list((tmp_path / "metrics").glob("*.db"))) == 0
 
 
+def test_a_sum_of_seconds_is_the_same_whoever_ends_first(counting):
+    """Fractions added in another order come to a little less, which counts as a restart of all."""
+    code = """
+def wait(tenths):
+    LAUNCHES.note(tenths / 10, "staged")
+    ready.close()
+    time.sleep(60)
+
+def total():
+    return figures()["arcade_launch_seconds_sum", "staged"]
+
+children = []
+for tenths in range(1, 11):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        ready = os.fdopen(write)
+        wait(tenths)
+    os.close(write)
+    os.read(read, 1)
+    children.append(child)
+seen = [total()]
+for child in children:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    seen.append(total())
+print(seen)
+"""
+    assert json.loads(counting(code)) == [5.5] * 11
+
+
 def test_a_gauge_goes_with_its_process(counting):
     code = f"""
 STREAMS.change(1, "run")
